@@ -1,0 +1,25 @@
+"""Options and places that the tests share."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fix", action="store_true", help="rewrite generated files that are out of date")
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def coco_tiny(root):
+    """The folder with 80 + 80 real COCO images that lies beside the repository on some machines."""
+    folder = root.parent / "shared/data/coco-tiny"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/coco-tiny")
+    return folder

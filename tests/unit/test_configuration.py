@@ -1,0 +1,141 @@
+"""The configuration: every file validates, every mistake is one clear line, the reference is current."""
+
+import copy
+
+import pytest
+import yaml
+
+from vision_r1 import configuration
+from vision_r1.files import UserError
+
+OVERLAYS = ["config/paper.yaml", "config/coco_tiny.yaml", "tests/smoke.yaml"]
+SCALE_SECTIONS = ["model", "data", "sft", "grpo", "evaluation", "compute"]
+
+
+@pytest.fixture(scope="session")
+def load(root):
+    return lambda path: yaml.safe_load((root / path).read_text())
+
+
+@pytest.fixture(scope="session")
+def schema(load):
+    return load("config/schema.yaml")
+
+
+@pytest.fixture(scope="session")
+def default(load):
+    files = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
+    return {key: value for file in files for key, value in load(file).items()}
+
+
+@pytest.fixture
+def config(default):
+    return copy.deepcopy(default)
+
+
+def merged(config, overlay):
+    return configuration._merge(config, overlay)
+
+
+def test_default_is_valid(config, schema):
+    configuration.check(config, schema)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlays_are_valid(config, schema, load, overlay):
+    configuration.check(merged(config, load(overlay)), schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grpo": {"learning_rate": "1e-6"}}, "grpo.learning_rate: '1e-6' is text, not a number.*1.0e-06"),
+        ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; known: .*learning_rate"),
+        ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not integer"),
+        ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
+        ({"report": {"experiments": ["nope"]}}, "report.experiments: 'nope' is not an experiment.*official, strict"),
+        ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
+        ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
+        ({"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}}, "experiment mine: grpo_stage1.init"),
+        ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "experiment mine: reward: unknown key"),
+        ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
+        ({"experiments": {"mine": {"data": {}}}}, "experiments.mine: unknown key 'data'"),
+        ({"data": {"train": ["cocoo"]}}, "data.train: 'cocoo' is not a data set"),
+        ({"evaluation": {"suites": {"coco": ["nope"]}}}, "evaluation.suites.coco: 'nope' is not a data set"),
+        ({"evaluation": {"suite_protocols": {"coco": ["nope"]}}}, "suite_protocols.coco: 'nope' is not a protocol"),
+        ({"model": {"source": "hub"}}, "model.id: missing"),
+        ({"model": {"source": "hub", "id": "a/b", "revision": "main"}}, "model.revision: give the 40 hex digits"),
+        ({"run": "../up"}, "run: .*does not match"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(config, schema, change, message):
+    with pytest.raises(UserError, match=message) as error:
+        configuration.check(merged(config, change), schema)
+    assert "\n" not in str(error.value)
+
+
+def test_experiments_override_and_leave_the_base_alone(config):
+    before = copy.deepcopy(config)
+    official = configuration.experiment_config(config, "official_s3")
+    assert official["reward"]["criterion"] == "official"
+    assert official["grpo"] == config["grpo"]
+    assert config == before
+
+
+def test_parents_and_the_reference_follow_init(config):
+    config["experiments"]["longer"] = {"grpo_stage2": {"init": "strict/grpo_stage1"}}
+    config["experiments"]["after_sft"] = {"grpo_stage1": {"init": "sft"}}
+    parent, reference = configuration.parent_checkpoint, configuration.reference_checkpoint
+    assert parent(config, "strict", "grpo_stage1") == reference(config, "strict", "grpo_stage1") == "base"
+    assert parent(config, "strict_s2", "grpo_stage2") == "strict_s2/grpo_stage1"
+    assert parent(config, "longer_s2", "grpo_stage2") == "strict_s2/grpo_stage1"
+    assert reference(config, "longer_s2", "grpo_stage2") == "base"
+    assert parent(config, "after_sft_s1", "grpo_stage1") == "sft_s1"
+    assert reference(config, "after_sft_s1", "grpo_stage2") == "sft_s1"
+
+
+def test_seeds_differ_by_chain_training_seed_and_stage(config):
+    other_chain = merged(config, {"seed": 1})
+    seeds = [
+        configuration.seed_of(chain, name, stage)
+        for chain in (config, other_chain)
+        for name in ("strict", "strict_s1", "strict_s12")
+        for stage in ("grpo_stage1", "grpo_stage2")
+    ]
+    assert len(set(seeds)) == len(seeds)
+    # Arms are compared under the same seed, so that they see the same prompts.
+    assert configuration.seed_of(config, "strict_s1", "grpo_stage1") == configuration.seed_of(
+        config, "official_s1", "grpo_stage1"
+    )
+    assert configuration.run_name(config) == "miniature"
+    assert configuration.run_name(other_chain) == "miniature_seed1"
+
+
+def test_flags_leave_out_null_and_spread_lists():
+    assert configuration.flags({"a": 1.0e-6, "b": None, "c": ["x y", 2], "d": False}) == [
+        *("--a", "1e-06"),
+        *("--c", "x y", "2"),
+        *("--d", "False"),
+    ]
+
+
+def test_paper_scale_takes_no_number_of_the_miniature(default, load):
+    """A key of a scale section that paper.yaml leaves out would silently keep the miniature's value."""
+    paper = load("config/paper.yaml")
+    for section in SCALE_SECTIONS:
+        assert set(default[section]) <= set(paper[section]), section
+    for stage in configuration.STAGES:
+        assert paper[stage].keys() == {"max_steps"}, "thresholds are the method's, not the scale's"
+    assert "reward" not in paper
+
+
+def test_reference_is_current(root, schema, request):
+    path = root / "docs/configuration.md"
+    text = (
+        "# Configuration reference\n\n"
+        "Generated from config/schema.yaml by `make docs`; values stand in config/config.yaml\n"
+        "and the files laid over it.\n\n" + configuration.reference(schema)
+    )
+    if request.config.getoption("--fix"):
+        path.write_text(text)
+    assert path.read_text() == text, "run `make docs`"

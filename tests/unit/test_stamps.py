@@ -1,0 +1,64 @@
+"""Code stamps follow meaning: comments and docstrings don't count, everything else does."""
+
+import pytest
+
+from vision_r1.stamps import code_stamp
+
+MODULES = {
+    "train.py": '"""Doc."""\nfrom package.rewards import score\nprint(score(1))\n',
+    "package/__init__.py": "",
+    "package/rewards.py": "from package import boxes\nfrom . import matching\ndef score(x):\n    return boxes.area(x)\n",
+    "package/boxes.py": "def area(x):\n    '''Area.'''\n    return x\n",
+    "package/matching.py": "",
+    "package/unused.py": "x = 1\n",
+}
+
+
+@pytest.fixture
+def script(tmp_path):
+    for name, text in MODULES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path / "train.py"
+
+
+def edit(script, name, old, new):
+    path = script.parent / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_names_the_script_and_every_module_that_it_imports(script):
+    files = [line.split()[0] for line in code_stamp(script).splitlines()]
+    assert files == ["package/__init__.py", "package/boxes.py", "package/matching.py", "package/rewards.py", "train.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("train.py", '"""Doc."""', '"""Another text."""'),
+        ("train.py", '"""Doc."""\n', ""),
+        ("package/boxes.py", "'''Area.'''", "# a comment\n    'Area, in pixels.'"),
+        ("package/rewards.py", "return boxes.area(x)", "return  boxes.area( x )  # as before"),
+        ("package/unused.py", "x = 1", "x = 2"),
+    ],
+)
+def test_layout_comments_and_docstrings_do_not_count(script, name, old, new):
+    before = code_stamp(script)
+    edit(script, name, old, new)
+    assert code_stamp(script) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("train.py", "score(1)", "score(2)"),
+        ("package/boxes.py", "return x", "return 2 * x"),
+        ("package/rewards.py", "from . import matching\n", ""),
+    ],
+)
+def test_a_change_of_meaning_counts(script, name, old, new):
+    before = code_stamp(script)
+    edit(script, name, old, new)
+    assert code_stamp(script) != before

@@ -1,0 +1,33 @@
+"""What all programs share: help text, logging, and one clear line for a user's mistake."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from vision_r1.files import UserError
+
+
+def parser(docstring: str) -> argparse.ArgumentParser:
+    """Return an argument parser whose help is the program's own docstring."""
+    return argparse.ArgumentParser(
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
+    """Run a program's `main`: log to standard error, turn a UserError into one line and exit 1."""
+    rank = os.environ.get("RANK", "0")
+    logging.basicConfig(
+        level=logging.INFO if rank == "0" else logging.WARNING,
+        format=f"%(asctime)s rank {rank} %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    try:
+        main(argv)
+    except UserError as error:
+        sys.exit(f"error: {error}")

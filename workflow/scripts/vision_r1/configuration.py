@@ -1,0 +1,179 @@
+"""The configuration: one schema, experiments as overrides, and one clear line for each mistake."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from vision_r1.files import UserError
+
+EXPERIMENT_SECTIONS = ("reward", "grpo", "grpo_stage1", "grpo_stage2")
+STAGES = ("grpo_stage1", "grpo_stage2")
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise UserError, one line naming the key, for the first thing wrong with a merged configuration."""
+    _check_schema(config, schema, "config")
+    for name in config["experiments"]:
+        if re.search(r"_s\d+$", name) or name in ("base", "sft"):
+            raise UserError(f"experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)")
+        merged = experiment_config(config, name)
+        _check_schema(merged, schema, f"experiment {name}")
+        for stage in STAGES:
+            _check_init(config, merged, name, stage)
+    for name in config["report"]["experiments"]:
+        _check_known(name, config["experiments"], "report.experiments", "an experiment of config/experiments.yaml")
+    for name in config["data"]["train"]:
+        _check_known(name, config["datasets"], "data.train", "a data set of section datasets")
+    evaluation = config["evaluation"]
+    for name in config["report"]["suites"]:
+        _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
+    for suite, names in evaluation["suites"].items():
+        for name in names:
+            _check_known(name, config["datasets"], f"evaluation.suites.{suite}", "a data set of section datasets")
+        if suite not in evaluation["suite_protocols"]:
+            raise UserError(
+                f"config: evaluation.suite_protocols: suite {suite!r} names no protocols; add a line for it"
+            )
+        for name in evaluation["suite_protocols"][suite]:
+            _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
+    model = config["model"]
+    if model["source"] != "made" and not model["id"]:
+        raise UserError(f"config: model.id: missing; source {model['source']!r} needs a repository or a folder")
+    if model["source"] == "hub" and not re.fullmatch(r"[0-9a-f]{40}", model["revision"] or ""):
+        raise UserError("config: model.revision: give the 40 hex digits of a commit, so that the base can't change")
+
+
+def experiment_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the configuration with one experiment's overrides merged in (dicts merge, lists replace).
+
+    `name` may end in `_s<number>`, the training seed. Raises UserError for an unknown name.
+    """
+    base, _ = split_training_seed(name)
+    _check_known(base, config["experiments"], "experiment", "an experiment of config/experiments.yaml")
+    return _merge(config, config["experiments"][base])
+
+
+def split_training_seed(name: str) -> tuple[str, int]:
+    """Split `strict_s2` into (`strict`, 2); a plain name has training seed 0."""
+    match = re.fullmatch(r"(.+?)_s(\d+)", name)
+    return (match[1], int(match[2])) if match else (name, 0)
+
+
+def with_training_seed(name: str, training_seed: int) -> str:
+    """Return the name under which an experiment (or the SFT arm) runs with a training seed."""
+    return f"{name}_s{training_seed}" if training_seed else name
+
+
+def parent_checkpoint(config: Mapping[str, Any], name: str, stage: str) -> str:
+    """Return the checkpoint that a stage starts from: `base`, `sft`, or `<experiment>/<stage>`.
+
+    An experiment with a training seed starts from checkpoints of the same training seed.
+    """
+    _, training_seed = split_training_seed(name)
+    init = experiment_config(config, name)[stage]["init"]
+    if init == "sft":
+        return with_training_seed("sft", training_seed)
+    if "/" in init:
+        other, other_stage = init.split("/")
+        return f"{with_training_seed(other, training_seed)}/{other_stage}"
+    return init if init == "base" else f"{name}/{init}"
+
+
+def reference_checkpoint(config: Mapping[str, Any], name: str, stage: str) -> str:
+    """Return the checkpoint that the KL term holds on to: where the arm's first GRPO stage started."""
+    checkpoint = parent_checkpoint(config, name, stage)
+    while "/" in checkpoint:
+        checkpoint = parent_checkpoint(config, *checkpoint.split("/"))
+    return checkpoint
+
+
+def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
+    """Return the seed of one training job: chain seed, training seed and stage all make it differ."""
+    _, training_seed = split_training_seed(name)
+    return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
+
+
+def run_name(config: Mapping[str, Any]) -> str:
+    """Return the folder under results/: the run's name, and the chain seed where it is not 0."""
+    return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    """Return a configuration section as command line words: null is left out, lists take several words."""
+    words: list[str] = []
+    for key, value in values.items():
+        if value is None:
+            continue
+        words.append(f"--{key}")
+        words += map(str, value) if isinstance(value, list) else [str(value)]
+    return words
+
+
+def reference(schema: Mapping[str, Any]) -> str:
+    """Return the schema as a Markdown table: key, type, description."""
+    lines = ["| key | type | meaning, unit and source |", "| --- | --- | --- |"]
+    lines += [f"| `{key}` | {kind} | {text} |" for key, kind, text in _described(schema, schema, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if path:
+        kinds = schema.get("type", "object")
+        kind = " or ".join(map(str, schema["enum"])) if "enum" in schema else kinds
+        yield path, kind if isinstance(kind, str) else " or ".join(kinds), schema["description"].replace("<", "&lt;")
+    for key, value in schema.get("properties", {}).items():
+        yield from _described(value, root, f"{path}.{key}" if path else key)
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        yield from _described(schema["additionalProperties"], root, f"{path}.<name>")
+
+
+def _check_init(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+    init = merged[stage]["init"]
+    known = {"base", "sft", *STAGES[: STAGES.index(stage)]}
+    other, _, other_stage = init.partition("/")
+    if init not in known and not (other in config["experiments"] and other_stage in STAGES and other != name):
+        raise UserError(
+            f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; "
+            f"give one of {', '.join(sorted(known))}, or <another experiment>/<stage>"
+        )
+
+
+def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> None:
+    if name not in known:
+        raise UserError(f"config: {key}: {name!r} is not {what}; known: {', '.join(sorted(known))}")
+
+
+def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise UserError(f"{where}: {_path(error.absolute_path)}: {_explain(error)}")
+
+
+def _path(parts: Sequence[str | int]) -> str:
+    return ".".join(map(str, parts)) or "top level"
+
+
+def _explain(error: ValidationError) -> str:
+    value = error.instance
+    if error.validator == "type" and isinstance(value, str):
+        if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            return f"{value!r} is text, not a number; YAML wants a dot and a signed exponent: {float(value):.1e}"
+        return f"{value!r} is text, not {error.validator_value}"
+    if error.validator == "additionalProperties":
+        unknown = sorted(set(value) - set(error.schema.get("properties", {})))
+        return f"unknown key {unknown[0]!r}; known: {', '.join(error.schema['properties'])}"
+    return error.message
+
+
+def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = copy.deepcopy(dict(base))
+    for key, value in override.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged

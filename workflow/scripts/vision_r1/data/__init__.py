@@ -1,0 +1,1 @@
+"""Data sets: made scenes, COCO-format annotations, curation of the training mixture."""

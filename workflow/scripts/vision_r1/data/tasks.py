@@ -1,0 +1,41 @@
+"""One image and its objects -> one question: what is asked, and which objects answer it.
+
+Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects
+of one category, `rec` for one object by a phrase. `negative` (ours) asks for a category that is
+not in the image; its answer is the empty list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vision_r1.prompts import detection_prompt, phrase_prompt
+
+TASKS = ("detection", "grounding", "rec", "negative")
+
+
+def ask(
+    task: str, objects: Sequence[Mapping[str, Any]], categories: Sequence[str], rng: np.random.Generator
+) -> dict[str, Any] | None:
+    """Return {prompt, categories, objects} for one task, or None where the image cannot serve it.
+
+    `objects` are {label, bbox} in any frame, `categories` all labels of the data set in its order.
+    Grounding takes one label at random among those present, negative one among those absent.
+    """
+    present = {item["label"] for item in objects}
+    if task == "detection":
+        prompt, asked = detection_prompt(categories), list(categories)
+    elif task in ("grounding", "negative"):
+        candidates = [label for label in categories if (label in present) == (task == "grounding")]
+        if not candidates:
+            return None
+        asked = [candidates[rng.integers(len(candidates))]]
+        prompt = phrase_prompt(asked[0])
+    else:
+        raise ValueError(f"unknown task {task!r}; this source serves detection, grounding and negative")
+    return {
+        "prompt": prompt,
+        "categories": asked,
+        "objects": [item for item in objects if item["label"] in asked],
+    }

@@ -1,0 +1,1 @@
+"""Evaluation: prompts by protocol, prediction, scoring with pycocotools."""

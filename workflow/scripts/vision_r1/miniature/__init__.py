@@ -1,0 +1,1 @@
+"""The miniature: a tiny Qwen2.5-VL with its own tokenizer, trained from nothing on made scenes."""

@@ -1,0 +1,29 @@
+"""Prompts and answers in the words that Qwen2.5-VL was taught (released code)."""
+
+import json
+from collections.abc import Sequence
+
+
+def detection_prompt(categories: Sequence[str]) -> str:
+    """Ask for every object of a list of categories (released code, detection)."""
+    return (
+        "Locate every item from the category list in the image and output the coordinates in JSON format. "
+        f"The category set includes {', '.join(categories)}."
+    )
+
+
+def phrase_prompt(phrase: str) -> str:
+    """Ask for every object of one category or phrase (released code, grounding and REC)."""
+    return f"Locate every {phrase} in the image and output the coordinates in JSON format."
+
+
+def format_answer(boxes: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
+    """Write boxes (n x 4, x1 y1 x2 y2 in the MODEL's frame) as the fenced JSON list that is asked for.
+
+    Coordinates are rounded to whole numbers, as in the released training data.
+    """
+    items = [
+        {"bbox_2d": [round(float(value)) for value in box], "label": label}
+        for box, label in zip(boxes, labels, strict=True)
+    ]
+    return f"```json\n{json.dumps(items, ensure_ascii=False)}\n```"

@@ -1,0 +1,1 @@
+"""Training with TRL: SFT, GRPO, checkpoints that survive an interruption."""
