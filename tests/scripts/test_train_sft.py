@@ -1,0 +1,126 @@
+import json
+
+import pytest
+from train_sft import main, parse_args
+from training_helpers import arguments, check_outputs, interrupt_twice, weights_hash
+
+from vision_r1.files import UserError, read_json, read_jsonl
+
+BATCH = {"per_device_train_batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_checkpoint, train_file, tmp_path_factory):
+    """Six steps without a break: one and a half passes over the eight rows."""
+    out = tmp_path_factory.mktemp("runs") / "sft"
+    main(arguments(tiny_checkpoint, train_file, out, **BATCH))
+    return out
+
+
+def test_trains_and_writes_its_outputs(trained, tiny_checkpoint):
+    check_outputs(trained, tiny_checkpoint, steps=6)
+    losses = [entry["loss"] for entry in read_jsonl(trained / "history.jsonl") if "loss" in entry]
+    assert losses[-1] < losses[0]
+    assert read_json(trained / "metrics.json")["samples_seen"] == 12
+
+
+def test_interrupted_training_ends_with_the_same_weights(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    out = tmp_path / "sft"
+    words = arguments(tiny_checkpoint, train_file, out, **BATCH)
+    interrupt_twice(main, words, out / "state", monkeypatch)
+    main(words)
+    check_outputs(out, tiny_checkpoint, steps=6)
+    assert weights_hash(out / "model") == weights_hash(trained / "model")
+
+
+def test_another_training_does_not_resume_from_this_state(tiny_checkpoint, train_file, tmp_path, monkeypatch, trained):
+    out = tmp_path / "sft"
+    interrupt_twice(main, arguments(tiny_checkpoint, train_file, out, **BATCH), out / "state", monkeypatch)
+    main(arguments(tiny_checkpoint, train_file, out, **BATCH, seed=2))
+    assert len(list((out / "state").iterdir())) == 1  # the first training's state is still there
+    assert weights_hash(out / "model") != weights_hash(trained / "model")
+
+
+def test_state_of_a_training_that_was_killed_at_its_very_end(
+    trained, tiny_checkpoint, train_file, tmp_path, monkeypatch
+):
+    from vision_r1.training import stage
+
+    out = tmp_path / "sft"
+    words = arguments(tiny_checkpoint, train_file, out, **BATCH)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        main(words)
+    main(words)
+    check_outputs(out, tiny_checkpoint, steps=6)
+    assert weights_hash(out / "model") == weights_hash(trained / "model")
+
+
+def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path):
+    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path))[1].max_length is None
+    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path, max_length=512))[1].max_length == 512
+
+
+def test_answer_is_the_ground_truth_in_the_models_frame():
+    from vision_r1.training.dataset import ground_truth_answer
+
+    row = {"frame": "rel1000", "width": 200, "height": 100, "input_width": 224, "input_height": 96}
+    row["objects"] = [{"label": "dog", "bbox": [20, 10, 100, 50]}]
+    assert ground_truth_answer(row) == '```json\n[{"bbox_2d": [100, 100, 500, 500], "label": "dog"}]\n```'
+    assert ground_truth_answer({**row, "objects": []}) == "```json\n[]\n```"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": "nowhere.png"}, "row 3: nowhere.png: no such image"),
+        ({"frame": "rel1000"}, "row 3: frame 'rel1000', but qwen2_5_vl writes 'pixel'"),
+        ({"input_width": 112}, "row 3: curated for an input of 112 x 84 pixels, but .* make it 84 x 84"),
+    ],
+)
+def test_wrong_row(change, message, tiny_checkpoint, train_file, tmp_path):
+    rows = read_jsonl(train_file)
+    rows[2] |= change
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=message):
+        main(arguments(tiny_checkpoint, wrong, tmp_path / "sft"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rat": 1}, "--learning_rat"),
+        ({"learning_rate": "quick"}, "--learning_rate.*'quick'"),
+        ({"family": "llava"}, "--family: 'llava' is not known; known: qwen2_5_vl, qwen3_vl"),
+        ({"family": "qwen3_vl"}, "a model of family 'qwen2_5_vl', not 'qwen3_vl'"),
+        ({"init": "nowhere"}, "nowhere: no such folder"),
+        ({"train_file": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),
+        ({"dtype": "float8"}, "--dtype: 'float8' is none of float32, bfloat16"),
+        ({"save_only_model": True}, "--save_only_model True"),
+        ({"state": None}, "required: --state"),
+    ],
+)
+def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):
+    with pytest.raises(UserError, match=message):
+        main(arguments(tiny_checkpoint, train_file, tmp_path / "sft", **options))
+
+
+def test_empty_training_file(tiny_checkpoint, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(UserError, match="empty.jsonl: no rows"):
+        main(arguments(tiny_checkpoint, empty, tmp_path / "sft"))
+
+
+def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from vision_r1.models import load_model
+
+    weights = load_file(tiny_checkpoint / "model.safetensors")
+    weights.pop(next(name for name in sorted(weights) if "layers.0" in name))
+    (tmp_path / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="missing_keys: 1 weights, the first is"):
+        load_model(tmp_path, "float32")

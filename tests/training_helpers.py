@@ -1,0 +1,84 @@
+"""What the tests of both training programs share."""
+
+import hashlib
+import os
+import signal
+
+import pytest
+from safetensors.torch import load_file
+
+import vision_r1.training.callbacks as callbacks
+import vision_r1.training.checkpoints as checkpoints
+from vision_r1.files import read_json, read_jsonl
+
+
+def arguments(checkpoint, train_file, out, /, **options):
+    """Return command line words; `options` replace or, if None, remove the defaults here."""
+    values = {
+        **{"family": "qwen2_5_vl", "init": checkpoint, "train_file": train_file, "state": out / "state"},
+        **{"output_model": out / "model", "metrics": out / "metrics.json", "history": out / "history.jsonl"},
+        **{"min_pixels": 784, "max_pixels": 7056, "threads": 1, "seed": 1, "bf16": False, "use_cpu": True},
+        **{"gradient_checkpointing": False, "learning_rate": 1e-3, "max_steps": 6, "save_steps": 2, "logging_steps": 1},
+        **options,
+    }
+    return [word for key, value in values.items() if value is not None for word in (f"--{key}", str(value))]
+
+
+def weights_hash(folder):
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def largest_change(before, after):
+    old, new = load_file(before / "model.safetensors"), load_file(after / "model.safetensors")
+    assert old.keys() == new.keys()
+    return max(float((old[name] - new[name]).abs().max()) for name in old)
+
+
+def check_outputs(out, checkpoint, steps):
+    """Everything of a finished training is there, says the same, and differs from the start."""
+    assert sorted(path.name for path in out.iterdir()) == ["history.jsonl", "metrics.json", "model"]
+    assert not list(out.rglob("*.bin")) + list(out.rglob("*.pt"))
+    assert largest_change(checkpoint, out / "model") > 1e-4
+    metrics = read_json(out / "metrics.json")
+    logged = [entry["step"] for entry in read_jsonl(out / "history.jsonl") if "loss" in entry]
+    assert logged == list(range(1, steps + 1))
+    assert (metrics["stage"], metrics["steps"], metrics["final"]["step"]) == (out.name, steps, steps)
+    assert metrics["seconds"] > 0 and metrics["parameters"] > 1000 and metrics["peak_rss_mb"] > 100
+    assert set(metrics["versions"]) >= {"torch", "transformers", "trl"}
+
+
+def interrupt_twice(main, words, state, monkeypatch):
+    """End a training by SIGTERM at step 3, then as `kill -9` would while checkpoint-6 is written."""
+    with monkeypatch.context() as patch:
+        original = callbacks.LogProgress.on_log
+
+        def terminate(self, args, trainer_state, control, **kwargs):
+            original(self, args, trainer_state, control, **kwargs)
+            if trainer_state.global_step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(callbacks.LogProgress, "on_log", terminate)
+        with pytest.raises(SystemExit, match="143"):
+            main(words)
+    assert _saved(state) == {"checkpoint-2": True, "checkpoint-3": True}
+
+    class Killed(BaseException):
+        pass
+
+    with monkeypatch.context() as patch:
+        original_mark = checkpoints.mark_complete
+
+        def die(checkpoint, seconds):
+            if checkpoint.name == "checkpoint-6":
+                raise Killed
+            original_mark(checkpoint, seconds)
+
+        patch.setattr(callbacks, "mark_complete", die)
+        with pytest.raises(Killed):
+            main(words)
+    assert _saved(state) == {"checkpoint-4": True, "checkpoint-6": False}
+
+
+def _saved(state):
+    (training,) = state.iterdir()
+    return {path.name: checkpoints.is_complete(path) for path in training.glob("checkpoint-*")}

@@ -1,0 +1,64 @@
+"""Train a checkpoint by GRPO with the vision-guided rewards, one stage of it, with TRL's GRPOTrainer.
+
+Beside the arguments below, all of TRL's GRPOConfig are taken under their own names. A training that was
+interrupted goes on from its last whole checkpoint under --state when the same command runs again.
+
+Example (the miniature, stage 1):
+  python workflow/scripts/train_grpo.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
+    --output_model grpo_stage1/model --metrics grpo_stage1/metrics.json --history grpo_stage1/history.jsonl \\
+    --state grpo_stage1/state --min_pixels 784 --max_pixels 7056 --threads 2 --criterion strict \\
+    --recall_threshold 0.5 --precision_low 0.5 --precision_high 0.75 --loss_type grpo --bf16 False \\
+    --per_device_train_batch_size 192 --num_generations 8 --max_completion_length 40 --max_steps 100
+On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from vision_r1.cli import run
+from vision_r1.families import family
+from vision_r1.models import load_model, load_processor
+from vision_r1.rewards import reward_functions
+from vision_r1.training.dataset import grpo_dataset, read_rows
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple:
+    """Return (GRPOArguments, Criterion, GRPOConfig)."""
+    from vision_r1.training.grpo import parse
+
+    return parse(argv, __doc__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
+    from trl import GRPOTrainer
+
+    from vision_r1.training.grpo import check_batch, generation_period, prompts_per_step
+    from vision_r1.training.stage import prepare, save, train
+
+    arguments, criterion, config = parse_args(argv)
+    model_family = family(arguments.family)
+    rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
+    check_batch(config, len(rows))
+    checkpoint = prepare(arguments, config, criterion=asdict(criterion))
+
+    processor = load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels)
+    model = load_model(checkpoint or arguments.init, arguments.dtype)
+    # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
+    model.config._name_or_path = arguments.reference
+    forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
+    config.generation_kwargs = {"suppress_tokens": forbidden, **(config.generation_kwargs or {})}
+
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=reward_functions(criterion),
+        args=config,
+        train_dataset=grpo_dataset(rows),
+        processing_class=processor,
+    )
+    seconds = train(trainer, checkpoint, period=generation_period(config))
+    save(trainer, arguments, seconds, samples_seen=round(trainer.state.global_step * prompts_per_step(config)))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""Train a checkpoint on the ground truth answers (supervised fine-tuning) with TRL's SFTTrainer.
+
+Beside the arguments below, all of TRL's SFTConfig are taken under their own names. A training that was
+interrupted goes on from its last whole checkpoint under --state when the same command runs again.
+
+Example (the miniature):
+  python workflow/scripts/train_sft.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
+    --output_model models/sft/model --metrics models/sft/metrics.json --history models/sft/history.jsonl \\
+    --state models/sft/state --min_pixels 784 --max_pixels 7056 --threads 2 --max_steps 150 --bf16 False
+On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
+"""
+
+from collections.abc import Sequence
+
+from vision_r1.cli import run
+from vision_r1.families import family
+from vision_r1.models import load_model, load_processor
+from vision_r1.training.dataset import read_rows, sft_dataset
+
+
+def parse_args(argv: Sequence[str] | None = None) -> tuple:
+    """Return (StageArguments, SFTConfig)."""
+    from trl import SFTConfig
+
+    from vision_r1.training.arguments import StageArguments, StageParser
+
+    parser = StageParser((StageArguments, SFTConfig), __doc__)
+    # TRL's default, 1024 tokens, would cut the boxes off long answers.
+    parser.set_defaults_with_config(max_length=None)
+    return parser.parse(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
+    from trl import SFTTrainer
+
+    from vision_r1.training.stage import prepare, save, train
+
+    arguments, config = parse_args(argv)
+    rows = read_rows(arguments.train_file, family(arguments.family), arguments.min_pixels, arguments.max_pixels)
+    checkpoint = prepare(arguments, config)
+
+    trainer = SFTTrainer(
+        model=load_model(checkpoint or arguments.init, arguments.dtype),
+        args=config,
+        train_dataset=sft_dataset(rows),
+        processing_class=load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels),
+    )
+    seconds = train(trainer, checkpoint)
+
+    batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
+    save(trainer, arguments, seconds, samples_seen=trainer.state.global_step * batch)
+
+
+if __name__ == "__main__":
+    run(main)

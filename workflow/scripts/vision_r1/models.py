@@ -1,0 +1,59 @@
+"""Loading a checkpoint: any family's processor and model, whole or not at all.
+
+A checkpoint is a folder as `save_pretrained` writes it. Training, prediction and resuming all load
+through these two functions.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vision_r1.families import Family
+from vision_r1.files import UserError, read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+DTYPES = ("float32", "bfloat16")
+
+
+def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
+    """Raise UserError unless `checkpoint` is a folder with a model of `family`; reads one small file."""
+    if not Path(checkpoint).is_dir():
+        raise UserError(f"{checkpoint}: no such folder; a checkpoint is a folder with config.json and safetensors")
+    found = read_json(Path(checkpoint) / "config.json").get("model_type")
+    if found != family.name:
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; mend --family")
+
+
+def load_processor(checkpoint: str | Path, min_pixels: int, max_pixels: int) -> "ProcessorMixin":
+    """Return the checkpoint's processor with these limits of pixels an image; it pads on the left.
+
+    Raises UserError where transformers can't build the image side (it would return a bare tokenizer).
+    """
+    from transformers import AutoProcessor, ProcessorMixin
+
+    config = Path(checkpoint) / "processor_config.json"
+    if config.is_file() and read_json(config).get("processor_class") == "ImageOnlyProcessor":
+        # Only here: importing it registers it for every Qwen2.5-VL checkpoint of this process.
+        import vision_r1.miniature.processor  # noqa: F401
+    processor = AutoProcessor.from_pretrained(checkpoint, padding_side="left")
+    if not isinstance(processor, ProcessorMixin):
+        raise UserError(f"{checkpoint}: its processor needs torchvision, which is not installed beside this torch")
+    processor.image_processor.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    return processor
+
+
+def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
+    """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
+
+    Raises UserError unless every weight of the model is in the checkpoint and the reverse:
+    transformers only warns, and goes on with random weights.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    model, info = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype, output_loading_info=True)
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if info[problem]:
+            names = sorted(map(str, info[problem]))
+            raise UserError(f"{checkpoint}: {problem}: {len(names)} weights, the first is {names[0]}; is it whole?")
+    return model

@@ -1,0 +1,67 @@
+"""The arguments that all training programs share, and how they are read beside TRL's own."""
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trl import TrlParser
+
+from vision_r1.families import FAMILIES, family
+from vision_r1.files import UserError
+from vision_r1.models import DTYPES, check_checkpoint
+
+# TRL still sets it under this name; transformers says so at each step that asks.
+warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
+
+
+@dataclass(kw_only=True)
+class StageArguments:
+    """Arguments of every training program, beside those of its TRL configuration."""
+
+    family: str = field(metadata={"help": f"model family: {' or '.join(FAMILIES)}"})
+    init: str = field(metadata={"help": "checkpoint folder to start from"})
+    train_file: str = field(metadata={"help": "training file, one JSON row a line"})
+    output_model: str = field(metadata={"help": "folder for the trained model and its processor"})
+    metrics: str = field(metadata={"help": "JSON file with duration, sizes and last values; written last"})
+    history: str = field(metadata={"help": "JSONL file, what TRL logged at each logging step"})
+    state: str = field(metadata={"help": "folder for what an interrupted training resumes from; removed at the end"})
+    min_pixels: int = field(metadata={"help": "smallest image that the model sees, pixels"})
+    max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
+    dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
+    threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UserError(f"--dtype: {self.dtype!r} is none of {', '.join(DTYPES)}")
+        if not Path(self.train_file).is_file():
+            raise UserError(f"--train_file {self.train_file}: no such file")
+        check_checkpoint(self.init, family(self.family))
+
+    def parents(self) -> list[str]:
+        """Return the checkpoint folders whose weights decide the result."""
+        return [self.init]
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The docstring as it stands, and the defaults."""
+
+
+class StageParser(TrlParser):
+    """TRL's parser, with one clear line for a wrong argument in place of the usage of some 300 flags."""
+
+    def __init__(self, dataclass_types: Sequence[type], docstring: str, **options: Any) -> None:
+        options |= {"description": docstring, "formatter_class": _Help, "allow_abbrev": False}
+        super().__init__(dataclass_types, **options)
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}; --help lists all arguments")
+
+    def parse(self, argv: Sequence[str] | None, unknown: bool = False) -> tuple[Any, ...]:
+        """Return one object a dataclass. Raises UserError for an impossible or, unless allowed, unknown argument."""
+        try:
+            return self.parse_args_and_config(argv, return_remaining_strings=unknown)
+        except ValueError as error:
+            raise UserError(str(error)) from None

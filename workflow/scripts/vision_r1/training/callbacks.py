@@ -1,0 +1,107 @@
+"""What TRL's trainers lack for long trainings, added from outside."""
+
+import logging
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.data_loader import BatchSamplerShard
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from vision_r1.training.checkpoints import mark_complete
+
+log = logging.getLogger(__name__)
+
+
+class MarkCompleteCheckpoints(TrainerCallback):
+    """Marks a checkpoint when every process has written its part of it.
+
+    `seconds` is the training time up to now, over all interruptions.
+    """
+
+    def __init__(self, seconds_before: float) -> None:
+        self.started = time.monotonic() - seconds_before
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.seconds)
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGTERM or SIGUSR1 (a time limit that comes near), finishes the step, saves, and ends the training.
+
+    `period`: a checkpoint resumes exactly only at steps that are multiples of it.
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+        self.received = False
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        self.handlers = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if state.global_step % self.period == 0 and self._any_process_received(args):
+            control.should_log = control.should_save = control.should_training_stop = True
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = True
+
+    def _any_process_received(self, args: TrainingArguments) -> bool:
+        if args.world_size == 1:
+            return self.received
+        # Signals reach the processes at different steps; all must stop at the same one.
+        received = torch.tensor(float(self.received), device=args.device)
+        torch.distributed.all_reduce(received)
+        return received.item() > 0
+
+
+class ReplayEarlierEpochs(TrainerCallback):
+    """On resuming in a later epoch, draws the earlier epochs' orders, so that this epoch's is the same.
+
+    TRL's RepeatSampler shuffles with a generator that starts anew in each process. It draws an order
+    when its iteration starts.
+    """
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        batches = kw["train_dataloader"].batch_sampler
+        while isinstance(batches, BatchSamplerShard):
+            batches = batches.batch_sampler
+        for _ in range(int(state.epoch or 0)):
+            next(iter(batches.sampler))
+
+
+class LogProgress(TrainerCallback):
+    """One readable line at each logging step, in place of a progress bar that a file can't show."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        self.began, self.first = time.monotonic(), state.global_step
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        logs = kw["logs"]
+        if not state.is_world_process_zero or "loss" not in logs:
+            return
+        pace = (time.monotonic() - self.began) / max(1, state.global_step - self.first)
+        left = timedelta(seconds=round(pace * (state.max_steps - state.global_step)))
+        shown = "  ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if isinstance(logs.get(name), float))
+        log.info("step %d/%d  %s  %.2f s/step  left %s", state.global_step, state.max_steps, shown, pace, left)
+
+
+_SHOWN = (
+    *("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "rewards/dual_format/mean"),
+    *("rewards/recall/mean", "rewards/precision/mean", "kl", "completions/mean_length", "completions/clipped_ratio"),
+    "mean_token_accuracy",
+)

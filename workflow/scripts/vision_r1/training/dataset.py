@@ -1,0 +1,102 @@
+"""The training file (one JSON row a line) as TRL wants it: conversational prompts with one image each.
+
+Images are columns of paths and are decoded when a batch asks for them, so memory doesn't grow with the data.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vision_r1.families import Family
+from vision_r1.files import UserError, read_jsonl
+from vision_r1.frames import Frame
+from vision_r1.prompts import format_answer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = dict[str, Any]
+
+
+def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixels: int) -> list[Row]:
+    """Return the rows of a training file, checked against the model that is about to learn from them.
+
+    Raises UserError, naming file and line, for a missing column or image, for another family's frame, and
+    for boxes that were laid out for other pixel limits than this training's.
+    """
+    rows = read_jsonl(train_file)
+    if not rows:
+        raise UserError(f"{train_file}: no rows; curation kept nothing")
+    for number, row in enumerate(rows, start=1):
+        where = f"{train_file}: row {number}"
+        missing = _COLUMNS - row.keys()
+        if missing:
+            raise UserError(f"{where}: no column {min(missing)!r}; curate it again")
+        if not Path(row["image"]).is_file():
+            raise UserError(f"{where}: {row['image']}: no such image")
+        if row["frame"] != family.frame:
+            raise UserError(
+                f"{where}: frame {row['frame']!r}, but {family.name} writes {family.frame!r}; curate for this family"
+            )
+        size = family.input_size(row["width"], row["height"], min_pixels, max_pixels)
+        if size != (row["input_width"], row["input_height"]):
+            raise UserError(
+                f"{where}: curated for an input of {row['input_width']} x {row['input_height']} pixels, "
+                f"but --min_pixels {min_pixels} --max_pixels {max_pixels} make it {size[0]} x {size[1]}"
+            )
+    return rows
+
+
+def grpo_dataset(rows: list[Row]) -> "Dataset":
+    """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards."""
+    return _dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False)
+
+
+def sft_dataset(rows: list[Row]) -> "Dataset":
+    """Return prompt, image and completion: the ground truth, written in the model's own frame."""
+    return _dataset(
+        [
+            {
+                "prompt": _message("user", row["prompt"]),
+                "completion": _message("assistant", ground_truth_answer(row)),
+                "image": row["image"],
+            }
+            for row in rows
+        ],
+        answers=True,
+    )
+
+
+def ground_truth_answer(row: Row) -> str:
+    """Return the answer that a perfect model gives to a row."""
+    boxes = np.array([item["bbox"] for item in row["objects"]], dtype=float).reshape(-1, 4)
+    return format_answer(Frame.of(row).from_original(boxes).tolist(), [item["label"] for item in row["objects"]])
+
+
+_COLUMNS = {
+    *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
+    *("num_instances", "frame", "task", "source_id"),
+}
+
+
+def _message(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
+
+
+def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
+    from datasets import Dataset, Features, Image, List, Value
+
+    message = List({"role": Value("string"), "content": Value("string")})
+    columns = {"prompt": message, "image": Image(mode="RGB")}
+    if answers:
+        columns |= {"completion": message}
+    else:
+        # Given, not inferred: a file of negatives only has no object to infer a type from.
+        columns |= {
+            "objects": List({"label": Value("string"), "bbox": List(Value("float64"))}),
+            "categories": List(Value("string")),
+            **dict.fromkeys(("width", "height", "input_width", "input_height", "num_instances"), Value("int64")),
+            **dict.fromkeys(("frame", "task", "source_id"), Value("string")),
+        }
+    return Dataset.from_list([{name: row[name] for name in columns} for row in rows], features=Features(columns))

@@ -1,0 +1,88 @@
+"""What GRPO needs beside TRL's trainer: its arguments, and the arithmetic of its batches."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig
+
+from vision_r1.families import family
+from vision_r1.files import UserError
+from vision_r1.models import check_checkpoint
+from vision_r1.rewards import CRITERIA, Criterion
+from vision_r1.training.arguments import StageArguments, StageParser
+
+
+@dataclass(kw_only=True)
+class GRPOArguments(StageArguments):
+    """Arguments of a GRPO stage, beside those of its criterion and GRPOConfig."""
+
+    reference: str | None = field(
+        default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reference = self.reference or self.init
+        check_checkpoint(self.reference, family(self.family))
+
+    def parents(self) -> list[str]:
+        """Return the checkpoint folders whose weights decide the result."""
+        return [self.init, self.reference]
+
+
+@dataclass
+class CriterionName:
+    """The named criterion whose parts are the defaults of the flags of Criterion."""
+
+    criterion: str = field(
+        default="official",
+        metadata={"help": f"what the rewards measure: {', '.join(CRITERIA)}; flags of its parts change them"},
+    )
+
+    def __post_init__(self) -> None:
+        if self.criterion not in CRITERIA:
+            raise UserError(f"--criterion: {self.criterion!r} is none of {', '.join(CRITERIA)}")
+
+
+def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Criterion, GRPOConfig]:
+    """Read the arguments: first the criterion's name, then all, with its parts as defaults.
+
+    Thresholds have no default: they are the stage's. --differentiate is on, as in both stages of the paper.
+    """
+    name, *_ = StageParser((CriterionName,), docstring, add_help=False).parse(argv, unknown=True)
+    parser = StageParser((GRPOArguments, CriterionName, Criterion, GRPOConfig), docstring)
+    parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
+    arguments, _, criterion, config = parser.parse(argv)
+    return arguments, criterion, config
+
+
+def generation_period(config: GRPOConfig) -> int:
+    """Return after how many optimiser steps the trainer samples completions anew.
+
+    Between such steps it holds sampled completions that no checkpoint keeps.
+    """
+    micro_steps = math.lcm(config.gradient_accumulation_steps, config.steps_per_generation * config.num_iterations)
+    return micro_steps // config.gradient_accumulation_steps
+
+
+def prompts_per_step(config: GRPOConfig) -> float:
+    """Return how many new prompts an optimiser step sees, over all processes (TRL counts completions)."""
+    completions = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps
+    return completions / (config.num_generations * config.num_iterations)
+
+
+def check_batch(config: GRPOConfig, rows: int) -> None:
+    """Raise UserError for batches that leave nothing to train on, or checkpoints that can't be resumed exactly."""
+    prompts = config.generation_batch_size // config.num_generations
+    if rows < prompts:
+        raise UserError(
+            f"--train_file: {rows} rows, but one generation takes {prompts} prompts "
+            f"({config.generation_batch_size} completions in groups of {config.num_generations}); give smaller batches"
+        )
+    period = generation_period(config)
+    if config.save_steps % period:
+        raise UserError(
+            f"--save_steps {config.save_steps}: completions are sampled anew every {period} steps "
+            "and a checkpoint does not keep them; give a multiple"
+        )
