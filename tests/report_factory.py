@@ -1,0 +1,257 @@
+"""Made inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CHECKPOINTS = (
+    "base",
+    "sft",
+    "strict/grpo_stage1",
+    "strict/grpo_stage2",
+    "official/grpo_stage1",
+    "official/grpo_stage2",
+)
+AP = dict(zip(CHECKPOINTS, (0.361, 0.561, 0.466, 0.513, 0.425, 0.383), strict=True))
+BOXES = dict(zip(CHECKPOINTS, (1434, 1570, 1490, 1505, 1795, 2211), strict=True))
+SUITES = {"coco": ["scenes_test"], "odinw13": ["thermal", "tiny", "crowd", "wide"]}
+PROTOCOLS = {"coco": ["official-coco", "all-categories"], "odinw13": ["official-odinw", "all-categories"]}
+LABELS = ("circle", "square", "triangle")
+
+
+def write(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -> dict[str, Any]:
+    """Scores of one checkpoint on one suite as score_suite.py writes them."""
+    protocols = {}
+    for shift, protocol in enumerate(PROTOCOLS[suite]):
+        datasets = {}
+        for number, name in enumerate(names or SUITES[suite]):
+            own = round(ap * (1 - 0.12 * number) - 0.05 * shift, 4)
+            datasets[name] = {
+                "AP": own,
+                "AP50": round(own + 0.3, 4),
+                "AP75": round(own + 0.02, 4),
+                "APl": None,
+                "AR100": round(own + 0.1, 4),
+                "images": 400,
+                "ground_truth": 1608,
+                "predictions": boxes,
+                "prompts": 400,
+                "verdicts": {"list": 398, "empty": 2},
+                "truncated": 1,
+                "per_category": dict.fromkeys(LABELS, own),
+            }
+        mean = {key: sum(values[key] for values in datasets.values()) / len(datasets) for key in ("AP", "AP50", "AP75")}
+        protocols[protocol] = {"mean": mean, "incomplete": [], "datasets": datasets}
+    return {"suite": suite, "score_policy": "constant", "protocols": protocols}
+
+
+def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list[dict[str, Any]]:
+    """What TRL logs in one GRPO stage, and its closing line without rewards."""
+    rng = np.random.default_rng((stage, seed))
+    rows = []
+    for step in range(every, steps + 1, every):
+        rise = (step / steps) ** 0.5
+        parts = [0.98, 0.55 + (0.25 - 0.05 * seed) * rise - 0.15 * (stage - 1), 0.45 + 0.3 * rise - 0.2 * (stage - 1)]
+        parts = [float(part + rng.normal(0, 0.015)) for part in parts]
+        rows.append(
+            {
+                "step": step,
+                "loss": float(rng.normal(0, 0.01)),
+                "reward": sum(parts),
+                "reward_std": 0.3 - 0.1 * rise,
+                "rewards/dual_format/mean": parts[0],
+                "rewards/recall/mean": parts[1],
+                "rewards/precision/mean": parts[2],
+                "completions/mean_length": 18 + float(rng.normal(0, 0.3)),
+            }
+        )
+    return [*rows, {"step": steps, "train_runtime": 105.5}]
+
+
+def completion(boxes: np.ndarray, labels: list[str]) -> str:
+    items = [
+        {"bbox_2d": [round(float(v)) for v in box], "label": label} for box, label in zip(boxes, labels, strict=True)
+    ]
+    return f"```json\n{json.dumps(items)}\n```"
+
+
+def config() -> dict[str, Any]:
+    """The keys of a resolved configuration that the report reads."""
+    stages = {
+        "grpo_stage1": {"init": "base", "recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
+        "grpo_stage2": {"init": "grpo_stage1", "recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9},
+    }
+    prompts = {
+        "official-coco": "all-in-one",
+        "official-odinw": "per-present-category",
+        "all-categories": "per-category",
+    }
+    return {
+        "run": "miniature",
+        "seed": 0,
+        "reward": {"criterion": "strict"},
+        "grpo": {},
+        **stages,
+        "evaluation": {
+            "suites": SUITES,
+            "suite_protocols": PROTOCOLS,
+            "protocols": {name: {"prompts": way, "max_new_tokens": 40} for name, way in prompts.items()},
+        },
+        "report": {
+            "title": "Vision-R1 in miniature",
+            "experiments": ["strict", "official"],
+            "training_seeds": [0],
+            "banner": "Miniature: not comparable with the paper's numbers.",
+            "disclosures": ["The base model was trained on coarse labels on purpose."],
+        },
+        "experiments": {"strict": {}, "official": {"reward": {"criterion": "official"}}},
+        "datasets": {name: {"scenes": {}} for names in SUITES.values() for name in names},
+    }
+
+
+class Run:
+    """A run's files under `folder`, laid out as the workflow does it."""
+
+    def __init__(self, folder: Path, images: int = 12) -> None:
+        self.folder = folder
+        self.config = write(folder / "config.json", config())
+        self.seed = np.random.default_rng(7)
+        for name in CHECKPOINTS:
+            for suite in SUITES:
+                drop = 0.0 if suite == "coco" else 0.1
+                write(self.metrics(name, suite), metrics(AP[name] - drop, BOXES[name], suite))
+            stage = 2 if name.endswith("2") else 1
+            rows = (
+                history(stage, seed=CHECKPOINTS.index(name) // 4)
+                if "/" in name
+                else [{"step": s, "loss": 0.5 + 2 * float(np.exp(-s / 40))} for s in range(10, 160, 10)]
+            )
+            write_lines(self.history(name), rows)
+            write(self.training(name), self._training(name, len(rows)))
+        write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
+        self._scenes(images)
+
+    def metrics(self, checkpoint: str, suite: str) -> Path:
+        return self.folder / f"metrics/{checkpoint}/{suite}.json"
+
+    def training(self, checkpoint: str) -> Path:
+        return self.folder / f"models/{checkpoint}/metrics.json"
+
+    def history(self, checkpoint: str) -> Path:
+        return self.folder / f"models/{checkpoint}/history.jsonl"
+
+    def predictions(self, checkpoint: str) -> Path:
+        return self.folder / f"predictions/{checkpoint}/coco.jsonl"
+
+    @property
+    def annotations(self) -> Path:
+        return self.folder / "data/scenes/scenes_test/annotations.json"
+
+    def flags_of_tabulate(
+        self, checkpoints: tuple[str, ...] = CHECKPOINTS, suites: tuple[str, ...] = tuple(SUITES)
+    ) -> list[str]:
+        words = [
+            "--output_csv",
+            f"{self.folder}/tables/results.csv",
+            "--output_markdown",
+            f"{self.folder}/tables/results.md",
+        ]
+        for name in checkpoints:
+            for suite in suites:
+                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
+        return words
+
+    def flags_of_plot(self) -> list[str]:
+        words = ["--results", f"{self.folder}/tables/results.csv", "--output_directory", f"{self.folder}/figures"]
+        for name in CHECKPOINTS:
+            words += ["--history", name, str(self.history(name))]
+        return words
+
+    def flags_of_render(self) -> list[str]:
+        words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
+        words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
+        words += ["--annotations", "scenes_test", str(self.annotations), "--benchmarks", f"{self.folder}/benchmarks"]
+        for name in CHECKPOINTS:
+            words += ["--training", name, str(self.training(name))]
+        for name in ("base", "sft", "strict/grpo_stage2"):
+            words += ["--predictions", name, str(self.predictions(name))]
+        return [*words, "--output", f"{self.folder}/report/index.html"]
+
+    def _training(self, name: str, steps: int) -> dict[str, Any]:
+        return {
+            "stage": name.rpartition("/")[2],
+            "steps": steps,
+            "seconds": 105.5,
+            "peak_rss_mb": 1812.3,
+            "parameters": 1310720,
+            "samples_seen": 2400,
+            "versions": {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"},
+            "final": {"loss": 0.01},
+        }
+
+    def _scenes(self, count: int) -> None:
+        records: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
+        predictions: dict[str, list[dict[str, Any]]] = {name: [] for name in CHECKPOINTS}
+        for number in range(count):
+            width, height, total = 84, 84, 1 + number % 3
+            corners = self.seed.integers(2, 45, (total, 2))
+            boxes = np.hstack([corners, corners + self.seed.integers(16, 36, (total, 2))]).astype(float)
+            labels = [LABELS[(number + place) % 3] for place in range(total)]
+            pixels = np.full((height, width, 3), 235, np.uint8)
+            for (x1, y1, x2, y2), label in zip(boxes.astype(int), labels, strict=True):
+                pixels[y1:y2, x1:x2] = ((200, 80, 60), (60, 120, 200), (90, 170, 90))[LABELS.index(label)]
+            path = self.annotations.parent / "images" / f"{number:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            records.append({"id": number, "file_name": path.name, "width": width, "height": height})
+            for (x1, y1, x2, y2), label in zip(boxes, labels, strict=True):
+                objects.append(
+                    {
+                        "id": len(objects) + 1,
+                        "image_id": number,
+                        "category_id": LABELS.index(label) + 1,
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": 0,
+                    }
+                )
+            for rank, name in enumerate(CHECKPOINTS):
+                noise = self.seed.normal(0, (5, 1, 3, 1.5, 3, 2)[rank], boxes.shape)
+                predictions[name].append(
+                    {
+                        "dataset": "scenes_test",
+                        "protocol": "official-coco",
+                        "image_id": number,
+                        "file_name": str(path),
+                        "prompt": "Locate every item",
+                        "categories": list(LABELS),
+                        "width": width,
+                        "height": height,
+                        "input_width": 84,
+                        "input_height": 84,
+                        "frame": "pixel",
+                        "completion": completion(boxes + noise, labels),
+                        "num_tokens": 18,
+                        "truncated": False,
+                    }
+                )
+        categories = [{"id": number, "name": name} for number, name in enumerate(LABELS, start=1)]
+        write(self.annotations, {"images": records, "annotations": objects, "categories": categories})
+        for name, rows in predictions.items():
+            write_lines(self.predictions(name), rows)

@@ -1,0 +1,137 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import plot_results
+import pytest
+import render_report
+import tabulate_results
+from report_factory import CHECKPOINTS, Run, metrics, write, write_lines
+
+from vision_r1.files import read_json, read_jsonl
+
+HOSTILE = "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}\u202e\u2066\x1b[31m"
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would act on."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.addresses, self.handlers, self.text, self.tag = set(), [], [], "", ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tag = tag
+        self.seen.add(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data):
+        if self.tag != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("run"))
+    (run.folder / "benchmarks").mkdir()
+    (run.folder / "benchmarks/train_sft.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n3\t0:00:03\t-\n")
+    tabulate_results.main(run.flags_of_tabulate())
+    plot_results.main(run.flags_of_plot())
+    return run
+
+
+def page_of(run, *flags):
+    render_report.main([*run.flags_of_render(), *flags])
+    return (run.folder / "report/index.html").read_text(encoding="utf-8")
+
+
+def test_the_first_screen_says_what_happened(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
+    assert "SFT on the same data reached 56.1, higher" in text
+    assert "Miniature: not comparable" in text and "coarse labels on purpose" in text
+    assert text.index("Miniature: not comparable") < text.index("Did it work?") < text.index("coarse labels")
+    assert "missing" not in text.replace("missing (of the code", "").replace("3.0 smissing", "")
+    assert "Chain seed 0" in text and "24 s" in text and "812 MB" in text
+
+
+def test_the_page_needs_nothing_from_outside(complete):
+    page = page_of(complete)
+    tags = Tags(page)
+    assert all(address.startswith("data:image/") for address in tags.addresses) and not tags.handlers
+    assert "script" not in tags.seen and "link" not in tags.seen
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'" in page
+
+
+def test_each_number_has_its_command(complete):
+    text = Tags(page_of(complete, "--snakemake", "snakemake --configfile config/paper.yaml")).text
+    assert f"snakemake --configfile config/paper.yaml {complete.metrics('strict/grpo_stage2', 'coco')}" in text
+
+
+def test_a_fetched_base_model_names_its_revision(complete):
+    write(complete.folder / "fetched.json", {"stage": "base", "source": "hub", "id": "Qwen/x", "revision": "0" * 40})
+    assert (
+        f"Qwen/x, revision {'0' * 40}"
+        in Tags(page_of(complete, "--training", "base", str(complete.folder / "fetched.json"))).text
+    )
+
+
+def test_training_seeds_get_a_table_of_their_spread(tmp_path):
+    run = Run(tmp_path, images=1)
+    config = read_json(run.config)
+    config["report"]["training_seeds"] = [0, 1]
+    write(run.config, config)
+    for suite in ("coco", "odinw13"):
+        write(run.metrics("sft_s1", suite), metrics(0.501, 1500, suite))
+    tabulate_results.main(run.flags_of_tabulate((*CHECKPOINTS, "sft_s1")))
+    text = " ".join(Tags(page_of(run)).text.split())
+    assert "Over training seeds" in text and "53.150.1 to 56.1" in text
+
+
+def test_rendering_twice_gives_the_same_page(complete):
+    assert page_of(complete) == page_of(complete)
+
+
+def test_missing_parts_are_called_missing(tmp_path):
+    run = Run(tmp_path, images=2)
+    scores = metrics(0.3, 1400, "coco")
+    scores["protocols"]["official-coco"]["mean"] = None
+    write(run.metrics("base", "coco"), scores)
+    tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("coco",)))
+    render_report.main([*run.flags_of_render()[:6], "--output", str(tmp_path / "report.html")])
+    text = " ".join(Tags((tmp_path / "report.html").read_text()).text.split())
+    assert "Unknown. coco AP (official-coco) is missing for strict: base, stage 1, stage 2." in text
+    assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
+    assert text.count("missing") > 20 and " 0.0 " not in text
+
+
+def test_hostile_text_is_only_text(tmp_path):
+    run = Run(tmp_path, images=4)
+    config = read_json(run.config)
+    config["report"] |= {"title": HOSTILE, "banner": HOSTILE, "disclosures": [HOSTILE, "x" * 10_000]}
+    write(run.config, config)
+    for name in ("base", "sft", "strict/grpo_stage2"):
+        lines = read_jsonl(run.predictions(name))
+        for line, label in zip(lines, (HOSTILE, "y" * 10_000, "\u202eabc", "\ud800"), strict=True):
+            line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}]) + HOSTILE
+            line["prompt"] = line["categories"][0] = label
+        write_lines(run.predictions(name), lines)
+    truth = read_json(run.annotations)
+    truth["categories"][0]["name"] = HOSTILE
+    write(run.annotations, truth)
+    for suite, names in (("coco", [HOSTILE]), ("odinw13", [HOSTILE, "z" * 10_000])):
+        for name in CHECKPOINTS:
+            write(run.metrics(name, suite), metrics(0.3, 1400, suite, names))
+    write(run.folder / "data/curation.json", {HOSTILE: HOSTILE})
+    tabulate_results.main([*run.flags_of_tabulate(), "--banner", HOSTILE])
+    plot_results.main([*run.flags_of_plot(), "--note", HOSTILE])
+    tags = Tags(page_of(run, "--snakemake", HOSTILE))
+    assert "script" not in tags.seen and not tags.handlers
+    assert all(address.startswith("data:image/") for address in tags.addresses)
+    assert "\u202e" not in tags.text and "\\u202e" in tags.text and "\x1b" not in tags.text
+    assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|49", tags.text)
+    markdown = (run.folder / "tables/results.md").read_text()
+    assert "<script>" not in markdown.replace("\\<script", "")

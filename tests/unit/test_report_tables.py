@@ -1,0 +1,94 @@
+import pytest
+from report_factory import AP, BOXES, CHECKPOINTS, SUITES, metrics, write
+
+from vision_r1.report.results import of_metrics, pairs
+from vision_r1.report.tables import dataset_tables, main_columns, main_table, markdown, spread_table
+from vision_r1.report.verdict import verdict
+
+
+def results_of(tmp_path, scores, suites=tuple(SUITES)):
+    return [
+        result
+        for name, ap in scores.items()
+        for suite in suites
+        for result in of_metrics(
+            write(tmp_path / name / f"{suite}.json", metrics(ap, BOXES.get(name, 1500), suite)), name, suite, 0
+        )
+    ]
+
+
+@pytest.fixture
+def results(tmp_path):
+    return results_of(tmp_path, AP)
+
+
+def test_main_table_has_three_columns_for_the_first_benchmark_and_deltas_to_base(results):
+    columns = main_columns(pairs(results))
+    assert [column.metric for column in columns] == ["AP", "AP50", "AP75", "AP", "AP", "AP"]
+    rows = main_table(results, CHECKPOINTS, columns)
+    assert rows[0].cells[0].delta is None
+    assert rows[3].cells[0].value == pytest.approx(0.513) and rows[3].cells[0].delta == pytest.approx(0.152)
+
+
+def test_what_was_not_measured_is_none(results):
+    cell = main_table(results, ["never/grpo_stage1"], main_columns(pairs(results)))[0].cells[0]
+    assert cell.value is None and cell.delta is None
+
+
+def test_spread_needs_every_training_seed(tmp_path):
+    results = results_of(tmp_path, {"base": 0.3, "sft": 0.5, "sft_s1": 0.56, "sft_s2": 0.53}, suites=("coco",))
+    columns = main_columns(pairs(results))
+    (spread,) = spread_table(main_table(results, ["base", "sft", "sft_s1", "sft_s2"], columns))
+    assert spread.training_seeds == (0, 1, 2) and spread.cells[0] == pytest.approx((0.53, 0.5, 0.56))
+    (spread,) = spread_table(main_table(results, ["sft", "sft_s9"], columns))
+    assert spread.cells[0] is None
+
+
+def test_dataset_tables_end_in_the_mean(results):
+    tables = dataset_tables(results, CHECKPOINTS)
+    assert [(table.suite, table.protocol) for table in tables] == pairs(results)[2:]
+    assert [name for name, _ in tables[0].lines] == [*SUITES["odinw13"], "mean"]
+
+
+def test_markdown_table_is_well_formed(results):
+    text = markdown(results, "Miniature | <b>not</b> comparable")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(CHECKPOINTS) and len({line.count("|") for line in table}) == 1
+    assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "")
+    assert "Chain seed 0" in text
+
+
+@pytest.mark.parametrize(
+    ("base", "sft", "first", "last", "answer", "words"),
+    [
+        (0.36, 0.40, 0.46, 0.51, "Yes", "raised"),
+        (0.36, 0.56, 0.46, 0.51, "Partly", "reached 56.0, higher"),
+        (0.36, 0.40, 0.51, 0.46, "Partly", "stage 2 −5.0"),
+        (0.36, 0.40, 0.30, 0.25, "No", "lowered coco AP from 36.0 to 25.0"),
+        (0.36, 0.40, 0.36, 0.365, "Unclear", "did not clearly move"),
+        (0.36, None, 0.46, 0.51, "Yes", "SFT is missing"),
+        (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: stage 2"),
+        (None, None, None, None, "Unknown", "base, stage 1, stage 2"),
+    ],
+)
+def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
+    names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
+    results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
+    found = verdict(results, ["strict"], "coco", "official-coco")
+    assert found.answer == answer and words in found.sentence
+
+
+def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
+    scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
+    results = results_of(tmp_path, scores, suites=("coco",))
+    assert verdict(results, ["strict_s1"], "coco", "official-coco").answer == "Yes"
+
+
+@pytest.mark.parametrize(
+    ("other", "answer", "words"), [(0.41, "Yes", "+11.0 to +20.0"), (0.28, "Partly", "−2.0 to +20.0")]
+)
+def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
+    scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
+    results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
+    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "official-coco")
+    assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence

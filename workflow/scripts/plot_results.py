@@ -1,0 +1,46 @@
+"""Draw the figures of a run: AP and number of boxes by checkpoint, AP by data set, reward and loss by step.
+
+Writes ap_by_checkpoint, boxes_by_checkpoint, ap_by_dataset, reward_by_step and loss_by_step, each as .svg and .png;
+a figure without any numbers says so.
+
+Example:
+  python workflow/scripts/plot_results.py --results results/miniature/tables/results.csv \\
+      --history strict/grpo_stage1 results/miniature/models/strict/grpo_stage1/history.jsonl \\
+      --history strict/grpo_stage2 results/miniature/models/strict/grpo_stage2/history.jsonl \\
+      --output_directory results/miniature/figures
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from vision_r1 import cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", required=True, metavar="FILE", help="results.csv of tabulate_results.py")
+    parser.add_argument(
+        "--history",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CHECKPOINT", "FILE"),
+        help="history.jsonl of one training; repeat",
+    )
+    parser.add_argument("--note", help="one line under every figure, such as the report's banner")
+    parser.add_argument("--output_directory", required=True, metavar="DIR")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.files import read_jsonl
+    from vision_r1.report.figures import draw_all
+    from vision_r1.report.results import read_csv
+
+    histories = {checkpoint: read_jsonl(path) for checkpoint, path in args.history}
+    draw_all(read_csv(args.results), histories, args.output_directory, args.note)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,74 @@
+"""Write the report of a run: one HTML file that opens from disk, with tables, figures, test images and provenance.
+
+What is not given is called missing in the report.
+
+Example:
+  python workflow/scripts/render_report.py --config results/miniature/config.json \\
+      --results results/miniature/tables/results.csv --figures results/miniature/figures \\
+      --training strict/grpo_stage2 results/miniature/models/strict/grpo_stage2/metrics.json \\
+      --predictions base results/miniature/predictions/base/coco.jsonl \\
+      --predictions strict/grpo_stage2 results/miniature/predictions/strict/grpo_stage2/coco.jsonl \\
+      --annotations scenes_test results/miniature/data/scenes/scenes_test/annotations.json \\
+      --output results/miniature/report/index.html
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_r1 import cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = cli.parser(__doc__)
+    pair = {"nargs": 2, "action": "append", "default": []}
+    parser.add_argument("--results", required=True, metavar="FILE", help="results.csv of tabulate_results.py")
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")
+    parser.add_argument("--figures", required=True, metavar="DIR", help="folder of plot_results.py")
+    parser.add_argument(
+        "--training", **pair, metavar=("CHECKPOINT", "FILE"), help="metrics.json of one training; repeat"
+    )
+    parser.add_argument(
+        "--predictions",
+        **pair,
+        metavar=("CHECKPOINT", "FILE"),
+        help="predictions on the first suite, for the gallery; repeat, first the one to compare with, last the result",
+    )
+    parser.add_argument(
+        "--annotations", **pair, metavar=("DATASET", "FILE"), help="COCO annotations of the gallery's data sets; repeat"
+    )
+    parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
+    parser.add_argument("--benchmarks", metavar="DIR", help="folder of Snakemake's benchmark files")
+    parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="test images to show")
+    parser.add_argument(
+        "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"
+    )
+    parser.add_argument("--output", required=True, metavar="FILE")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.files import read_json, read_jsonl, write_text
+    from vision_r1.report import gallery, page, provenance
+    from vision_r1.report.results import Checkpoint, read_csv
+
+    results, config = read_csv(args.results), read_json(args.config)
+    _, protocol = page.expected_benchmarks(config, results)[0]
+    predictions = {Checkpoint.of(name).title: read_jsonl(path) for name, path in args.predictions}
+    annotations = {name: read_json(path) for name, path in args.annotations}
+    inputs = page.Inputs(
+        results=results,
+        config=config,
+        figures=Path(args.figures),
+        training={checkpoint: read_json(path) for checkpoint, path in args.training},
+        gallery=gallery.gallery(predictions, annotations, protocol, args.gallery_images, config["seed"]),
+        curation=read_json(args.curation) if args.curation else None,
+        benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
+        snakemake=args.snakemake,
+    )
+    write_text(args.output, page.render(inputs))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,211 @@
+"""Test images by rule, not by hand: ground truth beside what chosen checkpoints answered."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from scipy.optimize import linear_sum_assignment
+
+from vision_r1.boxes import iou
+from vision_r1.files import UserError
+from vision_r1.frames import Frame
+from vision_r1.parsing import label_key, parse
+from vision_r1.report.text import shorten, visible
+
+SIDE = 360  # pixels of a drawn image's longer side
+# Okabe and Ito's palette, one colour per label in the order of the data set's categories.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+Key = tuple[str, Any]  # data set, image id
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Boxes (n, 4) x1 y1 x2 y2 in pixels of the original image, and their n labels."""
+
+    boxes: np.ndarray
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One completion as the model wrote it, with its question and how it was read."""
+
+    prompt: str
+    completion: str
+    verdict: str
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """One drawn panel: `image` is a data URI; quality is None for the ground truth."""
+
+    title: str
+    image: str
+    count: int
+    quality: float | None
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test image: why it is shown, and its panels, ground truth first."""
+
+    why: str
+    dataset: str
+    image_id: str
+    change: float
+    views: tuple[View, ...]
+
+
+def ground_truth(dataset: str, annotations: Mapping[str, Any]) -> dict[Key, Objects]:
+    """Read a COCO annotation file's objects by image; crowd regions are left out."""
+    names = {category["id"]: category["name"] for category in annotations["categories"]}
+    found: dict[Key, list[Any]] = {(dataset, image["id"]): [] for image in annotations["images"]}
+    for item in annotations["annotations"]:
+        if not item.get("iscrowd"):
+            found[dataset, item["image_id"]].append(item)
+    truth = {}
+    for key, items in found.items():
+        boxes = np.array([item["bbox"] for item in items], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        truth[key] = Objects(boxes, tuple(names[item["category_id"]] for item in items))
+    return truth
+
+
+def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
+    """Group one protocol's prediction lines by image; a protocol may ask several questions about one."""
+    groups: dict[Key, list[Mapping[str, Any]]] = {}
+    for line in predictions:
+        if line["protocol"] == protocol:
+            groups.setdefault((line["dataset"], line["image_id"]), []).append(line)
+    return groups
+
+
+def detections(lines: Sequence[Mapping[str, Any]]) -> Objects:
+    """Parse all completions on one image; boxes in original pixels."""
+    boxes, labels = [np.zeros((0, 4))], []
+    for line in lines:
+        parsed = parse(line["completion"], line["categories"])
+        boxes.append(Frame.of(line).to_original(parsed.boxes))
+        labels += [label or "" for label in parsed.labels]
+    return Objects(np.concatenate(boxes), tuple(labels))
+
+
+def quality(predicted: Objects, truth: Objects) -> float:
+    """Return 0..1: summed IoU of matched pairs of one label over (predicted + true - matched) boxes (ours).
+
+    Missed objects, extra boxes, wrong labels and loose boxes all lower it; nothing said of nothing is 1.
+    """
+    if not len(predicted.boxes) and not len(truth.boxes):
+        return 1.0
+    same = [[label_key(a) == label_key(b) for b in truth.labels] for a in predicted.labels]
+    value = iou(predicted.boxes, truth.boxes)
+    value = value * np.array(same, bool).reshape(value.shape)
+    matched = value[linear_sum_assignment(value, maximize=True)]
+    pairs = np.count_nonzero(matched)
+    return float(matched.sum() / (len(predicted.boxes) + len(truth.boxes) - pairs))
+
+
+def choose(change: Mapping[Key, float], count: int, seed: int) -> list[tuple[str, Key]]:
+    """Pick images: up to three eighths most improved, as many most harmed, and the rest at random by seed."""
+    ranked = sorted(change, key=lambda key: (change[key], str(key)))
+    share = 3 * count // 8
+    improved = [key for key in reversed(ranked) if change[key] > 0][:share]
+    harmed = [key for key in ranked if change[key] < 0][:share]
+    rest = [key for key in ranked if key not in improved and key not in harmed]
+    order = np.random.default_rng(seed).permutation(len(rest))[: count - len(improved) - len(harmed)]
+    chosen = [("most improved", key) for key in improved] + [("most harmed", key) for key in harmed]
+    return chosen + [("at random", rest[place]) for place in order]
+
+
+def gallery(
+    predictions: Mapping[str, Sequence[Mapping[str, Any]]],
+    annotations: Mapping[str, Mapping[str, Any]],
+    protocol: str,
+    count: int = 8,
+    seed: int = 0,
+) -> list[Example]:
+    """Draw `count` test images. The first checkpoint of `predictions` is compared with the last.
+
+    predictions: title -> lines of its predictions file; annotations: data set -> COCO annotations.
+    Raises UserError when annotations or an image are missing.
+    """
+    if not predictions:
+        return []
+    answered = {title: by_image(lines, protocol) for title, lines in predictions.items()}
+    common = set.intersection(*map(set, answered.values()))
+    for name in sorted({dataset for dataset, _ in common} - set(annotations)):
+        raise UserError(f"predictions ask about data set {name!r}; give --annotations {name} FILE")
+    truth = {
+        key: objects for name, content in annotations.items() for key, objects in ground_truth(name, content).items()
+    }
+    for key in sorted(common - set(truth), key=str):
+        raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
+    first, last = list(answered)[0], list(answered)[-1]
+    scores = {
+        title: {key: quality(detections(answered[title][key]), truth[key]) for key in common}
+        for title in dict.fromkeys((first, last))
+    }
+    change = {key: scores[last][key] - scores[first][key] for key in common}
+    return [
+        Example(
+            why,
+            key[0],
+            str(key[1]),
+            change[key],
+            _views({title: lines[key] for title, lines in answered.items()}, truth[key]),
+        )
+        for why, key in choose(change, count, seed)
+    ]
+
+
+def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects) -> tuple[View, ...]:
+    path = next(iter(answers.values()))[0]["file_name"]
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path}: image can't be read ({error})") from None
+    colours: dict[str, str] = {}
+    for label in next(iter(answers.values()))[0]["categories"]:
+        colours[label_key(label)] = COLOURS[len(colours) % len(COLOURS)]
+    views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
+    for title, lines in answers.items():
+        said = detections(lines)
+        texts = tuple(
+            Answer(
+                line["prompt"],
+                line["completion"],
+                str(parse(line["completion"], line["categories"]).verdict),
+                bool(line["truncated"]),
+            )
+            for line in lines
+        )
+        views.append(View(title, draw(image, said, colours), len(said.boxes), quality(said, truth), texts))
+    return tuple(views)
+
+
+def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> str:
+    """Draw boxes and labels on a copy of the image, its longer side SIDE pixels, as a data URI."""
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    corners = np.clip(objects.boxes * scale, 0, [*size, *size])
+    for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
+        colour = colours.get(label_key(label), "#1f2328")
+        pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white", width=5)
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
+        text = visible(shorten(label, 18)) or "no label"
+        left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 1), text, font=font)
+        pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colour)
+        pen.text((x1 + 3, y1 + 1), text, font=font, fill="white")
+    content = io.BytesIO()
+    canvas.save(content, "WEBP", quality=85)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

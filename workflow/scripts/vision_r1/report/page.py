@@ -1,0 +1,180 @@
+"""The report: one HTML file with everything in it, no network, no script."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vision_r1 import configuration
+from vision_r1.report import provenance
+from vision_r1.report.gallery import Example
+from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
+from vision_r1.report.style import DARK, FIGURES
+from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
+from vision_r1.report.text import duration, points, shorten, visible
+from vision_r1.report.verdict import verdict
+
+TEMPLATES = Path(__file__).with_name("templates")
+# What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
+PROMPTS = {
+    "all-in-one": "One question per image lists every category of the data set; the model has to find what is there.",
+    "per-category": "One question per image and category of the data set, also for categories that are not in the "
+    "image. The model is told nothing, so this is the honest protocol; every box said to an absent category counts.",
+    "per-present-category": "One question per image and category that IS in the image (the paper's protocol for "
+    "ODinW-13). It tells the model what is there, so false alarms on absent categories can't happen; read it "
+    "beside the protocol that asks for every category.",
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the page is made from.
+
+    training: checkpoint -> metrics.json of its training; gallery: None where there is none;
+    figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
+    summary of curate_train.py; snakemake: the command that a reader starts the workflow with.
+    """
+
+    results: Sequence[Result]
+    config: Mapping[str, Any]
+    figures: Path
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    gallery: Sequence[Example] | None = None
+    curation: Mapping[str, Any] | None = None
+    benchmarks: Sequence[Mapping[str, Any]] = ()
+    snakemake: str = "snakemake"
+
+
+def render(inputs: Inputs) -> str:
+    """Return the report as HTML. What is missing is called missing."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": points, "shorten": shorten, "duration": duration, "seed": seed_text}
+    return environment.get_template("report.html.j2").render(**_context(inputs))
+
+
+def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
+    """List the checkpoints that the configuration asks for, then any others that were measured."""
+    report, named = config["report"], configuration.with_training_seed
+    seeds = report["training_seeds"]
+    expected = ["base", *(named("sft", seed) for seed in seeds)]
+    expected += [
+        f"{named(experiment, seed)}/{stage}"
+        for experiment in report["experiments"]
+        for seed in seeds
+        for stage in configuration.STAGES
+    ]
+    return list(dict.fromkeys([*expected, *(result.checkpoint for result in results)]))
+
+
+def expected_benchmarks(config: Mapping[str, Any], results: Sequence[Result]) -> list[tuple[str, str]]:
+    """List (suite, protocol) that the configuration asks for, then any others; the first one is primary."""
+    evaluation = config["evaluation"]
+    expected = [
+        (suite, protocol)
+        for suite in config["report"].get("suites", evaluation["suites"])
+        for protocol in evaluation["suite_protocols"][suite]
+    ]
+    return list(dict.fromkeys([*expected, *pairs(results)]))
+
+
+def embedded(folder: Path, name: str) -> str | None:
+    """Return a figure as a data URI whose colours follow the reader's light or dark screen, None if missing."""
+    path = folder / f"{name}.svg"
+    if not path.is_file():
+        return None
+    svg, light, dark = path.read_text(encoding="utf-8"), "", ""
+    for number, (colour, dark_colour) in enumerate(DARK.items()):
+        svg = svg.replace(colour, f"var(--c{number})")
+        light += f"--c{number}:{colour};"
+        dark += f"--c{number}:{dark_colour};"
+    style = f"<style>:root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    svg = svg.replace("<defs>", f"{style}<defs>", 1)
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _context(inputs: Inputs) -> dict[str, Any]:
+    config, results = inputs.config, inputs.results
+    benchmarks = expected_benchmarks(config, results)
+    checkpoints = expected_checkpoints(config, results)
+    columns = main_columns(benchmarks)
+    rows = main_table(results, checkpoints, columns)
+    experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
+    arms = [[configuration.with_training_seed(name, seed) for seed in seeds] for name in experiments]
+    return {
+        "config": config,
+        "run": configuration.run_name(config),
+        "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
+        "benchmarks": benchmarks,
+        "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
+        "columns": columns,
+        "rows": rows,
+        "best": [_best([row.cells[number].value for row in rows]) for number in range(len(columns))],
+        "spreads": spread_table(rows),
+        "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
+        "dataset_tables": dataset_tables(results, first_seed(results)),
+        "gallery": inputs.gallery,
+        "experiments": {name: configuration.experiment_config(config, name) for name in experiments},
+        "stages": configuration.STAGES,
+        "protocols": _protocols(config, benchmarks),
+        "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
+        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "jobs": inputs.benchmarks,
+        "versions": sorted(
+            {item for metrics in inputs.training.values() for item in metrics.get("versions", {}).items()}
+        ),
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+        "commands": provenance.commands(
+            ((f"{Checkpoint.of(result.checkpoint).title}, {result.suite}", result.source) for result in results),
+            inputs.snakemake,
+        ),
+        "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
+    }
+
+
+def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    known = config["evaluation"]["protocols"]
+    return [
+        {
+            "name": name,
+            "suites": [suite for suite, protocol in benchmarks if protocol == name],
+            "settings": known.get(name, {}),
+            "explanation": PROMPTS.get(known.get(name, {}).get("prompts"), ""),
+        }
+        for name in dict.fromkeys(protocol for _, protocol in benchmarks)
+    ]
+
+
+def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
+    names = config["evaluation"]["suites"].get(suite, [])
+    entries = [config["datasets"].get(name, {}) for name in names]
+    return {"name": suite, "datasets": names, "made": any("scenes" in entry for entry in entries)}
+
+
+def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    place = Checkpoint.of(name)
+    seed = config["seed"] if name == "base" else configuration.seed_of(config, name.partition("/")[0], place.stage)
+    return {"checkpoint": place, "seed": seed, "metrics": metrics}
+
+
+def _best(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _finalize(value: Any) -> Any:
+    """Show unseen characters in every text that a template writes; jinja2 escapes the rest."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,203 @@
+"""Scores of all checkpoints as one long table: a record per checkpoint, suite, protocol and data set."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vision_r1.configuration import STAGES, split_training_seed
+from vision_r1.files import UserError, read_json, write_text
+from vision_r1.report.text import csv_name, csv_text
+
+MEAN = "mean"
+STAGE_TITLES = {"base": "base", "sft": "SFT", "grpo_stage1": "stage 1", "grpo_stage2": "stage 2"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's place in the chain, read from its name.
+
+    name: base | sft | sft_s1 | <experiment>/<stage> | <experiment>_s1/<stage>; experiment: "" for
+    base and sft; stage: base | sft | grpo_stage1 | grpo_stage2; training_seed: 0 where the name has none.
+    """
+
+    name: str
+    experiment: str
+    stage: str
+    training_seed: int
+
+    @classmethod
+    def of(cls, name: str) -> "Checkpoint":
+        """Read a checkpoint's name. Raises UserError on one that is not of the forms above."""
+        arm, _, stage = name.partition("/")
+        arm, training_seed = split_training_seed(arm)
+        if stage in STAGES and arm not in ("base", "sft", ""):
+            return cls(name, arm, stage, training_seed)
+        if not stage and (arm == "sft" or name == "base"):
+            return cls(name, "", arm, training_seed)
+        raise UserError(f"checkpoint {name!r}: unknown form; give base, sft or <experiment>/<{'|'.join(STAGES)}>")
+
+    @property
+    def title(self) -> str:
+        """The name for readers, without the training seed."""
+        return f"{self.experiment} {STAGE_TITLES[self.stage]}".strip()
+
+    def place(self, stage: str) -> str:
+        """Name another stage's checkpoint of the same experiment and training seed."""
+        return f"{self.name.partition('/')[0]}/{stage}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the results table. AP and AR are 0..1, None where missing; other numbers are counts.
+
+    dataset: a data set's name, or MEAN over the suite's data sets (counts are summed there);
+    verdicts: "verdict=count" joined by spaces; incomplete: data sets without predictions, on MEAN
+    lines; source: the metrics file.
+    """
+
+    chain_seed: int
+    checkpoint: str
+    experiment: str
+    stage: str
+    training_seed: int
+    suite: str
+    protocol: str
+    dataset: str
+    AP: float | None = None
+    AP50: float | None = None
+    AP75: float | None = None
+    APs: float | None = None
+    APm: float | None = None
+    APl: float | None = None
+    AR1: float | None = None
+    AR10: float | None = None
+    AR100: float | None = None
+    ARs: float | None = None
+    ARm: float | None = None
+    ARl: float | None = None
+    images: int | None = None
+    ground_truth: int | None = None
+    predictions: int | None = None
+    prompts: int | None = None
+    truncated: int | None = None
+    verdicts: str = ""
+    score_policy: str = ""
+    incomplete: str = ""
+    source: str = ""
+
+
+METRICS = tuple(field.name for field in fields(Result) if field.name.startswith(("AP", "AR")))
+COUNTS = ("images", "ground_truth", "predictions", "prompts", "truncated")
+KINDS = {field.name: field.type for field in fields(Result)}
+
+
+def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -> list[Result]:
+    """Read one metrics file of score_suite.py: per protocol a MEAN line, then a line per data set.
+
+    Raises UserError when the file is missing, belongs to another suite or lacks a key.
+    """
+    metrics, place = read_json(path), Checkpoint.of(checkpoint)
+    try:
+        if metrics["suite"] != suite:
+            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}; check --metrics {checkpoint}")
+        common = {
+            "chain_seed": chain_seed,
+            "checkpoint": checkpoint,
+            "experiment": place.experiment,
+            "stage": place.stage,
+            "training_seed": place.training_seed,
+            "suite": suite,
+            "score_policy": metrics["score_policy"],
+            "source": str(path),
+        }
+        return [
+            result
+            for protocol, scores in metrics["protocols"].items()
+            for result in _of_protocol(scores, {**common, "protocol": protocol})
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a metrics file of score_suite.py ({error!r}); write it anew") from None
+
+
+def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[Result]:
+    datasets = scores["datasets"]
+    if MEAN in datasets:
+        raise UserError(f"{common['source']}: a data set is named {MEAN!r}, our word for the average; rename it")
+    lines = [
+        Result(
+            **common,
+            dataset=name,
+            verdicts=" ".join(f"{verdict}={count}" for verdict, count in sorted(values["verdicts"].items())),
+            **{key: values.get(key) for key in METRICS + COUNTS},
+        )
+        for name, values in datasets.items()
+    ]
+    sums = {key: _total(getattr(line, key) for line in lines) for key in COUNTS}
+    mean = scores["mean"] or {}
+    incomplete = " ".join(scores["incomplete"])
+    head = Result(
+        **common, dataset=MEAN, incomplete=incomplete, **sums, **{key: mean.get(key) for key in ("AP", "AP50", "AP75")}
+    )
+    return [head, *lines]
+
+
+def _total(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def write_csv(path: str | Path, results: Sequence[Result]) -> None:
+    """Write the results table; missing values are empty cells, names are kept from acting as formulas."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(KINDS)
+    for result in results:
+        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(result).values())
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: str | Path) -> list[Result]:
+    """Read what `write_csv` wrote. Raises UserError naming the file and line."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; make it with tabulate_results.py") from None
+    results = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            results.append(Result(**{key: _parse(row[key], kind) for key, kind in KINDS.items()}))
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: line {number}: {error!r}; make it anew with tabulate_results.py") from None
+    return results
+
+
+def _parse(cell: str, kind: Any) -> str | int | float | None:
+    if kind is str:
+        return csv_name(cell)
+    if cell == "" and kind is not int:
+        return None
+    return float(cell) if kind == float | None else int(cell)
+
+
+def pairs(results: Iterable[Result]) -> list[tuple[str, str]]:
+    """List (suite, protocol) in their order of appearance; the first one is the primary benchmark."""
+    return list(dict.fromkeys((result.suite, result.protocol) for result in results))
+
+
+def lookup(results: Iterable[Result]) -> dict[tuple[str, str, str, str], Result]:
+    """Index the results by (checkpoint, suite, protocol, dataset)."""
+    return {(result.checkpoint, result.suite, result.protocol, result.dataset): result for result in results}
+
+
+def first_seed(results: Sequence[Result]) -> list[str]:
+    """List the checkpoints of the base model and of the first training seed, in their order of appearance."""
+    seeds = [result.training_seed for result in results if result.stage != "base"]
+    return list(
+        dict.fromkeys(
+            result.checkpoint for result in results if result.stage == "base" or result.training_seed == seeds[0]
+        )
+    )

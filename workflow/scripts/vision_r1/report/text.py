@@ -1,0 +1,59 @@
+"""Foreign text made harmless: model output, labels and file names may hold anything.
+
+HTML is escaped by jinja2 itself; this module serves CSV and Markdown and shows what can't be seen.
+"""
+
+import re
+import unicodedata
+
+FORMULA = ("=", "+", "-", "@", "'")
+MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&!])")
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Write characters that act unseen (control, bidirectional, lone surrogates) as \\uXXXX, those of `keep` apart."""
+    return "".join(
+        f"\\u{ord(sign):04x}" if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in keep else sign
+        for sign in text
+    )
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """Cut to `length` characters, the last one an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def csv_text(text: str) -> str:
+    """Quote a name that a spreadsheet would run as a formula with a leading apostrophe; `csv_name` takes it off."""
+    text = visible(text)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def csv_name(text: str) -> str:
+    """Undo `csv_text`."""
+    return text.removeprefix("'")
+
+
+def markdown_text(text: str, length: int = 60) -> str:
+    """Escape one line of text, cut to `length`, for Markdown."""
+    return MARKDOWN.sub(r"\\\1", visible(shorten(text, length)))
+
+
+def points(value: float | None, signed: bool = False) -> str:
+    """Write an AP of 0..1 (or a difference of two) in points of 100 with one decimal, None as "missing"."""
+    if value is None:
+        return "missing"
+    text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as a reader says them: 48 s, 6 min 42 s, 3 h 05 min."""
+    if seconds is None:
+        return "missing"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
