@@ -1,0 +1,39 @@
+"""The official criterion gives the released code's numbers, malformed answers included."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vision_r1.rewards import REWARDS, STAGES, Criterion
+
+GOLDEN = Path(__file__).parents[2] / "../shared/golden/official_rewards.jsonl"
+
+pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden rewards are not part of the repository")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").split("\n") if line]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_number(rows, stage):
+    criterion = Criterion.named("official", stage)
+    compared, differing = 0, []
+    for row in rows:
+        for solution in (row["solution"], json.dumps(row["solution"])):
+            score = criterion.score(row["completion"], row | {"frame": "pixel", "solution": solution})
+            for name in REWARDS:
+                compared += 1
+                if abs(getattr(score, name) - row["official"][stage][name]) > 1e-6:
+                    differing.append((row["id"], row["kind"], name))
+    assert not differing
+    assert compared == 2 * 3 * 400
+
+
+def test_strict_never_rewards_more_format(rows):
+    official, strict = Criterion.named("official"), Criterion.named("strict")
+    for row in rows:
+        row = row | {"frame": "pixel"}
+        assert strict.score(row["completion"], row).dual_format <= official.score(row["completion"], row).dual_format

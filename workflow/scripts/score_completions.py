@@ -1,0 +1,99 @@
+"""Score completions offline, as training would reward them.
+
+Reads one JSON object a line: id, completion, width, height, input_width, input_height, and the ground truth
+as solution ([[label, [x1, y1, x2, y2]], ...], pixels of the original image; a list or its JSON text) or as
+objects ([{"label", "bbox"}, ...]). Optional are frame (else --frame), categories or target_id_map (the labels
+that were asked for) and num_instances (checked). Writes one line for each: id, dual_format, recall, precision
+and verdict (how the text was read; vision_r1/parsing.py lists them).
+
+Example:
+    python workflow/scripts/score_completions.py --criterion strict --stage stage1 answers.jsonl scores.jsonl
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from vision_r1.cli import parser, run
+from vision_r1.files import UserError, write_jsonl
+
+
+def parse_args(argv: Sequence[str] | None = None):
+    from vision_r1.frames import FRAMES
+    from vision_r1.rewards import CRITERIA, STAGES
+
+    arguments = parser(__doc__)
+    arguments.add_argument("input", help="JSON lines to score; - reads standard input")
+    arguments.add_argument("output", help="JSON lines to write")
+    arguments.add_argument("--criterion", choices=CRITERIA, required=True)
+    arguments.add_argument("--stage", choices=STAGES, required=True)
+    arguments.add_argument("--frame", choices=FRAMES, default="pixel", help="of lines that name none (default: pixel)")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    from vision_r1.rewards import Criterion
+
+    args = parse_args(argv)
+    criterion = Criterion.named(args.criterion, args.stage)
+    write_jsonl(args.output, (score(criterion, args.frame, place, line) for place, line in read_lines(args.input)))
+
+
+def read_lines(path: str) -> Iterator[tuple[str, str]]:
+    """Yield (file and line number, text) of every line that is not blank."""
+    try:
+        # Bytes, for text files are also cut at carriage returns.
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}: line {number}", line.decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: line {number}: not UTF-8 text ({error})") from None
+
+
+def score(criterion, frame: str, place: str, line: str) -> dict[str, Any]:
+    """Return the output line of one input line. Raises UserError naming file, line and field."""
+    try:
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError("not a JSON object")
+        row = {"frame": frame} | row
+        if "categories" not in row and isinstance(row.get("target_id_map"), dict):
+            row["categories"] = list(row["target_id_map"])
+        check(row)
+        judged = criterion.score(row["completion"], row)
+        return {
+            "id": row["id"],
+            "dual_format": judged.dual_format,
+            "recall": judged.recall,
+            "precision": judged.precision,
+            "verdict": judged.verdict,
+        }
+    except KeyError as error:
+        raise UserError(f"{place}: {error.args[0]}: the field is missing") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: not valid JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def check(row: dict[str, Any]) -> None:
+    """Raise ValueError naming the field that scoring could not use, KeyError where it is missing."""
+    from vision_r1.rewards import ground_truth
+
+    if not isinstance(row["completion"], str):
+        raise ValueError("completion: not text")
+    categories = row.get("categories")
+    if categories is not None and not (isinstance(categories, list) and all(isinstance(c, str) for c in categories)):
+        raise ValueError("categories: not a list of texts")
+    count = len(ground_truth(row)[1])
+    if row.get("num_instances", count) != count:
+        raise ValueError(f"num_instances: {row['num_instances']!r}, but the ground truth has {count} objects")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""One-to-one matching of predicted boxes to ground truth, by the Hungarian method.
+
+Both rules return (rows, columns): the matched predictions and their objects, each (k,) integers.
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from vision_r1.boxes import city_block
+
+
+def match_box_prioritised(
+    predictions: np.ndarray,
+    truth: np.ndarray,
+    closeness: np.ndarray,
+    same_label: np.ndarray,
+    label_aware: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match with least cost = L1 - [same label] - GIoU (paper, section 3.2; released code).
+
+    Boxes are (n, 4) and (m, 4) in pixels, not normalised, so the L1 term decides and a wrong label hardly
+    changes the match. closeness, their GIoU, and same_label are (n, m). All min(n, m) pairs are matched,
+    however far apart; with `label_aware` (ours) only those of equal labels are.
+    """
+    cost = city_block(predictions, truth) - same_label.astype(closeness.dtype) - closeness
+    if not label_aware:
+        return linear_sum_assignment(cost)
+    far = (np.abs(cost).max() + 1) * (len(truth) + 1)  # dearer than any whole assignment, yet no dearer than need be
+    rows, columns = linear_sum_assignment(np.where(same_label, cost, far))
+    kept = same_label[rows, columns]
+    return rows[kept], columns[kept]
+
+
+def match_most_value(value: np.ndarray, preferred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Match so that the summed `value` (n, m), each >= 0, is greatest; pairs of value 0 stay unmatched (ours).
+
+    Among equal sums the one with more `preferred` pairs (n, m, true or false) wins, so that the order of
+    the predictions never matters.
+    """
+    rows, columns = linear_sum_assignment(value * (1 + 1e-9 * preferred), maximize=True)
+    kept = value[rows, columns] > 0
+    return rows[kept], columns[kept]

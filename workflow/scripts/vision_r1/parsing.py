@@ -1,0 +1,169 @@
+"""Any completion in, detections out: the one parser of rewards and evaluation.
+
+What is asked for is a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": "..."}, bare or in a ```json fence.
+What a policy says is anything. `parse` never raises, takes time linear in the text's length, and says in
+a Verdict how it fared.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+MAX_CHARACTERS = 1_000_000  # of a text; what follows is not read
+MAX_BOXES = 10_000  # of one text; what follows is not kept
+MAX_COORDINATE = 1e12  # in size; beyond it areas could overflow single precision
+
+
+class Verdict(StrEnum):
+    """How a text was read, worst first; a text gets the first that applies.
+
+    Down to `no_label` something was lost or had to be recovered: the text is not well formed.
+    """
+
+    CAPPED = "capped"  # longer, deeper nested or with more boxes than is read
+    NOT_JSON = "not_json"  # nothing could be read
+    TRUNCATED = "truncated"  # cut off; the complete items are kept
+    MALFORMED = "malformed"  # broken JSON; the items that read alone are kept
+    SURROUNDED = "surrounded"  # text or a second answer around the JSON; all items are kept
+    NOT_A_LIST = "not_a_list"  # a lone item, nested lists, a number, ...; the items are kept
+    NO_BOX = "no_box"  # an item without a list bbox_2d; it is dropped, as are the next five
+    WRONG_ARITY = "wrong_arity"  # not four coordinates
+    NOT_A_NUMBER = "not_a_number"  # a coordinate that is text, null, true, ...
+    NON_FINITE = "non_finite"  # NaN, infinite, or beyond MAX_COORDINATE
+    INVERTED = "inverted"  # x1 >= x2 or y1 >= y2
+    NO_LABEL = "no_label"  # no label, or one that is not text
+    UNKNOWN_LABEL = "unknown_label"  # a label that was not asked for; the item is kept
+    FENCED = "fenced"  # as asked, in a fence
+    CLEAN = "clean"  # as asked, bare
+
+
+WELL_FORMED = frozenset({Verdict.UNKNOWN_LABEL, Verdict.FENCED, Verdict.CLEAN})
+SEVERITY = tuple(Verdict)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Detections of one text: boxes (n, 4) x1 y1 x2 y2 in the text's own frame, and their n labels as written.
+
+    A label is None only where the released code's rules keep an item without one. `well_formed` says
+    whether the dual-format reward is earned.
+    """
+
+    boxes: np.ndarray
+    labels: list[str | None]
+    verdict: Verdict
+    well_formed: bool
+
+
+def parse(text: str, known: Collection[str] | None = None) -> Parsed:
+    """Read the detections of a completion. Never raises; `known` are the labels that were asked for, if any."""
+    faults = set()
+    if len(text) > MAX_CHARACTERS:
+        text = text[:MAX_CHARACTERS]
+        faults.add(Verdict.CAPPED)
+    items, manner = _read(text)
+    faults.add(manner)
+    boxes, labels = [], []
+    for item in items:
+        fault = _fault(item)
+        if fault:
+            faults.add(fault)
+        elif len(boxes) == MAX_BOXES:
+            faults.add(Verdict.CAPPED)
+            break
+        else:
+            boxes.append(item["bbox_2d"])
+            labels.append(item["label"])
+    if known is not None and not known_labels(labels, known):
+        faults.add(Verdict.UNKNOWN_LABEL)
+    verdict = manner if len(faults) == 1 else min(faults, key=SEVERITY.index)
+    return Parsed(np.array(boxes, np.float64).reshape(-1, 4), labels, verdict, verdict in WELL_FORMED)
+
+
+def label_key(label: str) -> str:
+    """Return the form in which labels are compared: stripped and case-folded."""
+    return label.strip().casefold()
+
+
+def known_labels(labels: Collection[str], known: Collection[str]) -> bool:
+    """Return whether all labels are among the known ones, as label_key compares them."""
+    return set(labels).issubset(known) or set(map(label_key, labels)).issubset(map(label_key, known))
+
+
+# Every number becomes a float at once: no limit on an integer's digits, and a huge one is infinite.
+_DECODER = json.JSONDecoder(parse_int=float)
+
+# A JSON object without an object inside. Possessive, and without a backslash outside of strings, so that
+# a scan of the whole text is linear: where one start runs on inside a string, any later start fails at the
+# next brace or backslash.
+_FLAT_OBJECT = re.compile(r'\{(?:[^{}"\\]++|"(?:[^"\\]++|\\.)*+")*+\}')
+
+
+def _read(text: str) -> tuple[list, Verdict]:
+    """Return the items of a text, each any JSON value, and how they were found."""
+    payload, fence = _unfenced(text)
+    starts_well = payload.startswith(("[", "{"))
+    try:
+        value, end = _DECODER.raw_decode(payload)
+    except RecursionError:
+        return _recovered(text), Verdict.CAPPED
+    except ValueError:
+        items = _recovered(text)
+        cut = text.count("[") > text.count("]") or text.count("{") > text.count("}")
+        if cut and (items or starts_well):
+            return items, Verdict.TRUNCATED
+        if not items:
+            return items, Verdict.NOT_JSON
+        return items, Verdict.MALFORMED if starts_well else Verdict.SURROUNDED
+    if end < len(payload):
+        items = _recovered(text)
+        return items, Verdict.SURROUNDED if items or starts_well else Verdict.NOT_JSON
+    if type(value) is not list or list in map(type, value):
+        return _recovered(text), Verdict.NOT_A_LIST
+    return value, fence
+
+
+def _unfenced(text: str) -> tuple[str, Verdict]:
+    """Take off a code fence around the whole text."""
+    text = text.strip()
+    if not text.startswith("```"):
+        return text, Verdict.CLEAN
+    text = text[3:].removeprefix("json")
+    if text.endswith("```"):
+        return text[:-3].strip(), Verdict.FENCED
+    return text.strip(), Verdict.TRUNCATED
+
+
+def _recovered(text: str) -> list[dict]:
+    """Return every flat JSON object that stands anywhere in a text that is no JSON list as a whole."""
+    items = []
+    for found in _FLAT_OBJECT.finditer(text):
+        try:
+            items.append(_DECODER.decode(found.group()))
+        except (ValueError, RecursionError):
+            continue
+    return items
+
+
+def _fault(item: object) -> Verdict | None:
+    """Return why an item is no detection, or None if it is one."""
+    if type(item) is not dict or type(item.get("bbox_2d")) is not list:
+        return Verdict.NO_BOX
+    box = item["bbox_2d"]
+    if len(box) != 4:
+        return Verdict.WRONG_ARITY
+    x1, y1, x2, y2 = box
+    if not type(x1) is type(y1) is type(x2) is type(y2) is float:
+        return Verdict.NOT_A_NUMBER
+    limit = MAX_COORDINATE  # any comparison with NaN is false
+    if not (-limit < x1 < limit and -limit < y1 < limit and -limit < x2 < limit and -limit < y2 < limit):
+        return Verdict.NON_FINITE
+    if x1 >= x2 or y1 >= y2:
+        return Verdict.INVERTED
+    if type(item.get("label")) is not str:
+        return Verdict.NO_LABEL
+    return None
