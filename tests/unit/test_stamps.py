@@ -7,7 +7,7 @@ from vision_r1.stamps import code_stamp
 MODULES = {
     "train.py": '"""Doc."""\nfrom package.rewards import score\nprint(score(1))\n',
     "package/__init__.py": "",
-    "package/rewards.py": "from package import boxes\nfrom . import matching\ndef score(x):\n    return boxes.area(x)\n",
+    "package/rewards.py": "from package import boxes\nfrom . import matching\nscore = lambda x: boxes.area(x)\n",
     "package/boxes.py": "def area(x):\n    '''Area.'''\n    return x\n",
     "package/matching.py": "",
     "package/unused.py": "x = 1\n",
@@ -40,7 +40,7 @@ def test_names_the_script_and_every_module_that_it_imports(script):
         ("train.py", '"""Doc."""', '"""Another text."""'),
         ("train.py", '"""Doc."""\n', ""),
         ("package/boxes.py", "'''Area.'''", "# a comment\n    'Area, in pixels.'"),
-        ("package/rewards.py", "return boxes.area(x)", "return  boxes.area( x )  # as before"),
+        ("package/rewards.py", "boxes.area(x)", "boxes.area( x )  # as before"),
         ("package/unused.py", "x = 1", "x = 2"),
     ],
 )

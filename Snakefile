@@ -1,0 +1,76 @@
+"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> report."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+configfile: "config/datasets.yaml"
+configfile: "config/experiments.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+include: "rules/download.smk"
+include: "rules/curate.smk"
+include: "rules/audit.smk"
+include: "rules/base.smk"
+include: "rules/sft.smk"
+include: "rules/grpo.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    data,
+    audit,
+    models,
+    evaluation,
+    report,
+
+
+rule all:
+    """Everything: data, models, evaluation and the report."""
+    default_target: True
+    input:
+        REPORT,
+
+
+rule data:
+    """The training file and every benchmark's images and annotations."""
+    input:
+        "<results>/data/train.jsonl",
+        [file for suite in SUITES for name in SUITES[suite] for file in dataset_files(name)],
+
+
+rule audit:
+    """What each criterion rewards: table, figure and loopholes."""
+    input:
+        "<results>/audit/summary.json",
+
+
+rule models:
+    """Every checkpoint that the report shows."""
+    input:
+        [f"{RESULTS}/models/{checkpoint}/metrics.json" for checkpoint in CHECKPOINTS],
+
+
+rule evaluation:
+    """Scores of every checkpoint on every suite."""
+    input:
+        METRICS,
+
+
+rule report:
+    """Tables, figures and the HTML page."""
+    input:
+        REPORT,

@@ -1,0 +1,32 @@
+"""What the rewards reward: an audit on the curated data, before any GPU hour is spent."""
+
+
+rule audit_rewards:
+    """Worsen ground truth in families of growing strength; compare mean reward with AP."""
+    input:
+        code=code("audit_rewards.py"),
+        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        train="<results>/data/train.jsonl",
+    output:
+        table="<results>/audit/rewards.csv",
+        figure="<results>/audit/rewards.svg",
+        summary="<results>/audit/summary.json",
+    log:
+        "<logs>/audit_rewards.log",
+    benchmark:
+        "<benchmarks>/audit_rewards.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        seed=config["seed"],
+    message:
+        "Auditing the rewards"
+    shell:
+        "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
+        " --output_table {output.table:q} --output_figure {output.figure:q} --output_summary {output.summary:q}"
+        " > {log:q} 2>&1"

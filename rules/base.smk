@@ -1,0 +1,64 @@
+"""The base model: made here from nothing, or taken from the hub or a folder at a pinned revision."""
+
+if config["model"]["source"] == "made":
+
+    rule make_base_model:
+        """Train the miniature's base model on coarse labels."""
+        input:
+            code=code("make_base_model.py"),
+        output:
+            model=directory("<results>/models/base/model"),
+            history="<results>/models/base/history.jsonl",
+            metrics="<results>/models/base/metrics.json",
+        log:
+            "<logs>/make_base_model.log",
+        benchmark:
+            "<benchmarks>/make_base_model.tsv"
+        conda:
+            "../environment.yml"
+        threads: compute("make_base_model", "threads")
+        resources:
+            mem_mb=compute("make_base_model", "mem_mb"),
+            runtime=compute("make_base_model", "runtime"),
+            gpu=compute("make_base_model", "gpu"),
+        params:
+            args=configuration.flags(
+                {**config["base"], "seed": config["seed"], "threads": compute("make_base_model", "threads")}
+            ),
+        message:
+            "Training the base model; progress in {log}"
+        shell:
+            "python workflow/scripts/make_base_model.py {params.args:q} --output_model {output.model:q}"
+            " --history {output.history:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+else:
+
+    localrules:
+        fetch_base_model,
+
+    rule fetch_base_model:
+        """Download the base model at its pinned revision, or take it from a folder."""
+        input:
+            code=code("fetch_base_model.py"),
+        output:
+            model=directory("<results>/models/base/model"),
+            metrics="<results>/models/base/metrics.json",
+        log:
+            "<logs>/fetch_base_model.log",
+        benchmark:
+            "<benchmarks>/fetch_base_model.tsv"
+        retries: 3
+        conda:
+            "../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=compute("make_base_model", "mem_mb"),
+            runtime=compute("make_base_model", "runtime"),
+            gpu=0,
+        params:
+            args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+        message:
+            "Fetching the base model; progress in {log}"
+        shell:
+            "python workflow/scripts/fetch_base_model.py {params.args:q} --output_model {output.model:q}"
+            " --metrics {output.metrics:q} > {log:q} 2>&1"

@@ -1,0 +1,59 @@
+"""Public archives: downloaded once for all runs, verified, unpacked."""
+
+
+localrules:
+    download_archive,
+    unpack_archive,
+
+
+rule download_archive:
+    """Download one archive: resumed after a break, verified, renamed into place."""
+    input:
+        code=code("download_archive.py"),
+    output:
+        "results/downloads/{archive}.zip",
+    log:
+        "results/downloads/logs/download_archive/{archive}.log",
+    benchmark:
+        "results/downloads/benchmarks/download_archive/{archive}.tsv"
+    retries: 3
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+        gpu=0,
+    params:
+        source=lambda wildcards: archive_flags(wildcards.archive),
+    message:
+        "Downloading {wildcards.archive}; progress in {log}"
+    shell:
+        "python workflow/scripts/download_archive.py {params.source:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule unpack_archive:
+    """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
+    input:
+        code=code("unpack_archive.py"),
+        archive="results/downloads/{archive}.zip",
+    output:
+        "results/downloads/{archive}.json",
+    log:
+        "results/downloads/logs/unpack_archive/{archive}.log",
+    benchmark:
+        "results/downloads/benchmarks/unpack_archive/{archive}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+        gpu=0,
+    params:
+        folder=subpath(output[0], strip_suffix=".json"),
+    message:
+        "Unpacking {wildcards.archive}"
+    shell:
+        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output {params.folder:q}"
+        " --manifest {output:q} > {log:q} 2>&1"

@@ -1,0 +1,59 @@
+"""GRPO with the vision-guided reward: stage 1, then stage 2 with stricter thresholds."""
+
+
+rule train_grpo_stage1:
+    """Train one GRPO stage from the checkpoint that its `init` names."""
+    input:
+        code=code("train_grpo.py"),
+        train="<results>/data/train.jsonl",
+        init=init_model("grpo_stage1"),
+        reference=reference_model("grpo_stage1"),
+    output:
+        model=directory("<results>/models/{experiment}/grpo_stage1/model"),
+        history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
+        metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
+    log:
+        "<logs>/train_grpo_stage1/{experiment}.log",
+    benchmark:
+        "<benchmarks>/train_grpo_stage1/{experiment}.tsv"
+    retries: 1
+    conda:
+        "../environment.yml"
+    threads: compute("train_grpo", "threads")
+    resources:
+        mem_mb=compute("train_grpo", "mem_mb"),
+        runtime=compute("train_grpo", "runtime"),
+        gpu=compute("train_grpo", "gpu"),
+    params:
+        launch=config["compute"]["launch"],
+        model=model_flags("train_grpo"),
+        args=grpo_flags("grpo_stage1"),
+        folder=subpath(output.metrics, parent=True),
+    message:
+        "Training {wildcards.experiment}, {rule}; progress in {log}"
+    shell:
+        "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q}"
+        " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
+        " --state {params.folder:q}/state"
+        " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+use rule train_grpo_stage1 as train_grpo_stage2 with:
+    input:
+        code=code("train_grpo.py"),
+        train="<results>/data/train.jsonl",
+        init=init_model("grpo_stage2"),
+        reference=reference_model("grpo_stage2"),
+    output:
+        model=directory("<results>/models/{experiment}/grpo_stage2/model"),
+        history="<results>/models/{experiment}/grpo_stage2/history.jsonl",
+        metrics="<results>/models/{experiment}/grpo_stage2/metrics.json",
+    log:
+        "<logs>/train_grpo_stage2/{experiment}.log",
+    benchmark:
+        "<benchmarks>/train_grpo_stage2/{experiment}.tsv"
+    params:
+        launch=config["compute"]["launch"],
+        model=model_flags("train_grpo"),
+        args=grpo_flags("grpo_stage2"),
+        folder=subpath(output.metrics, parent=True),

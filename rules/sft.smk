@@ -1,0 +1,36 @@
+"""The SFT arm: the same data as GRPO, imitated instead of rewarded."""
+
+
+rule train_sft:
+    """Fine-tune the base model on the ground truth answers."""
+    input:
+        code=code("train_sft.py"),
+        train="<results>/data/train.jsonl",
+        init="<results>/models/base/model",
+    output:
+        model=directory("<results>/models/{sft}/model"),
+        history="<results>/models/{sft}/history.jsonl",
+        metrics="<results>/models/{sft}/metrics.json",
+    log:
+        "<logs>/train_sft/{sft}.log",
+    benchmark:
+        "<benchmarks>/train_sft/{sft}.tsv"
+    retries: 1
+    conda:
+        "../environment.yml"
+    threads: compute("train_sft", "threads")
+    resources:
+        mem_mb=compute("train_sft", "mem_mb"),
+        runtime=compute("train_sft", "runtime"),
+        gpu=compute("train_sft", "gpu"),
+    params:
+        launch=config["compute"]["launch"],
+        model=model_flags("train_sft"),
+        args=sft_flags,
+        folder=subpath(output.metrics, parent=True),
+    message:
+        "Training the SFT arm {wildcards.sft}; progress in {log}"
+    shell:
+        "{params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
+        " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
+        " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q} > {log:q} 2>&1"

@@ -1,0 +1,51 @@
+"""The house itself: pins agree, names are safe, no program is left alone."""
+
+import importlib.util
+import re
+import sys
+
+import pytest
+import yaml
+
+
+def pins(lines):
+    return sorted(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def test_environment_pins_what_requirements_pin(root):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    requirements = pins((root / "requirements.txt").read_text().splitlines())
+    assert sorted(pip) == requirements
+    assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in requirements)
+
+
+def scripts(root):
+    return sorted((root / "workflow/scripts").glob("*.py"))
+
+
+def test_no_script_hides_an_installed_module(root):
+    """The scripts' folder stands first on their path: datasets.py there would break `import datasets`."""
+    outside = [path for path in sys.path if path != str(root / "workflow/scripts")]
+    for script in scripts(root):
+        assert script.stem not in sys.stdlib_module_names
+        assert importlib.machinery.PathFinder.find_spec(script.stem, outside) is None, script
+
+
+def test_every_script_is_used_by_a_rule_or_the_readme(root):
+    text = "".join(
+        path.read_text() for path in [*(root / "rules").glob("*.smk"), root / "README.md", root / "Makefile"]
+    )
+    assert [script.name for script in scripts(root) if script.name not in text] == []
+
+
+def test_the_package_knows_nothing_of_snakemake(root):
+    for path in (root / "workflow/scripts/vision_r1").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.M), path
+
+
+@pytest.mark.parametrize("profile", ["default"])
+def test_profiles_leave_the_software_environment_out_of_the_triggers(root, profile):
+    """So that plain runs and --use-conda see each other's results as current."""
+    settings = yaml.safe_load((root / f"profiles/{profile}/config.yaml").read_text())
+    assert settings["rerun-triggers"] == ["mtime", "params", "input", "code"]

@@ -1,0 +1,184 @@
+"""The whole chain, run once with small numbers: outputs, reruns by meaning, interruption, hostile names."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+
+import pytest
+from project import SMOKE, copy_project
+
+REPORTING = {"tabulate_results": 1, "plot_results": 1, "render_report": 1, "all": 1}
+
+
+@pytest.fixture
+def edited(chain):
+    """Edit files of the chain's folder, and put them back at the end."""
+    before = {}
+
+    def change(name, old="", new="", end=""):
+        path = chain.folder / name
+        text = before.setdefault(path, path.read_text())
+        assert old in text, path
+        path.write_text(text.replace(old, new, 1) + end)
+
+    yield change
+    for path, text in before.items():
+        path.write_text(text)
+
+
+def test_the_report_and_every_checkpoint_are_there(chain):
+    results = chain.folder / "results/smoke"
+    assert "</html>" in (results / "report/index.html").read_text()
+    for checkpoint in ("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"):
+        assert (results / "models" / checkpoint / "model/model.safetensors").is_file()
+        metrics = json.loads((results / "metrics" / checkpoint / "coco.json").read_text())
+        assert set(metrics["protocols"]) == {"official-coco", "all-categories"}
+    # A finished stage needs no trainer state any more.
+    assert not list(results.glob("models/**/state"))
+
+
+def test_a_second_run_has_nothing_to_do(chain):
+    assert "Nothing to be done" in chain.snakemake(*SMOKE).stdout
+
+
+def test_a_single_file_is_a_target(chain):
+    target = "results/smoke/models/strict/grpo_stage2/metrics.json"
+    kept = chain.folder / "kept.json"
+    shutil.move(chain.folder / target, kept)
+    try:
+        assert chain.planned(*SMOKE, "--", target) == {"train_grpo_stage2": 1}
+    finally:
+        shutil.move(kept, chain.folder / target)
+
+
+def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
+    jobs = chain.planned(*SMOKE, "--config", "grpo_stage2={precision_high: 0.95}")
+    assert jobs == REPORTING | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
+
+
+def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
+    edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
+    assert chain.planned(*SMOKE) == REPORTING | {"score_suite": 8}
+
+
+def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
+    edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
+    jobs = chain.planned(*SMOKE)
+    assert jobs == REPORTING | {
+        "train_grpo_stage1": 1,
+        "train_grpo_stage2": 1,
+        "predict_suite": 4,
+        "score_suite": 4,
+    }
+
+
+def test_comments_and_docstrings_rerun_nothing(chain, edited):
+    folder = chain.folder / "workflow/scripts"
+    for path in folder.rglob("*.py"):
+        edited(path.relative_to(chain.folder), '"""', '"""Another word: ', end="# A comment.\n")
+    for path in (chain.folder / "rules").glob("*.smk"):
+        edited(path.relative_to(chain.folder), '"""', '"""Another word: ')
+    assert chain.planned(*SMOKE) == {}
+
+
+def test_frozen_code_protects_a_run_from_edits(chain, edited):
+    edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
+    edited("config/config.yaml", "freeze_code: false", "freeze_code: true")
+    # The page shows the configuration, in which the key now stands differently.
+    assert chain.planned(*SMOKE) == {"render_report": 1, "all": 1}
+
+
+def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):
+    """With a stand-in for conda that answers what Snakemake asks before a dry run."""
+    conda = tmp_path / "bin/conda"
+    conda.parent.mkdir()
+    conda.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "--version) echo conda 99.0.0 ;;\n"
+        f'*info*) echo \'{{"conda_prefix": "{tmp_path}", "platform": "linux-64"}}\' ;;\n'
+        '*config*) echo \'{"get": {"channel_priority": "strict"}}\' ;;\n'
+        "esac\n"
+    )
+    conda.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{conda.parent}:{os.environ['PATH']}"}
+    assert chain.planned(*SMOKE, "--use-conda", env=environment) == {}
+
+
+def digest(folder, name):
+    return sha256((folder / "results/smoke" / name).read_bytes()).hexdigest()
+
+
+def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, root, tmp_path):
+    project = copy_project(root, tmp_path / "killed")
+    # What came before stage 1 is taken over, with Snakemake's own records of it.
+    for name in ("results", ".snakemake"):
+        shutil.copytree(chain.folder / name, project.folder / name)
+    stage = project.folder / "results/smoke/models/strict/grpo_stage1"
+    shutil.rmtree(project.folder / "results/smoke/models/strict")
+    target = "results/smoke/models/strict/grpo_stage2/metrics.json"
+
+    words = [sys.executable, "-m", "snakemake", "--cores", "2", *SMOKE, "--", target]
+    run = subprocess.Popen(words, cwd=project.folder, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(stage.glob("state/*/checkpoint-*/complete.json")) and not (stage / "metrics.json").exists():
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (stage / "metrics.json").exists(), "the stage was over before it could be killed"
+
+    locked = project.snakemake(*SMOKE, "--", target, check=False)
+    assert "--unlock" in locked.stdout
+    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    unlock = [sys.executable, "workflow/scripts/unlock_run.py"]
+    subprocess.run(unlock, cwd=project.folder, env=environment, check=True)
+    project.snakemake(*SMOKE, "--", target)
+    assert "resuming from checkpoint-" in (stage.parents[2] / "logs/train_grpo_stage1/strict.log").read_text()
+    for weights in ("strict/grpo_stage1/model/model.safetensors", "strict/grpo_stage2/model/model.safetensors"):
+        assert digest(project.folder, f"models/{weights}") == digest(chain.folder, f"models/{weights}")
+
+
+def test_a_living_run_keeps_its_lock(project):
+    """unlock_run.py must not open a folder in which a job is still at work."""
+    sleeper = "import time; time.sleep(60)"
+    job = subprocess.Popen([sys.executable, "-c", sleeper, "workflow/scripts/train_grpo.py"], cwd=project.folder)
+    try:
+        unlock = [sys.executable, "workflow/scripts/unlock_run.py"]
+        finished = subprocess.run(unlock, cwd=project.folder, capture_output=True, text=True)
+        assert finished.returncode == 1
+        assert f"a run is still at work here (processes {job.pid})" in finished.stderr
+    finally:
+        job.kill()
+        job.wait()
+
+
+def test_hostile_paths_and_names_run_nothing(project):
+    """Names with spaces, quotes and $(...) reach the programs as they are, and the shell runs none of it."""
+    from PIL import Image
+
+    hostile = "it's $(touch pwned) `touch pwned` \"; touch pwned; 'x"
+    folder = project.folder / hostile
+    folder.mkdir()
+    Image.new("RGB", (64, 48)).save(folder / "a b.png")
+    annotations = {
+        "images": [{"id": 1, "file_name": "a b.png", "width": 64, "height": 48}],
+        "categories": [{"id": 1, "name": hostile}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    overlay = {
+        "datasets": {"hostile": {"annotations": f"{hostile}/annotations.json", "images": hostile}},
+        "data": {"train": ["hostile"], "detection": 1, "grounding": 1, "negative": 0},
+        "report": {"title": hostile},
+    }
+    (project.folder / "overlay.json").write_text(json.dumps(overlay))
+    project.snakemake("--configfile", "overlay.json", "--", "results/miniature/data/train.jsonl")
+    rows = [json.loads(line) for line in (project.folder / "results/miniature/data/train.jsonl").open()]
+    assert {label for row in rows for label in row["categories"]} == {hostile}
+    assert not list(project.folder.rglob("pwned"))

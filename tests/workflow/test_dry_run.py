@@ -1,0 +1,121 @@
+"""What each configuration would run, and what Snakemake's own checks say."""
+
+import re
+
+import pytest
+import yaml
+
+CHAIN = {
+    "curate_train": 1,
+    "train_sft": 1,
+    "tabulate_results": 1,
+    "plot_results": 1,
+    "render_report": 1,
+    "all": 1,
+}
+
+
+def test_miniature(project):
+    assert project.planned() == CHAIN | {
+        "make_scenes": 15,
+        "make_base_model": 1,
+        "train_grpo_stage1": 2,
+        "train_grpo_stage2": 2,
+        "predict_suite": 12,
+        "score_suite": 12,
+    }
+
+
+def test_paper(project):
+    assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
+        "download_archive": 16,
+        "unpack_archive": 16,
+        "fetch_base_model": 1,
+        "train_grpo_stage1": 2,
+        "train_grpo_stage2": 2,
+        "predict_suite": 12,
+        "score_suite": 12,
+    }
+
+
+def test_training_seeds_share_data_and_base(project):
+    jobs = project.planned("--config", "report={training_seeds: [0, 1, 2]}")
+    assert jobs == CHAIN | {
+        "make_scenes": 15,
+        "make_base_model": 1,
+        "train_sft": 3,
+        "train_grpo_stage1": 6,
+        "train_grpo_stage2": 6,
+        "predict_suite": 32,
+        "score_suite": 32,
+    }
+
+
+def test_a_shared_stage_1_is_trained_once(project):
+    (project.folder / "overlay.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "experiments": {"longer": {"grpo_stage2": {"init": "strict/grpo_stage1", "max_steps": 200}}},
+                "report": {"experiments": ["strict", "official", "longer"]},
+            }
+        )
+    )
+    target = "results/miniature/models/longer/grpo_stage2/metrics.json"
+    jobs = project.planned("--configfile", "overlay.yaml", "--", target)
+    assert jobs == {
+        "make_scenes": 1,
+        "curate_train": 1,
+        "make_base_model": 1,
+        "train_grpo_stage1": 1,
+        "train_grpo_stage2": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "grpo={learning_rate: 1e-6}"], "error: config: grpo.learning_rate: '1e-6' is text"),
+        (["--config", "report={experiments: [nope]}"], "error: config: report.experiments: 'nope' is not"),
+        (["--config", "runn=x"], "error: config: top level: unknown key 'runn'"),
+        (["--config", "grpo_stage1={init: nope}"], "error: experiment strict: grpo_stage1.init: unknown checkpoint"),
+        (
+            ["--configfile", "config/coco_tiny.yaml"],
+            "error: config: datasets.coco_tiny_train.annotations: no such path '../shared",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_job(project, words, message):
+    finished = project.snakemake("--dry-run", *words, check=False)
+    assert finished.returncode == 1
+    (line,) = [line for line in finished.stdout.splitlines() if "error" in line.lower()]
+    assert line.startswith(message)
+    assert "Traceback" not in finished.stdout
+
+
+def test_lint(project):
+    assert "Congratulations" in project.snakemake("--lint").stdout
+
+
+def test_every_rule_that_runs_something_is_complete(root):
+    blocks = re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |^else:|\Z)", all_rules(root), re.M | re.S)
+    assert len(blocks) >= 12
+    for name, block in blocks:
+        if "shell:" not in block:
+            continue
+        assert block.strip().startswith('"""'), name
+        for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:"):
+            assert directive in block, (name, directive)
+        for resource in ("mem_mb", "runtime", "gpu"):
+            assert f"{resource}=" in block, (name, resource)
+
+
+def test_everything_reaches_the_shell_quoted(root):
+    """Paths and config values in a shell command carry :q; wildcards and enums of the schema need none."""
+    safe = {"wildcards.suite", "params.batch_size", "params.score_policy", "params.seed"}
+    for command in re.findall(r"shell:\n(.*?)\n\n", all_rules(root) + "\n\n", re.S):
+        fields = set(re.findall(r"{([\w.\[\]]+)}", command))
+        assert fields <= safe, fields - safe
+
+
+def all_rules(root):
+    return "".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
