@@ -167,6 +167,7 @@ def archive_flags(name):
             "mirror": entry.get("mirrors"),
             "bytes": entry.get("bytes"),
             "md5": entry.get("md5"),
+            "sha256": entry.get("sha256"),
         }
     )
 

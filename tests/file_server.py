@@ -1,0 +1,64 @@
+"""A web server for tests that knows ranges, and fails as told."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Behaviour:
+    """`breaks`: after how many bytes to hang up, one for each of the first replies; `statuses`: likewise, failures;
+    `ranges`: whether parts can be asked for; `seen`: the Range headers of all requests."""
+
+    content: bytes
+    etag: str | None = None
+    ranges: bool = True
+    breaks: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    seen: list[str | None] = field(default_factory=list)
+
+
+@contextmanager
+def serving(behaviour):
+    """Yield the address of a server that gives `behaviour.content`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            behaviour.seen.append(self.headers.get("Range"))
+            if behaviour.statuses:
+                self.send_response(behaviour.statuses.pop(0))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            content, start = behaviour.content, 0
+            current = self.headers.get("If-Range") in (None, behaviour.etag)
+            if self.headers.get("Range") and behaviour.ranges and current:
+                start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if behaviour.etag:
+                self.send_header("ETag", behaviour.etag)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            stop = start + behaviour.breaks.pop(0) if behaviour.breaks else len(content)
+            self.wfile.write(content[start:stop])
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/file.zip"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,56 @@
+"""The audit program on made rows: table, figure and summary, and errors that name the row."""
+
+import csv
+import json
+
+import audit_rewards
+import pytest
+from unit.test_audit import make_rows
+
+from vision_r1.audit import FAMILIES, STRENGTHS
+from vision_r1.cli import run
+from vision_r1.files import UserError
+
+pytest.importorskip("matplotlib")
+
+
+def arguments(folder, rows, figure="audit.svg"):
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    outputs = {"table": "audit.csv", "figure": figure, "summary": "audit.json"}
+    flags = [text for name, file in outputs.items() for text in (f"--output_{name}", str(folder / file))]
+    return ["--train_file", str(folder / "train.jsonl"), "--samples", "15", *flags]
+
+
+def test_three_outputs(tmp_path):
+    audit_rewards.main(arguments(tmp_path, make_rows(20)))
+    with open(tmp_path / "audit.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == len(FAMILIES) * len(STRENGTHS) * 2 * 3
+    assert all(0 <= float(row["ap"]) <= 1 and 0 <= float(row["reward"]) <= 3 for row in table)
+    summary = json.loads((tmp_path / "audit.json").read_text())
+    assert summary["samples"] == 15
+    assert summary["spearman"]["strict"]["stage1"] > summary["spearman"]["official"]["stage1"]
+    assert {"official"} == {f["criterion"] for f in summary["loopholes"] if f["family"] == "duplicates"}
+    assert "<svg" in (tmp_path / "audit.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frame": "guess"}, "row 1: frame: 'guess'"),
+        ({"objects": None}, "row 1: objects: not a list"),
+        ({"objects": []}, "no row has objects"),
+        ({"categories": None}, "row 1: categories: "),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        audit_rewards.main(arguments(tmp_path, [make_rows(2)[1] | change]))
+    with pytest.raises(SystemExit, match="row 1: width: the field is missing"):
+        row = {name: value for name, value in make_rows(2)[1].items() if name != "width"}
+        run(audit_rewards.main, arguments(tmp_path, [row]))
+
+
+def test_the_figure_is_svg_or_png(tmp_path):
+    with pytest.raises(UserError, match="svg or .png"):
+        audit_rewards.main(arguments(tmp_path, make_rows(5), figure="audit.doc"))

@@ -1,0 +1,42 @@
+import json
+
+import make_base_model
+import pytest
+
+from vision_r1.files import UserError
+
+SETTINGS = {
+    **{"hidden_size": 32, "text_layers": 1, "vision_layers": 1, "steps": 3, "batch_size": 2},
+    **{"muon_learning_rate": 0.02, "adamw_learning_rate": 0.003, "weight_decay": 0.05, "warmup_steps": 1},
+    **{"grow": 0.08, "jitter": 0.05, "drop": 0.3},
+    **{"detection_share": 0.6, "grounding_share": 0.3, "negative_share": 0.1},
+}
+
+
+def arguments(folder, **changes):
+    values = {**SETTINGS, "seed": 1, "threads": 1, **changes}
+    values |= {"output_model": folder / "model", "metrics": folder / "m.json", "history": folder / "h.jsonl"}
+    return [text for name, value in values.items() for text in (f"--{name}", str(value))]
+
+
+def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
+    from transformers import AutoModelForImageTextToText
+
+    for name in ("a", "b"):
+        make_base_model.main(arguments(tmp_path / name))
+    files = {path.name for path in (tmp_path / "a" / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"} <= files
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("a", "b")]
+    assert weights[0] == weights[1]
+    metrics = json.loads((tmp_path / "a" / "m.json").read_text())
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "a" / "model")
+    assert metrics["parameters"] == sum(weight.numel() for weight in model.parameters())
+    assert metrics["steps"] == 3 and metrics["samples_seen"] == 6
+    history = [json.loads(line) for line in (tmp_path / "a" / "h.jsonl").read_text().splitlines()]
+    assert history[-1]["step"] == 3 and history[-1] == metrics["final"]
+
+
+def test_an_impossible_setting_writes_nothing(tmp_path):
+    with pytest.raises(UserError, match="--detection_share"):
+        make_base_model.main(arguments(tmp_path, detection_share=0.9))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,24 @@
+import json
+
+import make_scenes
+import pytest
+
+
+def test_writes_images_and_annotations(tmp_path):
+    arguments = ["--count", "3", "--seed", "1", "--shift", "wide"]
+    arguments += ["--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path / "images")]
+    make_scenes.main(arguments)
+    coco = json.loads((tmp_path / "a.json").read_text())
+    assert [(tmp_path / "images" / image["file_name"]).is_file() for image in coco["images"]] == [True] * 3
+    first = (tmp_path / "a.json").read_bytes()
+    make_scenes.main(arguments)
+    assert (tmp_path / "a.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("wrong", [["--shift", "fog"], ["--count", "0"], ["--seed", "-1"]])
+def test_refuses_what_cannot_be(wrong, tmp_path, capsys):
+    arguments = ["--count", "1", "--seed", "1", "--annotations", str(tmp_path / "a"), "--images", str(tmp_path / "b")]
+    with pytest.raises(SystemExit):
+        make_scenes.main(arguments + wrong)
+    assert wrong[0] in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,123 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import coco_factory
+import pytest
+import score_suite
+from score_suite import main
+
+from vision_r1.data.coco import read_coco
+from vision_r1.files import UserError, read_json, write_jsonl
+from vision_r1.prompts import format_answer
+
+
+def line(image_id, completion, dataset="set", protocol="all", **changes):
+    sizes = {"width": 84, "height": 84, "input_width": 168, "input_height": 84, "frame": "pixel"}
+    names = ["circle", "square", "triangle"]
+    about = {"dataset": dataset, "protocol": protocol, "image_id": image_id, "categories": names, **sizes}
+    return {**about, "completion": completion, "truncated": False, **changes}
+
+
+def right_answers(annotations):
+    """Answers in the model's frame, which is twice as wide as the images."""
+    return [
+        line(
+            image.id,
+            format_answer([(2 * x1, y1, 2 * x2, y2) for x1, y1, x2, y2 in (item.corners for item in image.objects)],
+                          [f" {item.label.upper()}" for item in image.objects]),
+        )
+        for image in read_coco("set", annotations).images
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    return coco_factory.write(tmp_path)[0]
+
+
+@pytest.fixture
+def score(tmp_path, annotations):
+    def run(lines, names=("set",)):
+        write_jsonl(tmp_path / "p.jsonl", lines)
+        places = [word for name in names for word in ("--dataset", name, annotations)]
+        main(
+            [
+                "--suite",
+                "coco",
+                *places,
+                "--predictions",
+                str(tmp_path / "p.jsonl"),
+                "--output",
+                str(tmp_path / "m.json"),
+            ]
+        )
+        return read_json(tmp_path / "m.json")
+
+    return run
+
+
+def test_right_answers_have_ap_1(score, annotations):
+    metrics = score(right_answers(annotations))
+    assert (metrics["suite"], metrics["score_policy"]) == ("coco", "constant")
+    scores = metrics["protocols"]["all"]
+    assert scores["mean"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1}) and scores["incomplete"] == []
+    values = scores["datasets"]["set"]
+    assert values["per_category"] == pytest.approx({"circle": 1, "square": 1, "triangle": 1})
+    counts = {"images": 3, "ground_truth": 3, "predictions": 3, "prompts": 3, "truncated": 0, "unknown_labels": 0}
+    assert {key: values[key] for key in counts} == counts
+    assert values["verdicts"] == {"fenced": 3}
+
+
+def test_bad_answers_are_counted_not_fatal(score):
+    unknown = format_answer([(0, 0, 20, 20)], ["dragon"])
+    metrics = score([line(1, "I see nothing", truncated=True), line(2, unknown), line(3, "")])
+    values = metrics["protocols"]["all"]["datasets"]["set"]
+    assert (values["AP"], values["predictions"], values["unknown_labels"], values["truncated"]) == (0, 0, 1, 1)
+    assert values["verdicts"] == {"not_json": 2, "unknown_label": 1}
+
+
+def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations):
+    lines = right_answers(annotations)
+    some = [{**each, "protocol": "some"} for each in lines[1:]]
+    metrics = score([*lines, *({**each, "dataset": "other"} for each in lines), *some], ("set", "other"))["protocols"]
+    assert metrics["all"]["mean"]["AP"] == pytest.approx(1)
+    assert metrics["some"]["mean"] is None
+    assert metrics["some"]["incomplete"] == ["set", "other"]
+    assert list(metrics["some"]["datasets"]) == ["set"]
+
+
+def test_images_without_objects_need_no_answer(score, annotations):
+    assert score(right_answers(annotations)[:2])["protocols"]["all"]["incomplete"] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "p.jsonl: holds no predictions"),
+        ([line(1, "[]"), line(9, "[]")], "line 2: image_id 9 is not in .*annotations.json"),
+        ([line(1, "[]", dataset="else")], "line 1: data set 'else' is not among set"),
+        ([{"dataset": "set"}], "line 1: no field 'categories'"),
+    ],
+)
+def test_one_clear_line_for_each_mistake(score, lines, message):
+    with pytest.raises(UserError, match=message):
+        score(lines)
+
+
+def test_unknown_score_policy(tmp_path, annotations):
+    words = ["--suite", "s", "--dataset", "set", annotations, "--predictions", "p", "--output", "m"]
+    with pytest.raises(UserError, match="'best' is none of constant"):
+        main([*words, "--score_policy", "best"])
+
+
+def test_scoring_needs_no_torch():
+    code = "import sys, vision_r1.evaluation.scoring, vision_r1.data.coco; sys.exit('torch' in sys.modules)"
+    folder = Path(score_suite.__file__).parent
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+
+
+def test_metrics_are_strict_json(score, tmp_path):
+    score([line(image, "[]") for image in (1, 2, 3)])
+    json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)

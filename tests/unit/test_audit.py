@@ -1,0 +1,97 @@
+"""The audit: perturbations start at the right answer and grow; AP is pycocotools'; the known blind spots show."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pycocotools")
+from vision_r1.audit import (
+    BOX_FAMILIES,
+    FAMILIES,
+    Answer,
+    audit,
+    average_precision,
+    loopholes,
+    perturb,
+    rank_correlation,
+)
+from vision_r1.frames import Frame
+from vision_r1.parsing import parse
+from vision_r1.rewards import CRITERIA, Criterion
+
+LABELS = ["circle", "square", "triangle"]
+
+
+def make_rows(count, frame="pixel"):
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(count):
+        low = rng.integers(0, 300, (index % 5, 2))  # none in every fifth image
+        boxes = np.concatenate([low, low + rng.integers(60, 180, low.shape)], axis=1).astype(float).tolist()
+        objects = [{"label": LABELS[rng.integers(3)], "bbox": box} for box in boxes]
+        size = {"width": 500, "height": 500, "input_width": 504, "input_height": 504}
+        rows.append(size | {"frame": frame, "objects": objects, "categories": LABELS})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def records():
+    criteria = {(name, "stage1"): Criterion.named(name, "stage1") for name in CRITERIA}
+    return audit([row for row in make_rows(25) if row["objects"]], criteria, seed=0)
+
+
+def of(records, criterion, family):
+    return [r for r in records if (r["criterion"], r["family"]) == (criterion, family)]
+
+
+def test_official_is_blind_to_spam_duplicates_and_labels_and_strict_sees_them(records):
+    blind = {(found["criterion"], found["family"]) for found in loopholes(records)}
+    for family in ("spam", "duplicates", "wrong_labels", "unknown_labels"):
+        assert ("official", family) in blind
+        assert ("strict", family) not in blind
+
+
+def test_strict_follows_ap_more_closely(records):
+    correlation = {name: rank_correlation([r for r in records if r["criterion"] == name]) for name in CRITERIA}
+    assert correlation["strict"] > 0.75 > correlation["official"]
+
+
+def test_every_family_starts_at_the_right_answer(records):
+    for family in FAMILIES:
+        first, *worse = of(records, "strict", family)
+        assert (first["strength"], first["ap"], first["reward"]) == pytest.approx((0, 1, 3))
+        aps = [record["ap"] for record in worse]
+        assert aps == sorted(aps, reverse=True)
+        assert (aps[-1] < 0.5) == (family != "prose")
+
+
+@pytest.mark.parametrize("family", BOX_FAMILIES)
+def test_box_families_survive_lone_objects_and_empty_images(family):
+    frame = Frame("rel1000", 500, 400, 504, 392)
+    for count in (0, 1):
+        boxes = np.array([[100.0, 100, 200, 200]])[:count]
+        answer = Answer(boxes, ["cat"] * count, np.array([500.0, 400]), ["cat"])
+        for strength in (0, 0.5, 1):
+            parsed = parse(perturb(family, strength, answer, frame, np.random.default_rng(0)))
+            assert parsed.well_formed
+            if strength == 0:
+                assert frame.to_original(parsed.boxes) == pytest.approx(boxes, abs=0.5)
+
+
+def test_average_precision_by_hand():
+    box, other = np.array([[0.0, 0, 10, 10]]), np.array([[50.0, 50, 60, 60]])
+    truth = [(box, ["a"]), (box, ["B"])]
+    assert average_precision(truth, truth) == pytest.approx(1)
+    assert average_precision(truth, [(box, [" A"]), (other, ["b"])]) == pytest.approx(0.5)
+    assert average_precision(truth, [(box, ["a"]), (box, ["stranger"])]) == pytest.approx(0.5)
+    assert average_precision(truth, [(np.zeros((0, 4)), [])] * 2) == 0
+    # 80 of 100: above the IoU thresholds 0.5 to 0.75, and 0.8.
+    assert average_precision(truth[:1], [(box * [1, 1, 1, 0.8], ["a"])]) == pytest.approx(0.7)
+
+
+def test_rows_of_a_relative_frame():
+    rows = make_rows(10, "rel1000")
+    records = audit(rows, {("strict", "raw"): Criterion.named("strict", "raw")}, seed=1)
+    assert of(records, "strict", "jitter")[0]["ap"] > 0.99
+    assert json.dumps(records) == json.dumps(audit(rows, {("strict", "raw"): Criterion.named("strict", "raw")}, seed=1))

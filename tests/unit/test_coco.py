@@ -1,0 +1,118 @@
+import json
+
+import coco_factory
+import pytest
+from PIL import Image
+
+from vision_r1.data.coco import check_images, read_all, read_coco
+from vision_r1.files import UserError
+
+
+def test_reads_images_objects_and_categories_in_the_file_s_order(tmp_path):
+    coco = coco_factory.content()
+    coco["categories"].reverse()
+    coco["images"].reverse()
+    dataset = read_coco("set", *coco_factory.write(tmp_path, coco))
+    assert list(dataset.categories.items()) == [(3, "triangle"), (2, "square"), (1, "circle")]
+    assert [image.id for image in dataset.images] == [3, 2, 1]
+    first, second = dataset.images[2].objects
+    assert (first.label, first.bbox, first.corners) == ("circle", (10, 20, 30, 40), (10, 20, 40, 60))
+    assert (second.label, second.area, second.crowd) == ("square", 500, False)
+    assert dataset.images[0].path == str(tmp_path / "images/3.png")
+
+
+def test_area_and_crowd_flag_may_be_absent(tmp_path):
+    coco = coco_factory.content()
+    for entry in coco["annotations"]:
+        del entry["area"], entry["iscrowd"]
+    (item, *_), *_ = (image.objects for image in read_coco("set", *coco_factory.write(tmp_path, coco)).images)
+    assert (item.area, item.crowd) == (1200, False)
+
+
+def change(section, key, value):
+    def apply(coco):
+        coco[section][1][key] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda coco: coco.pop("annotations"), "no list `annotations`"),
+        (lambda coco: coco.update(images={}), "no list `images`"),
+        (lambda coco: coco.update(categories=[]), "`categories` is empty"),
+        (lambda coco: coco["images"].append("x"), "images: item 3: not an object"),
+        (change("images", "id", 1), "images: item 1: id 1 is used twice"),
+        (change("annotations", "id", 1), "annotations: item 1: id 1 is used twice"),
+        (change("categories", "id", 1), "categories: item 1: id 1 is used twice"),
+        (change("categories", "name", " Circle"), "categories 1 and 2 are both named ' Circle'"),
+        (change("categories", "name", None), "category 2: name None"),
+        (change("annotations", "image_id", 7), "annotation 2: image_id 7 is not in `images`"),
+        (change("annotations", "category_id", 9), "annotation 2: category_id 9 is not in `categories`"),
+        (change("annotations", "bbox", [1, 2, 3]), r"annotation 2: bbox \[1, 2, 3\] is not"),
+        (change("annotations", "bbox", [1, 2, 3, float("nan")]), "annotation 2: bbox"),
+        (change("annotations", "area", "big"), "annotation 2: area 'big'"),
+        (change("images", "width", None), "image 2: width None is not a whole number"),
+        (change("images", "height", 0), "image 2: a size of 84 x 0 pixels"),
+        (change("images", "file_name", "gone.png"), "gone.png: no such image; .* lists it as image 2"),
+    ],
+)
+def test_one_clear_line_for_each_mistake(tmp_path, mistake, message):
+    annotations, images = coco_factory.write(tmp_path)
+    coco = coco_factory.content()
+    mistake(coco)
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    with pytest.raises(UserError, match=message) as error:
+        read_coco("set", annotations, images)
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_cut_and_foreign_files(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_coco("set", tmp_path / "none.json")
+    annotations, _ = coco_factory.write(tmp_path)
+    text = (tmp_path / "annotations.json").read_text()
+    (tmp_path / "annotations.json").write_text(text[: len(text) // 2])
+    with pytest.raises(UserError, match="cut off"):
+        read_coco("set", annotations)
+    (tmp_path / "annotations.json").write_text("[]")
+    with pytest.raises(UserError, match="not in COCO format"):
+        read_coco("set", annotations)
+
+
+def test_images_need_not_exist_where_only_annotations_are_read(tmp_path):
+    annotations, images = coco_factory.write(tmp_path)
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    assert read_coco("set", annotations).images[0].path == ""
+    with pytest.raises(UserError, match="no such image"):
+        read_coco("set", annotations, images)
+
+
+def test_a_name_is_given_once(tmp_path):
+    places = coco_factory.write(tmp_path)
+    assert [dataset.name for dataset in read_all([("a", *places), ("b", places[0])])] == ["a", "b"]
+    with pytest.raises(UserError, match="--dataset a: the name is given twice"):
+        read_all([("a", *places), ("a", *places)])
+
+
+def test_image_files_are_of_the_annotated_size(tmp_path):
+    upright, turned, broken = (str(tmp_path / name) for name in ("upright.jpg", "turned.jpg", "broken.jpg"))
+    Image.new("L", (60, 40)).save(upright)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(turned, exif=exif)
+    (tmp_path / "broken.jpg").write_text("no image")
+    check_images({upright: (60, 40), turned: (40, 60)})
+    with pytest.raises(UserError, match="upright.jpg: 60 x 40 pixels, but its annotations are for 61 x 40"):
+        check_images({upright: (61, 40)})
+    with pytest.raises(UserError, match="broken.jpg: not a readable image"):
+        check_images({broken: (60, 40)})
+
+
+def test_reads_real_coco(coco_tiny):
+    dataset = read_coco("val", coco_tiny / "annotations/instances_val2017.json", coco_tiny / "val2017")
+    assert (len(dataset.images), len(dataset.categories)) == (80, 80)
+    assert sum(item.crowd for image in dataset.images for item in image.objects) == 11
+    check_images({image.path: (image.width, image.height) for image in dataset.images})

@@ -1,0 +1,97 @@
+"""The scorer against pycocotools itself and against cases whose AP is known."""
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+
+import coco_factory
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.coco_ap import METRICS, Detection, average_precision
+
+
+@pytest.fixture(scope="module")
+def val(coco_tiny):
+    return read_coco("val", coco_tiny / "annotations/instances_val2017.json")
+
+
+def truth(dataset):
+    """Everything that is there, said as a detector would."""
+    return [
+        Detection(image.id, item.category_id, item.bbox, 0.99)
+        for image in dataset.images
+        for item in image.objects
+        if not item.crowd
+    ]
+
+
+def shifted(detections, pixels):
+    return [replace(item, bbox=(item.bbox[0] + pixels, *item.bbox[1:])) for item in detections]
+
+
+def test_truth_has_ap_1_silence_and_wrong_labels_0_and_a_shift_something_between(val, capsys):
+    perfect = average_precision(val, truth(val))
+    assert perfect["AP"] == pytest.approx(1)
+    assert perfect["AP50"] == pytest.approx(1)
+    silent = average_precision(val, [])
+    assert (silent["AP"], silent["AR100"]) == (0, 0)
+    absent = {image.id: min(set(val.categories) - {item.category_id for item in image.objects}) for image in val.images}
+    wrong = average_precision(val, [replace(item, category_id=absent[item.image_id]) for item in truth(val)])
+    assert wrong["AP"] == 0
+    by_shift = [average_precision(val, shifted(truth(val), pixels))["AP"] for pixels in (0, 2, 5, 20)]
+    assert by_shift == sorted(by_shift, reverse=True) and 0 < by_shift[3] < by_shift[2] < by_shift[1] < 1
+    assert capsys.readouterr().out == ""
+
+
+def test_equals_plain_pycocotools_number_for_number(val, tmp_path):
+    rng = np.random.default_rng(0)
+    detections = [
+        replace(item, bbox=tuple(np.abs(np.array(item.bbox) + rng.normal(0, 6, 4)).tolist()), score=float(rng.random()))
+        for item in truth(val)
+        if rng.random() < 0.8
+    ]
+    results = [
+        {"image_id": d.image_id, "category_id": d.category_id, "bbox": list(d.bbox), "score": d.score}
+        for d in detections
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        ground_truth = COCO(val.source)
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    ours = average_precision(val, detections)
+    assert [ours[name] for name in METRICS] == evaluation.stats.tolist()
+
+
+def test_hand_counted_case(tmp_path):
+    """One of two objects found, a third box beside: precision 1 up to recall .5, of 101 points 51."""
+    coco = coco_factory.content({1: [(1, [0, 0, 20, 20]), (1, [40, 40, 20, 20])], 2: []})
+    dataset = read_coco("set", coco_factory.write(tmp_path, coco)[0])
+    found = [Detection(1, 1, (0, 0, 20, 20), 0.99), Detection(2, 1, (0, 0, 20, 20), 0.5)]
+    scores = average_precision(dataset, found)
+    assert scores["AP"] == pytest.approx(51 / 101)
+    assert scores["per_category"] == {"circle": pytest.approx(51 / 101), "square": None, "triangle": None}
+    assert (scores["APs"], scores["APl"]) == (pytest.approx(51 / 101), None)
+    # The stray box first: precision 1/2 where one of two is found.
+    assert average_precision(dataset, [replace(found[0], score=0.1), found[1]])["AP"] == pytest.approx(51 / 101 / 2)
+
+
+def test_annotation_ids_from_0_lose_no_object(tmp_path):
+    coco = coco_factory.content()
+    for entry in coco["annotations"]:
+        entry["id"] -= 1
+    dataset = read_coco("set", coco_factory.write(tmp_path, coco)[0])
+    assert average_precision(dataset, truth(dataset))["AP"] == pytest.approx(1)
+
+
+def test_no_ground_truth_is_none_and_json(tmp_path):
+    dataset = read_coco("set", coco_factory.write(tmp_path, coco_factory.content({1: []}))[0])
+    scores = average_precision(dataset, [Detection(1, 1, (0, 0, 5, 5), 0.99)])
+    assert {scores[name] for name in METRICS} == {None}
+    json.dumps(scores, allow_nan=False)

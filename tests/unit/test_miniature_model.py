@@ -1,0 +1,167 @@
+"""The miniature model, its processor and its pretraining, all at a size of seconds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vision_r1.data.scenes import CATEGORIES, Style, draw_scenes
+from vision_r1.files import UserError
+from vision_r1.miniature.model import make_model
+from vision_r1.miniature.pretrain import coarsen, collate, draw_question, pretrain, prompt_encoder
+from vision_r1.miniature.processor import make_processor, patchify
+from vision_r1.miniature.recipe import Recipe
+
+RECIPE = Recipe(
+    hidden_size=32,
+    text_layers=1,
+    vision_layers=1,
+    steps=15,
+    batch_size=4,
+    muon_learning_rate=0.02,
+    adamw_learning_rate=0.01,
+    weight_decay=0.05,
+    warmup_steps=3,
+    grow=0.08,
+    jitter=0.05,
+    drop=0.3,
+    detection_share=0.5,
+    grounding_share=0.3,
+    negative_share=0.2,
+)
+EXACT = replace(RECIPE, grow=0.0, jitter=0.0, drop=0.0)
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return make_processor(CATEGORIES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small_model(processor, seed=0):
+    return make_model(processor.tokenizer, 32, 1, 1, seed)
+
+
+def batch_of(processor, count=4):
+    rng = np.random.default_rng(3)
+    return collate([draw_question(EXACT, rng) for _ in range(count)], processor, prompt_encoder(processor))
+
+
+def test_patchify_equals_the_image_processor(processor):
+    for style in (Style(), Style(width=112, height=56)):
+        images = np.stack([scene.image for scene in draw_scenes(style, 3, seed=1)])
+        slow = processor.image_processor([Image.fromarray(image) for image in images], return_tensors="pt")
+        assert torch.equal(patchify(images), slow["pixel_values"])
+
+
+def test_collate_equals_the_processor_on_the_whole_conversation(processor):
+    question = draw_question(EXACT, np.random.default_rng(5))
+    batch = collate([question], processor, prompt_encoder(processor))
+    messages = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "image": Image.fromarray(question["image"])},
+                {"type": "text", "text": question["prompt"]},
+            ],
+        },
+        {"role": "assistant", "content": question["answer"]},
+    ]
+    whole = processor.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
+    length = batch["input_ids"].shape[1]
+    # The template ends with a line break behind the end token.
+    assert torch.equal(whole["input_ids"][:, :length], batch["input_ids"]) and whole["input_ids"].shape[1] == length + 1
+    assert torch.equal(whole["pixel_values"], batch["pixel_values"])
+    assert torch.equal(whole["image_grid_thw"], batch["image_grid_thw"])
+    learned = batch["labels"][0][batch["labels"][0] >= 0]
+    assert processor.tokenizer.decode(learned) == question["answer"] + "<|im_end|>"
+
+
+def test_padding_does_not_change_the_loss(processor):
+    model = small_model(processor).eval()
+    rng = np.random.default_rng(6)
+    encoder = prompt_encoder(processor)
+    questions = [draw_question(EXACT, rng) for _ in range(4)]
+    together = collate(questions, processor, encoder)
+    assert len({len(question["answer"]) for question in questions}) > 1
+    with torch.no_grad():
+        logits = model(**together).logits
+        for row, question in enumerate(questions):
+            alone = collate([question], processor, encoder)
+            own = model(**alone).logits[0]
+            torch.testing.assert_close(logits[row, : len(own)], own, atol=1e-5, rtol=1e-4)
+
+
+def test_a_few_steps_lower_the_loss_and_repeat(processor):
+    batch = batch_of(processor)
+    weights = []
+    for _ in range(2):
+        model = small_model(processor)
+        with torch.no_grad():
+            before = model(**batch).loss
+        history = pretrain(model, processor, RECIPE, seed=0)
+        with torch.no_grad():
+            assert model(**batch).loss < before - 1
+        assert history[-1]["step"] == RECIPE.steps
+        weights.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
+    assert torch.equal(*weights)
+
+
+def test_a_saved_model_loads_plainly_and_gives_the_same_logits(processor, tmp_path):
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = small_model(processor).eval()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again, its_processor = (
+        AutoModelForImageTextToText.from_pretrained(tmp_path),
+        AutoProcessor.from_pretrained(tmp_path),
+    )
+    assert type(its_processor) is type(processor)
+    scene = next(draw_scenes(Style(), 1, seed=2))
+    content = [{"type": "image", "image": Image.fromarray(scene.image)}, {"type": "text", "text": "Locate every dog."}]
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    inputs = [each.apply_chat_template([{"role": "user", "content": content}], **options)
+              for each in (processor, its_processor)]  # fmt: skip
+    with torch.no_grad():
+        assert torch.equal(model(**inputs[0]).logits, again(**inputs[1]).logits)
+
+
+def test_coarse_labels_grow_stay_inside_and_keep_one():
+    rng = np.random.default_rng(0)
+    objects = [
+        {"label": "circle", "bbox": [10.0, 20.0, 30.0, 60.0]},
+        {"label": "square", "bbox": [0.0, 0.0, 84.0, 84.0]},
+    ]
+    assert coarsen(objects, 84, 84, EXACT, rng) == sorted(objects, key=lambda item: item["bbox"][:2])
+    grown = coarsen(objects[:1], 84, 84, replace(EXACT, grow=0.1), rng)
+    assert grown == [{"label": "circle", "bbox": [8.0, 16.0, 32.0, 64.0]}]
+    for _ in range(50):
+        coarse = coarsen(objects, 84, 84, replace(RECIPE, drop=0.9), rng)
+        assert 1 <= len(coarse) <= 2
+        assert all(0 <= value <= 84 for item in coarse for value in item["bbox"])
+    assert coarsen([], 84, 84, RECIPE, rng) == []
+
+
+def test_questions_are_of_the_three_tasks_and_negatives_are_answered_with_nothing():
+    rng = np.random.default_rng(0)
+    questions = [draw_question(RECIPE, rng) for _ in range(100)]
+    empty = [question for question in questions if question["answer"] == "```json\n[]\n```"]
+    lists = [question for question in questions if "category list" in question["prompt"]]
+    assert 10 <= len(empty) <= 32 and 35 <= len(lists) <= 65
+    assert not any("category list" in question["prompt"] for question in empty)
+
+
+@pytest.mark.parametrize("wrong", [{"hidden_size": 40}, {"negative_share": 0.5}, {"drop": 1.5}, {"steps": 0}])
+def test_impossible_settings_are_named(wrong):
+    with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
+        replace(RECIPE, **wrong)

@@ -1,0 +1,36 @@
+"""Download an archive: resumed after a break, retried, from mirrors in order, verified, renamed into place.
+
+Example:
+  python workflow/scripts/download_archive.py --url http://images.cocodataset.org/zips/val2017.zip \\
+      --bytes 815585330 --md5 442b8da7639aecaf257c1dceb8ba8c80 --output downloads/coco_val2017.zip
+
+Without a network, put the file at --output yourself: one with the right checksum is used as it is.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_r1.cli import parser, run
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--url", required=True, help="where the archive is")
+    arguments.add_argument("--mirror", nargs="*", default=[], metavar="URL", help="other places, tried in this order")
+    arguments.add_argument("--bytes", type=int, metavar="N", help="its size, where known")
+    arguments.add_argument("--md5", metavar="HEX", help="its MD5 checksum, where known")
+    arguments.add_argument("--sha256", metavar="HEX", help="its SHA-256 checksum, where known")
+    arguments.add_argument("--output", required=True, type=Path, metavar="FILE")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.data.download import Expected, download
+
+    download([args.url, *args.mirror], args.output, Expected(args.bytes, args.md5, args.sha256))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""Make the miniature's base model: a tiny Qwen2.5-VL, trained from random weights on made scenes with coarse labels.
+
+Example:
+  python workflow/scripts/make_base_model.py --hidden_size 128 --text_layers 2 --vision_layers 2 --steps 2000 \\
+      --batch_size 16 --muon_learning_rate 0.02 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
+      --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
+      --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
+
+The same arguments on the same kind of machine give the same weights.
+"""
+
+import time
+from dataclasses import fields
+
+from vision_r1.cli import parser, run
+from vision_r1.files import write_json, write_jsonl, written_whole
+from vision_r1.miniature.recipe import Recipe
+
+
+def parse_args(argv=None):
+    arguments = parser(__doc__)
+    for item in fields(Recipe):
+        arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
+    arguments.add_argument("--seed", type=int, required=True, help="seed of the first weights and of the scenes")
+    arguments.add_argument("--threads", type=int, default=1, help="torch threads")
+    arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
+    arguments.add_argument("--metrics", required=True, help="JSON file with duration, sizes and last values")
+    arguments.add_argument("--history", required=True, help="JSONL file, the loss every so many steps")
+    return arguments.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    recipe = Recipe(**{item.name: getattr(args, item.name) for item in fields(Recipe)})
+
+    import torch
+
+    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.miniature.model import make_model
+    from vision_r1.miniature.pretrain import pretrain, summary
+    from vision_r1.miniature.processor import make_processor
+
+    torch.set_num_threads(args.threads)
+    processor = make_processor(CATEGORIES)
+    model = make_model(processor.tokenizer, recipe.hidden_size, recipe.text_layers, recipe.vision_layers, args.seed)
+    started = time.monotonic()
+    history = pretrain(model, processor, recipe, args.seed)
+    seconds = time.monotonic() - started
+    with written_whole(args.output_model) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    write_jsonl(args.history, history)
+    write_json(args.metrics, summary(model, recipe, history, seconds))
+
+
+if __name__ == "__main__":
+    run(main)

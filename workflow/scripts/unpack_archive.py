@@ -1,0 +1,37 @@
+"""Unpack a zip archive into a folder of its own; the manifest is written last and says that the folder is whole.
+
+Example:
+  python workflow/scripts/unpack_archive.py --archive downloads/coco_val2017.zip \\
+      --output downloads/coco_val2017 --manifest downloads/coco_val2017.json
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_r1.cli import parser, run
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--archive", required=True, type=Path, metavar="FILE", help="zip archive")
+    arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder; old content is replaced")
+    arguments.add_argument("--manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
+    arguments.add_argument("--max_bytes", type=int, default=200_000_000_000, help="most bytes to unpack")
+    arguments.add_argument("--max_files", type=int, default=1_000_000, help="most files to unpack")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.data.archives import unpack
+    from vision_r1.files import write_json
+
+    manifest = unpack(args.archive, args.output, args.max_bytes, args.max_files)
+    write_json(args.manifest, manifest)
+    logging.info("unpacked %d files to %s", manifest["files"], args.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,241 @@
+"""Does a reward see what AP sees? Ground truth made worse in families, judged by both (ours).
+
+A family takes a right answer and a strength in 0..1 and gives a worse answer; at strength 0 it gives the
+right one. Boxes are (n, 4) x1 y1 x2 y2 in pixels of the original image.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from vision_r1.frames import Frame
+from vision_r1.parsing import label_key, parse
+from vision_r1.prompts import format_answer
+from vision_r1.rewards import REWARDS, Criterion, ground_truth
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+AP_FALL, REWARD_FALL = 0.05, 0.05  # a loophole: AP falls by so much, the reward (0..3) by less than so much
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A right answer: its boxes and labels, the image's width and height, and the labels to pick others from.
+
+    These are the categories that were asked for, or where that is one, those of all rows.
+    """
+
+    boxes: np.ndarray
+    labels: list[str]
+    size: np.ndarray
+    vocabulary: Sequence[str]
+
+
+Said = tuple[np.ndarray, list[str]]  # boxes and labels
+BoxFamily = Callable[[Answer, float, np.random.Generator], Said]
+
+
+def jitter(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Move every corner by up to 40% of the box's side (normal, deviation 20% of the side)."""
+    noise = np.clip(rng.normal(0, 0.2, answer.boxes.shape), -0.4, 0.4)
+    return answer.boxes + strength * noise * _sides(answer.boxes), answer.labels
+
+
+def shrink(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Shrink every box about its centre, to 40% of its sides at most."""
+    return answer.boxes + strength * 0.3 * _sides(answer.boxes) * [1, 1, -1, -1], answer.labels
+
+
+def whole_image(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Answer a share of the objects with the whole image."""
+    boxes = answer.boxes.copy()
+    boxes[_share(answer, strength, rng)] = [0, 0, *answer.size]
+    return boxes, answer.labels
+
+
+def one_box(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Answer a share of the objects, two at least, with one box around them all and the label of one."""
+    chosen = _share(answer, strength, rng)
+    if len(chosen) < 2:
+        return answer.boxes, answer.labels
+    rest = np.setdiff1d(np.arange(len(answer.labels)), chosen)
+    around = [*answer.boxes[chosen, :2].min(axis=0), *answer.boxes[chosen, 2:].max(axis=0)]
+    return np.vstack([answer.boxes[rest], around]), [answer.labels[i] for i in [*rest, chosen[0]]]
+
+
+def missed(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Leave out a share of the objects."""
+    kept = np.setdiff1d(np.arange(len(answer.labels)), _share(answer, strength, rng))
+    return answer.boxes[kept], [answer.labels[i] for i in kept]
+
+
+def spam(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Add random boxes with random labels, four per object at most."""
+    most = 4 * max(len(answer.labels), 1)
+    count = round(strength * most)
+    low, side = rng.uniform(0, 0.7, (most, 2)), rng.uniform(0.1, 0.3, (most, 2))
+    labels = [answer.vocabulary[i] for i in rng.integers(len(answer.vocabulary), size=most)]
+    boxes = np.concatenate([low, low + side], axis=1) * np.tile(answer.size, 2)
+    return np.concatenate([answer.boxes, boxes[:count]]), answer.labels + labels[:count]
+
+
+def duplicates(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Say every object again, four times at most."""
+    times = 1 + round(strength * 4)
+    return np.tile(answer.boxes, (times, 1)), answer.labels * times
+
+
+def wrong_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Give a share of the objects another label of the vocabulary."""
+    labels = list(answer.labels)
+    for i in _share(answer, strength, rng):
+        others = [label for label in answer.vocabulary if label_key(label) != label_key(labels[i])]
+        if others:
+            labels[i] = others[rng.integers(len(others))]
+    return answer.boxes, labels
+
+
+def unknown_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+    """Give a share of the objects a label that nobody asked for."""
+    labels = list(answer.labels)
+    for i in _share(answer, strength, rng):
+        labels[i] = "something else"
+    return answer.boxes, labels
+
+
+def truncation(text: str, strength: float, rng: np.random.Generator) -> str:
+    """Cut the text off, down to a tenth of its length."""
+    return text[: round(len(text) * (1 - 0.9 * strength))]
+
+
+def prose(text: str, strength: float, rng: np.random.Generator) -> str:
+    """Put sentences around a share of the answers."""
+    return f"Sure, here are the boxes:\n{text}\nLet me know if I can help." if rng.random() < strength else text
+
+
+def empty(text: str, strength: float, rng: np.random.Generator) -> str:
+    """Answer a share of the images with the empty list."""
+    return format_answer([], []) if rng.random() < strength else text
+
+
+BOX_FAMILIES: dict[str, BoxFamily] = {
+    family.__name__: family
+    for family in (jitter, shrink, whole_image, one_box, missed, spam, duplicates, wrong_labels, unknown_labels)
+}
+TEXT_FAMILIES: dict[str, Callable[[str, float, np.random.Generator], str]] = {
+    family.__name__: family for family in (truncation, prose, empty)
+}
+FAMILIES = (*BOX_FAMILIES, *TEXT_FAMILIES)
+
+
+def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.random.Generator) -> str:
+    """Return the completion that one of FAMILIES makes of an answer, in the model's frame and words."""
+    said = BOX_FAMILIES[family](answer, strength, rng) if family in BOX_FAMILIES else (answer.boxes, answer.labels)
+    text = format_answer(frame.from_original(said[0]), said[1])
+    return text if family in BOX_FAMILIES else TEXT_FAMILIES[family](text, strength, rng)
+
+
+def audit(
+    rows: Sequence[Mapping[str, Any]], criteria: Mapping[tuple[str, str], Criterion], seed: int
+) -> list[dict[str, Any]]:
+    """Return one record for every family, strength and criterion: mean rewards and AP of the very same answers.
+
+    `criteria` are keyed by (criterion, stage). A row's randomness depends on seed, row and family only, so
+    that a stronger perturbation goes on from the weaker one. The reward is the sum of its parts, 0..3.
+    """
+    truths = [ground_truth(row) for row in rows]
+    frames = [Frame.of(row) for row in rows]
+    every = sorted({label for row in rows for label in row["categories"]})
+    answers = []
+    for row, (boxes, labels) in zip(rows, truths, strict=True):
+        vocabulary = row["categories"] if len(row["categories"]) > 1 else every
+        answers.append(Answer(boxes, labels, np.array([row["width"], row["height"]], float), vocabulary))
+    records = []
+    for index, family in enumerate(FAMILIES):
+        for strength in STRENGTHS:
+            texts = [
+                perturb(family, strength, answer, frame, np.random.default_rng([seed, index, number]))
+                for number, (answer, frame) in enumerate(zip(answers, frames, strict=True))
+            ]
+            read = [parse(text) for text in texts]
+            found = [(frame.to_original(p.boxes), p.labels) for frame, p in zip(frames, read, strict=True)]
+            ap = average_precision(truths, found)
+            for (criterion, stage), rule in criteria.items():
+                scores = [rule.score(text, row) for text, row in zip(texts, rows, strict=True)]
+                means = {name: float(np.mean([getattr(score, name) for score in scores])) for name in REWARDS}
+                record = {"criterion": criterion, "stage": stage, "family": family, "strength": strength, "ap": ap}
+                records.append(record | {"reward": sum(means.values())} | means)
+    return records
+
+
+def average_precision(truths: Sequence[Said], found: Sequence[Said]) -> float:
+    """Return COCO AP in 0..1 of boxes found in images, all with score 1, labels compared as label_key does.
+
+    Categories are the labels of the ground truth; a box with any other label is not evaluated.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    keys = sorted({label_key(label) for _, labels in truths for label in labels})
+    category = {key: number for number, key in enumerate(keys, start=1)}
+    with redirect_stdout(StringIO()):
+        truth, result = COCO(), COCO()
+        for coco, images in ((truth, truths), (result, found)):
+            coco.dataset = {
+                "images": [{"id": image} for image in range(len(images))],
+                "categories": [{"id": number} for number in category.values()],
+                "annotations": list(_annotations(images, category)),
+            }
+            coco.createIndex()
+        evaluation = COCOeval(truth, result, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0])
+
+
+def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the perturbations that AP sees and a reward does not, the strongest of each family.
+
+    `ap_fall` and `reward_fall` are from strength 0 of the same family.
+    """
+    right = {_key(record): record for record in records if record["strength"] == 0}
+    blind = {}
+    for record in sorted(records, key=lambda record: record["strength"]):
+        fall = {name: right[_key(record)][name] - record[name] for name in ("ap", "reward")}
+        if fall["ap"] >= AP_FALL and fall["reward"] < REWARD_FALL:
+            named = {name: record[name] for name in ("criterion", "stage", "family", "strength")}
+            blind[_key(record)] = named | {"ap_fall": fall["ap"], "reward_fall": fall["reward"]}
+    return [blind[key] for key in right if key in blind]
+
+
+def rank_correlation(records: Iterable[Mapping[str, Any]]) -> float:
+    """Return Spearman's correlation of mean reward and AP over the records of one criterion."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr([(record["reward"], record["ap"]) for record in records]).statistic)
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    return record["criterion"], record["stage"], record["family"]
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    return np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+
+
+def _share(answer: Answer, strength: float, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(len(answer.labels))[: round(strength * len(answer.labels))]
+
+
+def _annotations(images: Sequence[Said], category: Mapping[str, int]) -> Iterable[dict[str, Any]]:
+    number = 0
+    for image, (boxes, labels) in enumerate(images):
+        for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels, strict=True):
+            if label_key(label) in category:
+                number += 1
+                box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0, "score": 1}
+                yield {"id": number, "image_id": image, "category_id": category[label_key(label)]} | box

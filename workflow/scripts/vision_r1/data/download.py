@@ -1,0 +1,193 @@
+"""Downloads of large files: resumed, retried, from mirrors in order, verified, then renamed into place."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tqdm import tqdm
+
+from vision_r1.files import UserError
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 8  # at each address
+CHUNK = 1 << 20  # bytes
+TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a file must be: its size in bytes and its checksums (hex), each None where nobody published it."""
+
+    size: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+
+    @property
+    def has_checksum(self) -> bool:
+        return bool(self.md5 or self.sha256)
+
+    def fault(self, path: Path) -> str | None:
+        """Return what is wrong with a file, or None."""
+        size = path.stat().st_size
+        if self.size is not None and size != self.size:
+            return f"{size} bytes, not {self.size}"
+        for kind in ("md5", "sha256"):
+            wanted = getattr(self, kind)
+            if wanted and (found := file_hash(path, kind)) != wanted.lower():
+                return f"{kind} {found}, not {wanted.lower()}"
+        return None
+
+
+class Interruption(Exception):
+    """A failure that may pass: worth another attempt at the same address."""
+
+
+class Refusal(Exception):
+    """A failure that will not pass at this address."""
+
+
+def file_hash(path: Path, kind: str) -> str:
+    """Return a file's checksum of a kind that hashlib knows, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def download(urls: Sequence[str], output: Path, expected: Expected, longest_wait: float = 60) -> None:
+    """Fetch a file from the first address that has it; a right file that is there already is used.
+
+    What came before a break is kept in `<output>.part` and continued, by a later call too. Raises UserError
+    where no address gives the file (naming the reason at each) and where the disk has no room.
+    """
+    if output.is_file():
+        fault = expected.fault(output)
+        if fault is None:
+            log.info("%s is there and %s", output, "verified" if expected.has_checksum else "has no known checksum")
+            return
+        log.warning("%s is there but has %s; downloading it again", output, fault)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = Part(output.with_name(output.name + ".part"), expected)
+    reasons = []
+    for url in urls:
+        retrying = Retrying(
+            retry=retry_if_exception_type(Interruption),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(max=longest_wait),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        try:
+            retrying(part.fetch, url)
+        except (Interruption, Refusal) as error:
+            reasons.append(f"{url}: {error}")
+            log.warning("%s", reasons[-1])
+        else:
+            part.path.replace(output)
+            part.origin.unlink(missing_ok=True)
+            return
+    raise UserError(f"{output}: can't be downloaded; put the file there yourself. Tried {'; '.join(reasons)}")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    log.warning("%s; attempt %d in %.0f s", state.outcome.exception(), state.attempt_number + 1, state.upcoming_sleep)
+
+
+class Part:
+    """A file that is not whole yet; `origin`, beside it, notes the address and version that it comes from."""
+
+    def __init__(self, path: Path, expected: Expected) -> None:
+        self.path, self.expected = path, expected
+        self.origin = path.with_name(path.name + ".json")
+
+    def fetch(self, url: str) -> None:
+        """Go on with the file at an address, and verify it. Raises Interruption, Refusal or UserError."""
+        start = self._resume_from(url)
+        try:
+            self._transfer(url, start)
+        except requests.RequestException as error:
+            raise Interruption(_reason(error)) from None
+        fault = self.expected.fault(self.path)
+        if fault is None:
+            return
+        self.path.unlink()
+        raise (Interruption if start else Refusal)(f"the file has {fault}")
+
+    def _resume_from(self, url: str) -> int:
+        """Return the byte to go on at: 0 unless the checksum, or the server, will tell if parts don't fit."""
+        if not self.path.is_file():
+            return 0
+        return self.path.stat().st_size if self.expected.has_checksum or self._version(url) else 0
+
+    def _version(self, url: str) -> str | None:
+        """Return the server's name (strong ETag) for the version that this part of `url` is of."""
+        try:
+            origin = json.loads(self.origin.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return origin.get("etag") if origin.get("url") == url else None
+
+    def _transfer(self, url: str, start: int) -> None:
+        headers = {"Accept-Encoding": "identity"}  # bytes as they are, so that positions count
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if version := self._version(url):
+                headers["If-Range"] = version
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            if response.status_code == 416:  # nothing after `start`: the part is whole, or not of this file
+                if self.path.stat().st_size != self.expected.size:
+                    self.path.unlink()
+                    raise Interruption("the server has a shorter file; starting anew")
+                return
+            if response.status_code >= 500 or response.status_code in (408, 429):
+                raise Interruption(f"status {response.status_code}")
+            if response.status_code not in (200, 206):
+                raise Refusal(f"status {response.status_code}")
+            if response.status_code == 200:
+                start = 0
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise Refusal(f"sends {response.headers.get('Content-Range')!r}, asked for bytes {start}-")
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length else self.expected.size
+            if self.expected.size is not None and total != self.expected.size:
+                raise Refusal(f"offers {total} bytes, not {self.expected.size}")
+            if start == 0:
+                self._note_origin(url, response)
+            if total is not None:
+                check_room(self.path.parent, total - start)
+            self._receive(response, start, total)
+
+    def _note_origin(self, url: str, response: requests.Response) -> None:
+        etag = response.headers.get("ETag", "")
+        strong = etag if etag.startswith('"') else None
+        self.origin.write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
+
+    def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
+        with (
+            self.path.open("ab" if start else "wb") as file,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, mininterval=5) as progress,
+        ):
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+        if total is not None and self.path.stat().st_size < total:
+            raise Interruption(f"broke off after {self.path.stat().st_size} of {total} bytes")
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raise UserError unless the disk of `folder` has room for `size` more bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(f"{folder}: {size / 1e9:.2f} GB more are needed here, {free / 1e9:.2f} GB are free; make room")
+
+
+def _reason(error: Exception) -> str:
+    """Return a short cause: the innermost of nested transfer errors."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    return f"{type(error).__name__}: {getattr(error, 'reason', None) or error}"

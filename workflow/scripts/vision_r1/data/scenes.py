@@ -1,0 +1,162 @@
+"""Made scenes: coloured shapes on a plain ground, with exact boxes. Needs numpy and Pillow only.
+
+The shapes are first drawn into a map of object numbers and the boxes measured on that map, so a box
+is always tight around the pixels that are visible, however a shape was turned or covered.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vision_r1.files import write_json, written_whole
+
+CATEGORIES = ("circle", "square", "triangle")
+PALETTE = ((220, 40, 40), (40, 170, 60), (50, 80, 220), (235, 150, 20), (150, 60, 190))
+OUTLINES = {  # corners of each shape in a unit square, y down
+    "circle": np.stack([0.5 + 0.5 * f(np.linspace(0, 2 * np.pi, 64, endpoint=False)) for f in (np.cos, np.sin)], 1),
+    "square": np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float),
+    "triangle": np.array([(0.5, 0), (1, 1), (0, 1)], float),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How scenes of one domain look. Lengths are in units of `scale` pixels; ranges include both ends."""
+
+    width: int = 84
+    height: int = 84
+    scale: tuple[float, float] = (1, 1)
+    objects: tuple[int, int] = (1, 3)
+    sides: tuple[int, int] = (16, 40)
+    max_overlap: float = 0.05  # IoU of two objects' boxes
+    max_turn: float = 0.0  # degrees, either way
+    line_width: int = 0  # units; 0 fills the shapes
+    bars: int = 0  # strips of ground colour laid over the objects
+    palette: tuple[tuple[int, int, int], ...] = PALETTE
+    ground: tuple[int, int] = (190, 255)
+    effect: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`image` (height, width, 3) uint8; `objects` [{label, bbox [x1, y1, x2, y2]}] in its pixels, left to right.
+
+    Corner x2, y2 lies one pixel past the last visible pixel, so x2 - x1 is a width in pixels.
+    """
+
+    image: np.ndarray
+    objects: list[dict[str, Any]]
+
+
+def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
+    """Draw one scene. An object that finds no free place in 50 tries of the scene is left out; one always fits."""
+    scale = rng.uniform(*style.scale)
+    width, height = round(style.width * scale), round(style.height * scale)
+    numbers = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(numbers)
+    ground = rng.integers(style.ground[0], style.ground[1], 3, endpoint=True)
+    placed: list[np.ndarray] = []
+    labels: list[str] = []
+    wanted = rng.integers(*style.objects, endpoint=True)
+    for _ in range(50):
+        if len(placed) == wanted:
+            break
+        label = CATEGORIES[rng.integers(len(CATEGORIES))]
+        corners = _outline(label, style, scale, rng)
+        free = np.array((width, height)) - 1 - corners.max(0)
+        corners = corners + rng.integers(0, np.floor(free), endpoint=True)
+        box = np.concatenate([corners.min(0), corners.max(0) + 1])
+        if any(_iou(box, other) > style.max_overlap for other in placed):
+            continue
+        placed.append(box)
+        labels.append(label)
+        points = [tuple(point) for point in corners]
+        if style.line_width:
+            draw.line([*points, *points[:2]], fill=len(placed), width=round(style.line_width * scale), joint="curve")
+        else:
+            draw.polygon(points, fill=len(placed))
+    colours = rng.integers(len(style.palette), size=len(placed))
+    for _ in range(style.bars):
+        thickness, side = round(5 * scale), rng.integers(2)
+        start = int(rng.integers((width, height)[side] - thickness))
+        bar = (start, start + thickness - 1)
+        draw.rectangle((bar[0], 0, bar[1], height) if side == 0 else (0, bar[0], width, bar[1]), fill=0)
+    numbers = np.asarray(numbers)
+    image = np.array([ground, *(style.palette[colour] for colour in colours)], np.uint8)[numbers]
+    if style.effect:
+        image = style.effect(image, numbers, rng)
+    objects = [
+        {"label": label, "bbox": box}
+        for number, label in enumerate(labels, start=1)
+        if (box := visible_box(numbers == number)) is not None
+    ]
+    return Scene(image, sorted(objects, key=lambda item: item["bbox"][:2]))
+
+
+def visible_box(mask: np.ndarray) -> list[float] | None:
+    """Return the tight [x1, y1, x2, y2] of a (height, width) mask, x2 and y2 exclusive; None where it is empty."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(columns):
+        return None
+    return [float(value) for value in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
+
+
+def _outline(label: str, style: Style, scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a shape's (n, 2) corners in pixels, moved so that the least x and the least y are 0."""
+    low, high = (round(side * scale) for side in style.sides)
+    width = rng.integers(low, high, endpoint=True)
+    height = np.clip(round(width * rng.uniform(0.7, 1.4)), low, high)
+    corners = OUTLINES[label] * (width - 1, height - 1)
+    if style.max_turn:
+        angle = np.radians(rng.uniform(-style.max_turn, style.max_turn))
+        corners = corners @ np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    return corners - corners.min(0)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(sides[0], 0.0) * max(sides[1], 0.0)
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def draw_scenes(style: Style, count: int, seed: int) -> Iterator[Scene]:
+    """Draw `count` scenes; the same seed gives the same scenes, and a longer run begins with a shorter one's."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield draw_scene(style, rng)
+
+
+def write_scenes(style: Style, count: int, seed: int, annotations: str | Path, images: str | Path) -> None:
+    """Write scenes as PNG files in the folder `images` and their boxes as COCO-format JSON `annotations`.
+
+    `file_name` is relative to `images`; `bbox` is [x, y, width, height] in pixels, `area` the box's.
+    """
+    coco: dict[str, list[dict[str, Any]]] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, start=1)],
+    }
+    with written_whole(images) as folder:
+        folder.mkdir()
+        for image_id, scene in enumerate(draw_scenes(style, count, seed), start=1):
+            name = f"{image_id:06d}.png"
+            Image.fromarray(scene.image).save(folder / name)
+            height, width = scene.image.shape[:2]
+            coco["images"].append({"id": image_id, "file_name": name, "width": width, "height": height})
+            for item in scene.objects:
+                x1, y1, x2, y2 = item["bbox"]
+                coco["annotations"].append(
+                    {
+                        "id": len(coco["annotations"]) + 1,
+                        "image_id": image_id,
+                        "category_id": CATEGORIES.index(item["label"]) + 1,
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": 0,
+                    }
+                )
+    write_json(annotations, coco)

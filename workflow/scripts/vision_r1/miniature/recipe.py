@@ -1,0 +1,47 @@
+"""Settings of the base model's pretraining; each is a flag of make_base_model.py and a key of config section `base`."""
+
+from dataclasses import dataclass, field, fields
+
+from vision_r1.files import UserError
+
+
+def _setting(text: str):
+    return field(metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One pretraining. Raises UserError naming the setting that cannot be."""
+
+    hidden_size: int = _setting("width of both towers, a multiple of 16")
+    text_layers: int = _setting("layers of the language model")
+    vision_layers: int = _setting("layers of the vision tower")
+    steps: int = _setting("optimiser steps")
+    batch_size: int = _setting("fresh scenes a step")
+    muon_learning_rate: float = _setting("peak learning rate of the matrices (Muon)")
+    adamw_learning_rate: float = _setting("peak learning rate of all other weights (AdamW)")
+    weight_decay: float = _setting("weight decay of both optimisers")
+    warmup_steps: int = _setting("steps of linear warm-up; linear decay to 2 %% follows")
+    grow: float = _setting("coarse labels: each edge lies this fraction of the box's side too far out")
+    jitter: float = _setting("coarse labels: standard deviation of each edge, as a fraction of the box's side")
+    drop: float = _setting("coarse labels: chance that an object is left out; one is always kept")
+    detection_share: float = _setting("share of prompts that ask for all categories")
+    grounding_share: float = _setting("share of prompts that ask for one category that is there")
+    negative_share: float = _setting("share of prompts that ask for one category that is not there")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            low = 1 if item.type is int else 0
+            if getattr(self, item.name) < low:
+                raise UserError(f"--{item.name} {getattr(self, item.name)}: must be at least {low}")
+        if self.hidden_size % 16:
+            raise UserError(f"--hidden_size {self.hidden_size}: must be a multiple of 16, the size of a head")
+        if self.drop > 1:
+            raise UserError(f"--drop {self.drop}: must be at most 1, it is a chance")
+        if abs(sum(self.shares) - 1) > 1e-6:
+            raise UserError(f"--detection_share, --grounding_share, --negative_share: sum to {sum(self.shares)}, not 1")
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Chances of detection, grounding and negative prompts."""
+        return self.detection_share, self.grounding_share, self.negative_share
