@@ -10,6 +10,7 @@ rule audit_rewards:
     output:
         table="<results>/audit/rewards.csv",
         figure="<results>/audit/rewards.svg",
+        loopholes="<results>/audit/loopholes.md",
         summary="<results>/audit/summary.json",
     log:
         "<logs>/audit_rewards.log",
@@ -28,5 +29,5 @@ rule audit_rewards:
         "Auditing the rewards"
     shell:
         "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
-        " --output_table {output.table:q} --output_figure {output.figure:q} --output_summary {output.summary:q}"
-        " > {log:q} 2>&1"
+        " --output_table {output.table:q} --output_figure {output.figure:q}"
+        " --output_loopholes {output.loopholes:q} --output_summary {output.summary:q} > {log:q} 2>&1"

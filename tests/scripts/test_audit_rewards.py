@@ -1,4 +1,4 @@
-"""The audit program on made rows: table, figure and summary, and errors that name the row."""
+"""The audit program on made rows: table, figure, loopholes and summary, and errors that name the row."""
 
 import csv
 import json
@@ -16,12 +16,12 @@ pytest.importorskip("matplotlib")
 
 def arguments(folder, rows, figure="audit.svg"):
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    outputs = {"table": "audit.csv", "figure": figure, "summary": "audit.json"}
+    outputs = {"table": "audit.csv", "figure": figure, "loopholes": "loopholes.md", "summary": "audit.json"}
     flags = [text for name, file in outputs.items() for text in (f"--output_{name}", str(folder / file))]
     return ["--train_file", str(folder / "train.jsonl"), "--samples", "15", *flags]
 
 
-def test_three_outputs(tmp_path):
+def test_outputs(tmp_path):
     audit_rewards.main(arguments(tmp_path, make_rows(20)))
     with open(tmp_path / "audit.csv", newline="") as file:
         table = list(csv.DictReader(file))
@@ -31,6 +31,7 @@ def test_three_outputs(tmp_path):
     assert summary["samples"] == 15
     assert summary["spearman"]["strict"]["stage1"] > summary["spearman"]["official"]["stage1"]
     assert {"official"} == {f["criterion"] for f in summary["loopholes"] if f["family"] == "duplicates"}
+    assert "| official | stage1 | duplicates |" in (tmp_path / "loopholes.md").read_text()
     assert "<svg" in (tmp_path / "audit.svg").read_text()
 
 

@@ -161,7 +161,7 @@ def test_questions_are_of_the_three_tasks_and_negatives_are_answered_with_nothin
     assert not any("category list" in question["prompt"] for question in empty)
 
 
-@pytest.mark.parametrize("wrong", [{"hidden_size": 40}, {"negative_share": 0.5}, {"drop": 1.5}, {"steps": 0}])
+@pytest.mark.parametrize("wrong", [{"hidden_size": 24}, {"negative_share": 0.5}, {"drop": 1.5}, {"steps": 0}])
 def test_impossible_settings_are_named(wrong):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
         replace(RECIPE, **wrong)

@@ -1,5 +1,6 @@
 """A copy of the project to run Snakemake in."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -29,6 +30,11 @@ class Project:
         if check:
             assert finished.returncode == 0, finished.stdout
         return finished
+
+    def overlay(self, values):
+        """Write a configuration to lay over the others; return its name."""
+        (self.folder / "overlay.json").write_text(json.dumps(values))
+        return "overlay.json"
 
     def planned(self, *words, **options):
         """Return what a dry run would do: rule -> number of jobs; empty where all is current."""

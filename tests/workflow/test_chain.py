@@ -57,7 +57,7 @@ def test_a_single_file_is_a_target(chain):
 
 
 def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
-    jobs = chain.planned(*SMOKE, "--config", "grpo_stage2={precision_high: 0.95}")
+    jobs = chain.planned(*SMOKE, chain.overlay({"grpo_stage2": {"precision_high": 0.95}}))
     assert jobs == REPORTING | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
 
 
@@ -177,8 +177,7 @@ def test_hostile_paths_and_names_run_nothing(project):
         "data": {"train": ["hostile"], "detection": 1, "grounding": 1, "negative": 0},
         "report": {"title": hostile},
     }
-    (project.folder / "overlay.json").write_text(json.dumps(overlay))
-    project.snakemake("--configfile", "overlay.json", "--", "results/miniature/data/train.jsonl")
+    project.snakemake("--configfile", project.overlay(overlay), "--", "results/miniature/data/train.jsonl")
     rows = [json.loads(line) for line in (project.folder / "results/miniature/data/train.jsonl").open()]
     assert {label for row in rows for label in row["categories"]} == {hostile}
     assert not list(project.folder.rglob("pwned"))

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import yaml
 
 CHAIN = {
     "curate_train": 1,
@@ -39,7 +38,7 @@ def test_paper(project):
 
 
 def test_training_seeds_share_data_and_base(project):
-    jobs = project.planned("--config", "report={training_seeds: [0, 1, 2]}")
+    jobs = project.planned("--configfile", project.overlay({"report": {"training_seeds": [0, 1, 2]}}))
     assert jobs == CHAIN | {
         "make_scenes": 15,
         "make_base_model": 1,
@@ -52,16 +51,14 @@ def test_training_seeds_share_data_and_base(project):
 
 
 def test_a_shared_stage_1_is_trained_once(project):
-    (project.folder / "overlay.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "experiments": {"longer": {"grpo_stage2": {"init": "strict/grpo_stage1", "max_steps": 200}}},
-                "report": {"experiments": ["strict", "official", "longer"]},
-            }
-        )
+    overlay = project.overlay(
+        {
+            "experiments": {"longer": {"grpo_stage2": {"init": "strict/grpo_stage1", "max_steps": 200}}},
+            "report": {"experiments": ["strict", "official", "longer"]},
+        }
     )
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"
-    jobs = project.planned("--configfile", "overlay.yaml", "--", target)
+    jobs = project.planned("--configfile", overlay, "--", target)
     assert jobs == {
         "make_scenes": 1,
         "curate_train": 1,

@@ -7,7 +7,7 @@ correlation per criterion and stage and the loopholes: AP falls by 5 points or m
 
 Example:
     python workflow/scripts/audit_rewards.py --train_file results/miniature/data/train.jsonl --samples 200 --seed 0 \\
-        --output_table audit.csv --output_figure audit.svg --output_summary audit.json
+        --output_table audit.csv --output_figure audit.svg --output_loopholes loopholes.md --output_summary audit.json
 """
 
 import csv
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, read_jsonl, write_json, written_whole
+from vision_r1.files import UserError, read_jsonl, write_json, write_text, written_whole
 
 
 def parse_args(argv: Sequence[str] | None = None):
@@ -26,6 +26,7 @@ def parse_args(argv: Sequence[str] | None = None):
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--output_table", required=True, help=".csv")
     arguments.add_argument("--output_figure", required=True, help=".svg or .png")
+    arguments.add_argument("--output_loopholes", required=True, help=".md, a table")
     arguments.add_argument("--output_summary", required=True, help=".json")
     return arguments.parse_args(argv)
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     blind = loopholes(records)
     write_table(args.output_table, records)
     draw(records, args.output_figure)
+    write_text(args.output_loopholes, loophole_table(blind))
     summary = {"samples": len(rows), "seed": args.seed, "spearman": correlation, "loopholes": blind}
     write_json(args.output_summary, summary)
     logging.info("Spearman's correlation with AP: %s", correlation)
@@ -90,6 +92,14 @@ def write_table(path: str, records: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
+
+
+def loophole_table(blind: Sequence[dict[str, Any]]) -> str:
+    """Return the loopholes as a Markdown table; AP in points."""
+    row = "| {criterion} | {stage} | {family} | {strength} | {points:.1f} | {reward_fall:.3f} |"
+    lines = ["| criterion | stage | family | strength | AP falls by | reward falls by |", "|" + " --- |" * 6]
+    lines += [row.format(**found, points=100 * found["ap_fall"]) for found in blind]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

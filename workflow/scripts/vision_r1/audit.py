@@ -5,13 +5,14 @@ right one. Boxes are (n, 4) x1 y1 x2 y2 in pixels of the original image.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import numpy as np
 
+from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
+from vision_r1.evaluation import coco_ap
+from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
 from vision_r1.prompts import format_answer
@@ -176,25 +177,19 @@ def average_precision(truths: Sequence[Said], found: Sequence[Said]) -> float:
 
     Categories are the labels of the ground truth; a box with any other label is not evaluated.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    keys = sorted({label_key(label) for _, labels in truths for label in labels})
-    category = {key: number for number, key in enumerate(keys, start=1)}
-    with redirect_stdout(StringIO()):
-        truth, result = COCO(), COCO()
-        for coco, images in ((truth, truths), (result, found)):
-            coco.dataset = {
-                "images": [{"id": image} for image in range(len(images))],
-                "categories": [{"id": number} for number in category.values()],
-                "annotations": list(_annotations(images, category)),
-            }
-            coco.createIndex()
-        evaluation = COCOeval(truth, result, "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return float(evaluation.stats[0])
+    names = sorted({label_key(label) for _, labels in truths for label in labels})
+    category = {name: number for number, name in enumerate(names, start=1)}
+    images = [
+        CocoImage(number, "", 0, 0, tuple(CocoObject(*entry, _area(entry[2]), crowd=False) for entry in entries))
+        for number, entries in enumerate(_entries(truths, category))
+    ]
+    detections = [
+        Detection(number, category_id, bbox, 1.0)
+        for number, entries in enumerate(_entries(found, category))
+        for category_id, _, bbox in entries
+    ]
+    dataset = CocoDataset("audit", "", {number: name for name, number in category.items()}, tuple(images))
+    return coco_ap.average_precision(dataset, detections)["AP"]
 
 
 def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -231,11 +226,17 @@ def _share(answer: Answer, strength: float, rng: np.random.Generator) -> np.ndar
     return rng.permutation(len(answer.labels))[: round(strength * len(answer.labels))]
 
 
-def _annotations(images: Sequence[Said], category: Mapping[str, int]) -> Iterable[dict[str, Any]]:
-    number = 0
-    for image, (boxes, labels) in enumerate(images):
-        for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels, strict=True):
-            if label_key(label) in category:
-                number += 1
-                box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0, "score": 1}
-                yield {"id": number, "image_id": image, "category_id": category[label_key(label)]} | box
+def _area(bbox: tuple[float, float, float, float]) -> float:
+    return bbox[2] * bbox[3]
+
+
+def _entries(
+    images: Sequence[Said], category: Mapping[str, int]
+) -> Iterable[list[tuple[int, str, tuple[float, float, float, float]]]]:
+    """Yield each image's (category id, label, x y width height), without labels that are no category."""
+    for boxes, labels in images:
+        yield [
+            (category[label_key(label)], label, (x1, y1, x2 - x1, y2 - y1))
+            for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels, strict=True)
+            if label_key(label) in category
+        ]

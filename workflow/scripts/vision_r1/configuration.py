@@ -164,7 +164,8 @@ def _explain(error: ValidationError) -> str:
     if error.validator == "type" and isinstance(value, str):
         if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             return f"{value!r} is text, not a number; YAML wants a dot and a signed exponent: {float(value):.1e}"
-        return f"{value!r} is text, not {error.validator_value}"
+        hint = "; after --config Snakemake reads nested values as text: write them in a file for --configfile"
+        return f"{value!r} is text, not {error.validator_value}" + (hint if re.fullmatch(r"[+-]?[\d.]+", value) else "")
     if error.validator == "additionalProperties":
         unknown = sorted(set(value) - set(error.schema.get("properties", {})))
         return f"unknown key {unknown[0]!r}; known: {', '.join(error.schema['properties'])}"
