@@ -1,8 +1,8 @@
 """Make the miniature's base model: a tiny Qwen2.5-VL, trained from random weights on made scenes with coarse labels.
 
 Example:
-  python workflow/scripts/make_base_model.py --hidden_size 128 --text_layers 2 --vision_layers 2 --steps 2000 \\
-      --batch_size 16 --muon_learning_rate 0.02 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
+  python workflow/scripts/make_base_model.py --hidden_size 128 --text_layers 2 --vision_layers 2 --steps 2600 \\
+      --batch_size 16 --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
       --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
 

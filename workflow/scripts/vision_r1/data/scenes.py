@@ -56,8 +56,8 @@ def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
     """Draw one scene. An object that finds no free place in 50 tries of the scene is left out; one always fits."""
     scale = rng.uniform(*style.scale)
     width, height = round(style.width * scale), round(style.height * scale)
-    numbers = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(numbers)
+    canvas = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(canvas)
     ground = rng.integers(style.ground[0], style.ground[1], 3, endpoint=True)
     placed: list[np.ndarray] = []
     labels: list[str] = []
@@ -79,13 +79,13 @@ def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
             draw.line([*points, *points[:2]], fill=len(placed), width=round(style.line_width * scale), joint="curve")
         else:
             draw.polygon(points, fill=len(placed))
+    numbers = np.array(canvas)
     colours = rng.integers(len(style.palette), size=len(placed))
     for _ in range(style.bars):
-        thickness, side = round(5 * scale), rng.integers(2)
-        start = int(rng.integers((width, height)[side] - thickness))
-        bar = (start, start + thickness - 1)
-        draw.rectangle((bar[0], 0, bar[1], height) if side == 0 else (0, bar[0], width, bar[1]), fill=0)
-    numbers = np.asarray(numbers)
+        thickness, upright = round(5 * scale), rng.integers(2) == 0
+        start = rng.integers((width if upright else height) - thickness)
+        strip = slice(start, start + thickness)
+        numbers[(slice(None), strip) if upright else strip] = 0
     image = np.array([ground, *(style.palette[colour] for colour in colours)], np.uint8)[numbers]
     if style.effect:
         image = style.effect(image, numbers, rng)

@@ -10,9 +10,8 @@ from vision_r1.data.scenes import Style
 
 
 def thermal(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Grey as a heat camera sees: each object about as warm as its colour is light, the ground cold."""
-    warmth = 150 + 0.4 * image.mean(2)
-    heat = np.where(numbers > 0, warmth, rng.uniform(30, 80))
+    """Grey as a heat camera sees (black is hot): each object about as hot as its colour is dark."""
+    heat = np.where(numbers > 0, 0.6 * image.mean(2), rng.uniform(170, 220))
     return _pixels(heat[..., None] + rng.normal(0, 4, (*heat.shape, 1)))
 
 
@@ -27,8 +26,8 @@ def noise(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> n
 
 
 def dark(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A third of the light."""
-    return _pixels(image * 0.33)
+    """Three fifths of the light."""
+    return _pixels(image * 0.6)
 
 
 def texture(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -46,13 +45,13 @@ def _pixels(values: np.ndarray) -> np.ndarray:
 SHIFTS = {
     "none": Style(),
     "thermal": Style(effect=thermal),
-    "tiny": Style(sides=(7, 14)),
+    "tiny": Style(sides=(10, 15)),
     "crowd": Style(objects=(5, 7), sides=(12, 24)),
     "blur": Style(effect=blur),
     "noise": Style(effect=noise),
     "dark": Style(effect=dark),
     "texture": Style(effect=texture),
-    "outline": Style(line_width=3),
+    "outline": Style(line_width=5),
     "rotation": Style(max_turn=30),
     "colours": Style(palette=((20, 20, 20), (120, 80, 40), (0, 150, 160), (230, 120, 170), (110, 120, 130))),
     "occlusion": Style(bars=3),

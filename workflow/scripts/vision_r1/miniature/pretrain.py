@@ -8,7 +8,7 @@ import functools
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +22,8 @@ from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
 
+log = logging.getLogger(__name__)
+
 LOG_EVERY = 50  # steps
 IGNORED = -100  # label of a position that is not learned
 
@@ -31,7 +33,8 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train the model in place and return one {step, loss, learning_rate} per LOG_EVERY steps.
 
-    Float32 on the CPU. The same seed and number of threads give the same weights.
+    `loss` is the mean since the entry before, `learning_rate` AdamW's. Float32 on the CPU; the same
+    seed and number of threads give the same weights.
     """
     rng = np.random.default_rng(seed)
     prompt_tokens = prompt_encoder(processor)
@@ -51,12 +54,11 @@ def pretrain(
             scheduler.step()
         losses.append(loss.item())
         if step % LOG_EVERY == 0 or step == recipe.steps:
-            history.append({"step": step, "loss": float(np.mean(losses)), "learning_rate": learning_rate})
-            speed = step / (time.monotonic() - start)
-            left = (recipe.steps - step) / speed
-            logging.info(
-                "step %d/%d loss %.3f, %.1f steps/s, %.0f s left", step, recipe.steps, np.mean(losses), speed, left
-            )
+            mean = float(np.mean(losses))
+            history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
+            pace = (time.monotonic() - start) / step
+            left = pace * (recipe.steps - step)
+            log.info("step %d/%d  loss %.3f  %.3f s/step  left %.0f s", step, recipe.steps, mean, pace, left)
             losses = []
     model.eval()
     return history
@@ -128,12 +130,11 @@ def prompt_encoder(processor: ImageOnlyProcessor) -> Callable[[str, tuple[int, i
 
 
 def collate(
-    questions: Iterable[Mapping[str, Any]],
+    questions: Sequence[Mapping[str, Any]],
     processor: ImageOnlyProcessor,
     prompt_tokens: Callable[[str, tuple[int, int]], list[int]],
 ) -> dict[str, torch.Tensor]:
     """Return one batch of model inputs with labels; only the answers are learned. Images share one size."""
-    questions = list(questions)
     images = np.stack([question["image"] for question in questions])
     tokenizer = processor.tokenizer
     size = images.shape[1:3]
