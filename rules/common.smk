@@ -146,7 +146,7 @@ def files_of(names):
 
 def scene_flags(name):
     scenes = config["datasets"][name]["scenes"]
-    seed = scenes["seed"] + (config["seed"] if scenes.get("follow_chain_seed") else 0)
+    seed = [scenes["seed"], config["seed"]] if scenes.get("follow_chain_seed") else scenes["seed"]
     return configuration.flags({"count": scenes["count"], "shift": scenes["shift"], "seed": seed})
 
 

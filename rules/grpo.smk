@@ -35,7 +35,8 @@ rule train_grpo_stage1:
         "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
         " --state {params.folder:q}/state"
-        " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
+        " --freeze_code {config[freeze_code]} > {log:q} 2>&1"
 
 
 use rule train_grpo_stage1 as train_grpo_stage2 with:

@@ -17,12 +17,14 @@ from vision_r1.data.shifts import SHIFTS
 def parse_args(argv=None):
     arguments = parser(__doc__)
     arguments.add_argument("--count", type=int, required=True, help="number of scenes")
-    arguments.add_argument("--seed", type=int, required=True, help="seed of all that is drawn")
+    arguments.add_argument(
+        "--seed", type=int, nargs="+", required=True, help="seed of all that is drawn: one number, or several together"
+    )
     arguments.add_argument("--shift", choices=list(SHIFTS), default="none", help="domain shift")
     arguments.add_argument("--annotations", required=True, help="JSON file to write")
     arguments.add_argument("--images", required=True, help="folder to write; its old content is replaced")
     args = arguments.parse_args(argv)
-    if args.count < 1 or args.seed < 0:
+    if args.count < 1 or min(args.seed) < 0:
         arguments.error("--count must be at least 1 and --seed at least 0")
     return args
 
@@ -30,7 +32,7 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     write_scenes(SHIFTS[args.shift], args.count, args.seed, args.annotations, args.images)
-    logging.info("wrote %d scenes (shift %s, seed %d) to %s", args.count, args.shift, args.seed, args.annotations)
+    logging.info("wrote %d scenes (shift %s, seed %s) to %s", args.count, args.shift, args.seed, args.annotations)
 
 
 if __name__ == "__main__":

@@ -33,16 +33,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
     from trl import GRPOTrainer
 
-    from vision_r1.training.grpo import check_batch, generation_period, prompts_per_step
+    from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.stage import prepare, save, train
 
     arguments, criterion, config = parse_args(argv)
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
     check_batch(config, len(rows))
-    checkpoint = prepare(arguments, config, criterion=asdict(criterion))
-
     processor = load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels)
+    if arguments.completion_room:
+        config.max_completion_length = completion_limit(rows, processor.tokenizer, arguments.completion_room)
+    checkpoint = prepare(arguments, config, __file__, criterion=asdict(criterion))
+
     model = load_model(checkpoint or arguments.init, arguments.dtype)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     arguments, config = parse_args(argv)
     rows = read_rows(arguments.train_file, family(arguments.family), arguments.min_pixels, arguments.max_pixels)
-    checkpoint = prepare(arguments, config)
+    checkpoint = prepare(arguments, config, __file__)
 
     trainer = SFTTrainer(
         model=load_model(checkpoint or arguments.init, arguments.dtype),

@@ -4,7 +4,7 @@ The shapes are first drawn into a map of object numbers and the boxes measured o
 is always tight around the pixels that are visible, however a shape was turned or covered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,14 +123,16 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def draw_scenes(style: Style, count: int, seed: int) -> Iterator[Scene]:
+def draw_scenes(style: Style, count: int, seed: int | Sequence[int]) -> Iterator[Scene]:
     """Draw `count` scenes; the same seed gives the same scenes, and a longer run begins with a shorter one's."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         yield draw_scene(style, rng)
 
 
-def write_scenes(style: Style, count: int, seed: int, annotations: str | Path, images: str | Path) -> None:
+def write_scenes(
+    style: Style, count: int, seed: int | Sequence[int], annotations: str | Path, images: str | Path
+) -> None:
     """Write scenes as PNG files in the folder `images` and their boxes as COCO-format JSON `annotations`.
 
     `file_name` is relative to `images`; `bbox` is [x, y, width, height] in pixels, `area` the box's.

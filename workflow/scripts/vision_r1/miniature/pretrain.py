@@ -25,6 +25,7 @@ from vision_r1.prompts import format_answer
 log = logging.getLogger(__name__)
 
 LOG_EVERY = 50  # steps
+SCENES = 7000  # first part of the scenes' seed, so that no data set of made scenes has the same
 IGNORED = -100  # label of a position that is not learned
 
 
@@ -36,7 +37,7 @@ def pretrain(
     `loss` is the mean since the entry before, `learning_rate` AdamW's. Float32 on the CPU; the same
     seed and number of threads give the same weights.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((SCENES, seed))
     prompt_tokens = prompt_encoder(processor)
     optimizers = make_optimizers(model, recipe)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]

@@ -32,6 +32,9 @@ class StageArguments:
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
     threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
+    freeze_code: bool = field(
+        default=False, metadata={"help": "resume a training although the code has changed since it began"}
+    )
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
 from vision_r1.families import family
@@ -11,6 +12,7 @@ from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
 from vision_r1.rewards import CRITERIA, Criterion
 from vision_r1.training.arguments import StageArguments, StageParser
+from vision_r1.training.dataset import Row, ground_truth_answer
 
 
 @dataclass(kw_only=True)
@@ -19,6 +21,14 @@ class GRPOArguments(StageArguments):
 
     reference: str | None = field(
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
+    )
+
+    completion_room: float | None = field(
+        default=None,
+        metadata={
+            "help": "longest completion as a multiple of the longest right answer of the training file, in tokens; "
+            "in place of --max_completion_length"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -55,6 +65,12 @@ def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Cr
     parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
     arguments, _, criterion, config = parser.parse(argv)
     return arguments, criterion, config
+
+
+def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:
+    """Return the longest completion, in tokens: `room` times the longest right answer with its end token."""
+    answers = tokenizer([ground_truth_answer(row) for row in rows]).input_ids
+    return math.ceil(room * (max(map(len, answers)) + 1))
 
 
 def generation_period(config: GRPOConfig) -> int:

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1.files import UserError, read_json, write_json, write_jsonl, written_whole
+from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import LogProgress, MarkCompleteCheckpoints, ReplayEarlierEpochs, StopOnSignal
 from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, remove_incomplete
@@ -24,11 +25,15 @@ from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, r
 log = logging.getLogger(__name__)
 
 
-def prepare(arguments: StageArguments, config: TrainingArguments, **settings: Any) -> Path | None:
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
+
+
+def prepare(arguments: StageArguments, config: TrainingArguments, program: str, **settings: Any) -> Path | None:
     """Point the trainer at its state folder and return the checkpoint to resume from, or None.
 
-    The folder is named by all that decides the result: training file, parents' weights, configuration,
-    number of processes, and `settings`. So a training never resumes from another one's state.
+    The folder is named by all that decides the result: training file, parents' weights, configuration, number
+    of processes and threads, versions, the code of `program` (unless it is frozen), and `settings`. So a
+    training never resumes from another one's state.
     """
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
@@ -37,9 +42,10 @@ def prepare(arguments: StageArguments, config: TrainingArguments, **settings: An
     config.disable_tqdm = True
     # Two: while the newest is being written, the one before it is the only whole one.
     config.save_total_limit = max(2, config.save_total_limit or 2)
-    own = ("family", "min_pixels", "max_pixels", "dtype")
-    settings |= {name: getattr(arguments, name) for name in own} | _decisive(config)
-    name = fingerprint(arguments.train_file, arguments.parents(), {**settings, "processes": config.world_size})
+    own = ("family", "min_pixels", "max_pixels", "dtype", "threads")
+    settings |= {name: getattr(arguments, name) for name in own} | _decisive(config) | _versions()
+    settings |= {"processes": config.world_size, "code": None if arguments.freeze_code else code_stamp(program)}
+    name = fingerprint(arguments.train_file, arguments.parents(), settings)
     config.output_dir = str(Path(arguments.state) / name)
     with PartialState().main_process_first():
         if config.should_save:
@@ -98,7 +104,7 @@ def save(trainer: Trainer, arguments: StageArguments, seconds: float, samples_se
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "trl", "accelerate", "datasets")},
+            "versions": _versions(),
             "final": steps[-1] if steps else {},
         },
     )
@@ -117,6 +123,10 @@ _INDECISIVE = (
 def _decisive(config: TrainingArguments) -> dict[str, Any]:
     names = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     return {name: getattr(config, name) for name in names}
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
 
 
 def _not_about_keys(record: logging.LogRecord) -> bool:
