@@ -35,6 +35,8 @@ GRPO_ARMS = [
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
 METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
 
+if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
+    sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
 for name in sorted({*config["data"]["train"], *(name for names in SUITES.values() for name in names)}):
     for key, place in config["datasets"][name].items():
         if isinstance(place, str) and not os.path.exists(place):
@@ -201,6 +203,11 @@ def metrics_flags():
         for suite in SUITES
         for word in ["--metrics", checkpoint, suite, f"{RESULTS}/metrics/{checkpoint}/{suite}.json"]
     ]
+
+
+def optional(flag, text):
+    """Return `flag=text` as one word, so that the text may begin with a dash, or nothing where there is none."""
+    return [f"{flag}={text}"] if text else []
 
 
 def pairs(flag, names, files):

@@ -16,6 +16,7 @@ rule train_grpo_stage1:
         "<logs>/train_grpo_stage1/{experiment}.log",
     benchmark:
         "<benchmarks>/train_grpo_stage1/{experiment}.tsv"
+    priority: 1  # the longest way to the report: before predictions and the SFT arm
     retries: 1
     conda:
         "../environment.yml"

@@ -22,7 +22,7 @@ rule tabulate_results:
         gpu=0,
     params:
         seed=config["seed"],
-        banner=configuration.flags({"banner": config["report"]["banner"]}),
+        banner=optional("--banner", config["report"]["banner"]),
         metrics=metrics_flags(),
     message:
         "Gathering the scores of all checkpoints"
@@ -52,7 +52,7 @@ rule plot_results:
         runtime=10,
         gpu=0,
     params:
-        note=configuration.flags({"note": config["report"]["banner"]}),
+        note=optional("--note", config["report"]["banner"]),
         histories=lambda wildcards, input: pairs("--history", WITH_HISTORY, input.histories),
         folder=subpath(output[0], parent=True),
     message:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from vision_r1 import configuration
+from vision_r1.data.shifts import SHIFTS
 from vision_r1.files import UserError
 
 OVERLAYS = ["config/paper.yaml", "config/coco_tiny.yaml", "tests/smoke.yaml"]
@@ -66,6 +67,30 @@ def test_overlays_are_valid(config, schema, load, overlay):
         ({"model": {"source": "hub"}}, "model.id: missing"),
         ({"model": {"source": "hub", "id": "a/b", "revision": "main"}}, "model.revision: give the 40 hex digits"),
         ({"run": "../up"}, "run: .*does not match"),
+        ({"run": "downloads"}, "run: 'downloads' should not be valid"),
+        ({"model": {"family": "gpt"}}, "model.family: 'gpt' is not a family.*qwen2_5_vl"),
+        ({"model": {"family": "qwen3_vl"}}, "model.source: only a qwen2_5_vl can be made"),
+        ({"model": {"min_pixels": 9999}}, "model.min_pixels: larger than"),
+        ({"base": {"drop": 0.5, "detection_share": 0.9}}, "base.*_share: the three shares sum to 1.3"),
+        ({"data": {"min_instances": 31}}, "data.min_instances: larger than"),
+        ({"data": {"train": ["scenes_test"]}}, "evaluation.suites.coco: 'scenes_test' is trained on"),
+        ({"datasets": {"mean": {"annotations": "a", "images": "b"}}}, "datasets: 'mean' should not be valid"),
+        (
+            {"datasets": {"x": {"annotations": "a", "images": {"archive": "nope", "path": "p"}}}},
+            "'nope' is not an archive",
+        ),
+        ({"datasets": {"thermal": {"scenes": {"shift": "heat"}}}}, "datasets.thermal.*'heat' is not one of"),
+        ({"grpo_stage1": {"precision_low": 0.8}}, "experiment strict: grpo_stage1.precision_low: larger than"),
+        ({"grpo": {"num_generations": 7}}, "192 completions are generated at once.*no multiple of num_generations 7"),
+        (
+            {
+                "experiments": {
+                    "a": {"grpo_stage1": {"init": "b/grpo_stage1"}},
+                    "b": {"grpo_stage1": {"init": "a/grpo_stage1"}},
+                }
+            },
+            "experiment a: grpo_stage1.init: stages start from each other in a circle",
+        ),
     ],
 )
 def test_a_mistake_is_one_clear_line(config, schema, change, message):
@@ -127,6 +152,19 @@ def test_paper_scale_takes_no_number_of_the_miniature(default, load):
     for stage in configuration.STAGES:
         assert paper[stage].keys() == {"max_steps"}, "thresholds are the method's, not the scale's"
     assert "reward" not in paper
+
+
+def test_shifts_of_the_schema_are_those_of_the_code(schema):
+    scenes = schema["properties"]["datasets"]["additionalProperties"]["properties"]["scenes"]
+    assert scenes["properties"]["shift"]["enum"] == list(SHIFTS)
+
+
+def test_answers_of_the_miniature_fit_its_protocols(config):
+    """The longest right answer of every made test set has fewer tokens than the protocols allow."""
+    for protocol in config["evaluation"]["protocols"].values():
+        for style in SHIFTS.values():
+            most = 1 + 5 * style.objects[1] + 1  # fences, five tokens an object, the end
+            assert most <= protocol["max_new_tokens"]
 
 
 def test_reference_is_current(root, schema, request):

@@ -146,6 +146,8 @@ def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, root, tmp
 
 def test_a_living_run_keeps_its_lock(project):
     """unlock_run.py must not open a folder in which a job is still at work."""
+    (project.folder / ".snakemake/locks").mkdir(parents=True)
+    (project.folder / ".snakemake/locks/0.input.lock").write_text("results/miniature/data/train.jsonl\n")
     sleeper = "import time; time.sleep(60)"
     job = subprocess.Popen([sys.executable, "-c", sleeper, "workflow/scripts/train_grpo.py"], cwd=project.folder)
     try:

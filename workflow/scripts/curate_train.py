@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/curate_train.py --dataset scenes_train scenes/annotations.json scenes/images \\
-      --family qwen2_5_vl --min_pixels 784 --max_pixels 7056 --detection 1800 --grounding 900 --negative 300 \\
+      --family qwen2_5_vl --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --negative 300 \\
       --min_instances 1 --max_instances 30 --order shuffle --seed 0 --output train.jsonl --summary curation.json
 
 The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the

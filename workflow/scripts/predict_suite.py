@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/predict_suite.py --family qwen2_5_vl --checkpoint models/base/model \\
-      --dataset scenes_test scenes/annotations.json scenes/images --min_pixels 784 --max_pixels 7056 \\
+      --dataset scenes_test scenes/annotations.json scenes/images --min_pixels 784 --max_pixels 7840 \\
       --protocol all-categories '{"prompts": "per-category", "max_new_tokens": 40}' \\
       --batch_size 128 --threads 1 --dtype float32 --output predictions.jsonl
 

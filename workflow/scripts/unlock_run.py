@@ -20,10 +20,10 @@ def living_jobs(folder: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if process.pid not in own and any("snakemake" in word or "workflow/scripts/" in word for word in words):
-                if Path(process.cwd()) == folder and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            ours = any("snakemake" in word or "workflow/scripts/" in word for word in words)
+            if ours and "python" in Path(words[0]).name and process.pid not in own and Path(process.cwd()) == folder:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone, or another user's
             continue
     return found
 
@@ -31,14 +31,14 @@ def living_jobs(folder: Path) -> list[psutil.Process]:
 def main(argv=None) -> None:
     parser(__doc__).parse_args(argv)
     folder = Path.cwd()
-    jobs = living_jobs(folder)
-    if jobs:
+    locks = folder / ".snakemake/locks"
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return
+    if jobs := living_jobs(folder):
         numbers = ", ".join(str(process.pid) for process in jobs)
         raise UserError(f"{folder}: a run is still at work here (processes {numbers}); wait for it or end it first")
-    locks = folder / ".snakemake/locks"
-    if locks.is_dir() and any(locks.iterdir()):
-        logging.info("removing the lock of a run that was killed")
-        subprocess.run(["snakemake", "--unlock", "--quiet"], check=True)
+    logging.info("removing the lock of a run that was killed")
+    subprocess.run(["snakemake", "--unlock", "--quiet"], check=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def parser(docstring: str) -> argparse.ArgumentParser:
 
 
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
-    """Run a program's `main`: log to standard error, turn a UserError into one line and exit 1."""
+    """Run a program's `main`: log to standard error, turn a UserError or a refusing file system into one line."""
     rank = os.environ.get("RANK", "0")
     logging.basicConfig(
         level=logging.INFO if rank == "0" else logging.WARNING,
@@ -29,5 +29,5 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     )
     try:
         main(argv)
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")

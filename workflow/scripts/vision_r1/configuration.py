@@ -8,6 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
 EXPERIMENT_SECTIONS = ("reward", "grpo", "grpo_stage1", "grpo_stage2")
@@ -23,28 +24,15 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         merged = experiment_config(config, name)
         _check_schema(merged, schema, f"experiment {name}")
         for stage in STAGES:
-            _check_init(config, merged, name, stage)
-    for name in config["report"]["experiments"]:
-        _check_known(name, config["experiments"], "report.experiments", "an experiment of config/experiments.yaml")
-    for name in config["data"]["train"]:
-        _check_known(name, config["datasets"], "data.train", "a data set of section datasets")
-    evaluation = config["evaluation"]
-    for name in config["report"]["suites"]:
-        _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
-    for suite, names in evaluation["suites"].items():
-        for name in names:
-            _check_known(name, config["datasets"], f"evaluation.suites.{suite}", "a data set of section datasets")
-        if suite not in evaluation["suite_protocols"]:
-            raise UserError(
-                f"config: evaluation.suite_protocols: suite {suite!r} names no protocols; add a line for it"
-            )
-        for name in evaluation["suite_protocols"][suite]:
-            _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
-    model = config["model"]
-    if model["source"] != "made" and not model["id"]:
-        raise UserError(f"config: model.id: missing; source {model['source']!r} needs a repository or a folder")
-    if model["source"] == "hub" and not re.fullmatch(r"[0-9a-f]{40}", model["revision"] or ""):
-        raise UserError("config: model.revision: give the 40 hex digits of a commit, so that the base can't change")
+            _check_stage(config, merged, name, stage)
+    _check_references(config)
+    _check_model(config)
+    data = config["data"]
+    if data["min_instances"] > data["max_instances"]:
+        raise UserError("config: data.min_instances: larger than data.max_instances")
+    shares = [config["base"][f"{task}_share"] for task in ("detection", "grounding", "negative")]
+    if abs(sum(shares) - 1) > 1e-6:
+        raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")
 
 
 def experiment_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -133,7 +121,7 @@ def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) ->
         yield from _described(schema["additionalProperties"], root, f"{path}.<name>")
 
 
-def _check_init(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
     init = merged[stage]["init"]
     known = {"base", "sft", *STAGES[: STAGES.index(stage)]}
     other, _, other_stage = init.partition("/")
@@ -142,6 +130,66 @@ def _check_init(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
             f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; "
             f"give one of {', '.join(sorted(known))}, or <another experiment>/<stage>"
         )
+    seen, checkpoint = {f"{name}/{stage}"}, parent_checkpoint(config, name, stage)
+    while "/" in checkpoint:
+        if checkpoint in seen:
+            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {checkpoint}")
+        seen.add(checkpoint)
+        checkpoint = parent_checkpoint(config, *checkpoint.split("/"))
+    values = {**merged["grpo"], **merged[stage]}
+    if values["precision_low"] > values["precision_high"]:
+        raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
+    completions = values["per_device_train_batch_size"] * values["steps_per_generation"] * _processes(config)
+    if completions % values["num_generations"]:
+        raise UserError(
+            f"experiment {name}: {stage}: {completions} completions are generated at once "
+            f"(per_device_train_batch_size x steps_per_generation x processes), "
+            f"which is no multiple of num_generations {values['num_generations']}"
+        )
+
+
+def _processes(config: Mapping[str, Any]) -> int:
+    words = config["compute"]["launch"]
+    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
+
+
+def _check_references(config: Mapping[str, Any]) -> None:
+    evaluation, report, datasets = config["evaluation"], config["report"], config["datasets"]
+    for name in report["experiments"]:
+        _check_known(name, config["experiments"], "report.experiments", "an experiment of config/experiments.yaml")
+    for name in report["suites"]:
+        _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
+    for name in config["data"]["train"]:
+        _check_known(name, datasets, "data.train", "a data set of section datasets")
+    for suite, names in evaluation["suites"].items():
+        for name in names:
+            _check_known(name, datasets, f"evaluation.suites.{suite}", "a data set of section datasets")
+            if name in config["data"]["train"] and suite in report["suites"]:
+                raise UserError(f"config: evaluation.suites.{suite}: {name!r} is trained on (data.train)")
+        if suite not in evaluation["suite_protocols"]:
+            raise UserError(f"config: evaluation.suite_protocols: suite {suite!r} has no protocols; add a line")
+        for name in evaluation["suite_protocols"][suite]:
+            _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
+    for name, entry in datasets.items():
+        for key, place in entry.items():
+            if key in ("annotations", "images") and isinstance(place, Mapping):
+                _check_known(place["archive"], config["archives"], f"datasets.{name}.{key}", "an archive")
+
+
+def _check_model(config: Mapping[str, Any]) -> None:
+    model = config["model"]
+    _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families.py")
+    if model["min_pixels"] > model["max_pixels"]:
+        raise UserError("config: model.min_pixels: larger than model.max_pixels")
+    if model["source"] == "made":
+        if model["family"] != "qwen2_5_vl":
+            raise UserError(
+                "config: model.source: only a qwen2_5_vl can be made; other families come from hub or folder"
+            )
+    elif not model["id"]:
+        raise UserError(f"config: model.id: missing; source {model['source']!r} needs a repository or a folder")
+    if model["source"] == "hub" and not re.fullmatch(r"[0-9a-f]{40}", model["revision"] or ""):
+        raise UserError("config: model.revision: give the 40 hex digits of a commit, so that the base can't change")
 
 
 def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> None:

@@ -1,5 +1,6 @@
 """Reading and writing files: whole or not at all, and errors that name the file."""
 
+import glob
 import json
 import os
 import shutil
@@ -15,9 +16,15 @@ class UserError(Exception):
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds."""
+    """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.
+
+    A folder that a killed process left half-written beside it is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if left.is_dir():
+            shutil.rmtree(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -50,30 +57,33 @@ def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises UserError when it is missing or no JSON."""
+    """Read a JSON file. Raises UserError when it can't be read or is no JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); is the file cut off?") from None
 
 
 def read_jsonl(path: str | Path) -> list[Any]:
     """Read one JSON value a line. Raises UserError naming the file and the line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from None
     rows = []
     # Not str.splitlines: it also cuts at U+2028 and others, which JSON strings may contain.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: line {number}: not valid JSON ({error})") from None
     return rows
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from None

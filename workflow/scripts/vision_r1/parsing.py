@@ -7,7 +7,7 @@ a Verdict how it fared.
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -97,10 +97,12 @@ def known_labels(labels: Collection[str], known: Collection[str]) -> bool:
 # Every number becomes a float at once: no limit on an integer's digits, and a huge one is infinite.
 _DECODER = json.JSONDecoder(parse_int=float)
 
-# A JSON object without an object inside. Possessive, and without a backslash outside of strings, so that
-# a scan of the whole text is linear: where one start runs on inside a string, any later start fails at the
-# next brace or backslash.
-_FLAT_OBJECT = re.compile(r'\{(?:[^{}"\\]++|"(?:[^"\\]++|\\.)*+")*+\}')
+# A JSON object without an object inside, and one with such objects inside. Possessive, and without a
+# backslash outside of strings, so that a scan of the whole text is linear: where one start runs on inside a
+# string, any later start fails at one of the next braces or backslashes.
+_PLAIN = r'[^{}"\\]++|"(?:[^"\\]++|\\.)*+"'
+_FLAT_OBJECT = re.compile(rf"\{{(?:{_PLAIN})*+\}}")
+_OBJECT = re.compile(rf"\{{(?:{_PLAIN}|{_FLAT_OBJECT.pattern})*+\}}")
 
 
 def _read(text: str) -> tuple[list, Verdict]:
@@ -139,14 +141,26 @@ def _unfenced(text: str) -> tuple[str, Verdict]:
 
 
 def _recovered(text: str) -> list[dict]:
-    """Return every flat JSON object that stands anywhere in a text that is no JSON list as a whole."""
+    """Return every item that stands anywhere in a text that is no JSON list as a whole.
+
+    An item may hold objects of its own, one level deep; an object without a box is looked into for items.
+    """
     items = []
-    for found in _FLAT_OBJECT.finditer(text):
+    for found in _decoded(_OBJECT, text):
+        if "bbox_2d" in found[0]:
+            items.append(found[0])
+        else:
+            items += [item for item, _ in _decoded(_FLAT_OBJECT, found[1][1:])] or [found[0]]
+    return items
+
+
+def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
+    """Yield each match of the pattern that is JSON, and its text."""
+    for found in pattern.finditer(text):
         try:
-            items.append(_DECODER.decode(found.group()))
+            yield _DECODER.decode(found.group()), found.group()
         except (ValueError, RecursionError):
             continue
-    return items
 
 
 def _fault(item: object) -> Verdict | None:

@@ -15,15 +15,13 @@ from vision_r1.data.tasks import ask
 from vision_r1.families import Family
 from vision_r1.frames import Frame
 
-ORDERS = ("shuffle", "instances")
-
 
 @dataclass(frozen=True)
 class Recipe:
     """What the training file shall hold.
 
     Samples of each task; fewest and most objects of a sample (negatives have none and are exempt); limits of the
-    model's input in pixels; order of the rows, one of ORDERS; seed of all draws.
+    model's input in pixels; order of the rows, `shuffle` or `instances`; seed of all draws.
     """
 
     detection: int

@@ -1,8 +1,8 @@
 """One image and its objects -> one question: what is asked, and which objects answer it.
 
 Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects
-of one category, `rec` for one object by a phrase. `negative` (ours) asks for a category that is
-not in the image; its answer is the empty list.
+of one category. `negative` (ours) asks for a category that is not in the image; its answer is the
+empty list. The paper's third task, referring expressions, needs phrases that no source here has yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from vision_r1.prompts import detection_prompt, phrase_prompt
-
-TASKS = ("detection", "grounding", "rec", "negative")
 
 
 def ask(
