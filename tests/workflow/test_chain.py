@@ -91,6 +91,9 @@ def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("config/config.yaml", "freeze_code: false", "freeze_code: true")
     # The page shows the configuration, in which the key now stands differently.
     assert chain.planned(*SMOKE) == {"render_report": 1, "all": 1}
+    edited("rules/curate.smk", "python workflow/scripts/curate_train.py", "python -u workflow/scripts/curate_train.py")
+    triggers = ["--rerun-triggers", "mtime", "params", "input"]
+    assert chain.planned(*SMOKE, *triggers) == {"render_report": 1, "all": 1}
 
 
 def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):

@@ -1,0 +1,89 @@
+"""Files are written whole or not at all; errors name the file, and no mistake ends in a traceback."""
+
+import os
+
+import pytest
+
+from vision_r1.cli import run
+from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl, write_text, written_whole
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep/er/file.txt"
+    with written_whole(path) as partial:
+        partial.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_text(tmp_path / "file.json", "old")
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "file.json", [1, float("nan")])
+    with pytest.raises(ZeroDivisionError):
+        write_jsonl(tmp_path / "file.json", (1 / number for number in (1, 0)))
+    assert (tmp_path / "file.json").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_a_folder_is_replaced_and_what_a_killed_process_left_is_removed(tmp_path):
+    left = tmp_path / ".model.1.partial"
+    for folder in (tmp_path / "model", left):
+        folder.mkdir()
+        (folder / "weights").write_text("old")
+    with written_whole(tmp_path / "model") as partial:
+        partial.mkdir()
+        (partial / "weights").write_text("new")
+    assert (tmp_path / "model/weights").read_text() == "new"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_what_was_written_is_read(tmp_path):
+    rows = [{"text": "a\u2028b\nc"}, [1.5, None], "ü"]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert read_jsonl(tmp_path / "rows.jsonl") == rows
+    write_json(tmp_path / "rows.json", rows)
+    assert read_json(tmp_path / "rows.json") == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": [1, 2', "not valid JSON.*cut off"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"9" * 5000, "not valid JSON"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, content, message):
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"bad.json: .*{message}"):
+        read_json(path)
+    path.write_bytes(b'{"fine": 1}\n' + content)
+    with pytest.raises(UserError, match="bad.json: .*(line 2|not UTF-8)"):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize("read", [read_json, read_jsonl])
+def test_a_path_that_is_no_file_is_named(tmp_path, read):
+    with pytest.raises(UserError, match="nothing: no such file"):
+        read(tmp_path / "nothing")
+    with pytest.raises(UserError, match="can't be read"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("error", [UserError("the file, the item, the remedy"), PermissionError(13, "denied", "x")])
+def test_a_users_mistake_is_one_line(error):
+    def main(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main, [])
+    assert str(stopped.value) == f"error: {error}"
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        run(lambda argv: {}[argv], "missing")
