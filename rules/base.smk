@@ -40,6 +40,7 @@ else:
         """Download the base model at its pinned revision, or take it from a folder."""
         input:
             code=code("fetch_base_model.py"),
+            folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
         output:
             model=directory("<results>/models/base/model"),
             metrics="<results>/models/base/metrics.json",

@@ -15,15 +15,15 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import parser, run, whole_number
 from vision_r1.files import UserError, read_jsonl, write_json, write_text, written_whole
 
 
 def parse_args(argv: Sequence[str] | None = None):
     arguments = parser(__doc__)
     arguments.add_argument("--train_file", required=True, help="rows as curate_train.py writes them")
-    arguments.add_argument("--samples", type=int, default=200, help="rows to draw at most (default: 200)")
-    arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
+    arguments.add_argument("--seed", type=whole_number(0), default=0)
     arguments.add_argument("--output_table", required=True, help=".csv")
     arguments.add_argument("--output_figure", required=True, help=".svg or .png")
     arguments.add_argument("--output_loopholes", required=True, help=".md, a table")
@@ -67,11 +67,11 @@ def sample(path: str, count: int, seed: int) -> list[dict[str, Any]]:
     from vision_r1.frames import Frame
     from vision_r1.rewards import ground_truth
 
-    if count < 1:
-        raise UserError(f"--samples {count}: give 1 or more")
     rows = []
     for number, row in enumerate(read_jsonl(path), start=1):
         try:
+            if not isinstance(row, dict):
+                raise ValueError("not an object")
             Frame.of(row)
             if not (isinstance(row["categories"], list) and row["categories"]):
                 raise ValueError("categories: not a list of labels")

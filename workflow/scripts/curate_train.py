@@ -13,7 +13,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import parser, run, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,16 +37,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "max_instances": "most objects of a sample",
         "seed": "seed of all that is drawn",
     }.items():
-        arguments.add_argument(f"--{name}", type=int, required=True, help=text)
+        arguments.add_argument(f"--{name}", type=whole_number(0), required=True, help=text)
     arguments.add_argument(
         "--order", choices=["shuffle", "instances"], required=True, help="by seed, or fewest objects first"
     )
     arguments.add_argument("--output", required=True, metavar="FILE", help="training file (JSONL) to write")
     arguments.add_argument("--summary", required=True, metavar="FILE", help="JSON file to write: counts and losses")
-    args = arguments.parse_args(argv)
-    if min(args.detection, args.grounding, args.negative, args.seed) < 0:
-        arguments.error("counts and seed can't be negative")
-    return args
+    return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

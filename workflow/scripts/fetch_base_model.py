@@ -38,6 +38,7 @@ def main(argv=None) -> None:
         shutil.copytree(source, partial, copy_function=link_or_copy)
     if not list(partial.glob("*.safetensors")):
         raise UserError(f"{args.id}: holds no .safetensors file; other weight formats are not loaded")
+    shutil.rmtree(args.output_model, ignore_errors=True)
     os.replace(partial, args.output_model)
     write_json(args.metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": args.revision})
 

@@ -12,7 +12,7 @@ The same arguments on the same kind of machine give the same weights.
 import time
 from dataclasses import fields
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import parser, run, whole_number
 from vision_r1.files import write_json, write_jsonl, written_whole
 from vision_r1.miniature.recipe import Recipe
 
@@ -21,8 +21,8 @@ def parse_args(argv=None):
     arguments = parser(__doc__)
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
-    arguments.add_argument("--seed", type=int, required=True, help="seed of the first weights and of the scenes")
-    arguments.add_argument("--threads", type=int, default=1, help="torch threads")
+    arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of first weights and scenes")
+    arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--metrics", required=True, help="JSON file with duration, sizes and last values")
     arguments.add_argument("--history", required=True, help="JSONL file, the loss every so many steps")

@@ -9,24 +9,25 @@ The same count, seed and shift give the same bytes. Shifts: see vision_r1/data/s
 
 import logging
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import parser, run, whole_number
 from vision_r1.data.scenes import write_scenes
 from vision_r1.data.shifts import SHIFTS
 
 
 def parse_args(argv=None):
     arguments = parser(__doc__)
-    arguments.add_argument("--count", type=int, required=True, help="number of scenes")
+    arguments.add_argument("--count", type=whole_number(1), required=True, help="number of scenes")
     arguments.add_argument(
-        "--seed", type=int, nargs="+", required=True, help="seed of all that is drawn: one number, or several together"
+        "--seed",
+        type=whole_number(0),
+        nargs="+",
+        required=True,
+        help="seed of all that is drawn, one or several",
     )
     arguments.add_argument("--shift", choices=list(SHIFTS), default="none", help="domain shift")
     arguments.add_argument("--annotations", required=True, help="JSON file to write")
     arguments.add_argument("--images", required=True, help="folder to write; its old content is replaced")
-    args = arguments.parse_args(argv)
-    if args.count < 1 or min(args.seed) < 0:
-        arguments.error("--count must be at least 1 and --seed at least 0")
-    return args
+    return arguments.parse_args(argv)
 
 
 def main(argv=None) -> None:

@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import parser, run, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,14 +39,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments.add_argument("--min_pixels", type=int, required=True, help="limit of protocols without their own")
     arguments.add_argument("--max_pixels", type=int, required=True, help="limit of protocols without their own")
-    arguments.add_argument("--batch_size", type=int, required=True, help="questions answered at once")
-    arguments.add_argument("--threads", type=int, default=1, help="torch threads")
+    arguments.add_argument("--batch_size", type=whole_number(1), required=True, help="questions answered at once")
+    arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="predictions (JSONL) to write")
-    args = arguments.parse_args(argv)
-    if min(args.batch_size, args.threads) < 1:
-        arguments.error("--batch_size and --threads must be at least 1")
-    return args
+    return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -18,6 +18,18 @@ def parser(docstring: str) -> argparse.ArgumentParser:
     )
 
 
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """Return an argument type: whole numbers of at least `minimum`."""
+
+    def convert(text: str) -> int:
+        number = int(text) if text.lstrip("-").isdecimal() else None
+        if number is None or number < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        return number
+
+    return convert
+
+
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program's `main`: log to standard error, turn a UserError or a refusing file system into one line."""
     rank = os.environ.get("RANK", "0")

@@ -40,6 +40,8 @@ def score_suite(datasets: Sequence[CocoDataset], lines: Iterable[Line], source: 
     grouped: dict[str, dict[str, list[Line]]] = {}
     for number, line in enumerate(lines, start=1):
         where = f"{source}: line {number}"
+        if not isinstance(line, Mapping):
+            raise UserError(f"{where}: not an object; predict the suite again")
         missing = _FIELDS - line.keys()
         if missing:
             raise UserError(f"{where}: no field {min(missing)!r}; predict the suite again")

@@ -6,7 +6,6 @@ the answer's form and roughly where things are, and leaves reinforcement learnin
 
 import functools
 import logging
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from vision_r1.data.tasks import ask
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
+from vision_r1.resources import peak_rss_mb
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def summary(model: PreTrainedModel, recipe: Recipe, history: list[dict[str, floa
         "seconds": round(seconds, 1),
         "samples_seen": recipe.steps * recipe.batch_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_rss_mb": peak_rss_mb(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "final": history[-1],

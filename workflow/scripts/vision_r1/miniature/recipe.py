@@ -32,8 +32,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for item in fields(self):
             low = 1 if item.type is int else 0
-            if getattr(self, item.name) < low:
-                raise UserError(f"--{item.name} {getattr(self, item.name)}: must be at least {low}")
+            if not low <= getattr(self, item.name) < float("inf"):
+                raise UserError(f"--{item.name} {getattr(self, item.name)}: must be a number of at least {low}")
         if self.hidden_size % 16:
             raise UserError(f"--hidden_size {self.hidden_size}: must be a multiple of 16, the size of a head")
         if self.drop > 1:

@@ -30,6 +30,8 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
         raise UserError(f"{train_file}: no rows; curation kept nothing")
     for number, row in enumerate(rows, start=1):
         where = f"{train_file}: row {number}"
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: not an object; curate it again")
         missing = _COLUMNS - row.keys()
         if missing:
             raise UserError(f"{where}: no column {min(missing)!r}; curate it again")

@@ -2,8 +2,6 @@
 
 import logging
 import math
-import os
-import resource
 import shutil
 import sys
 from dataclasses import fields
@@ -17,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1.files import UserError, read_json, write_json, write_jsonl, written_whole
+from vision_r1.resources import peak_rss_mb
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import LogProgress, MarkCompleteCheckpoints, ReplayEarlierEpochs, StopOnSignal
@@ -100,7 +99,7 @@ def save(trainer: Trainer, arguments: StageArguments, seconds: float, samples_se
             "seconds": round(seconds, 1),
             "samples_seen": samples_seen,
             "parameters": sum(weight.numel() for weight in trainer.model.parameters()),
-            "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
@@ -108,9 +107,7 @@ def save(trainer: Trainer, arguments: StageArguments, seconds: float, samples_se
             "final": steps[-1] if steps else {},
         },
     )
-    shutil.rmtree(trainer.args.output_dir)
-    if not os.listdir(arguments.state):
-        os.rmdir(arguments.state)
+    shutil.rmtree(arguments.state)
 
 
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
