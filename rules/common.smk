@@ -65,9 +65,14 @@ def record(path, text):
 
 
 def code(script):
-    """Return the code stamp of a script, an input that changes when the code's meaning does."""
-    stamp = record(f"results/.code/{script}.txt", code_stamp(SCRIPTS / script))
-    return ancient(stamp) if config["freeze_code"] else stamp
+    """Return the code stamp of a script, an input that changes when the code's meaning does.
+
+    Frozen, it stays what it was, and not even its time counts.
+    """
+    stamp = f"{RESULTS}/code/{script}.txt"
+    if config["freeze_code"] and os.path.exists(stamp):
+        return ancient(stamp)
+    return record(stamp, code_stamp(SCRIPTS / script))
 
 
 def compute(job, key):

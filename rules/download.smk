@@ -1,4 +1,4 @@
-"""Public archives: downloaded once for all runs, verified, unpacked."""
+"""Public archives: downloaded once for all runs, verified, unpacked. An edit of the code repeats none of it."""
 
 
 localrules:
@@ -8,9 +8,6 @@ localrules:
 
 rule download_archive:
     """Download one archive: resumed after a break, verified, renamed into place."""
-    input:
-        # Not by code edits: they say nothing about the file, and it may be 19 GB.
-        code=ancient(code("download_archive.py")),
     output:
         "results/downloads/{archive}.zip",
     log:
@@ -36,7 +33,6 @@ rule download_archive:
 rule unpack_archive:
     """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
     input:
-        code=code("unpack_archive.py"),
         archive="results/downloads/{archive}.zip",
     output:
         "results/downloads/{archive}.json",

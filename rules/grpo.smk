@@ -37,7 +37,7 @@ rule train_grpo_stage1:
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
         " --state {params.folder:q}/state"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
-        " --freeze_code {config[freeze_code]} > {log:q} 2>&1"
+        " --code {input.code:q} > {log:q} 2>&1"
 
 
 use rule train_grpo_stage1 as train_grpo_stage2 with:

@@ -34,4 +34,4 @@ rule train_sft:
         "{params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
-        " --freeze_code {config[freeze_code]} > {log:q} 2>&1"
+        " --code {input.code:q} > {log:q} 2>&1"

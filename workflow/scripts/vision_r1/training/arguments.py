@@ -32,8 +32,9 @@ class StageArguments:
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
     threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
-    freeze_code: bool = field(
-        default=False, metadata={"help": "resume a training although the code has changed since it began"}
+    code: str | None = field(
+        default=None,
+        metadata={"help": "file that stands for the code: a state is resumed while it is the same; default: the code"},
     )
 
     def __post_init__(self) -> None:

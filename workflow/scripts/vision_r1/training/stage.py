@@ -31,8 +31,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     """Point the trainer at its state folder and return the checkpoint to resume from, or None.
 
     The folder is named by all that decides the result: training file, parents' weights, configuration, number
-    of processes and threads, versions, the code of `program` (unless it is frozen), and `settings`. So a
-    training never resumes from another one's state.
+    of processes and threads, versions, the code (that of `program`, or what --code stands for), and `settings`.
+    So a training never resumes from another one's state.
     """
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
@@ -43,7 +43,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     config.save_total_limit = max(2, config.save_total_limit or 2)
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads")
     settings |= {name: getattr(arguments, name) for name in own} | _decisive(config) | _versions()
-    settings |= {"processes": config.world_size, "code": None if arguments.freeze_code else code_stamp(program)}
+    settings |= {"processes": config.world_size, "code": _code(arguments, program)}
     name = fingerprint(arguments.train_file, arguments.parents(), settings)
     config.output_dir = str(Path(arguments.state) / name)
     with PartialState().main_process_first():
@@ -120,6 +120,10 @@ _INDECISIVE = (
 def _decisive(config: TrainingArguments) -> dict[str, Any]:
     names = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     return {name: getattr(config, name) for name in names}
+
+
+def _code(arguments: StageArguments, program: str) -> str:
+    return Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
 
 
 def _versions() -> dict[str, str]:
