@@ -26,7 +26,10 @@ def test_the_page_knows_the_colours_of_the_style(tmp_path):
     tabulate_results.main(run.flags_of_tabulate())
     plot_results.main(run.flags_of_plot())
     drawn = (tmp_path / "figures/ap_by_checkpoint.svg").read_text()
-    assert [colour for colour in DARK if colour not in drawn] == ["#009e73"]  # a third experiment's
+    assert [colour for colour in DARK if colour not in drawn] == [
+        "#009e73",
+        "#cc79a7",
+    ]  # a third and a fourth experiment's
 
 
 def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
