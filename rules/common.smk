@@ -15,6 +15,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 
 from vision_r1 import configuration
 from vision_r1.files import UserError, write_text
+from vision_r1.report.style import FIGURES
 from vision_r1.stamps import code_stamp
 
 try:
@@ -189,7 +190,6 @@ def protocol_flags(suite):
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
 REPORT = f"{RESULTS}/report/index.html"
-FIGURES = ["ap_by_checkpoint", "boxes_by_checkpoint", "ap_by_dataset", "reward_by_step", "loss_by_step"]
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
 # The gallery compares the base model, the SFT arm and where the leading experiment ends, on the first suite.

@@ -13,19 +13,12 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import parser, run, whole_number
+from vision_r1.cli import add_datasets, parser, run, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument(
-        "--dataset",
-        nargs=3,
-        action="append",
-        required=True,
-        metavar=("NAME", "ANNOTATIONS", "IMAGES"),
-        help="a data set in COCO format: its name, annotation file and image folder; repeat",
-    )
+    add_datasets(arguments, "ANNOTATIONS", "IMAGES")
     arguments.add_argument("--family", required=True, help="model family; it decides the frame of the answers")
     for name, text in {
         "min_pixels": "smaller images are enlarged to this many pixels",

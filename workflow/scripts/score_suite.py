@@ -11,20 +11,13 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import add_datasets, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--suite", required=True, help="name of the suite")
-    arguments.add_argument(
-        "--dataset",
-        nargs=2,
-        action="append",
-        required=True,
-        metavar=("NAME", "ANNOTATIONS"),
-        help="a data set of the suite: its name and its COCO annotation file; repeat",
-    )
+    add_datasets(arguments, "ANNOTATIONS")
     arguments.add_argument("--predictions", required=True, metavar="FILE", help="predictions of predict_suite.py")
     arguments.add_argument("--score_policy", default="constant", help="where a box's score comes from")
     arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")

@@ -18,6 +18,18 @@ def parser(docstring: str) -> argparse.ArgumentParser:
     )
 
 
+def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
+    """Add --dataset, repeatable: a data set's name and its `places`, such as ANNOTATIONS and IMAGES."""
+    arguments.add_argument(
+        "--dataset",
+        nargs=1 + len(places),
+        action="append",
+        required=True,
+        metavar=("NAME", *places),
+        help="a data set in COCO format: its name, annotation file and, where asked for, image folder; repeat",
+    )
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Return an argument type: whole numbers of at least `minimum`."""
 

@@ -11,7 +11,6 @@ from jsonschema.exceptions import ValidationError, best_match
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
-EXPERIMENT_SECTIONS = ("reward", "grpo", "grpo_stage1", "grpo_stage2")
 STAGES = ("grpo_stage1", "grpo_stage2")
 
 
