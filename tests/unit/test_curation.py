@@ -10,6 +10,7 @@ from vision_r1.data.draw import draw_order
 from vision_r1.data.sources import Object, Sample, Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
+from vision_r1.prompts import ground_truth_answer
 
 FAMILY = family("qwen2_5_vl")
 
@@ -17,11 +18,8 @@ FAMILY = family("qwen2_5_vl")
 class Letters:
     """Counts letters in the place of tokens."""
 
-    def prompts(self, texts):
-        return list(map(len, texts))
-
-    def answers(self, texts):
-        return list(map(len, texts))
+    def count(self, rows):
+        return [(len(row["prompt"]), len(ground_truth_answer(row))) for row in rows]
 
 
 def recipe(**changes):

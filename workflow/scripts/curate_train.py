@@ -12,6 +12,7 @@ file holds what there is, and the summary and the log say so.
 """
 
 import argparse
+import gc
 import logging
 from collections.abc import Sequence
 
@@ -87,4 +88,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is read is kept to the end; the collector would walk a million boxes again and again
     run(main)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,14 @@ class Objects:
     label: np.ndarray
     corners: np.ndarray
 
+    @cached_property
+    def bounds(self) -> list[int]:
+        """Where the objects of each image begin, up to the last one that has any, and where they end."""
+        return np.searchsorted(self.place, np.arange(self.place.max(initial=-1) + 2)).tolist()
+
     def of(self, place: int) -> slice:
         """Return where the objects of one image are."""
-        return slice(*np.searchsorted(self.place, (place, place + 1)))
+        return slice(*self.bounds[place : place + 2]) if place + 1 < len(self.bounds) else slice(0)
 
     def only(self, chosen: np.ndarray) -> "Objects":
         """Return the objects that a mask (n,) or indices choose."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from vision_r1.data.draw import draw_order
 from vision_r1.data.sources import Sample, Source
 from vision_r1.families import Family
 from vision_r1.frames import Frame
-from vision_r1.prompts import detection_prompt, ground_truth_answer, phrase_prompt
+from vision_r1.prompts import detection_prompt, phrase_prompt
 
 TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
 
@@ -28,11 +28,9 @@ Row = dict[str, Any]
 
 
 class TokenCounter(Protocol):
-    """Counts the tokens of prompts, with one image token each, and of answers; see vision_r1.data.tokens."""
+    """Counts the tokens of each row's prompt, with one image token, and of its right answer: vision_r1.data.tokens."""
 
-    def prompts(self, texts: Sequence[str]) -> list[int]: ...
-
-    def answers(self, texts: Sequence[str]) -> list[int]: ...
+    def count(self, rows: Sequence[Row]) -> list[tuple[int, int]]: ...
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,15 @@ class Tally:
 class Pool:
     """What one source can be asked about.
 
-    places: its usable images, or its usable given samples, with their `frames`; `labels` are the categories, or all
-    that the given samples name; `objects` are usable, `lost` were dropped: their place is one in `places`.
+    places: its usable images, or its usable given samples, with their `frames`; image: the number of each place's file,
+    over all sources; `labels` are the categories, or all that the given samples name; `objects` are usable, `lost` were
+    dropped: their place is one in `places`.
     """
 
     source: Source
     places: Sequence[CocoImage | Sample]
     frames: list[Frame]
+    image: np.ndarray
     labels: list[str]
     objects: Objects
     lost: Objects
@@ -139,13 +139,15 @@ def curate(
     tally = Tally()
     held_out = _hold_out(sources, recipe, refused)
     reasons = {**refused, **{image.path: "held_out" for _, image in held_out}}
-    pools = [_pool(source, family, recipe, reasons, tally) for source in sources]
+    numbers: dict[str, int] = {}
+    pools = [_pool(source, family, recipe, reasons, numbers, tally) for source in sources]
     rows: list[Row] = []
     for number, task in enumerate(TASKS):
         rng = np.random.default_rng((recipe.seed, number))
         counts = Counter(asked=getattr(recipe, task), written=0)
-        drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, rng, counts)
-        rows += _within_limits(drawn, recipe, tokens, family, counts)
+        if counts["asked"]:
+            drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, rng, counts)
+            rows += _within_limits(drawn, recipe, tokens, family, counts)
         tally.samples[task] = dict(counts)
     order = np.random.default_rng((recipe.seed, len(TASKS))).permutation(len(rows))
     rows = [rows[index] for index in order]
@@ -169,7 +171,14 @@ def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, s
     return [candidates[place] for place in sorted(order[: recipe.held_out])]
 
 
-def _pool(source: Source, family: Family, recipe: Recipe, reasons: Mapping[str, str], tally: Tally) -> Pool:
+def _pool(
+    source: Source,
+    family: Family,
+    recipe: Recipe,
+    reasons: Mapping[str, str],
+    numbers: dict[str, int],
+    tally: Tally,
+) -> Pool:
     @cache
     def input_size(width: int, height: int) -> tuple[int, int] | None:
         try:
@@ -188,14 +197,14 @@ def _pool(source: Source, family: Family, recipe: Recipe, reasons: Mapping[str, 
     if source.coco:
         places = [image for image in source.coco.images if image.path in frames]
         labels = list(source.coco.categories.values())
-        boxes = np.array([item.bbox for image in places for item in image.objects], np.float64).reshape(-1, 4)
+        boxes = _corners(item.bbox for image in places for item in image.objects)
         boxes[:, 2:] += boxes[:, :2]
         crowd = [item.crowd for image in places for item in image.objects]
         kept = [frames[image.path] for image in places]
     else:
         places = [sample for sample in source.samples if sample.image in frames]
         labels = list(dict.fromkeys(item.label for sample in places for item in sample.objects))
-        boxes = np.array([item.bbox for sample in places for item in sample.objects], np.float64).reshape(-1, 4)
+        boxes = _corners(item.bbox for sample in places for item in sample.objects)
         crowd = [False] * len(boxes)
         kept = [frames[sample.image] for sample in places]
     number = {label: place for place, label in enumerate(labels)}
@@ -206,14 +215,19 @@ def _pool(source: Source, family: Family, recipe: Recipe, reasons: Mapping[str, 
     )
     usable, lost, fates = clean(objects, np.array(crowd, bool), kept)
     tally.objects.update(fates)
-    return Pool(source, places, kept, labels, usable, lost)
+    paths = (item.path if source.coco else item.image for item in places)
+    image = np.array([numbers.setdefault(path, len(numbers)) for path in paths], np.int64)
+    return Pool(source, places, kept, image, labels, usable, lost)
+
+
+def _corners(boxes: Iterable[Sequence[float]]) -> np.ndarray:
+    return np.fromiter(chain.from_iterable(boxes), np.float64).reshape(-1, 4)
 
 
 def _draw(
     task: str, pools: Sequence[Pool], recipe: Recipe, counts: Counter, rng: np.random.Generator
 ) -> Iterator[tuple[int, int, int]]:
     """Yield (pool, place, label) in the order in which to take them; count what the limits of instances exclude."""
-    images: dict[str, int] = {}
     names = {"": 0}
     parts = []
     for at, pool in enumerate(pools):
@@ -223,10 +237,8 @@ def _draw(
             counts["too_few_instances"] += len(np.unique(place[few])) if task == "detection" else int(few.sum())
             counts["too_many_instances"] += len(np.unique(place[many])) if task == "detection" else int(many.sum())
             place, label = place[~few & ~many], label[~few & ~many]
-        paths = (pool.path(number) for number in range(len(pool.places)))
-        image = np.array([images.setdefault(path, len(images)) for path in paths], np.int64)
         stratum = np.array([0] + [names.setdefault(name, len(names)) for name in pool.labels])
-        parts.append((np.full(len(place), at), place, label, image[place], stratum[label + 1]))
+        parts.append((np.full(len(place), at), place, label, pool.image[place], stratum[label + 1]))
     pool, place, label, image, stratum = (np.concatenate(column) for column in zip(*parts, strict=True))
     counts["possible"] = len(np.unique(image))
     for index in draw_order(image, stratum, recipe.min_per_category, rng):
@@ -275,9 +287,7 @@ def _within_limits(
 ) -> Iterator[Row]:
     """Yield rows with their lengths in tokens until as many are there as are asked for; drop and count longer ones."""
     while counts["written"] < counts["asked"] and (batch := list(islice(rows, counts["asked"] - counts["written"]))):
-        prompts = tokens.prompts([row["prompt"] for row in batch])
-        answers = tokens.answers([ground_truth_answer(row) for row in batch])
-        for row, prompt, answer in zip(batch, prompts, answers, strict=True):
+        for row, (prompt, answer) in zip(batch, tokens.count(batch), strict=True):
             image = row["input_width"] * row["input_height"] // family.factor**2
             lengths = {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
             if recipe.max_prompt_tokens is not None and lengths["prompt_tokens"] > recipe.max_prompt_tokens:

@@ -1,9 +1,11 @@
 """Lengths of prompts and answers in tokens, by the model's own tokenizer and chat template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_r1.files import UserError
+from vision_r1.prompts import ground_truth_answer
 
 
 class ProcessorTokens:
@@ -18,11 +20,14 @@ class ProcessorTokens:
             raise UserError(f"{folder}: no tokenizer can be read from it ({str(error).splitlines()[0]})") from None
         if not self.tokenizer.chat_template:
             raise UserError(f"{folder}: its tokenizer has no chat template; take the folder of an instruct model")
-        self._lengths: dict[str, int] = {}
+        self._lengths: dict[str, int] = {}  # of prompts, most of which recur
 
-    def prompts(self, texts: Sequence[str]) -> list[int]:
-        """Return the lengths of whole prompts: the question in its turn, one image token, and the answer's opening."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._lengths]
+    def count(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+        """Return each row's lengths: the whole prompt with one image token, and the right answer with its end token.
+
+        The prompt is the question in its turn, and the opening of the answer.
+        """
+        new = [text for text in dict.fromkeys(row["prompt"] for row in rows) if text not in self._lengths]
         turns = [
             self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
@@ -32,13 +37,12 @@ class ProcessorTokens:
             for text in new
         ]
         self._lengths.update(zip(new, self._count(turns), strict=True))
-        return [self._lengths[text] for text in texts]
-
-    def answers(self, texts: Sequence[str]) -> list[int]:
-        """Return the lengths of answers, each with its end token."""
-        return [count + 1 for count in self._count(texts)]
+        answers = self._count([ground_truth_answer(row) for row in rows])
+        return [(self._lengths[row["prompt"]], answer + 1) for row, answer in zip(rows, answers, strict=True)]
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        if not texts:
-            return []
-        return [len(tokens) for tokens in self.tokenizer(list(texts), add_special_tokens=False).input_ids]
+        lengths: list[int] = []
+        for start in range(0, len(texts), 1000):  # so that memory does not grow with the data
+            found = self.tokenizer(texts[start : start + 1000], add_special_tokens=False, return_attention_mask=False)
+            lengths += map(len, found.input_ids)
+        return lengths
