@@ -19,6 +19,7 @@ pathvars:
     benchmarks=f"{RESULTS}/benchmarks",
 
 
+include: "rules/preflight.smk"
 include: "rules/download.smk"
 include: "rules/curate.smk"
 include: "rules/audit.smk"
@@ -31,6 +32,7 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    preflight,
     data,
     audit,
     models,

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
@@ -103,13 +104,25 @@ def grpo_flags(stage):
     """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
 
     def words(wildcards):
-        merged = configuration.experiment_config(config, wildcards.experiment)
-        values = {**merged["reward"], **merged["grpo"], **merged[stage]}
+        values = configuration.stage_values(config, wildcards.experiment, stage)
         del values["init"]
         values["seed"] = configuration.seed_of(config, wildcards.experiment, stage)
         return configuration.flags(values)
 
     return words
+
+
+def arm_flags():
+    """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
+    train = ["--train_file", f"{RESULTS}/data/train.jsonl"]
+    words = {"base": model_flags("predict_suite")}
+    for arm in SFT_ARMS:
+        words[arm] = train + model_flags("train_sft") + sft_flags(SimpleNamespace(sft=arm))
+    for arm in GRPO_ARMS:
+        for stage in configuration.STAGES:
+            flags = grpo_flags(stage)(SimpleNamespace(experiment=arm))
+            words[f"{arm}/{stage}"] = train + model_flags("train_grpo") + flags
+    return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
 
 
 def init_model(stage):

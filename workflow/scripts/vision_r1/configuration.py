@@ -1,6 +1,7 @@
 """The configuration: one schema, experiments as overrides, and one clear line for each mistake."""
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,12 @@ from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
 STAGES = ("grpo_stage1", "grpo_stage2")
+# What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
+SHARED = {
+    "model": ("model", "family", "dtype", "min_pixels", "max_pixels"),
+    "data": ("data", "prompts", "train_file"),
+    "evaluation": ("evaluation",),
+}
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -26,6 +33,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             _check_stage(config, merged, name, stage)
     _check_references(config)
     _check_model(config)
+    _check_compute(config)
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
@@ -84,6 +92,18 @@ def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
     return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
 
 
+def stage_values(config: Mapping[str, Any], name: str, stage: str) -> dict[str, Any]:
+    """Return the reward, GRPO and stage keys of one experiment's stage, as its training takes them."""
+    merged = experiment_config(config, name)
+    return {**merged["reward"], **merged["grpo"], **merged[stage]}
+
+
+def processes(config: Mapping[str, Any]) -> int:
+    """Return how many processes compute.launch starts, over all nodes: one a GPU."""
+    words = config["compute"]["launch"]
+    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
+
+
 def run_name(config: Mapping[str, Any]) -> str:
     """Return the folder under results/: the run's name, and the chain seed where it is not 0."""
     return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
@@ -138,18 +158,21 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     values = {**merged["grpo"], **merged[stage]}
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
-    completions = values["per_device_train_batch_size"] * values["steps_per_generation"] * _processes(config)
+    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+    completions = values["per_device_train_batch_size"] * at_once * processes(config)
     if completions % values["num_generations"]:
         raise UserError(
             f"experiment {name}: {stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
             f"which is no multiple of num_generations {values['num_generations']}"
         )
-
-
-def _processes(config: Mapping[str, Any]) -> int:
-    words = config["compute"]["launch"]
-    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
+    accumulation = values["gradient_accumulation_steps"]
+    period = math.lcm(accumulation, at_once) // accumulation
+    if values["save_steps"] % period:
+        raise UserError(
+            f"experiment {name}: {stage}.save_steps: {values['save_steps']} is no multiple of {period}; completions "
+            f"are sampled anew every {period} steps, and a checkpoint between them can't be resumed from"
+        )
 
 
 def _check_references(config: Mapping[str, Any]) -> None:
@@ -191,6 +214,16 @@ def _check_model(config: Mapping[str, Any]) -> None:
         raise UserError("config: model.revision: give the 40 hex digits of a commit, so that the base can't change")
 
 
+def _check_compute(config: Mapping[str, Any]) -> None:
+    for job in ("train_sft", "train_grpo"):
+        gpus = config["compute"][job]["gpu"]
+        if gpus and gpus != processes(config):
+            raise UserError(
+                f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.launch starts "
+                f"{processes(config)} processes (--num_processes), one a GPU"
+            )
+
+
 def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> None:
     if name not in known:
         raise UserError(f"config: {key}: {name!r} is not {what}; known: {', '.join(sorted(known))}")
@@ -214,8 +247,12 @@ def _explain(error: ValidationError) -> str:
         hint = "; after --config Snakemake reads nested values as text: write them in a file for --configfile"
         return f"{value!r} is text, not {error.validator_value}" + (hint if re.fullmatch(r"[+-]?[\d.]+", value) else "")
     if error.validator == "additionalProperties":
-        unknown = sorted(set(value) - set(error.schema.get("properties", {})))
-        return f"unknown key {unknown[0]!r}; known: {', '.join(error.schema['properties'])}"
+        unknown = min(set(value) - set(error.schema.get("properties", {})))
+        if error.absolute_path and error.absolute_path[0] in ("sft", "grpo", *STAGES, "experiments"):
+            for section, keys in SHARED.items():
+                if unknown in keys:
+                    return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
+        return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
     return error.message
 
 

@@ -1,0 +1,69 @@
+"""Are the arms comparable? Base, SFT and every stage must share data, prompts and pixel limits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.families import Family
+from vision_r1.files import UserError, read_json
+from vision_r1.models import check_checkpoint
+
+SHARED = ("family", "min_pixels", "max_pixels", "dtype", "train_file")
+
+
+def shared_settings(words: Sequence[str]) -> dict[str, str]:
+    """Return what a program's command line words say about the settings of SHARED."""
+    pairs = zip(words, words[1:], strict=False)
+    return {key.removeprefix("--"): value for key, value in pairs if key.removeprefix("--") in SHARED}
+
+
+def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError naming the first setting in which an arm differs from the first one.
+
+    An arm may leave a setting out: the base has no training file.
+    """
+    first, *others = arms
+    for name in others:
+        for key in SHARED:
+            ours, theirs = arms[first].get(key), arms[name].get(key)
+            if None not in (ours, theirs) and ours != theirs:
+                raise UserError(
+                    f"arms differ: {key} is {theirs} for {name}, but {ours} for {first}; "
+                    "base and all arms must share data, prompts and pixel limits, or they can't be compared"
+                )
+
+
+def check_checkpoint_limits(checkpoint: str | Path, family: Family, min_pixels: int, max_pixels: int) -> None:
+    """Raise UserError where a checkpoint of this run is of another family, or was trained under other pixel limits."""
+    check_checkpoint(checkpoint, family)
+    found = pixel_limits(checkpoint)
+    if found not in (None, (min_pixels, max_pixels)):
+        raise UserError(
+            f"{checkpoint}: trained with images of {found[0]} to {found[1]} pixels, but the configuration says "
+            f"{min_pixels} to {max_pixels}; train it again, or take model.min_pixels and max_pixels back"
+        )
+
+
+def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of the processor that was saved with a checkpoint, None where none is told."""
+    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        path = Path(checkpoint) / name
+        if path.is_file():
+            values = read_json(path)
+            size = (values.get(key, {}) if key else values).get("size") or {}
+            if {"shortest_edge", "longest_edge"} <= size.keys():
+                return size["shortest_edge"], size["longest_edge"]
+    return None
+
+
+def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
+    """Say which protocols show images of other sizes than training did: allowed, as it is alike for all checkpoints."""
+    model, lines = config["model"], []
+    for name, protocol in config["evaluation"]["protocols"].items():
+        limits = [protocol.get(key, model[key]) for key in ("min_pixels", "max_pixels")]
+        if limits != [model["min_pixels"], model["max_pixels"]]:
+            lines.append(
+                f"Protocol {name} shows images of {limits[0]:,} to {limits[1]:,} pixels to every checkpoint, base and "
+                f"all arms alike; training shows {model['min_pixels']:,} to {model['max_pixels']:,}."
+            )
+    return lines
