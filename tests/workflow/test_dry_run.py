@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from configurations import CONFIGURATIONS, ON_GPUS
 
 CHAIN = {
     "curate_train": 1,
@@ -35,6 +36,33 @@ def test_paper(project):
         "predict_suite": 12,
         "score_suite": 12,
     }
+
+
+@pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
+def test_every_configuration_for_gpus_is_planned(project, name):
+    jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
+    experiments = 1 if name == "released_script" else 2
+    assert jobs["fetch_base_model"] == jobs["train_sft"] == 1
+    assert jobs["train_grpo_stage1"] == jobs["train_grpo_stage2"] == experiments
+
+
+def test_preflight_makes_nothing_else_and_always_runs(project):
+    """Neither data nor model is made for it; the page is printed each time."""
+    for _ in range(2):
+        output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
+        assert "Preflight of paper" in output and "strict/grpo_stage2 share training file" in output
+        assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
+            *("code", "config.json", "logs", "preflight")
+        ]
+
+
+def test_preflight_names_what_stops_the_run(project):
+    overlay = project.overlay({"preflight": {"gpu_memory_gib": 24}})
+    words = ["--configfile", "config/paper.yaml", overlay, "--", "preflight"]
+    finished = project.snakemake(*words, check=False)
+    assert finished.returncode == 1
+    assert "error: 5 to mend before this run: sft needs about" in finished.stdout
+    assert "Traceback" not in finished.stdout
 
 
 def test_training_seeds_share_data_and_base(project):
@@ -101,7 +129,8 @@ def test_every_rule_that_runs_something_is_complete(root):
             continue
         assert block.strip().startswith('"""'), name
         for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:"):
-            assert directive in block, (name, directive)
+            # A benchmark file would count as an output, and the preflight has none, so that it always runs.
+            assert directive in block or (name, directive) == ("preflight", "benchmark:"), (name, directive)
         for resource in ("mem_mb", "runtime", "gpu"):
             assert f"{resource}=" in block, (name, resource)
 

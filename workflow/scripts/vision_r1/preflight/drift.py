@@ -18,17 +18,16 @@ def shared_settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise UserError naming the first setting in which an arm differs from the first one.
+    """Raise UserError naming the first shared setting in which an arm differs from the first arm that has it.
 
     An arm may leave a setting out: the base has no training file.
     """
-    first, *others = arms
-    for name in others:
-        for key in SHARED:
-            ours, theirs = arms[first].get(key), arms[name].get(key)
-            if None not in (ours, theirs) and ours != theirs:
+    for key in SHARED:
+        first, *others = [(name, settings[key]) for name, settings in arms.items() if key in settings] or [(None, None)]
+        for name, value in others:
+            if value != first[1]:
                 raise UserError(
-                    f"arms differ: {key} is {theirs} for {name}, but {ours} for {first}; "
+                    f"arms differ: {key} is {value} for {name}, but {first[1]} for {first[0]}; "
                     "base and all arms must share data, prompts and pixel limits, or they can't be compared"
                 )
 

@@ -136,3 +136,23 @@ def _arms(summary: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
+
+
+def table(summaries: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> str:
+    """Return a Markdown table of surveys with a card: name -> (configuration files, survey)."""
+    lines = [
+        "| configuration | `--configfile` | GPUs | launch | GiB a GPU, SFT / GRPO | GPU-hours, SFT / one experiment |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (files, summary) in summaries.items():
+        sft, *stages = summary["trainings"]
+        experiment = [
+            stage for stage in stages if stage["name"].partition("/")[0] == stages[0]["name"].partition("/")[0]
+        ]
+        peaks = sft["memory_peak"] / GIB, max(stage["memory_peak"] for stage in experiment) / GIB
+        hours = sft["gpu_hours"], sum(stage["gpu_hours"] for stage in experiment)
+        lines.append(
+            f"| {name} | {' '.join(files)} | {summary['launch']['processes']} x {summary['card']['gpu']} "
+            f"| {summary['launch']['mode']} | {peaks[0]:.0f} / {peaks[1]:.0f} | {hours[0]:.0f} / {hours[1]:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
