@@ -177,7 +177,7 @@ def _check_references(config: Mapping[str, Any]) -> None:
 
 def _check_model(config: Mapping[str, Any]) -> None:
     model = config["model"]
-    _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families.py")
+    _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families/")
     if model["min_pixels"] > model["max_pixels"]:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
     if model["source"] == "made":
