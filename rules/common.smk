@@ -81,6 +81,12 @@ def compute(job, key):
     return config["compute"][job][key]
 
 
+def experiments(refinement):
+    """Return a pattern for the experiments whose stage 2 follows stage 1 in this way; it may match nothing."""
+    names = configuration.of_refinement(config, refinement)
+    return rf"(?:{'|'.join(names)})(?:_s[1-9]\d*)?" if names else "(?!)"
+
+
 def model_flags(job):
     """Return the flags that every program with a model shares."""
     model = config["model"]
@@ -101,15 +107,7 @@ def sft_flags(wildcards):
 
 def grpo_flags(stage):
     """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
-
-    def words(wildcards):
-        merged = configuration.experiment_config(config, wildcards.experiment)
-        values = {**merged["reward"], **merged["grpo"], **merged[stage]}
-        del values["init"]
-        values["seed"] = configuration.seed_of(config, wildcards.experiment, stage)
-        return configuration.flags(values)
-
-    return words
+    return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
 
 
 def init_model(stage):

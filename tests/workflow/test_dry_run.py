@@ -30,8 +30,8 @@ def test_paper(project):
         "download_archive": 16,
         "unpack_archive": 16,
         "fetch_base_model": 1,
-        "train_grpo_stage1": 2,
-        "train_grpo_stage2": 2,
+        "train_grpo_stage1_continuous": 2,
+        "train_grpo_stage2_continuous": 2,
         "predict_suite": 12,
         "score_suite": 12,
     }

@@ -39,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, criterion, config = parse_args(argv)
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
-    check_batch(config, len(rows))
+    check_batch(config, len(rows), arguments.stop_at)
     processor = load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels)
     if arguments.completion_room:
         config.max_completion_length = completion_limit(rows, processor.tokenizer, arguments.completion_room)
-    checkpoint = prepare(arguments, config, __file__, criterion=asdict(criterion))
+    stage = prepare(arguments, config, __file__, criterion=asdict(criterion))
 
-    model = load_model(checkpoint or arguments.init, arguments.dtype)
+    model = load_model(stage.weights, arguments.dtype)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         train_dataset=grpo_dataset(rows),
         processing_class=processor,
     )
-    seconds = train(trainer, checkpoint, period=generation_period(config))
-    save(trainer, arguments, seconds, samples_seen=round(trainer.state.global_step * prompts_per_step(config)))
+    train(trainer, stage, period=generation_period(config))
+    save(trainer, stage, samples_per_step=prompts_per_step(config))
 
 
 if __name__ == "__main__":

@@ -38,18 +38,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     arguments, config = parse_args(argv)
     rows = read_rows(arguments.train_file, family(arguments.family), arguments.min_pixels, arguments.max_pixels)
-    checkpoint = prepare(arguments, config, __file__)
+    stage = prepare(arguments, config, __file__)
 
     trainer = SFTTrainer(
-        model=load_model(checkpoint or arguments.init, arguments.dtype),
+        model=load_model(stage.weights, arguments.dtype),
         args=config,
         train_dataset=sft_dataset(rows),
         processing_class=load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels),
     )
-    seconds = train(trainer, checkpoint)
-
+    train(trainer, stage)
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
-    save(trainer, arguments, seconds, samples_seen=trainer.state.global_step * batch)
+    save(trainer, stage, samples_per_step=batch)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class GRPOArguments(StageArguments):
 
     def parents(self) -> list[str]:
         """Return the checkpoint folders whose weights decide the result."""
-        return [self.init, self.reference]
+        return [*super().parents(), self.reference]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def prompts_per_step(config: GRPOConfig) -> float:
     return completions / (config.num_generations * config.num_iterations)
 
 
-def check_batch(config: GRPOConfig, rows: int) -> None:
+def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
     """Raise UserError for batches that leave nothing to train on, or checkpoints that can't be resumed exactly."""
     prompts = config.generation_batch_size // config.num_generations
     if rows < prompts:
@@ -97,8 +97,9 @@ def check_batch(config: GRPOConfig, rows: int) -> None:
             f"({config.generation_batch_size} completions in groups of {config.num_generations}); give smaller batches"
         )
     period = generation_period(config)
-    if config.save_steps % period:
-        raise UserError(
-            f"--save_steps {config.save_steps}: completions are sampled anew every {period} steps "
-            "and a checkpoint does not keep them; give a multiple"
-        )
+    for flag, steps in (("save_steps", config.save_steps), ("stop_at", stop_at or 0)):
+        if steps % period:
+            raise UserError(
+                f"--{flag} {steps:g}: completions are sampled anew every {period} steps "
+                "and a checkpoint does not keep them; give a multiple"
+            )
