@@ -101,6 +101,16 @@ def model_flags(job):
     )
 
 
+# How a training is watched changes no result: not in `params`, so that an edit here trains nothing again.
+WATCH = configuration.flags(
+    {
+        **{f"guard_{name}": bound for name, bound in config["guards"].items()},
+        "report_to": config["logging"]["report_to"],
+    }
+)
+SAMPLES = configuration.flags({name: config["logging"][name] for name in ("sample_steps", "sample_count")})
+
+
 def sft_flags(wildcards):
     return configuration.flags({**config["sft"], "seed": configuration.seed_of(config, wildcards.sft, "sft")})
 

@@ -15,6 +15,7 @@ rule train_grpo_stage1:
     output:
         model=directory("<results>/models/{experiment}/grpo_stage1/model"),
         history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage1/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
     log:
         "<logs>/train_grpo_stage1/{experiment}.log",
@@ -42,7 +43,7 @@ rule train_grpo_stage1:
     shell:
         "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
-        " --state {params.folder:q}/state --gpus {resources.gpu:q}"
+        " --state {params.folder:q}/state --gpus {resources.gpu:q} {WATCH:q} {SAMPLES:q} --completions {output.completions:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
         " --code {input.code:q} > {log:q} 2>&1"
 
@@ -52,6 +53,7 @@ use rule train_grpo_stage1 as train_grpo_stage1_continuous with:
         model=directory("<results>/models/{experiment}/grpo_stage1/model"),
         checkpoint=directory("<results>/models/{experiment}/grpo_stage1/checkpoint"),
         history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage1/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
     wildcard_constraints:
         experiment=experiments("continuous"),
@@ -72,6 +74,7 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
     output:
         model=directory("<results>/models/{experiment}/grpo_stage2/model"),
         history="<results>/models/{experiment}/grpo_stage2/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage2/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage2/metrics.json",
     log:
         "<logs>/train_grpo_stage2/{experiment}.log",

@@ -24,3 +24,13 @@ def train_file(tmp_path_factory):
     from tiny_models import write_train_file
 
     return write_train_file(tmp_path_factory.mktemp("scenes"), "qwen2_5_vl")
+
+
+@pytest.fixture(scope="session")
+def processes(tmp_path_factory):
+    """Starts trainings in processes of their own."""
+    from processes import Processes
+
+    started = Processes(tmp_path_factory.mktemp("processes"))
+    yield started
+    started.stop()

@@ -21,7 +21,8 @@ def beta(request):
 def trained(beta, tiny_checkpoint, train_file, tmp_path_factory):
     """Six steps without a break: one and a half passes over the eight rows."""
     out = tmp_path_factory.mktemp("runs") / "grpo_stage1"
-    main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta))
+    kept = {"completions": out / "completions.jsonl", "sample_steps": 3, "sample_count": 5}
+    main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta, **kept))
     return out
 
 
@@ -32,7 +33,32 @@ def test_trains_and_writes_its_outputs(trained, beta, tiny_checkpoint):
     for name in ("dual_format", "recall", "precision"):
         assert f"rewards/{name}/mean" in history[0]
     assert ("kl" in history[0]) == (beta > 0)
+    names = {"advantage_std", "entropy", "completions/mean_length", "verdicts/clean", "samples_per_second"}
+    assert history[-1].keys() >= names | {"peak_rss_mb", "frac_reward_zero_std", "repeated_completions"}
+    assert any(entry["advantage_std"] > 0 for entry in history)
     assert read_json(trained / "metrics.json")["samples_seen"] == 12
+
+
+def test_some_completions_are_kept_with_their_rewards(trained):
+    kept = read_jsonl(trained / "completions.jsonl")
+    assert [row["step"] for row in kept] == 5 * [3] + 5 * [6]
+    for row in kept:
+        assert row.keys() == {"step", "prompt", "completion", "rewards", "advantage", "verdict", "source_id"}
+        assert row["rewards"].keys() == {"dual_format", "recall", "precision"}
+        assert row["prompt"].startswith("Locate every")
+    same = [row for row in kept if row["step"] == 3]
+    assert len({row["source_id"] for row in same}) == 2  # four completions of one prompt, one of the next
+
+
+def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    from vision_r1.training import recording
+
+    monkeypatch.setattr(recording, "find_spec", lambda name: None)
+    words = arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="wandb")
+    with pytest.raises(UserError, match="--report_to wandb: not installed .* pip install wandb, or none"):
+        main(words)
+    with pytest.raises(UserError, match="--report_to mlflow: "):
+        main(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="mlflow"))
 
 
 def test_interrupted_training_ends_with_the_same_weights(
@@ -44,6 +70,11 @@ def test_interrupted_training_ends_with_the_same_weights(
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
+    names = ("loss", "grad_norm", "kl", "reward", "entropy", "advantage_std")
+    resumed, whole = (read_jsonl(folder / "history.jsonl") for folder in (out, trained))
+    assert [[row.get(name) for name in names] for row in resumed if "loss" in row] == [
+        [row.get(name) for name in names] for row in whole if "loss" in row
+    ]
 
 
 def test_reference_of_the_second_stage_can_be_the_arms_first_model(
@@ -157,7 +188,7 @@ def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, m
 
 def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
     def criterion(**options):
-        return parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **options}))[1]
+        return parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **options}))[2]
 
     official = criterion()
     assert (official.quality, official.denominator, official.label_aware) == ("giou", "matched", False)

@@ -63,6 +63,11 @@ def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     assert jobs == REPORTING | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
 
 
+def test_how_a_training_is_watched_trains_nothing_again(chain):
+    overlay = chain.overlay({"guards": {"patience": 7, "kl": 0.5}, "logging": {"sample_steps": 3}})
+    assert chain.planned(*SMOKE, overlay) == {"render_report": 1, "all": 1}  # the page shows the configuration
+
+
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
     assert chain.planned(*SMOKE) == REPORTING | {"score_suite": 8}

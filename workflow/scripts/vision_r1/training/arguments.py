@@ -33,6 +33,9 @@ class StageArguments:
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
     threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
+    completions: str | None = field(
+        default=None, metadata={"help": "JSONL file for some of the sampled completions, with their rewards (GRPO)"}
+    )
     gpus: int | None = field(
         default=None, metadata={"help": "GPUs that were asked for on this machine; another number of them is an error"}
     )

@@ -13,6 +13,7 @@ from vision_r1.models import check_checkpoint
 from vision_r1.rewards import CRITERIA, Criterion
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row, ground_truth_answer
+from vision_r1.training.guards import Guards
 
 
 @dataclass(kw_only=True)
@@ -23,6 +24,8 @@ class GRPOArguments(StageArguments):
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
     )
 
+    sample_steps: int = field(default=100, metadata={"help": "steps between completions that --completions keeps"})
+    sample_count: int = field(default=8, metadata={"help": "completions kept at such a step: the first of its batch"})
     completion_room: float | None = field(
         default=None,
         metadata={
@@ -55,16 +58,16 @@ class CriterionName:
             raise UserError(f"--criterion: {self.criterion!r} is none of {', '.join(CRITERIA)}")
 
 
-def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Criterion, GRPOConfig]:
+def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Guards, Criterion, GRPOConfig]:
     """Read the arguments: first the criterion's name, then all, with its parts as defaults.
 
     Thresholds have no default: they are the stage's. --differentiate is on, as in both stages of the paper.
     """
     name, *_ = StageParser((CriterionName,), docstring, add_help=False).parse(argv, unknown=True)
-    parser = StageParser((GRPOArguments, CriterionName, Criterion, GRPOConfig), docstring)
+    parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
     parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
-    arguments, _, criterion, config = parser.parse(argv)
-    return arguments, criterion, config
+    arguments, guards, _, criterion, config = parser.parse(argv)
+    return arguments, guards, criterion, config
 
 
 def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:

@@ -5,14 +5,13 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1.files import UserError, link_or_copy, read_json, write_json, write_jsonl, written_whole
@@ -27,6 +26,8 @@ from vision_r1.training.callbacks import (
     StopOnSignal,
 )
 from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, mark_complete, prune, remove_incomplete
+from vision_r1.training.guards import Guards, StopWhenBroken, StopWhenStalled
+from vision_r1.training.recording import AddMetrics, check_trackers, sampled
 from vision_r1.training.settings import FILE, check_same_schedule, settings_of, versions
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
     check_gpus(arguments.gpus, config.use_cpu)
+    check_trackers(config.report_to)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(arguments.history).with_name("tensorboard")))
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     config.disable_tqdm = True
@@ -96,7 +99,7 @@ def check_gpus(asked: int | None, use_cpu: bool) -> None:
         raise UserError(f"--gpus {asked}: {processes} processes on this machine; start one for each GPU")
 
 
-def train(trainer: Trainer, stage: Stage, callbacks: tuple[TrainerCallback, ...] = (), period: int = 1) -> None:
+def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: float, period: int = 1) -> None:
     """Train to the end of the stage, from its checkpoint on where there is one.
 
     The trainer's model must hold the weights of `stage.weights` already: the trainer itself loads none of
@@ -105,11 +108,13 @@ def train(trainer: Trainer, stage: Stage, callbacks: tuple[TrainerCallback, ...]
     """
     arguments, checkpoint = stage.arguments, stage.checkpoint
     marks, stop = MarkCompleteCheckpoints(stage.seconds), StopOnSignal(period)
-    own = [LogProgress(), marks, stop, ReplayEarlierEpochs()]
+    watch = StopWhenStalled(guards.guard_stalled_minutes)
+    callbacks = [LogProgress(), StopWhenBroken(guards), watch, marks, stop, ReplayEarlierEpochs()]
     if arguments.stop_at:
-        own.append(StopAt(arguments.stop_at))
+        callbacks.append(StopAt(arguments.stop_at))
     trainer.remove_callback(PrinterCallback)
-    for callback in (*callbacks, *own, LogWhenSaving()):
+    trainer.callback_handler.callbacks.insert(0, AddMetrics(trainer, samples_per_step))
+    for callback in (*callbacks, LogWhenSaving()):
         trainer.add_callback(callback)
     if checkpoint:
         state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -119,7 +124,10 @@ def train(trainer: Trainer, stage: Stage, callbacks: tuple[TrainerCallback, ...]
             trainer.state = state  # the trainer would take one step more
             return
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        watch.stop()
     stage.seconds = marks.seconds
     step, steps = trainer.state.global_step, trainer.state.max_steps
     end = arguments.stop_at or steps
@@ -130,7 +138,7 @@ def train(trainer: Trainer, stage: Stage, callbacks: tuple[TrainerCallback, ...]
         sys.exit(143)
 
 
-def save(trainer: Trainer, stage: Stage, samples_per_step: float, extra: Mapping[str, Any] | None = None) -> None:
+def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
 
     Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
@@ -148,6 +156,8 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float, extra: Mapping
         if entry["step"] > stage.first_step
     ]
     write_jsonl(arguments.history, history)
+    if arguments.completions:
+        write_jsonl(arguments.completions, sampled(trainer.args.output_dir, trainer.state.global_step))
     if arguments.output_checkpoint:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
     logged = [entry for entry in history if "loss" in entry]
@@ -166,7 +176,6 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float, extra: Mapping
             "threads": torch.get_num_threads(),
             "versions": versions(),
             "final": logged[-1] if logged else {},
-            **(extra or {}),
         },
     )
     shutil.rmtree(arguments.state)
