@@ -82,6 +82,12 @@ def compute(job, key):
     return config["compute"][job][key]
 
 
+def experiments(refinement):
+    """Return a pattern for the experiments whose stage 2 follows stage 1 in this way; it may match nothing."""
+    names = configuration.of_refinement(config, refinement)
+    return rf"(?:{'|'.join(names)})(?:_s[1-9]\d*)?" if names else "(?!)"
+
+
 def model_flags(job):
     """Return the flags that every program with a model shares."""
     model = config["model"]
@@ -96,20 +102,23 @@ def model_flags(job):
     )
 
 
+# How a training is watched changes no result: not in `params`, so that an edit here trains nothing again.
+WATCH = configuration.flags(
+    {
+        **{f"guard_{name}": bound for name, bound in config["guards"].items()},
+        "report_to": config["logging"]["report_to"],
+    }
+)
+SAMPLES = configuration.flags({name: config["logging"][name] for name in ("sample_steps", "sample_count")})
+
+
 def sft_flags(wildcards):
     return configuration.flags({**config["sft"], "seed": configuration.seed_of(config, wildcards.sft, "sft")})
 
 
 def grpo_flags(stage):
     """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
-
-    def words(wildcards):
-        values = configuration.stage_values(config, wildcards.experiment, stage)
-        del values["init"]
-        values["seed"] = configuration.seed_of(config, wildcards.experiment, stage)
-        return configuration.flags(values)
-
-    return words
+    return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
 
 
 def arm_flags():

@@ -11,6 +11,7 @@ from vision_r1 import configuration
 from vision_r1.data.shifts import SHIFTS
 from vision_r1.files import UserError
 
+CONTINUOUS = {"grpo": {"refinement": "continuous"}}
 SCALE_SECTIONS = ["model", "data", "sft", "grpo", "evaluation", "compute"]
 
 
@@ -92,7 +93,7 @@ def test_training_keys_are_trls_own(schema):
 
     from trl import GRPOConfig, SFTConfig
 
-    ours = {"completion_room"}
+    ours = {"completion_room", "refinement"}
     for section, config in (("sft", SFTConfig), ("grpo", GRPOConfig)):
         assert set(schema["properties"][section]["properties"]) - ours <= {item.name for item in fields(config)}
 
@@ -111,6 +112,12 @@ def test_training_keys_are_trls_own(schema):
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
         ({"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}}, "experiment mine: grpo_stage1.init"),
+        (CONTINUOUS | {"grpo_stage2": {"learning_rate": 1e-5}}, "grpo_stage2.learning_rate: .* share one optimiser"),
+        (CONTINUOUS | {"grpo_stage2": {"init": "base"}}, "grpo_stage2.init: .* goes on from grpo_stage1"),
+        (
+            CONTINUOUS | {"grpo_stage1": {"max_steps": -1}},
+            "grpo_stage1.max_steps: .* the step at which thresholds rise",
+        ),
         ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "experiment mine: reward: unknown key"),
         ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
         ({"experiments": {"mine": {"sfft": {}}}}, "experiments.mine: unknown key 'sfft'"),
@@ -196,6 +203,20 @@ def test_seeds_differ_by_chain_training_seed_and_stage(config):
     )
     assert configuration.run_name(config) == "miniature"
     assert configuration.run_name(other_chain) == "miniature_seed1"
+
+
+def test_continuous_stages_share_seed_and_schedule(config):
+    def stages(**options):
+        changed = merged(config, {"experiments": {"strict": {"grpo": {"refinement": "continuous"}}}, **options})
+        return [configuration.grpo_values(changed, "strict_s1", stage) for stage in configuration.STAGES]
+
+    first, second = stages()
+    assert (first["max_steps"], first["stop_at"], second["max_steps"]) == (200, 100, 200)
+    assert first["seed"] == second["seed"] and "stop_at" not in second
+    assert [stage["max_steps"] for stage in stages(grpo_stage2={"max_steps": -1})] == [-1, -1]
+    restarted = [configuration.grpo_values(config, "strict", stage) for stage in configuration.STAGES]
+    assert [stage["max_steps"] for stage in restarted] == [100, 100]
+    assert restarted[0]["seed"] != restarted[1]["seed"]
 
 
 def test_flags_leave_out_null_and_spread_lists():

@@ -71,7 +71,7 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 
     config = load(root, "released_script")
     for stage in configuration.STAGES:
-        values = configuration.stage_values(config, "released_script", stage)
+        values = configuration.grpo_values(config, "released_script", stage)
         raw = Criterion.named("official", "raw")
         keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
         assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
@@ -80,11 +80,19 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 
 def test_qwen3_vl_8b_is_the_authors_recipe(root):
     config = load(root, "qwen3_vl_8b")
-    values = configuration.stage_values(config, "strict", "grpo_stage1")
+    values = configuration.grpo_values(config, "strict", "grpo_stage1")
     _, stage1, stage2, *_ = training_batches(config, 39_000)
     assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
     assert (values["learning_rate"], values["beta"], values["temperature"]) == (1.0e-6, 0.01, 1.0)
     assert (config["model"]["min_pixels"], config["model"]["max_pixels"]) == (262_144, 4_194_304)
+
+
+def test_epochs_decide_the_length_of_one_schedule(paper):
+    paper["grpo_stage2"]["max_steps"] = -1
+    _, stage1, stage2, *_ = training_batches(paper, 39_000)
+    assert (stage1.steps, stage2.steps) == (1500, 2438 - 1500)
+    paper["grpo"]["refinement"] = "restart"
+    assert training_batches(paper, 39_000)[2].steps == 2438
 
 
 def test_too_few_rows_for_one_generation(paper):

@@ -31,8 +31,8 @@ def test_paper(project):
         "download_archive": 16,
         "unpack_archive": 16,
         "fetch_base_model": 1,
-        "train_grpo_stage1": 2,
-        "train_grpo_stage2": 2,
+        "train_grpo_stage1_continuous": 2,
+        "train_grpo_stage2_continuous": 2,
         "predict_suite": 12,
         "score_suite": 12,
     }
@@ -43,7 +43,7 @@ def test_every_configuration_for_gpus_is_planned(project, name):
     jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
     experiments = 1 if name == "released_script" else 2
     assert jobs["fetch_base_model"] == jobs["train_sft"] == 1
-    assert jobs["train_grpo_stage1"] == jobs["train_grpo_stage2"] == experiments
+    assert jobs["train_grpo_stage1_continuous"] == jobs["train_grpo_stage2_continuous"] == experiments
 
 
 def test_preflight_makes_nothing_else_and_always_runs(project):

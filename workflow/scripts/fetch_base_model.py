@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, write_json
+from vision_r1.files import UserError, link_or_copy, write_json
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*"]
 
@@ -52,14 +52,6 @@ def download(repository: str, revision: str, folder: Path) -> None:
         snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=FILES)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(f"{repository} at {revision}: can't be downloaded: {error}") from error
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Hard-link a file; copy it where that can't be done (another disk)."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":

@@ -92,16 +92,33 @@ def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
     return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
 
 
-def stage_values(config: Mapping[str, Any], name: str, stage: str) -> dict[str, Any]:
-    """Return the reward, GRPO and stage keys of one experiment's stage, as its training takes them."""
-    merged = experiment_config(config, name)
-    return {**merged["reward"], **merged["grpo"], **merged[stage]}
-
-
 def processes(config: Mapping[str, Any]) -> int:
     """Return how many processes compute.launch starts, over all nodes: one a GPU."""
     words = config["compute"]["launch"]
     return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
+
+
+def grpo_values(config: Mapping[str, Any], name: str, stage: str) -> dict[str, Any]:
+    """Return what a GRPO stage of an experiment is trained with, by flag: sections reward, grpo and the stage's.
+
+    In continuous refinement both stages share a seed and one schedule as long as both; stage 1 stops in it.
+    """
+    merged = experiment_config(config, name)
+    values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed_of(config, name, stage)}
+    del values["init"]
+    if values.pop("refinement") == "continuous":
+        steps = [merged[each]["max_steps"] for each in STAGES]
+        values |= {"seed": seed_of(config, name, STAGES[0]), "max_steps": sum(steps) if steps[1] > 0 else -1}
+        if stage == STAGES[0]:
+            values["stop_at"] = steps[0]
+    return values
+
+
+def of_refinement(config: Mapping[str, Any], refinement: str) -> list[str]:
+    """Return the experiments whose stage 2 follows stage 1 in this way, continuous or restart."""
+    return [
+        name for name in config["experiments"] if experiment_config(config, name)["grpo"]["refinement"] == refinement
+    ]
 
 
 def run_name(config: Mapping[str, Any]) -> str:
@@ -155,6 +172,8 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
             raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {checkpoint}")
         seen.add(checkpoint)
         checkpoint = parent_checkpoint(config, *checkpoint.split("/"))
+    if merged["grpo"]["refinement"] == "continuous":
+        _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
@@ -173,6 +192,20 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
             f"experiment {name}: {stage}.save_steps: {values['save_steps']} is no multiple of {period}; completions "
             f"are sampled anew every {period} steps, and a checkpoint between them can't be resumed from"
         )
+
+
+def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
+    where = f"experiment {name}: {stage}"
+    own = set(merged[stage]) - {"init", "max_steps", "recall_threshold", "precision_low", "precision_high"}
+    if own:
+        raise UserError(
+            f"{where}.{min(own)}: grpo.refinement is continuous, so both stages share one optimiser and schedule; "
+            "give it in section grpo"
+        )
+    if stage == STAGES[1] and merged[stage]["init"] != STAGES[0]:
+        raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 goes on from grpo_stage1")
+    if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
+        raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")
 
 
 def _check_references(config: Mapping[str, Any]) -> None:
@@ -200,7 +233,7 @@ def _check_references(config: Mapping[str, Any]) -> None:
 
 def _check_model(config: Mapping[str, Any]) -> None:
     model = config["model"]
-    _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families.py")
+    _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families/")
     if model["min_pixels"] > model["max_pixels"]:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
     if model["source"] == "made":

@@ -83,12 +83,16 @@ def training_batches(config: Mapping[str, Any], rows: int) -> list[Batches]:
         )
     ]
     for name in config["report"]["experiments"]:
+        before = 0
         for stage in configuration.STAGES:
-            batches.append(_grpo(configuration.stage_values(config, name, stage), f"{name}/{stage}", processes, rows))
+            merged = configuration.experiment_config(config, name)
+            batches.append(_grpo({**merged["grpo"], **merged[stage]}, f"{name}/{stage}", processes, rows, before))
+            before = batches[-1].steps if merged["grpo"]["refinement"] == "continuous" else 0
     return batches
 
 
-def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Batches:
+def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, before: int) -> Batches:
+    """`before`: steps of the same schedule that the stage before took, which count where epochs decide its length."""
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
     group = values["num_generations"]
     at_once = values.get("steps_per_generation") or accumulation  # TRL's default
@@ -99,6 +103,7 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Ba
             "give smaller batches"
         )
     steps = _steps(values, rows, per_device * accumulation * processes / group)
+    steps -= before if values["max_steps"] < 1 else 0
     return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once)
 
 

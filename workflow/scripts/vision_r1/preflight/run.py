@@ -92,7 +92,7 @@ def _training(
     config: Mapping[str, Any], batches: Batches, lengths: Lengths, model: Architecture | None, mode: str
 ) -> dict[str, Any]:
     name, _, stage = batches.name.partition("/")
-    values = configuration.stage_values(config, name, stage) if stage else config["sft"]
+    values = configuration.grpo_values(config, name, stage) if stage else config["sft"]
     setting = setting_of(config, values, lengths, mode)
     limit = completion_limit(values, lengths)
     result: dict[str, Any] = {

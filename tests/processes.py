@@ -1,0 +1,84 @@
+"""Trainings in processes of their own that may be killed, forked from a server that imported torch and TRL once."""
+
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
+
+
+@dataclass
+class Run:
+    """One process; `output` is what it wrote to both streams."""
+
+    process: multiprocessing.Process
+    log: Path
+
+    def wait(self, seconds):
+        """Return the exit code; raises AssertionError if it is still at work then."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still at work after {seconds} s:\n{self.output()}"
+        return self.process.exitcode
+
+    def kill(self):
+        self.process.kill()
+        self.process.join()
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+
+class Processes:
+    """Starts a function of this module, by name, with command line words."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["processes", "train_sft", "train_grpo", "trl", "datasets"])
+        self.runs = []
+
+    def start(self, function, words):
+        log = self.folder / f"{len(self.runs)}.log"
+        process = self.context.Process(target=_run, args=(function, words, log))
+        process.start()
+        self.runs.append(Run(process, log))
+        return self.runs[-1]
+
+    def stop(self):
+        for run in self.runs:
+            run.kill()
+
+
+def _run(function, words, log):
+    file = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
+    from vision_r1 import cli
+
+    cli.run(globals()[function], words)
+
+
+def sft(words):
+    import train_sft
+
+    train_sft.main(words)
+
+
+def grpo(words):
+    import train_grpo
+
+    train_grpo.main(words)
+
+
+def hang_in_a_reward(words):
+    import time
+
+    import train_grpo
+
+    from vision_r1.rewards import RewardFunction
+
+    RewardFunction.__call__ = lambda self, completions, **columns: time.sleep(600)
+    train_grpo.main(words)
