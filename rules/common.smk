@@ -98,6 +98,7 @@ def model_flags(job):
             "max_pixels": model["max_pixels"],
             "dtype": model["dtype"],
             "threads": compute(job, "threads"),
+            **{f"lora_{key}": value for key, value in (config["lora"] or {}).items() if job.startswith("train")},
         }
     )
 

@@ -149,6 +149,10 @@ def test_training_keys_are_trls_own(schema):
         ({"experiments": {"mine": {"data": {"order": "shuffle"}}}}, "'data' can't differ between arms.*section data"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "experiment mine: grpo: 'family' can't differ"),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
+        (
+            {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}, "grpo": {"beta": 0.04}},
+            "experiment strict: grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
+        ),
         ({"lora": {"r": 8}}, "config: lora: .*alpha.*required"),
         ({"grpo": {"num_generations": 7}}, "192 completions are generated at once.*no multiple of num_generations 7"),
         (

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
+    from vision_r1.training.lora import lora_config
     from vision_r1.training.recording import SampleCompletions
     from vision_r1.training.stage import prepare, save, train
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args=config,
         train_dataset=grpo_dataset(rows),
         processing_class=processor,
+        peft_config=lora_config(arguments),
     )
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)

@@ -175,6 +175,11 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
+    if config["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
+        raise UserError(
+            f"experiment {name}: grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
+            "on to stage 1's model, not to the initial one; give continuous, or beta 0"
+        )
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
     at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
