@@ -145,6 +145,13 @@ def test_training_keys_are_trls_own(schema):
             {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
             "experiment strict: grpo_stage1.save_steps: 25 is no multiple of 2",
         ),
+        (
+            {
+                "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
+                "grpo_stage1": {"max_steps": 5},
+            },
+            "experiment strict: grpo_stage1.max_steps: 5 is no multiple of 2",
+        ),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"order": "shuffle"}}}}, "'data' can't differ between arms.*section data"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "experiment mine: grpo: 'family' can't differ"),

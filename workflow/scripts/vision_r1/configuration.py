@@ -192,11 +192,14 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     accumulation = values["gradient_accumulation_steps"]
     period = math.lcm(accumulation, at_once) // accumulation
-    if values["save_steps"] % period:
-        raise UserError(
-            f"experiment {name}: {stage}.save_steps: {values['save_steps']} is no multiple of {period}; completions "
-            f"are sampled anew every {period} steps, and a checkpoint between them can't be resumed from"
-        )
+    # In a continuous chain stage 2 goes on from stage 1's last checkpoint.
+    between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
+    for key in ("save_steps", "max_steps") if between else ("save_steps",):
+        if values[key] % period:
+            raise UserError(
+                f"experiment {name}: {stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
+                f"anew every {period} steps, and a checkpoint between them can't be resumed from"
+            )
 
 
 def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
