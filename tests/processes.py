@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
+WARM = (
+    *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
+    *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
+    *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.miniature.processor"),
+)
 
 
 @dataclass
@@ -36,7 +41,8 @@ class Processes:
     def __init__(self, folder):
         self.folder = folder
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["processes", "train_sft", "train_grpo", "trl", "datasets"])
+        self.context.set_forkserver_preload(list(WARM))
+        os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server's only way to know them
         self.runs = []
 
     def start(self, function, words):
