@@ -9,13 +9,13 @@ from vision_r1.prompts import format_answer
 
 
 def answer(prompt_ids, copy):
-    """Return a text: boxes that hit or miss by chance, now and then twice the same box or no JSON."""
-    rng = np.random.default_rng([zlib.crc32(str(prompt_ids).encode()), copy])
-    corner = rng.integers(0, 50, 2)
-    box = [*corner, *(corner + rng.integers(10, 40, 2))]
+    """Return no JSON for every fourth copy, else one to three boxes anywhere."""
     if copy % 4 == 3:
         return "no boxes here"
-    return format_answer([box] * rng.integers(1, 3), ["circle"] * 2)[:400] if copy % 4 else format_answer([], [])
+    rng = np.random.default_rng([zlib.crc32(str(prompt_ids).encode()), copy])
+    corners = rng.integers(0, 50, (rng.integers(1, 4), 2))
+    boxes = np.concatenate([corners, corners + rng.integers(10, 40, corners.shape)], axis=1)
+    return format_answer(boxes, ["circle"] * len(boxes))
 
 
 @contextmanager

@@ -2,11 +2,17 @@
 
 import multiprocessing
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
+WARM = (
+    *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
+    *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
+    *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.miniature.processor"),
+)
 
 
 @dataclass
@@ -36,22 +42,39 @@ class Processes:
     def __init__(self, folder):
         self.folder = folder
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["processes", "train_sft", "train_grpo", "trl", "datasets"])
+        self.context.set_forkserver_preload(list(WARM))
+        os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server's only way to know them
         self.runs = []
 
-    def start(self, function, words):
+    def start(self, function, words, environment=None):
         log = self.folder / f"{len(self.runs)}.log"
-        process = self.context.Process(target=_run, args=(function, words, log))
+        process = self.context.Process(target=_run, args=(function, words, log, environment or {}))
         process.start()
         self.runs.append(Run(process, log))
         return self.runs[-1]
+
+    def start_ranks(self, function, words_of_rank):
+        """Start one process for each list of words, as torchrun would; they find each other over gloo."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        size = str(len(words_of_rank))
+        return [
+            self.start(
+                function,
+                words,
+                place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size},
+            )
+            for rank, words in enumerate(words_of_rank)
+        ]
 
     def stop(self):
         for run in self.runs:
             run.kill()
 
 
-def _run(function, words, log):
+def _run(function, words, log, environment):
+    os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -71,6 +94,13 @@ def grpo(words):
     import train_grpo
 
     train_grpo.main(words)
+
+
+def canned_grpo(words):
+    from canned import canned_completions
+
+    with canned_completions():
+        grpo(words)
 
 
 def hang_in_a_reward(words):
