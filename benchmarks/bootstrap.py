@@ -56,7 +56,8 @@ def main() -> None:
 
     once = weighted_ap(matches, np.ones((1, IMAGES), np.int32))
     for metric, values in once.items():
-        sys.stdout.write(f"{metric:4s} {matches.stats[metric]:.4f}, difference  {values[0] - matches.stats[metric]:9.1e}\n")
+        value = matches.stats[metric]
+        sys.stdout.write(f"{metric:4s} {value:.4f}, difference      {values[0] - value:9.1e}\n")
 
     start = time.perf_counter()
     weights = resamples(dataset.name, IMAGES, RESAMPLES)

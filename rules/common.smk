@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 
 from vision_r1 import configuration
+from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES
 from vision_r1.stamps import code_stamp
@@ -35,6 +36,17 @@ GRPO_ARMS = [
 ]
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
 METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
+RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
+# Parts of a prediction that jobs of their own answer first.
+SHARDS = [
+    f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
+    for place in range(1, EVALUATION["shards"] + 1)
+    if EVALUATION["shards"] > 1
+]
+# Checkpoints whose numbers are set beside published ones; the gate is what GRPO may wait for.
+ANCHORED = {"base": ["base"], "gate": ["base"], "all": CHECKPOINTS}
+# Older than anything, whenever it was made: a new score of the base model trains nothing again.
+ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [ancient(f"{RESULTS}/anchors/gate.json")]
 
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
@@ -54,6 +66,9 @@ wildcard_constraints:
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
     suite="|".join(SUITES),
+    shard=r"\d+",
+    shards=r"\d+",
+    scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
     archive="|".join(config["archives"]),
 
@@ -180,12 +195,29 @@ def archive_flags(name):
     )
 
 
-def protocol_flags(suite):
-    return [
-        word
+def predict_flags(suite):
+    """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
+    protocols = {
+        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
         for name in EVALUATION["suite_protocols"][suite]
-        for word in ["--protocol", name, json.dumps(EVALUATION["protocols"][name])]
+    }
+    return [
+        *model_flags("predict_suite"),
+        *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
+        *dataset_flags(SUITES[suite], "annotations", "images"),
+        *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
     ]
+
+
+def parser_flags(suite):
+    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
+    names = EVALUATION["suite_protocols"][suite]
+    return [word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]]
+
+
+def anchor_flags(scope):
+    stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
+    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -201,13 +233,18 @@ def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
 
 
-def metrics_flags():
-    return [
-        word
-        for checkpoint in CHECKPOINTS
-        for suite in SUITES
-        for word in ["--metrics", checkpoint, suite, f"{RESULTS}/metrics/{checkpoint}/{suite}.json"]
-    ]
+def metrics_files(checkpoints):
+    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+
+
+def metrics_flags(checkpoints, resamples=False):
+    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
+    words = []
+    for checkpoint in checkpoints:
+        for suite in SUITES:
+            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
+            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
+    return words
 
 
 def optional(flag, text):

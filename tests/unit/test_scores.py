@@ -45,7 +45,8 @@ def test_tokens_that_reach_over_a_box_s_edge_count():
 
 
 def test_boxes_are_found_in_order_past_those_that_were_not_read():
-    text = '[{"bbox_2d": [9, 9, 1, 1]}, {"bbox_2d": [1, 1, 2, 2], "label": "x"}, {"bbox_2d": [1, 1, 2, 2], "label": "x"}]'
+    item = '{"bbox_2d": [1, 1, 2, 2], "label": "x"}'
+    text = f'[{{"bbox_2d": [9, 9, 1, 1]}}, {item}, {item}]'
     spans = written(text, np.array([[1, 1, 2, 2], [7, 7, 8, 8], [1, 1, 2, 2]], float))
     assert spans[1] is None and text[slice(*spans[0])] == text[slice(*spans[2])] == '1, 1, 2, 2], "label": "x"'
     assert spans[0][1] <= spans[2][0]

@@ -7,6 +7,8 @@ import pytest
 CHAIN = {
     "curate_train": 1,
     "train_sft": 1,
+    "compare_checkpoints": 1,
+    "check_anchors": 1,
     "tabulate_results": 1,
     "plot_results": 1,
     "render_report": 1,
@@ -34,7 +36,27 @@ def test_paper(project):
         "train_grpo_stage2": 2,
         "predict_suite": 12,
         "score_suite": 12,
+        "check_anchors": 2,  # the gate before GRPO, and the report's
     }
+
+
+def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
+    target = ["--", "results/paper/models/official/grpo_stage1/metrics.json"]
+    jobs = project.planned("--configfile", "config/paper.yaml", *target)
+    assert {name: jobs[name] for name in ("predict_suite", "score_suite", "check_anchors")} == {
+        "predict_suite": 2,
+        "score_suite": 2,
+        "check_anchors": 1,
+    }
+    overlay = project.overlay({"evaluation": {"anchors": "none"}})
+    assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
+    assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
+
+
+def test_a_prediction_in_shards(project):
+    target = ["--", "results/miniature/metrics/base/coco.json"]
+    jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
+    assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
 
 
 def test_training_seeds_share_data_and_base(project):

@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_scoring(arguments)
     arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")
     arguments.add_argument(
-        "--output_resamples", required=True, metavar="FILE", help="AP of each resample (npz), for compare_checkpoints.py"
+        "--output_resamples", required=True, metavar="FILE", help="resamples (npz) for compare_checkpoints.py"
     )
     return arguments.parse_args(argv)
 

@@ -169,10 +169,23 @@ def _check_references(config: Mapping[str, Any]) -> None:
             raise UserError(f"config: evaluation.suite_protocols: suite {suite!r} has no protocols; add a line")
         for name in evaluation["suite_protocols"][suite]:
             _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
+            _check_split(config, suite, name)
     for name, entry in datasets.items():
         for key, place in entry.items():
             if key in ("annotations", "images") and isinstance(place, Mapping):
                 _check_known(place["archive"], config["archives"], f"datasets.{name}.{key}", "an archive")
+
+
+def _check_split(config: Mapping[str, Any], suite: str, protocol: str) -> None:
+    """Where both a protocol and a data set name a split, it has to be the same one."""
+    asked = config["evaluation"]["protocols"][protocol].get("split")
+    for name in config["evaluation"]["suites"][suite]:
+        own = config["datasets"][name].get("split")
+        if None not in (asked, own) and asked != own:
+            raise UserError(
+                f"config: evaluation.suite_protocols.{suite}: protocol {protocol!r} is about split {asked!r}, "
+                f"but datasets.{name} is {own!r}"
+            )
 
 
 def _check_model(config: Mapping[str, Any]) -> None:

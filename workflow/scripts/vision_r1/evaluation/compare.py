@@ -18,9 +18,9 @@ from vision_r1.files import UserError, read_json, written_whole
 
 MEAN = "mean"
 NOTE = (
-    f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not the "
-    "randomness of training. p_holm is corrected by Holm over the benchmarks of one table, or over the data sets of one "
-    "benchmark. A regression is a data set whose interval lies below 0."
+    f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not "
+    "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, or over the data sets "
+    "of one benchmark. A regression is a data set whose interval lies below 0."
 )
 
 Samples = Mapping[str, Mapping[str, np.ndarray]]  # protocol -> data set -> AP of each resample
@@ -119,7 +119,7 @@ def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: 
             samples = [each.samples[protocol][name] for each in (own, other)]
             images = [each[name]["counts"]["images"] for each in found]
             if images[0] != images[1] or len(samples[0]) != len(samples[1]):
-                raise UserError(f"{own.source}: {name}: not the same images and resamples as {other.source}; score both")
+                raise UserError(f"{own.source}: {name}: not the same images and resamples as {other.source}")
             lines.append(_comparison(names, own, protocol, name, [each[name]["AP"] for each in found], samples))
     return lines
 

@@ -43,7 +43,7 @@ def score_suite(
     parsers: Mapping[str, str],
     count: int,
 ) -> tuple[dict[str, Scores], dict[str, Samples]]:
-    """Return {protocol: {mean, mean_interval, incomplete, datasets: {name: scores}}} and each protocol's samples.
+    """Return {protocol: {parser, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
 
     lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
@@ -75,6 +75,7 @@ def score_suite(
             "parser": parsers[protocol],
             "mean": {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS} if whole else None,
             "mean_interval": {"AP": interval(mean_over(samples[protocol]))} if whole else None,
+            "mean_score_policies": _mean_policies(scores.values()) if whole else None,
             "incomplete": incomplete,
             "datasets": scores,
         }
@@ -156,6 +157,11 @@ def score_detections(
     return scores, samples
 
 
+def _mean_policies(scores: Iterable[Scores]) -> dict[str, dict[str, float]]:
+    each = [own["score_policies"] for own in scores]
+    return {policy: {"AP": float(np.mean([own[policy]["AP"] for own in each]))} for policy in each[0]}
+
+
 def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, float | None]:
     matches = match(dataset, detections, areas=False)
     values = weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32))
@@ -165,6 +171,4 @@ def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[st
 def _unanswered(dataset: CocoDataset, lines: Sequence[Line]) -> int:
     """Return the number of images with objects of which no line tells."""
     answered = {line["image_id"] for line in lines}
-    return sum(
-        image.id not in answered and any(not item.crowd for item in image.objects) for image in dataset.images
-    )
+    return sum(image.id not in answered and any(not item.crowd for item in image.objects) for image in dataset.images)

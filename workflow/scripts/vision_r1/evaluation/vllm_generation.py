@@ -24,7 +24,7 @@ class VllmGenerator:
             import vllm
             from transformers import GenerationConfig
         except ImportError:
-            raise UserError("--backend vllm: vllm is not installed; pip install vllm, on a machine with a GPU") from None
+            raise UserError("--backend vllm: vllm is not installed; it needs a GPU") from None
         self.checkpoint, self.family, self.vllm = checkpoint, family, vllm
         self.engine = vllm.LLM(str(checkpoint), dtype=dtype, limit_mm_per_prompt={"image": 1}, seed=0)
         self.tokenizer = self.engine.get_tokenizer()
