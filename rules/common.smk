@@ -212,7 +212,9 @@ def predict_flags(suite):
 def parser_flags(suite):
     """Return --parser PROTOCOL PARSER for each protocol of a suite."""
     names = EVALUATION["suite_protocols"][suite]
-    return [word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]]
+    return [
+        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
+    ]
 
 
 def anchor_flags(scope):

@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         worst = max(failed, key=lambda line: abs(line["measured"] - line["value"]))
         raise UserError(
             f"{len(failed)} published numbers are not reproduced, the farthest {worst['checkpoint']} on "
-            f"{worst['suite']} {worst['dataset']} ({worst['protocol']}): {worst['metric']} {worst['measured']:.3f}, published "
-            f"{worst['value']:.3f}; find out why, or train all the same with evaluation.anchors: warn"
+            f"{worst['suite']} {worst['dataset']} ({worst['protocol']}): {worst['metric']} {worst['measured']:.3f}, "
+            f"published {worst['value']:.3f}; find out why, or train all the same with evaluation.anchors: warn"
         )
     write_json(args.output, lines)
 
