@@ -27,7 +27,8 @@ except UserError as error:
 
 RESULTS = f"results/{configuration.run_name(config)}"
 EVALUATION = config["evaluation"]
-SUITES = {suite: EVALUATION["suites"][suite] for suite in config["report"]["suites"]}
+DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
+SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
 SFT_ARMS = [configuration.with_training_seed("sft", seed) for seed in config["report"]["training_seeds"]]
 GRPO_ARMS = [
     configuration.with_training_seed(name, seed)
@@ -65,7 +66,7 @@ wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
-    suite="|".join(SUITES),
+    suite="|".join(DATASETS_OF),
     shard=r"\d+",
     shards=r"\d+",
     scope="|".join(ANCHORED),
@@ -204,7 +205,7 @@ def predict_flags(suite):
     return [
         *model_flags("predict_suite"),
         *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
-        *dataset_flags(SUITES[suite], "annotations", "images"),
+        *dataset_flags(DATASETS_OF[suite], "annotations", "images"),
         *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
     ]
 

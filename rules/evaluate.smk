@@ -6,7 +6,7 @@ rule predict_shard:
     input:
         code=code("predict_suite.py"),
         model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: files_of(SUITES[wildcards.suite]),
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
     output:
         temp(touch("<results>/predictions/{checkpoint}/{suite}.{shard}of{shards}.done")),
     log:
@@ -37,7 +37,7 @@ rule predict_suite:
     input:
         code=code("predict_suite.py"),
         model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: files_of(SUITES[wildcards.suite]),
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
         shards=SHARDS,
     output:
         "<results>/predictions/{checkpoint}/{suite}.jsonl",
@@ -68,7 +68,7 @@ rule score_suite:
     input:
         code=code("score_suite.py"),
         predictions="<results>/predictions/{checkpoint}/{suite}.jsonl",
-        files=lambda wildcards: files_of(SUITES[wildcards.suite]),
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
     output:
         metrics="<results>/metrics/{checkpoint}/{suite}.json",
         resamples="<results>/metrics/{checkpoint}/{suite}.resamples.npz",
@@ -85,7 +85,7 @@ rule score_suite:
         gpu=0,
     params:
         args=configuration.flags({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
-        datasets=lambda wildcards: dataset_flags(SUITES[wildcards.suite], "annotations"),
+        datasets=lambda wildcards: dataset_flags(DATASETS_OF[wildcards.suite], "annotations"),
         parsers=lambda wildcards: parser_flags(wildcards.suite),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"

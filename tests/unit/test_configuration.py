@@ -144,6 +144,15 @@ def test_flags_leave_out_null_and_spread_lists():
     ]
 
 
+def test_a_protocol_s_split_is_the_data_set_s(config):
+    """Where both name one."""
+    config["evaluation"]["protocols"]["official-coco"]["split"] = "val2017"
+    configuration._check_references(config)
+    config["datasets"]["scenes_test"]["split"] = "test"
+    with pytest.raises(UserError, match="'official-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
+        configuration._check_references(config)
+
+
 def test_paper_scale_takes_no_number_of_the_miniature(default, load):
     """A key of a scale section that paper.yaml leaves out would silently keep the miniature's value."""
     paper = load("config/paper.yaml")

@@ -14,6 +14,8 @@ from project import SMOKE, copy_project
 
 REPORTING = {"tabulate_results": 1, "plot_results": 1, "render_report": 1, "all": 1}
 SCORED = REPORTING | {"compare_checkpoints": 1, "check_anchors": 1}
+# The base model's numbers are also what GRPO waits for; a new score of them trains nothing again.
+ALL_SCORED = SCORED | {"score_suite": 8, "check_anchors": 2}
 
 
 @pytest.fixture
@@ -64,14 +66,20 @@ def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
 
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
-    assert chain.planned(*SMOKE) == SCORED | {"score_suite": 8}
+    assert chain.planned(*SMOKE) == ALL_SCORED
 
 
 def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
     protocol = {"protocols": {"all-categories": {"parser": "official"}}}
-    assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == SCORED | {"score_suite": 8}
+    assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
     policy = {"evaluation": {"score_policy": "order"}}
-    assert chain.planned(*SMOKE, chain.overlay(policy)) == SCORED | {"score_suite": 8}
+    assert chain.planned(*SMOKE, chain.overlay(policy)) == ALL_SCORED
+
+
+def test_a_failed_anchor_stops_grpo_and_a_key_overrides_it(chain):
+    """A gate that was passed stays passed: only its own parameters change, and nothing is trained again."""
+    stop = chain.overlay({"evaluation": {"anchors": "stop"}})
+    assert chain.planned(*SMOKE, stop) == {"check_anchors": 1, "render_report": 1, "all": 1}
 
 
 def test_every_checkpoint_is_compared_with_the_base_model(chain):

@@ -53,6 +53,14 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
 
 
+def test_a_suite_outside_the_report_is_a_target(project):
+    """Such as a selection set, on which checkpoints are chosen."""
+    suites = {"suites": {"selection": ["thermal"]}, "suite_protocols": {"selection": ["all-categories"]}}
+    overlay = project.overlay({"evaluation": suites})
+    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    assert jobs == {"make_scenes": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+
+
 def test_a_prediction_in_shards(project):
     target = ["--", "results/miniature/metrics/base/coco.json"]
     jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)

@@ -113,11 +113,11 @@ def predict(
         before = sum(len(batches[number]) for number in done)
         log.info("%d of %d questions were answered before; going on", before, sum(map(len, batches)))
     if todo:
+        backend = generator()
         # Written anew, without the line that a break cut.
         partial = shard.partial(output)
         found, own = read_partial(partial)
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
-        backend = generator()
         started = time.monotonic()
         with partial.open("a", encoding="utf-8") as file:
             for number in progressed(todo, batches):
