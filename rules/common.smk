@@ -44,11 +44,12 @@ SHARDS = [
     for place in range(1, EVALUATION["shards"] + 1)
     if EVALUATION["shards"] > 1
 ]
-# Checkpoints whose numbers are set beside published ones; the gate is what GRPO may wait for.
-ANCHORED = {"base": ["base"], "gate": ["base"], "all": CHECKPOINTS}
-# Older than anything, whenever it was made: a new score of the base model trains nothing again.
-ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [ancient(f"{RESULTS}/anchors/gate.json")]
-
+# Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
+# model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
+ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
+ANCHORED = {"base": ["base"], "all": CHECKPOINTS}
+if not all(map(os.path.exists, ANCHORS_GATE)):
+    ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
 for name in sorted({*config["data"]["train"], *(name for names in SUITES.values() for name in names)}):

@@ -10,7 +10,9 @@ and `missed`, an object that no loose box or wrong class would find, once mended
 The cost of a kind is how much AP50 rises when it alone is mended: a box is moved or named anew, or deleted where
 that finds no object that is still to be found; a missed object is no longer asked for.
 
-Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here pycocotools' matches decide.
+Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here pycocotools' matches decide. Without crowd
+regions tidecv 1.0.1 counts the same (80 COCO images with made boxes), and its costs differ by less than 0.05 points;
+with them it also counts boxes on crowd regions as errors, which AP ignores.
 """
 
 from collections import defaultdict
@@ -133,7 +135,15 @@ def _without(category: CategoryMatches, missed: set[int]) -> CategoryMatches:
 
 
 def _ap50(matches: Matches, categories: Sequence[CategoryMatches]) -> float | None:
+    """Return AP50 over the categories that have objects in `matches`, with their matches in `categories`.
+
+    Where all of a category's objects were missed and are no longer asked for, its boxes are worth 0 (as TIDE).
+    """
     once = np.ones((1, len(matches.image_ids)), np.int32)
-    values = [category_ap(each, once)[0, 0] for each in categories]
-    known = [float(value) for value in values if not np.isnan(value)]
-    return sum(known) / len(known) if known else None
+    values = []
+    for original, category in zip(matches.categories, categories, strict=True):
+        if len(category.truth):
+            values.append(float(category_ap(category, once)[0, 0]))
+        elif len(original.truth) and not category.ignored[0].all():
+            values.append(0.0)
+    return sum(values) / len(values) if values else None
