@@ -37,6 +37,7 @@ localrules:
     audit,
     models,
     evaluation,
+    anchors,
     report,
 
 
@@ -67,9 +68,16 @@ rule models:
 
 
 rule evaluation:
-    """Scores of every checkpoint on every suite."""
+    """Scores of every checkpoint on every suite, and their comparison with the base model."""
     input:
         METRICS,
+        "<results>/tables/comparison.json",
+
+
+rule anchors:
+    """The base model's scores beside published ones, before anything is trained."""
+    input:
+        "<results>/anchors/base.json",
 
 
 rule report:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 
 from vision_r1 import configuration
+from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES
 from vision_r1.stamps import code_stamp
@@ -27,7 +28,8 @@ except UserError as error:
 
 RESULTS = f"results/{configuration.run_name(config)}"
 EVALUATION = config["evaluation"]
-SUITES = {suite: EVALUATION["suites"][suite] for suite in config["report"]["suites"]}
+DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
+SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
 SFT_ARMS = [configuration.with_training_seed("sft", seed) for seed in config["report"]["training_seeds"]]
 GRPO_ARMS = [
     configuration.with_training_seed(name, seed)
@@ -36,7 +38,19 @@ GRPO_ARMS = [
 ]
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
 METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
-
+RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
+# Parts of a prediction that jobs of their own answer first.
+SHARDS = [
+    f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
+    for place in range(1, EVALUATION["shards"] + 1)
+    if EVALUATION["shards"] > 1
+]
+# Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
+# model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
+ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
+ANCHORED = {"base": ["base"], "all": CHECKPOINTS}
+if not all(map(os.path.exists, ANCHORS_GATE)):
+    ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
 for name in sorted({*config["data"]["train"], *(name for names in SUITES.values() for name in names)}):
@@ -54,7 +68,10 @@ wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
-    suite="|".join(SUITES),
+    suite="|".join(DATASETS_OF),
+    shard=r"\d+",
+    shards=r"\d+",
+    scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
     archive="|".join(config["archives"]),
 
@@ -203,12 +220,31 @@ def archive_flags(name):
     )
 
 
-def protocol_flags(suite):
-    return [
-        word
+def predict_flags(suite):
+    """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
+    protocols = {
+        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
         for name in EVALUATION["suite_protocols"][suite]
-        for word in ["--protocol", name, json.dumps(EVALUATION["protocols"][name])]
+    }
+    return [
+        *model_flags("predict_suite"),
+        *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
+        *dataset_flags(DATASETS_OF[suite], "annotations", "images"),
+        *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
     ]
+
+
+def parser_flags(suite):
+    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
+    names = EVALUATION["suite_protocols"][suite]
+    return [
+        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
+    ]
+
+
+def anchor_flags(scope):
+    stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
+    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -224,13 +260,18 @@ def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
 
 
-def metrics_flags():
-    return [
-        word
-        for checkpoint in CHECKPOINTS
-        for suite in SUITES
-        for word in ["--metrics", checkpoint, suite, f"{RESULTS}/metrics/{checkpoint}/{suite}.json"]
-    ]
+def metrics_files(checkpoints):
+    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+
+
+def metrics_flags(checkpoints, resamples=False):
+    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
+    words = []
+    for checkpoint in checkpoints:
+        for suite in SUITES:
+            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
+            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
+    return words
 
 
 def optional(flag, text):

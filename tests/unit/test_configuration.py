@@ -52,6 +52,7 @@ def test_shipped_configurations_are_valid(root, schema, name):
 def test_no_configuration_is_forgotten(root):
     laid_over = {file for files in CONFIGURATIONS.values() for file in files}
     others = {"config/config.yaml", "config/datasets.yaml", "config/experiments.yaml", "config/schema.yaml"}
+    others |= {"config/published.yaml"}
     assert {f"config/{path.name}" for path in (root / "config").glob("*.yaml")} == (laid_over | others) - {
         "tests/smoke.yaml"
     }
@@ -236,6 +237,15 @@ def test_flags_leave_out_null_and_spread_lists():
         *("--c", "x y", "2"),
         *("--d", "False"),
     ]
+
+
+def test_a_protocol_s_split_is_the_data_set_s(config):
+    """Where both name one."""
+    config["evaluation"]["protocols"]["official-coco"]["split"] = "val2017"
+    configuration._check_references(config)
+    config["datasets"]["scenes_test"]["split"] = "test"
+    with pytest.raises(UserError, match="'official-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
+        configuration._check_references(config)
 
 
 def test_paper_scale_takes_no_number_of_the_miniature(default, load):

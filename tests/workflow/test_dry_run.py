@@ -8,6 +8,8 @@ from configurations import CONFIGURATIONS, ON_GPUS
 CHAIN = {
     "curate_train": 1,
     "train_sft": 1,
+    "compare_checkpoints": 1,
+    "check_anchors": 1,
     "tabulate_results": 1,
     "plot_results": 1,
     "render_report": 1,
@@ -35,6 +37,7 @@ def test_paper(project):
         "train_grpo_stage2_continuous": 2,
         "predict_suite": 12,
         "score_suite": 12,
+        "check_anchors": 2,  # the gate before GRPO, and the report's
     }
 
 
@@ -63,6 +66,33 @@ def test_preflight_names_what_stops_the_run(project):
     assert finished.returncode == 1
     assert "error: 5 to mend before this run: sft needs about" in finished.stdout
     assert "Traceback" not in finished.stdout
+
+
+def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
+    target = ["--", "results/paper/models/official/grpo_stage1/metrics.json"]
+    jobs = project.planned("--configfile", "config/paper.yaml", *target)
+    assert {name: jobs[name] for name in ("predict_suite", "score_suite", "check_anchors")} == {
+        "predict_suite": 2,
+        "score_suite": 2,
+        "check_anchors": 1,
+    }
+    overlay = project.overlay({"evaluation": {"anchors": "none"}})
+    assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
+    assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
+
+
+def test_a_suite_outside_the_report_is_a_target(project):
+    """Such as a selection set, on which checkpoints are chosen."""
+    suites = {"suites": {"selection": ["thermal"]}, "suite_protocols": {"selection": ["all-categories"]}}
+    overlay = project.overlay({"evaluation": suites})
+    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    assert jobs == {"make_scenes": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+
+
+def test_a_prediction_in_shards(project):
+    target = ["--", "results/miniature/metrics/base/coco.json"]
+    jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
+    assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
 
 
 def test_training_seeds_share_data_and_base(project):

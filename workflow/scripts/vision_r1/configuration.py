@@ -92,9 +92,9 @@ def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
     return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
 
 
-def processes(config: Mapping[str, Any]) -> int:
-    """Return how many processes compute.launch starts, over all nodes: one a GPU."""
-    words = config["compute"]["launch"]
+def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
+    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
+    words = config["compute"][launch]
     return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
 
 
@@ -233,10 +233,23 @@ def _check_references(config: Mapping[str, Any]) -> None:
             raise UserError(f"config: evaluation.suite_protocols: suite {suite!r} has no protocols; add a line")
         for name in evaluation["suite_protocols"][suite]:
             _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
+            _check_split(config, suite, name)
     for name, entry in datasets.items():
         for key, place in entry.items():
             if key in ("annotations", "images") and isinstance(place, Mapping):
                 _check_known(place["archive"], config["archives"], f"datasets.{name}.{key}", "an archive")
+
+
+def _check_split(config: Mapping[str, Any], suite: str, protocol: str) -> None:
+    """Where both a protocol and a data set name a split, it has to be the same one."""
+    asked = config["evaluation"]["protocols"][protocol].get("split")
+    for name in config["evaluation"]["suites"][suite]:
+        own = config["datasets"][name].get("split")
+        if None not in (asked, own) and asked != own:
+            raise UserError(
+                f"config: evaluation.suite_protocols.{suite}: protocol {protocol!r} is about split {asked!r}, "
+                f"but datasets.{name} is {own!r}"
+            )
 
 
 def _check_model(config: Mapping[str, Any]) -> None:
@@ -256,12 +269,12 @@ def _check_model(config: Mapping[str, Any]) -> None:
 
 
 def _check_compute(config: Mapping[str, Any]) -> None:
-    for job in ("train_sft", "train_grpo"):
-        gpus = config["compute"][job]["gpu"]
-        if gpus and gpus != processes(config):
+    for job, launch in (("train_sft", "launch"), ("train_grpo", "launch"), ("predict_suite", "launch_predict")):
+        gpus, started = config["compute"][job]["gpu"], processes(config, launch)
+        if gpus and gpus != started:
             raise UserError(
-                f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.launch starts "
-                f"{processes(config)} processes (--num_processes), one a GPU"
+                f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.{launch} starts {started} "
+                "processes (--num_processes), one a GPU"
             )
 
 

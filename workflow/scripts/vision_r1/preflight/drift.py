@@ -56,9 +56,11 @@ def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
 
 
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
-    """Say which protocols show images of other sizes than training did: allowed, as it is alike for all checkpoints."""
-    model, lines = config["model"], []
-    for name, protocol in config["evaluation"]["protocols"].items():
+    """Say which protocols of the report show images of other sizes than training did: allowed, as it is alike for all checkpoints."""
+    model, evaluation, lines = config["model"], config["evaluation"], []
+    used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
+    for name in sorted(used):
+        protocol = evaluation["protocols"][name]
         limits = [protocol.get(key, model[key]) for key in ("min_pixels", "max_pixels")]
         if limits != [model["min_pixels"], model["max_pixels"]]:
             lines.append(
