@@ -21,6 +21,7 @@ rule preflight:
             *("--train_file", f"{RESULTS}/data/train.jsonl", "--models", f"{RESULTS}/models"),
             *("--output_page", f"{RESULTS}/preflight/preflight.txt"),
             *("--output_summary", f"{RESULTS}/preflight/preflight.json"),
+            *dataset_flags(sorted({name for names in SUITES.values() for name in names}), "annotations"),
             *arm_flags(),
         ],
     message:

@@ -56,12 +56,13 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "base, sft, strict/grpo_stage1 share training file, prompts, family, number format and pixel limits.",
         "Protocol official-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The training file is not made yet",
+        "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",
         "Nothing.",
     ):
         assert said in text, said
     summary = read_json(tmp_path / "preflight.json")
     hours = sum(training["gpu_hours"] for training in summary["trainings"])
-    assert f"Together {hours:,.1f} GPU-hours for one training seed, {2 * hours:,.0f} EUR." in text
+    assert f"Together {hours:,.1f} GPU-hours, {2 * hours:,.0f} EUR." in text
     assert summary["problems"] == []
 
 
@@ -128,3 +129,41 @@ def test_an_unknown_model_leaves_its_parts_out(root, in_root, words, capsys):
     text = capsys.readouterr().out
     assert "Memory, disk and hours: me/mine is not here yet" in text
     assert "GPU-hours" not in text and "16 prompts x 4 completions" in text
+
+
+def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_root, words, tmp_path, capsys):
+    def annotations(name, objects):
+        """Two images of 100 x 56 pixels and three categories; `objects` are (image, category)."""
+        images = [{"id": key, "file_name": f"{key}.png", "width": 100, "height": 56} for key in (1, 2)]
+        categories = [{"id": key, "name": f"kind {key}"} for key in (1, 2, 3)]
+        boxes = [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": category,
+                "bbox": [5, 5, 20, 20],
+                "area": 400,
+                "iscrowd": 0,
+            }
+            for number, (image, category) in enumerate(objects, start=1)
+        ]
+        path = tmp_path / f"{name}.json"
+        write_json(path, {"images": images, "categories": categories, "annotations": boxes})
+        return ["--dataset", name, str(path)]
+
+    config = load(root, "paper")
+    config["evaluation"]["suites"] = {"coco": ["coco_val2017"], "odinw13": ["odinw_pistols", "odinw_pothole"]}
+    coco = annotations("coco_val2017", [(1, 1)])
+    check_run.main(words(config, *coco))
+    text = capsys.readouterr().out
+    assert "coco, protocol official-coco: 2 prompts for each of 6 checkpoints." in text
+    assert "Prediction of odinw13 is not in the hours" in text
+    one = read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"]
+
+    odinw = annotations("odinw_pistols", [(1, 1), (1, 1), (1, 2), (2, 3)]) + annotations("odinw_pothole", [])
+    check_run.main(words(config, *coco, *odinw))
+    text = capsys.readouterr().out
+    # Present categories: two in the first image, one in the second. All categories: 2 data sets x 2 images x 3.
+    assert "odinw13, protocol official-odinw: 3 prompts" in text and "all-categories: 12 prompts" in text
+    assert read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"] > one > 0
+    assert "prediction: " in text and "not in the hours" not in text

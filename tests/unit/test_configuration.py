@@ -291,7 +291,7 @@ def test_page_of_configurations_is_current(root, request, monkeypatch, tmp_path)
     monkeypatch.chdir(root)
     path = root / "docs/configurations.md"
     summaries = {
-        name: (CONFIGURATIONS[name], survey(load_configuration(root, name), tmp_path / "none", tmp_path))
+        name: (CONFIGURATIONS[name], survey(load_configuration(root, name), tmp_path / "none", tmp_path, {}))
         for name in ON_GPUS
     }
     before, _, _ = path.read_text().partition("| configuration |")

@@ -25,6 +25,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--train_file", required=True, help="the training file; it may not be there yet")
     arguments.add_argument("--models", required=True, help="folder of the run's checkpoints; it may not be there yet")
     arguments.add_argument(
+        "--dataset",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "ANNOTATIONS"),
+        help="a test set and its annotation file, which may not be there yet; repeat, to count prompts",
+    )
+    arguments.add_argument(
         "--arm",
         nargs=2,
         action="append",
@@ -47,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arms = {name: shared_settings(json.loads(words)) for name, words in args.arm}
     if arms:
         check_arms(arms)
-    summary = survey(read_json(args.config), args.train_file, args.models)
+    summary = survey(read_json(args.config), args.train_file, args.models, dict(args.dataset))
     text = page(summary, list(arms))
     write_text(args.output_page, text)
     write_json(args.output_summary, summary)

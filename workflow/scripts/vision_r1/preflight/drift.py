@@ -56,7 +56,7 @@ def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
 
 
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
-    """Say which protocols of the report show images of other sizes than training did: allowed, as it is alike for all checkpoints."""
+    """Say which protocols of the report show other sizes than training did: allowed, as alike for all checkpoints."""
     model, evaluation, lines = config["model"], config["evaluation"], []
     used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
     for name in sorted(used):

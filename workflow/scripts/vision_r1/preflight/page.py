@@ -21,6 +21,7 @@ def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         ("Tokens", _tokens(summary)),
         ("Memory on each GPU", _memory(summary)),
         ("Disk", _disk(summary["disk"])),
+        ("Prediction", _prediction(summary["prediction"])),
         ("Hours and price", _hours(summary)),
         ("The arms", _arms(summary, arms)),
         ("Not known yet", summary["unknown"]),
@@ -114,9 +115,14 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
                 f"{training['sampling_seconds']:.1f} s of sampling and {training['training_seconds']:.1f} s of training"
             )
             lines.append(f"{hours}, {seconds} a step.")
-    total = sum(training["gpu_hours"] for training in trainings)
+    predicted = summary["prediction"].get("gpu_hours", 0.0)
+    if predicted:
+        lines.append(f"prediction: {predicted:,.1f} GPU-hours.")
+    seeds = summary["training_seeds"]
+    total = predicted + seeds * sum(training["gpu_hours"] for training in trainings)
     cost = f", {total * price['gpu_hour']:,.0f} {price['currency']}" if price["gpu_hour"] is not None else ""
-    lines.append(f"Together {total:,.1f} GPU-hours for one training seed{cost}.")
+    times = f", trainings counted for {seeds} training seeds" if seeds > 1 else ""
+    lines.append(f"Together {total:,.1f} GPU-hours{cost}{times}.")
     if price["gpu_hour"] is None:
         lines.append("No price is given: set preflight.price_per_gpu_hour.")
     if any(training["speed"] == "assumed" for training in trainings):
@@ -127,6 +133,14 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
             "replaces them."
         )
     return lines
+
+
+def _prediction(prediction: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{load['suite']}, protocol {load['protocol']}: {load['prompts']:,} prompts for each of "
+        f"{prediction['checkpoints']} checkpoints."
+        for load in prediction["prompts"]
+    ]
 
 
 def _arms(summary: Mapping[str, Any], arms: Sequence[str]) -> list[str]:

@@ -15,14 +15,19 @@ from vision_r1.preflight.drift import check_checkpoint_limits, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import Lengths, lengths_of
 from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
+from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.training.dataset import read_rows
 
 # Trainer states on disk at most: two are kept, and a third is being written.
 STATES_KEPT = 3
 
 
-def survey(config: Mapping[str, Any], train_file: str | Path, models: str | Path) -> dict[str, Any]:
-    """Return what is known of a run before it runs. Reads the training file and checkpoints where they are there.
+def survey(
+    config: Mapping[str, Any], train_file: str | Path, models: str | Path, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what is known of a run before it runs. Reads training file, checkpoints, annotations that are there.
+
+    `annotations`: data set of a suite -> its annotation file, which may not be there yet.
 
     Raises UserError for what can't be: a training file for other pixel limits or another family, a row without its
     image, a checkpoint that was trained otherwise. What only goes badly is listed under `problems`.
@@ -44,6 +49,7 @@ def survey(config: Mapping[str, Any], train_file: str | Path, models: str | Path
         "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
         "trainings": [_training(config, training, lengths, found, mode) for training in batches],
+        "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(batches),
         "evaluation_limits": evaluation_limits(config),
         "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
@@ -56,8 +62,9 @@ def survey(config: Mapping[str, Any], train_file: str | Path, models: str | Path
             "vision_parameters": found.vision_parameters,
             "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
         }
+    summary["prediction"] = _prediction(config, lengths, found, annotations)
     summary["disk"] = _disk(config, found, summary)
-    summary["unknown"] = _unknown(config, lengths, found, rows is not None, source)
+    summary["unknown"] = _unknown(summary, lengths, found, source)
     summary["problems"] = _problems(config, summary)
     return summary
 
@@ -126,6 +133,24 @@ def _training(
     return result
 
 
+def _prediction(
+    config: Mapping[str, Any], lengths: Lengths, model: Architecture | None, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    loads, missing = loads_of(config, annotations)
+    seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
+    arms = 1 + len(configuration.STAGES) * len(config["report"]["experiments"])
+    result: dict[str, Any] = {
+        "checkpoints": 1 + seeds * arms,
+        "suites_not_here": missing,
+        "prompts": [{"suite": load.suite, "protocol": load.protocol, "prompts": load.prompts} for load in loads],
+    }
+    if model and card["gpu_tflops"] and card["gpu_bandwidth_gb"] and loads:
+        batch_size, speed = config["evaluation"]["batch_size"], Speed.of(card)
+        seconds = sum(prediction_seconds(model, load, batch_size, lengths, speed) for load in loads)
+        result["gpu_hours"] = result["checkpoints"] * seconds / 3600
+    return result
+
+
 def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
     archives = {
         place["archive"]
@@ -147,19 +172,18 @@ def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mappin
     return disk
 
 
-def _unknown(
-    config: Mapping[str, Any], lengths: Lengths, model: Architecture | None, there: bool, source: str
-) -> list[str]:
-    lines = []
-    if not there:
+def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:
+    lines, missing = [], summary["prediction"]["suites_not_here"]
+    if not summary["train_file"]["there"]:
         lines.append("The training file is not made yet: rows are those asked for, lengths are upper bounds.")
     elif not lengths.counted:
         lines.append("The training file has no token counts: lengths are upper bounds.")
     if model is None:
         lines.append(f"Memory, disk and hours: {source}.")
-    elif not config["preflight"]["gpu"]:
+    elif not summary["card"]["gpu"]:
         lines.append("Memory of a card and hours: section preflight names no card.")
-    lines.append("Prediction and scoring are not in the hours.")
+    if missing:
+        lines.append(f"Prediction of {', '.join(missing)} is not in the hours: its annotations are not here yet.")
     return lines
 
 
