@@ -101,9 +101,16 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
     with pytest.raises(UserError, match="arms differ: max_pixels is 9 for sft, but 401408 for base"):
         check_run.main(words(paper, *arm("base"), *arm("sft", max_pixels=9)))
 
-    with pytest.raises(UserError, match="train.jsonl: row 1: curated for an input of 84 x 84"):
-        smaller = {**smoke, "model": {**smoke["model"], "max_pixels": 3136}}
-        check_run.main(words(smaller, train_file=train_file))
+    rows = read_jsonl(train_file)
+    write_jsonl(tmp_path / "train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])
+    with pytest.raises(UserError, match="train.jsonl: row 5: gone.png: no such image"):
+        check_run.main(words(smoke))
+    (tmp_path / "train.jsonl").unlink()
+
+    paper["preflight"]["gpu_memory_gib"] = 200
+    paper["compute"]["launch"] = ["python"]
+    with pytest.raises(UserError, match="model.dtype: weights in bfloat16 without a float32 copy"):
+        check_run.main(words(paper))
 
     with pytest.raises(UserError, match="one generation takes 24 prompts .* has 8 rows"):
         check_run.main(words(load(root, "miniature"), train_file=train_file))
@@ -113,6 +120,18 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
     write_json(tmp_path / "models/sft/model/config.json", {"model_type": "qwen3_vl"})
     with pytest.raises(UserError, match="models/sft/model/config.json: a model of family 'qwen3_vl'"):
         check_run.main(words(smoke))
+
+
+def test_what_is_here_for_another_configuration_is_told(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
+    """It is no error: Snakemake makes it again."""
+    smaller = load(root, "smoke")
+    smaller["model"]["max_pixels"] = 3136
+    shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
+    write_json(tmp_path / "models/sft/metrics.json", {})
+    check_run.main(words(smaller, train_file=train_file))
+    text = capsys.readouterr().out
+    assert "The training file that is here is for other pixel limits or another family: make it again." in text
+    assert "The checkpoints that are here were trained under other pixel limits: train them again." in text
 
 
 def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words):

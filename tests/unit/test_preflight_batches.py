@@ -10,9 +10,8 @@ from vision_r1.files import UserError, write_json
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.drift import (
     check_arms,
-    check_checkpoint_limits,
+    check_checkpoints,
     evaluation_limits,
-    pixel_limits,
     shared_settings,
 )
 from vision_r1.preflight.launch import mode_of
@@ -37,7 +36,7 @@ def test_the_papers_batches(paper):
     assert stage1.in_words() == (
         "A step takes 16 prompts x 4 completions = 64 completions (4 a device x 2 accumulated x 8 processes). "
         "64 completions are sampled at once, 8 a device. "
-        "1,500 steps see 24,000 samples of 39,000 rows: 0.615 passes over it."
+        "1,500 steps see 24,000 samples of 39,000 rows (epochs: 0.615)."
     )
     assert sft.in_words().startswith(
         "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 305 steps see"
@@ -184,22 +183,27 @@ def test_arms_that_differ_are_named():
         check_arms({"base": ours, "sft": trained, "strict/grpo_stage1": {**trained, "train_file": "other.jsonl"}})
 
 
-def test_checkpoints_of_other_pixel_limits_are_named(tmp_path):
+def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):
     from vision_r1.families import family
 
-    write_json(tmp_path / "config.json", {"model_type": "qwen2_5_vl"})
-    assert pixel_limits(tmp_path) is None
-    size = {"size": {"shortest_edge": 784, "longest_edge": 7056}}
-    write_json(tmp_path / "preprocessor_config.json", size)
-    write_json(tmp_path / "processor_config.json", {"image_processor": size})
-    assert pixel_limits(tmp_path) == (784, 7056)
-    check_checkpoint_limits(tmp_path, family("qwen2_5_vl"), 784, 7056)
-    with pytest.raises(
-        UserError, match="trained with images of 784 to 7056 pixels, but the configuration says 784 to 99"
-    ):
-        check_checkpoint_limits(tmp_path, family("qwen2_5_vl"), 784, 99_999)
+    def trained(name, longest, file):
+        size = {"size": {"shortest_edge": 784, "longest_edge": longest}}
+        write_json(tmp_path / name / "metrics.json", {})
+        write_json(tmp_path / name / "model/config.json", {"model_type": "qwen2_5_vl"})
+        write_json(tmp_path / name / "model" / file, {"image_processor": size} if "preprocessor" not in file else size)
+
+    qwen = family("qwen2_5_vl")
+    trained("base", 12_845_056, "preprocessor_config.json")  # as it comes from the hub
+    assert check_checkpoints(tmp_path, qwen) is None
+    trained("sft", 7056, "processor_config.json")
+    trained("strict/grpo_stage1", 7056, "preprocessor_config.json")
+    assert check_checkpoints(tmp_path, qwen) == (784, 7056)
+    trained("strict/grpo_stage2", 3136, "processor_config.json")
+    message = "arms differ: .*strict/grpo_stage2/model was trained with images of 784 to 3136 pixels, .*sft/model with"
+    with pytest.raises(UserError, match=message):
+        check_checkpoints(tmp_path, qwen)
     with pytest.raises(UserError, match="family 'qwen2_5_vl', not 'qwen3_vl'"):
-        check_checkpoint_limits(tmp_path, family("qwen3_vl"), 784, 7056)
+        check_checkpoints(tmp_path, family("qwen3_vl"))
 
 
 def test_other_pixels_in_evaluation_are_told_and_allowed(paper):

@@ -60,8 +60,8 @@ class Batches:
                 f"{self.sampled_at_once} a device."
             )
         return (
-            f"{step} {self.steps:,} steps see {self.samples_seen:,} samples of {self.rows:,} rows: "
-            f"{self.epochs:.3g} passes over it."
+            f"{step} {self.steps:,} steps see {self.samples_seen:,} samples of {self.rows:,} rows "
+            f"(epochs: {self.epochs:.3g})."
         )
 
 

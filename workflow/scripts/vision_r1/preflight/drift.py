@@ -32,15 +32,26 @@ def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
                 )
 
 
-def check_checkpoint_limits(checkpoint: str | Path, family: Family, min_pixels: int, max_pixels: int) -> None:
-    """Raise UserError where a checkpoint of this run is of another family, or was trained under other pixel limits."""
-    check_checkpoint(checkpoint, family)
-    found = pixel_limits(checkpoint)
-    if found not in (None, (min_pixels, max_pixels)):
-        raise UserError(
-            f"{checkpoint}: trained with images of {found[0]} to {found[1]} pixels, but the configuration says "
-            f"{min_pixels} to {max_pixels}; train it again, or take model.min_pixels and max_pixels back"
-        )
+def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | None:
+    """Return the pixel limits of the checkpoints that a run has trained so far, None where there is none.
+
+    Raises UserError where one is of another family, or two were trained under different limits.
+    """
+    first = None
+    for metrics in sorted(Path(models).rglob("metrics.json")):
+        checkpoint = metrics.parent / "model"
+        if metrics.parent == Path(models) / "base":
+            continue
+        check_checkpoint(checkpoint, family)
+        limits = pixel_limits(checkpoint)
+        if first is None and limits:
+            first = checkpoint, limits
+        elif limits and limits != first[1]:
+            raise UserError(
+                f"arms differ: {checkpoint} was trained with images of {limits[0]} to {limits[1]} pixels, "
+                f"{first[0]} with {first[1][0]} to {first[1][1]}; remove the one that is out of date"
+            )
+    return first[1] if first else None
 
 
 def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:

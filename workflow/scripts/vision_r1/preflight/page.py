@@ -24,7 +24,7 @@ def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         ("Prediction", _prediction(summary["prediction"])),
         ("Hours and price", _hours(summary)),
         ("The arms", _arms(summary, arms)),
-        ("Not known yet", summary["unknown"]),
+        ("To be known", summary["unknown"]),
         ("To be mended", summary["problems"] or ["Nothing."]),
     ]
     lines = [f"Preflight of {summary['run']}"]
@@ -95,8 +95,10 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
         lines.append(f"{_gigabytes(disk['archives'])} of archives{unknown}, and about as much again unpacked.")
     if "models" in disk:
         lines.append(f"{_gigabytes(disk['models'])} of models at the end, the base's weights counted in.")
+        if disk["chains"]:
+            lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 goes on from.")
         lines.append(f"{_gigabytes(disk['states'])} of trainer states for each training that is under way.")
-    needed = disk["archives"] * 2 + disk.get("models", 0) + disk.get("states", 0)
+    needed = disk["archives"] * 2 + sum(disk.get(name, 0) for name in ("models", "chains", "states"))
     short = " THAT IS TOO LITTLE." if needed > disk["free_here"] else ""
     return [*lines, f"{_gigabytes(disk['free_here'])} are free here.{short}"]
 

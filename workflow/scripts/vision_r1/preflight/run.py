@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1 import configuration
-from vision_r1.families import family
+from vision_r1.families import Family, family
+from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
-from vision_r1.preflight.drift import check_checkpoint_limits, evaluation_limits
+from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import Lengths, lengths_of
 from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
@@ -29,15 +30,14 @@ def survey(
 
     `annotations`: data set of a suite -> its annotation file, which may not be there yet.
 
-    Raises UserError for what can't be: a training file for other pixel limits or another family, a row without its
-    image, a checkpoint that was trained otherwise. What only goes badly is listed under `problems`.
+    Raises UserError for what can't be: a row without its image, checkpoints that were trained differently. What only
+    goes badly is listed under `problems`.
     """
     model, models = config["model"], Path(models)
     limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
-    rows = read_rows(train_file, *limits) if Path(train_file).is_file() else None
-    for metrics in sorted(models.rglob("metrics.json")):
-        if metrics.parent != models / "base":
-            check_checkpoint_limits(metrics.parent / "model", *limits)
+    rows, made_again = _rows(train_file, *limits)
+    if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
+        made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
     lengths = lengths_of(config, rows)
     batches = training_batches(config, lengths.rows)
     found, source = find_architecture(config, models / "base/model")
@@ -64,9 +64,25 @@ def survey(
         }
     summary["prediction"] = _prediction(config, lengths, found, annotations)
     summary["disk"] = _disk(config, found, summary)
-    summary["unknown"] = _unknown(summary, lengths, found, source)
+    summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
     summary["problems"] = _problems(config, summary)
     return summary
+
+
+def _rows(
+    train_file: str | Path, looks: Family, min_pixels: int, max_pixels: int
+) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """Return the checked rows, None where there are none for this configuration, and what a reader has to know."""
+    if not Path(train_file).is_file():
+        return None, []
+    first = next(iter(read_jsonl(train_file)), None)
+    if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
+        size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
+        if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
+            return None, [
+                "The training file that is here is for other pixel limits or another family: curate it again."
+            ]
+    return read_rows(train_file, looks, min_pixels, max_pixels), []
 
 
 def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Lengths, mode: str) -> Setting:
@@ -168,8 +184,19 @@ def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mappin
         weights = {"float32": 4, "bfloat16": 2}[config["model"]["dtype"]] * model.parameters
         seeds = len(config["report"]["training_seeds"])
         disk["models"] = weights * (1 + seeds * len(summary["trainings"]))
+        disk["chains"] = seeds * sum(
+            training["checkpoint_bytes"] for training in summary["trainings"] if _continued(config, training["name"])
+        )
         disk["states"] = STATES_KEPT * max(training["checkpoint_bytes"] for training in summary["trainings"])
     return disk
+
+
+def _continued(config: Mapping[str, Any], training: str) -> bool:
+    """Tell whether a training's last trainer checkpoint is kept for the stage that goes on from it."""
+    name, _, stage = training.partition("/")
+    if stage != configuration.STAGES[0]:
+        return False
+    return configuration.experiment_config(config, name)["grpo"]["refinement"] == "continuous"
 
 
 def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:
@@ -196,6 +223,11 @@ def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str
                 f"{training['name']} needs about {needed:.1f} GiB on each GPU, the card has {card:g}: give smaller "
                 "per_device_train_batch_size or steps_per_generation, more GPUs, ZeRO-3, or lora"
             )
+    if config["model"]["dtype"] == "bfloat16" and summary["launch"]["mode"] in ("single", "ddp") and not config["lora"]:
+        problems.append(
+            "model.dtype: weights in bfloat16 without a float32 copy can't take up updates as small as the learning "
+            "rate; give float32, or launch with ZeRO or FSDP"
+        )
     if config["lora"] and summary["launch"]["mode"] in ("zero3", "fsdp"):
         problems.append(
             "lora: adapters can't be merged while weights are split; launch with DDP or ZeRO-2, or one process"
