@@ -94,13 +94,13 @@ def check_gpus(asked: int | None, use_cpu: bool) -> None:
         return
     if use_cpu:
         raise UserError(f"--gpus {asked} with --use_cpu True: ask for none, or train on them")
-    asked //= int(os.environ.get("WORLD_SIZE", 1)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # on this machine
-    visible = torch.cuda.device_count()
-    if asked != visible:
-        raise UserError(f"--gpus {asked}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if asked != processes and asked:
-        raise UserError(f"--gpus {asked}: {processes} processes on this machine; start one for each GPU")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    here, visible = asked * processes // world, torch.cuda.device_count()
+    if here != visible:
+        raise UserError(f"--gpus {here}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
+    if here != processes and here:
+        raise UserError(f"--gpus {here}: {processes} processes on this machine; start one for each GPU")
 
 
 def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: float, period: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""What sampling is told, without vLLM: it needs a GPU."""
+"""What trainings on GPUs are told, as far as it can be tested without one."""
 
 import pytest
 from transformers import AutoProcessor
@@ -34,3 +34,17 @@ def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_pa
     size = AutoProcessor.from_pretrained(folder).image_processor.size
     assert (size["shortest_edge"], size["longest_edge"]) == (784, 3136)
     assert engine_folder(weights, processor, tmp_path / "engine") == folder, "a resumed training finds it there"
+
+
+@pytest.mark.parametrize(("asked", "world", "here", "fine"), [(8, 8, 8, True), (16, 16, 8, True), (8, 16, 8, False)])
+def test_gpus_are_counted_over_all_machines(monkeypatch, asked, world, here, fine):
+    from vision_r1.training.stage import check_gpus
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: here)
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+    if fine:
+        check_gpus(asked, use_cpu=False)
+    else:
+        with pytest.raises(UserError, match="--gpus 4: 8 are visible"):
+            check_gpus(asked, use_cpu=False)
