@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.recording import SampleCompletions
+    from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, save, train
 
     arguments, guards, criterion, config = parse_args(argv)
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
     config.generation_kwargs = {"suppress_tokens": forbidden, **(config.generation_kwargs or {})}
 
+    share_processing(processor)
+    share_forward(model)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=reward_functions(criterion),
@@ -59,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         train_dataset=grpo_dataset(rows),
         processing_class=processor,
     )
+    if trainer.ref_model is not None:
+        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))
