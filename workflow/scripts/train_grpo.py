@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.training.lora import lora_config
     from vision_r1.training.recording import SampleCompletions
     from vision_r1.training.sampling import engine_folder, never_sampled
+    from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, save, train
 
     arguments, guards, criterion, config = parse_args(argv)
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.use_vllm:
         model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
+    share_processing(processor)
+    share_forward(model)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=reward_functions(criterion),
@@ -64,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         processing_class=processor,
         peft_config=lora_config(arguments),
     )
+    if trainer.ref_model is not None:
+        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))

@@ -52,7 +52,9 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
 
 def grpo_dataset(rows: list[Row]) -> "Dataset":
     """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards."""
-    return _dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False)
+    from vision_r1.training.sharing import share_reading
+
+    return share_reading(_dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False))
 
 
 def sft_dataset(rows: list[Row]) -> "Dataset":
@@ -90,10 +92,11 @@ def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
     from datasets import Dataset, Features, Image, List, Value
 
     message = List({"role": Value("string"), "content": Value("string")})
-    columns = {"prompt": message, "image": Image(mode="RGB")}
+    columns = {"prompt": message}
     if answers:
-        columns |= {"completion": message}
+        columns |= {"image": Image(mode="RGB"), "completion": message}
     else:
+        columns |= {"image": Value("string")}
         # Given, not inferred: a file of negatives only has no object to infer a type from.
         columns |= {
             "objects": List({"label": Value("string"), "bbox": List(Value("float64"))}),
