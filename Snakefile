@@ -1,4 +1,4 @@
-"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> report."""
+"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> compare -> report."""
 
 from snakemake.utils import min_version
 

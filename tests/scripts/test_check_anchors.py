@@ -22,9 +22,21 @@ def test_numbers_within_the_tolerance_pass(words, tmp_path):
 
 
 def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
-    message = "1 published numbers are not reproduced, the farthest base on coco mean .official-coco.: AP 0.100, "
-    with pytest.raises(UserError, match=message + "published 0.177"):
+    message = (
+        "1 of 3 published numbers are not reproduced: base on coco mean .official-coco.: AP 0.100, published 0.177 "
+    )
+    with pytest.raises(UserError, match=message):
         main(words(0.1, "--stop"))
     assert not (tmp_path / "a.json").exists()
     main(words(0.1))
     assert sum(line["status"] == "not reproduced" for line in read_json(tmp_path / "a.json")) == 1
+
+
+def test_a_missing_number_stops_too(words):
+    with pytest.raises(UserError, match="AP missing, published 0.177"):
+        main(words(None, "--stop"))
+
+
+def test_another_model_has_no_anchors_to_stop_it(words, tmp_path):
+    main([*words(0.1, "--stop"), "--model", "mine"])
+    assert {line["status"] for line in read_json(tmp_path / "a.json")} == {"not run"}

@@ -76,6 +76,11 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
         "score_suite": 2,
         "check_anchors": 1,
     }
+    gate = ["--dry-run", "--printshellcmds", "--configfile", "config/paper.yaml"]
+    assert " --stop --output results/paper/anchors/gate.json" in project.snakemake(*gate, *target).stdout
+    overlay = project.overlay({"evaluation": {"anchors": "warn"}})
+    warned = project.snakemake(*gate, overlay, *target).stdout
+    assert " --stop" not in warned and "--output results/paper/anchors/gate.json" in warned
     overlay = project.overlay({"evaluation": {"anchors": "none"}})
     assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2

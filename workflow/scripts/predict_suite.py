@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from vision_r1.evaluation.predict import Generates, Shard, predict
     from vision_r1.families import family
+    from vision_r1.files import UserError
     from vision_r1.models import check_checkpoint
     from vision_r1.stamps import code_stamp
 
@@ -83,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     # As accelerate launch and torchrun set them; the processes share files, and need no process group.
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if args.shard and processes > 1:
+        raise UserError("--shard: a launcher's processes share the prompts out themselves; start it with python")
     shard = Shard(*args.shard) if args.shard else Shard(rank, processes)
     gathers = args.shard is None and rank == 0
     own = family(args.family)

@@ -134,7 +134,8 @@ def progressed(todo: Sequence[int], batches: Sequence[Sequence[Question]]) -> It
     """Yield batch numbers under a progress bar with images a second, and project the finish once."""
     total, prompts, images = sum(len(batches[number]) for number in todo), 0, set()
     started, projected = time.monotonic(), False
-    with tqdm(total=total, unit=" prompts", mininterval=5) as bar:
+    # Of several processes the first one shows its share.
+    with tqdm(total=total, unit=" prompts", mininterval=5, disable=not log.isEnabledFor(logging.INFO)) as bar:
         for number in todo:
             yield number
             prompts += len(batches[number])
