@@ -1,4 +1,4 @@
-"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> report."""
+"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> compare -> report."""
 
 from snakemake.utils import min_version
 
@@ -19,6 +19,7 @@ pathvars:
     benchmarks=f"{RESULTS}/benchmarks",
 
 
+include: "rules/preflight.smk"
 include: "rules/download.smk"
 include: "rules/curate.smk"
 include: "rules/audit.smk"
@@ -31,10 +32,12 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    preflight,
     data,
     audit,
     models,
     evaluation,
+    anchors,
     report,
 
 
@@ -66,9 +69,16 @@ rule models:
 
 
 rule evaluation:
-    """Scores of every checkpoint on every suite."""
+    """Scores of every checkpoint on every suite, and their comparison with the base model."""
     input:
         METRICS,
+        "<results>/tables/comparison.json",
+
+
+rule anchors:
+    """The base model's scores beside published ones, before anything is trained."""
+    input:
+        "<results>/anchors/base.json",
 
 
 rule report:

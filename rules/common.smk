@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 
 from vision_r1 import configuration
+from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES
 from vision_r1.stamps import code_stamp
@@ -26,7 +28,8 @@ except UserError as error:
 
 RESULTS = f"results/{configuration.run_name(config)}"
 EVALUATION = config["evaluation"]
-SUITES = {suite: EVALUATION["suites"][suite] for suite in config["report"]["suites"]}
+DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
+SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
 SFT_ARMS = [configuration.with_training_seed("sft", seed) for seed in config["report"]["training_seeds"]]
 GRPO_ARMS = [
     configuration.with_training_seed(name, seed)
@@ -35,7 +38,19 @@ GRPO_ARMS = [
 ]
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
 METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
-
+RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
+# Parts of a prediction that jobs of their own answer first.
+SHARDS = [
+    f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
+    for place in range(1, EVALUATION["shards"] + 1)
+    if EVALUATION["shards"] > 1
+]
+# Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
+# model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
+ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
+ANCHORED = {"base": ["base"], "all": CHECKPOINTS}
+if not all(map(os.path.exists, ANCHORS_GATE)):
+    ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
 TRAIN = config["data"]["train"]
@@ -62,7 +77,10 @@ wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
-    suite="|".join(SUITES),
+    suite="|".join(DATASETS_OF),
+    shard=r"\d+",
+    shards=r"\d+",
+    scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
     archive="|".join(config["archives"]),
     kind=r"zip|tar\.gz",
@@ -92,6 +110,12 @@ def compute(job, key):
     return config["compute"][job][key]
 
 
+def experiments(refinement):
+    """Return a pattern for the experiments whose stage 2 follows stage 1 in this way; it may match nothing."""
+    names = configuration.of_refinement(config, refinement)
+    return rf"(?:{'|'.join(names)})(?:_s[1-9]\d*)?" if names else "(?!)"
+
+
 def model_flags(job):
     """Return the flags that every program with a model shares."""
     model = config["model"]
@@ -102,8 +126,19 @@ def model_flags(job):
             "max_pixels": model["max_pixels"],
             "dtype": model["dtype"],
             "threads": compute(job, "threads"),
+            **{f"lora_{key}": value for key, value in (config["lora"] or {}).items() if job.startswith("train")},
         }
     )
+
+
+# How a training is watched changes no result: not in `params`, so that an edit here trains nothing again.
+WATCH = configuration.flags(
+    {
+        **{f"guard_{name}": bound for name, bound in config["guards"].items()},
+        "report_to": config["logging"]["report_to"],
+    }
+)
+SAMPLES = configuration.flags({name: config["logging"][name] for name in ("sample_steps", "sample_count")})
 
 
 def sft_flags(wildcards):
@@ -112,15 +147,20 @@ def sft_flags(wildcards):
 
 def grpo_flags(stage):
     """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
+    return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
 
-    def words(wildcards):
-        merged = configuration.experiment_config(config, wildcards.experiment)
-        values = {**merged["reward"], **merged["grpo"], **merged[stage]}
-        del values["init"]
-        values["seed"] = configuration.seed_of(config, wildcards.experiment, stage)
-        return configuration.flags(values)
 
-    return words
+def arm_flags():
+    """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
+    train = ["--train_file", f"{RESULTS}/data/train.jsonl"]
+    words = {"base": model_flags("predict_suite")}
+    for arm in SFT_ARMS:
+        words[arm] = train + model_flags("train_sft") + sft_flags(SimpleNamespace(sft=arm))
+    for arm in GRPO_ARMS:
+        for stage in configuration.STAGES:
+            flags = grpo_flags(stage)(SimpleNamespace(experiment=arm))
+            words[f"{arm}/{stage}"] = train + model_flags("train_grpo") + flags
+    return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
 
 
 def init_model(stage):
@@ -240,12 +280,31 @@ def archive_flags(name):
     )
 
 
-def protocol_flags(suite):
-    return [
-        word
+def predict_flags(suite):
+    """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
+    protocols = {
+        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
         for name in EVALUATION["suite_protocols"][suite]
-        for word in ["--protocol", name, json.dumps(EVALUATION["protocols"][name])]
+    }
+    return [
+        *model_flags("predict_suite"),
+        *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
+        *dataset_flags(DATASETS_OF[suite], "annotations", "images"),
+        *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
     ]
+
+
+def parser_flags(suite):
+    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
+    names = EVALUATION["suite_protocols"][suite]
+    return [
+        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
+    ]
+
+
+def anchor_flags(scope):
+    stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
+    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -261,13 +320,18 @@ def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
 
 
-def metrics_flags():
-    return [
-        word
-        for checkpoint in CHECKPOINTS
-        for suite in SUITES
-        for word in ["--metrics", checkpoint, suite, f"{RESULTS}/metrics/{checkpoint}/{suite}.json"]
-    ]
+def metrics_files(checkpoints):
+    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+
+
+def metrics_flags(checkpoints, resamples=False):
+    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
+    words = []
+    for checkpoint in checkpoints:
+        for suite in SUITES:
+            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
+            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
+    return words
 
 
 def optional(flag, text):

@@ -1,21 +1,29 @@
-"""GRPO with the vision-guided reward: stage 1, then stage 2 with stricter thresholds."""
+"""GRPO with the vision-guided reward: stage 1, then stage 2 with stricter thresholds.
+
+An experiment's grpo.refinement decides how stage 2 follows: `restart` starts from stage 1's model, `continuous` goes
+on from its last trainer checkpoint, which stage 1 then has as one more output.
+"""
 
 
 rule train_grpo_stage1:
-    """Train one GRPO stage from the checkpoint that its `init` names."""
+    """Train the first GRPO stage from the checkpoint that its `init` names."""
     input:
         code=code("train_grpo.py"),
         train="<results>/data/train.jsonl",
         init=init_model("grpo_stage1"),
         reference=reference_model("grpo_stage1"),
+        anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/grpo_stage1/model"),
         history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage1/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
     log:
         "<logs>/train_grpo_stage1/{experiment}.log",
     benchmark:
         "<benchmarks>/train_grpo_stage1/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=experiments("restart"),
     priority: 1  # the longest way to the report: before predictions and the SFT arm
     retries: 1
     conda:
@@ -29,15 +37,33 @@ rule train_grpo_stage1:
         launch=config["compute"]["launch"],
         model=model_flags("train_grpo"),
         args=grpo_flags("grpo_stage1"),
+        chain=[],
         folder=subpath(output.metrics, parent=True),
     message:
         "Training {wildcards.experiment}, {rule}; progress in {log}"
     shell:
-        "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q}"
+        "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
-        " --state {params.folder:q}/state"
+        " --state {params.folder:q}/state --gpus {resources.gpu:q} {WATCH:q} {SAMPLES:q} --completions {output.completions:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
         " --code {input.code:q} > {log:q} 2>&1"
+
+
+use rule train_grpo_stage1 as train_grpo_stage1_continuous with:
+    output:
+        model=directory("<results>/models/{experiment}/grpo_stage1/model"),
+        checkpoint=directory("<results>/models/{experiment}/grpo_stage1/checkpoint"),
+        history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage1/completions.jsonl",
+        metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
+    wildcard_constraints:
+        experiment=experiments("continuous"),
+    params:
+        launch=config["compute"]["launch"],
+        model=model_flags("train_grpo"),
+        args=grpo_flags("grpo_stage1"),
+        chain=lambda wildcards, output: ["--output_checkpoint", output.checkpoint],
+        folder=subpath(output.metrics, parent=True),
 
 
 use rule train_grpo_stage1 as train_grpo_stage2 with:
@@ -46,9 +72,11 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
         train="<results>/data/train.jsonl",
         init=init_model("grpo_stage2"),
         reference=reference_model("grpo_stage2"),
+        anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/grpo_stage2/model"),
         history="<results>/models/{experiment}/grpo_stage2/history.jsonl",
+        completions="<results>/models/{experiment}/grpo_stage2/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage2/metrics.json",
     log:
         "<logs>/train_grpo_stage2/{experiment}.log",
@@ -58,4 +86,22 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
         launch=config["compute"]["launch"],
         model=model_flags("train_grpo"),
         args=grpo_flags("grpo_stage2"),
+        chain=[],
+        folder=subpath(output.metrics, parent=True),
+
+
+use rule train_grpo_stage2 as train_grpo_stage2_continuous with:
+    input:
+        code=code("train_grpo.py"),
+        train="<results>/data/train.jsonl",
+        init=init_model("grpo_stage2"),
+        reference=reference_model("grpo_stage2"),
+        checkpoint="<results>/models/{experiment}/grpo_stage1/checkpoint",
+    wildcard_constraints:
+        experiment=experiments("continuous"),
+    params:
+        launch=config["compute"]["launch"],
+        model=model_flags("train_grpo"),
+        args=grpo_flags("grpo_stage2"),
+        chain=lambda wildcards, input: ["--continue_from", input.checkpoint],
         folder=subpath(output.metrics, parent=True),

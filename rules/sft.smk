@@ -33,5 +33,6 @@ rule train_sft:
     shell:
         "{params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
+        " --gpus {resources.gpu:q} {WATCH:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
         " --code {input.code:q} > {log:q} 2>&1"

@@ -21,7 +21,8 @@ def beta(request):
 def trained(beta, tiny_checkpoint, train_file, tmp_path_factory):
     """Six steps without a break: one and a half passes over the eight rows."""
     out = tmp_path_factory.mktemp("runs") / "grpo_stage1"
-    main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta))
+    kept = {"completions": out / "completions.jsonl", "sample_steps": 3, "sample_count": 5}
+    main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta, **kept))
     return out
 
 
@@ -32,7 +33,32 @@ def test_trains_and_writes_its_outputs(trained, beta, tiny_checkpoint):
     for name in ("dual_format", "recall", "precision"):
         assert f"rewards/{name}/mean" in history[0]
     assert ("kl" in history[0]) == (beta > 0)
+    names = {"advantage_std", "entropy", "completions/mean_length", "verdicts/clean", "samples_per_second"}
+    assert history[-1].keys() >= names | {"peak_rss_mb", "frac_reward_zero_std", "repeated_completions"}
+    assert any(entry["advantage_std"] > 0 for entry in history)
     assert read_json(trained / "metrics.json")["samples_seen"] == 12
+
+
+def test_some_completions_are_kept_with_their_rewards(trained):
+    kept = read_jsonl(trained / "completions.jsonl")
+    assert [row["step"] for row in kept] == 5 * [3] + 5 * [6]
+    for row in kept:
+        assert row.keys() == {"step", "prompt", "completion", "rewards", "advantage", "verdict", "source_id"}
+        assert row["rewards"].keys() == {"dual_format", "recall", "precision"}
+        assert row["prompt"].startswith("Locate every")
+    same = [row for row in kept if row["step"] == 3]
+    assert len({row["source_id"] for row in same}) == 2  # four completions of one prompt, one of the next
+
+
+def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    from vision_r1.training import recording
+
+    monkeypatch.setattr(recording, "find_spec", lambda name: None)
+    words = arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="wandb")
+    with pytest.raises(UserError, match="--report_to wandb: not installed .* pip install wandb, or none"):
+        main(words)
+    with pytest.raises(UserError, match="--report_to mlflow: "):
+        main(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="mlflow"))
 
 
 def test_interrupted_training_ends_with_the_same_weights(
@@ -44,6 +70,11 @@ def test_interrupted_training_ends_with_the_same_weights(
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
+    names = ("loss", "grad_norm", "kl", "reward", "entropy", "advantage_std")
+    resumed, whole = (read_jsonl(folder / "history.jsonl") for folder in (out, trained))
+    assert [[row.get(name) for name in names] for row in resumed if "loss" in row] == [
+        [row.get(name) for name in names] for row in whole if "loss" in row
+    ]
 
 
 def test_reference_of_the_second_stage_can_be_the_arms_first_model(
@@ -57,6 +88,86 @@ def test_reference_of_the_second_stage_can_be_the_arms_first_model(
     kl = [read_json(tmp_path / name / "metrics.json")["final"]["kl"] for name in ("own", "arm")]
     assert kl[0] == pytest.approx(0, abs=1e-6) and kl[1] > 1e-4
     assert largest_change(tmp_path / "own/model", tmp_path / "arm/model") > 0
+
+
+STAGE2 = {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9}
+
+
+def chain(tiny_checkpoint, train_file, out, beta, switch):
+    """Return the words of stage 1 up to step `switch` of 6, and of a stage 2 that goes on from there."""
+    both = {**GRPO, "beta": beta, "reference": tiny_checkpoint}
+    stage1 = {"stop_at": switch, "output_checkpoint": out / "stage1/checkpoint"}
+    stage2 = {**STAGE2, "continue_from": out / "stage1/checkpoint"}
+    return (
+        arguments(tiny_checkpoint, train_file, out / "stage1", **both, **stage1),
+        arguments(out / "stage1/model", train_file, out / "stage2", **{**both, **stage2}),
+    )
+
+
+@pytest.fixture
+def switching_run(beta, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    """Return a function: train in one run whose thresholds rise at a step of trainer_state; gives its folder."""
+
+    def run(switch):
+        from dataclasses import replace
+
+        import train_grpo
+
+        from vision_r1.rewards import reward_functions
+
+        def switching(criterion):
+            pairs = zip(reward_functions(criterion), reward_functions(replace(criterion, **STAGE2)), strict=True)
+
+            def reward(first, second):
+                def of(completions, trainer_state, **columns):
+                    return (first if trainer_state.global_step < switch else second)(completions, **columns)
+
+                of.__name__ = first.__name__
+                return of
+
+            return [reward(*pair) for pair in pairs]
+
+        out = tmp_path / "one"
+        with monkeypatch.context() as patch:
+            patch.setattr(train_grpo, "reward_functions", switching)
+            main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta, reference=tiny_checkpoint))
+        return out
+
+    return run
+
+
+@pytest.mark.parametrize("switch", [3, 4])  # inside the first pass over the rows, and at its end
+def test_continuous_refinement_is_one_run_with_a_switch(
+    switch, switching_run, beta, tiny_checkpoint, train_file, tmp_path, monkeypatch
+):
+    one = switching_run(switch)
+    stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, beta, switch)
+    main(stage1)
+    names = sorted(path.name for path in (tmp_path / "stage1").iterdir())
+    assert names == ["checkpoint", "history.jsonl", "metrics.json", "model"]
+    assert weights_hash(tmp_path / "stage1/model") == weights_hash(tmp_path / "stage1/checkpoint")
+    if switch == 3:
+        interrupt_twice(main, stage2, tmp_path / "stage2/state", monkeypatch, first=5)
+    main(stage2)
+    assert weights_hash(tmp_path / "stage2/model") == weights_hash(one / "model")
+
+    def logged(out):
+        names = ("step", "loss", "grad_norm", "learning_rate", "kl", "reward")
+        return [[row.get(name) for name in names] for row in read_jsonl(out / "history.jsonl") if "loss" in row]
+
+    assert logged(tmp_path / "stage1") + logged(tmp_path / "stage2") == logged(one)
+    metrics = read_json(tmp_path / "stage2/metrics.json")
+    assert (metrics["steps"], metrics["samples_seen"]) == (6 - switch, 2 * (6 - switch))
+
+
+def test_a_stage_that_can_not_go_on_says_why(tiny_checkpoint, train_file, tmp_path):
+    stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, 0.0, 2)
+    main(stage1)
+    with pytest.raises(UserError, match=r"was trained with learning_rate 0.001, not 0.01; stages of one schedule"):
+        main([*stage2, "--learning_rate", "0.01"])
+    (tmp_path / "stage1/checkpoint/optimizer.pt").unlink()
+    with pytest.raises(UserError, match="--continue_from .*: not a whole checkpoint"):
+        main(stage2)
 
 
 def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, monkeypatch):
@@ -77,7 +188,7 @@ def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, m
 
 def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
     def criterion(**options):
-        return parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **options}))[1]
+        return parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **options}))[2]
 
     official = criterion()
     assert (official.quality, official.denominator, official.label_aware) == ("giou", "matched", False)
@@ -100,6 +211,10 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
         ({"per_device_train_batch_size": 64}, "8 rows, but one generation takes 16 prompts"),
         ({"num_iterations": 2, "save_steps": 3}, "--save_steps 3: .* every 2 steps"),
         ({"reference": "nowhere"}, "nowhere: no such folder"),
+        ({"gpus": 2}, "--gpus 2 with --use_cpu True"),
+        ({"gpus": 2, "use_cpu": False}, "--gpus 2: 0 are visible; mend the request"),
+        ({"num_iterations": 2, "stop_at": 3}, "--stop_at 3: .* every 2 steps"),
+        ({"stop_at": 7, "max_steps": 1}, "--stop_at 7: the schedule has 1 steps"),
     ],
 )
 def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):

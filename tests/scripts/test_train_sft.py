@@ -57,8 +57,8 @@ def test_state_of_a_training_that_was_killed_at_its_very_end(
 
 
 def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path):
-    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path))[1].max_length is None
-    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path, max_length=512))[1].max_length == 512
+    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path))[2].max_length is None
+    assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path, max_length=512))[2].max_length == 512
 
 
 def test_answer_is_the_ground_truth_in_the_models_frame():

@@ -12,7 +12,11 @@ from hashlib import sha256
 import pytest
 from project import SMOKE, copy_project
 
+from vision_r1.configuration import STAGES
+
 REPORTING = {"tabulate_results": 1, "plot_results": 1, "render_report": 1, "all": 1}
+SCORED = REPORTING | {"compare_checkpoints": 1, "check_anchors": 1}
+ALL_SCORED = SCORED | {"score_suite": 8}
 
 
 @pytest.fixture
@@ -58,18 +62,49 @@ def test_a_single_file_is_a_target(chain):
 
 def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     jobs = chain.planned(*SMOKE, chain.overlay({"grpo_stage2": {"precision_high": 0.95}}))
-    assert jobs == REPORTING | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
+    assert jobs == SCORED | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
+
+
+def test_how_a_training_is_watched_trains_nothing_again(chain):
+    overlay = chain.overlay({"guards": {"patience": 7, "kl": 0.5}, "logging": {"sample_steps": 3}})
+    assert chain.planned(*SMOKE, overlay) == {"render_report": 1, "all": 1}  # the page shows the configuration
 
 
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
-    assert chain.planned(*SMOKE) == REPORTING | {"score_suite": 8}
+    assert chain.planned(*SMOKE) == ALL_SCORED
+
+
+def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
+    protocol = {"protocols": {"all-categories": {"parser": "official"}}}
+    assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
+    policy = {"evaluation": {"score_policy": "order"}}
+    assert chain.planned(*SMOKE, chain.overlay(policy)) == ALL_SCORED
+
+
+def test_grpo_waited_for_the_base_model_s_anchors_once(chain):
+    """Neither a new score of the base model (above) nor a stricter gate trains anything again."""
+    results = chain.folder / "results/smoke"
+    gate, trained = results / "anchors/gate.json", results / "models/strict/grpo_stage1/metrics.json"
+    assert gate.stat().st_mtime < trained.stat().st_mtime
+    stop = chain.overlay({"evaluation": {"anchors": "stop"}})
+    assert chain.planned(*SMOKE, stop) == {"render_report": 1, "all": 1}
+
+
+def test_every_checkpoint_is_compared_with_the_base_model(chain):
+    results = chain.folder / "results/smoke"
+    comparison = json.loads((results / "tables/comparison.json").read_text())
+    assert list(comparison["tables"]) == ["sft", "strict/grpo_stage1", "strict/grpo_stage2"]
+    lines = comparison["tables"]["sft"]
+    assert [line["dataset"] for line in lines if line["suite"] == "odinw13"][:4] == ["mean", "thermal", "wide", "large"]
+    statuses = {anchor["status"] for anchor in json.loads((results / "anchors/all.json").read_text())}
+    assert statuses == {"not run"}
 
 
 def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     jobs = chain.planned(*SMOKE)
-    assert jobs == REPORTING | {
+    assert jobs == SCORED | {
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,
         "predict_suite": 4,
@@ -117,13 +152,36 @@ def digest(folder, name):
     return sha256((folder / "results/smoke" / name).read_bytes()).hexdigest()
 
 
-def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, root, tmp_path):
-    project = copy_project(root, tmp_path / "killed")
-    # What came before stage 1 is taken over, with Snakemake's own records of it.
+@pytest.fixture
+def before_grpo(chain, root, tmp_path):
+    """A copy in which all has run that comes before GRPO, with Snakemake's own records of it."""
+    project = copy_project(root, tmp_path / "copy")
     for name in ("results", ".snakemake"):
         shutil.copytree(chain.folder / name, project.folder / name)
-    stage = project.folder / "results/smoke/models/strict/grpo_stage1"
     shutil.rmtree(project.folder / "results/smoke/models/strict")
+    return project
+
+
+def test_continuous_refinement_hands_the_trainer_on(before_grpo):
+    project, target = before_grpo, "results/smoke/models/strict/grpo_stage2/metrics.json"
+
+    def overlay(**stage2):
+        return [*SMOKE, project.overlay({"grpo": {"refinement": "continuous"}, "grpo_stage2": stage2}), "--", target]
+
+    project.snakemake(*overlay())
+    stages = project.folder / "results/smoke/models/strict"
+    assert (stages / "grpo_stage1/checkpoint/optimizer.pt").is_file()
+    assert [json.loads((stages / stage / "metrics.json").read_text())["steps"] for stage in STAGES] == [4, 4]
+    assert [json.loads(line)["step"] for line in (stages / "grpo_stage2/history.jsonl").open()][-1] == 8
+    assert project.planned(*overlay()) == {}
+    assert project.planned(*overlay(precision_high=0.95)) == {"train_grpo_stage2_continuous": 1}
+    both = {"train_grpo_stage1_continuous": 1, "train_grpo_stage2_continuous": 1}
+    assert project.planned(*overlay(max_steps=6)) == both  # a longer stage 2 stretches the schedule of both
+
+
+def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_grpo):
+    project = before_grpo
+    stage = project.folder / "results/smoke/models/strict/grpo_stage1"
     target = "results/smoke/models/strict/grpo_stage2/metrics.json"
 
     words = [sys.executable, "-m", "snakemake", "--cores", "2", *SMOKE, "--", target]

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, write_json
+from vision_r1.files import UserError, link_or_copy, write_json
 from vision_r1.hub import download
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*"]
@@ -42,14 +42,6 @@ def main(argv=None) -> None:
     shutil.rmtree(args.output_model, ignore_errors=True)
     os.replace(partial, args.output_model)
     write_json(args.metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": args.revision})
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Hard-link a file; copy it where that can't be done (another disk)."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from vision_r1.training.dataset import grpo_dataset, read_rows
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple:
-    """Return (GRPOArguments, Criterion, GRPOConfig)."""
+    """Return (GRPOArguments, Guards, Criterion, GRPOConfig)."""
     from vision_r1.training.grpo import parse
 
     return parse(argv, __doc__)
@@ -34,32 +34,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
+    from vision_r1.training.lora import lora_config
+    from vision_r1.training.recording import SampleCompletions
+    from vision_r1.training.sampling import engine_folder, never_sampled
+    from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, save, train
 
-    arguments, criterion, config = parse_args(argv)
+    arguments, guards, criterion, config = parse_args(argv)
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
-    check_batch(config, len(rows))
+    check_batch(config, len(rows), arguments.stop_at)
     processor = load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels)
     if arguments.completion_room:
         config.max_completion_length = completion_limit(rows, processor.tokenizer, arguments.completion_room)
-    checkpoint = prepare(arguments, config, __file__, criterion=asdict(criterion))
+    stage = prepare(arguments, config, __file__, criterion=asdict(criterion))
 
-    model = load_model(checkpoint or arguments.init, arguments.dtype)
+    model = load_model(stage.weights, arguments.dtype)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
-    config.generation_kwargs = {"suppress_tokens": forbidden, **(config.generation_kwargs or {})}
+    config.generation_kwargs = never_sampled(forbidden, config.use_vllm) | (config.generation_kwargs or {})
+    if config.use_vllm:
+        model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
+    share_processing(processor)
+    share_forward(model)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=reward_functions(criterion),
         args=config,
         train_dataset=grpo_dataset(rows),
         processing_class=processor,
+        peft_config=lora_config(arguments),
     )
-    seconds = train(trainer, checkpoint, period=generation_period(config))
-    save(trainer, arguments, seconds, samples_seen=round(trainer.state.global_step * prompts_per_step(config)))
+    if trainer.ref_model is not None:
+        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
+    trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
+    prompts = prompts_per_step(config)
+    train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))
+    save(trainer, stage, samples_per_step=prompts)
 
 
 if __name__ == "__main__":

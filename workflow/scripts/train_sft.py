@@ -19,12 +19,13 @@ from vision_r1.training.dataset import read_rows, sft_dataset
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple:
-    """Return (StageArguments, SFTConfig)."""
+    """Return (StageArguments, Guards, SFTConfig)."""
     from trl import SFTConfig
 
     from vision_r1.training.arguments import StageArguments, StageParser
+    from vision_r1.training.guards import Guards
 
-    parser = StageParser((StageArguments, SFTConfig), __doc__)
+    parser = StageParser((StageArguments, Guards, SFTConfig), __doc__)
     # TRL's default, 1024 tokens, would cut the boxes off long answers.
     parser.set_defaults_with_config(max_length=None)
     return parser.parse(argv)
@@ -34,22 +35,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
     from trl import SFTTrainer
 
+    from vision_r1.training.lora import lora_config
     from vision_r1.training.stage import prepare, save, train
 
-    arguments, config = parse_args(argv)
+    arguments, guards, config = parse_args(argv)
     rows = read_rows(arguments.train_file, family(arguments.family), arguments.min_pixels, arguments.max_pixels)
-    checkpoint = prepare(arguments, config, __file__)
+    stage = prepare(arguments, config, __file__)
 
     trainer = SFTTrainer(
-        model=load_model(checkpoint or arguments.init, arguments.dtype),
+        model=load_model(stage.weights, arguments.dtype),
         args=config,
         train_dataset=sft_dataset(rows),
         processing_class=load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels),
+        peft_config=lora_config(arguments),
     )
-    seconds = train(trainer, checkpoint)
-
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
-    save(trainer, arguments, seconds, samples_seen=trainer.state.global_step * batch)
+    train(trainer, stage, guards, samples_per_step=batch)
+    save(trainer, stage, samples_per_step=batch)
 
 
 if __name__ == "__main__":

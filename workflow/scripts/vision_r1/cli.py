@@ -49,6 +49,18 @@ def add_id_spaces(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scoring(arguments: argparse.ArgumentParser) -> None:
+    """Add --score_policy and --resamples."""
+    arguments.add_argument(
+        "--score_policy",
+        default="constant",
+        help="where the headline's scores come from: constant, order or token-probability; the others stand beside it",
+    )
+    arguments.add_argument(
+        "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"
+    )
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Return an argument type: whole numbers of at least `minimum`."""
 

@@ -56,6 +56,14 @@ def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Hard-link a file; copy it where that can't be done (another disk)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises UserError when it can't be read or is no JSON."""
     try:

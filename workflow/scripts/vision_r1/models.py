@@ -33,8 +33,8 @@ def load_processor(checkpoint: str | Path, min_pixels: int, max_pixels: int) -> 
     from transformers import AutoProcessor, ProcessorMixin
 
     config = Path(checkpoint) / "processor_config.json"
-    if config.is_file() and read_json(config).get("processor_class") == "ImageOnlyProcessor":
-        # Only here: importing it registers it for every Qwen2.5-VL checkpoint of this process.
+    if config.is_file() and read_json(config).get("processor_class", "").startswith("ImageOnly"):
+        # Only here: importing it registers it for every checkpoint of this process.
         import vision_r1.miniature.processor  # noqa: F401
     processor = AutoProcessor.from_pretrained(checkpoint, padding_side="left")
     if not isinstance(processor, ProcessorMixin):

@@ -222,8 +222,13 @@ class Scorer:
     _scores: list[Score] = field(default_factory=list, repr=False)
 
     def __call__(
-        self, completions: Sequence[Any], log_metric: Callable[[str, float], None] | None, columns: Mapping[str, Any]
+        self,
+        completions: Sequence[Any],
+        log_metric: Callable[[str, float], None] | None,
+        log_extra: Callable[[str, list], None] | None,
+        columns: Mapping[str, Any],
     ) -> list[Score]:
+        names = columns.get("source_id")
         texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
         columns = {name: columns[name] for name in ROW_FIELDS if name in columns}
         # The very same list, not an equal one: the next batch may be equal and has metrics of its own.
@@ -233,6 +238,10 @@ class Scorer:
             self._batch = (completions, texts, columns)
             if log_metric is not None:
                 self._log(log_metric)
+            if log_extra is not None:
+                log_extra("verdict", [str(score.verdict) for score in self._scores])
+                if names is not None:
+                    log_extra("source_id", list(names))
         return self._scores
 
     def _log(self, log_metric: Callable[[str, float], None]) -> None:
@@ -254,13 +263,14 @@ class RewardFunction:
         self,
         completions: Sequence[Any],
         log_metric: Callable[[str, float], None] | None = None,
+        log_extra: Callable[[str, list], None] | None = None,
         **columns: Any,
     ) -> list[float]:
         """Return one reward in 0..1 for each completion, a text or a conversation that ends with it.
 
         `columns` are the row's fields, one list each (see Criterion.score); others are ignored.
         """
-        return [getattr(score, self.__name__) for score in self.scorer(completions, log_metric, columns)]
+        return [getattr(score, self.__name__) for score in self.scorer(completions, log_metric, log_extra, columns)]
 
 
 def reward_functions(criterion: Criterion) -> list[RewardFunction]:

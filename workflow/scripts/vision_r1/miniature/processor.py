@@ -1,13 +1,20 @@
-"""The miniature's processor: Qwen2.5-VL's own, for images only, so that no torchvision is needed.
+"""Processors for images only, one for each family, so that no torchvision is needed; the miniature's is Qwen2.5-VL's.
 
 Without torchvision, transformers cannot build Qwen's video processor, and AutoProcessor then silently
-returns the bare tokenizer. Importing this module registers a processor without the video part:
-plain AutoProcessor.from_pretrained returns it from then on.
+returns the bare tokenizer. Importing this module registers processors without the video part:
+plain AutoProcessor.from_pretrained returns them from then on.
 """
 
 import numpy as np
 import torch
-from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLProcessor, Qwen2VLImageProcessorPil
+from transformers import (
+    AutoProcessor,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessorPil,
+    Qwen3VLConfig,
+    Qwen3VLProcessor,
+)
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.processing_utils import ProcessorMixin
 
@@ -26,18 +33,27 @@ CHAT_TEMPLATE = (
 )
 
 
-class ImageOnlyProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor with an image processor and a tokenizer, and no video processor."""
+class _ImageOnly(ProcessorMixin):
+    """A constructor with an image processor and a tokenizer, and no video processor."""
 
     def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
         self.image_token, self.video_token = IMAGE, VIDEO
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
         self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
-        # Past Qwen2_5_VLProcessor's own constructor, which asks for a video processor.
+        # Past the family's own constructor, which asks for a video processor.
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
 
+class ImageOnlyProcessor(_ImageOnly, Qwen2_5_VLProcessor):
+    """Qwen2.5-VL's processor for images only."""
+
+
+class ImageOnlyQwen3VLProcessor(_ImageOnly, Qwen3VLProcessor):
+    """Qwen3-VL's processor for images only."""
+
+
 AutoProcessor.register(Qwen2_5_VLConfig, ImageOnlyProcessor, exist_ok=True)
+AutoProcessor.register(Qwen3VLConfig, ImageOnlyQwen3VLProcessor, exist_ok=True)
 
 
 def make_processor(categories) -> ImageOnlyProcessor:

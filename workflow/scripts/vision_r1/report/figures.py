@@ -131,13 +131,15 @@ def reward_by_step(histories: Mapping[str, History]) -> Figure:
 
 def _joined(stages: Mapping[str, History], key: str) -> tuple[list[int], list[float], int]:
     """Return steps and values of one logged number over both stages, and the step where stage 2 begins."""
-    steps, values, lengths = [], [], []
+    steps, values, ends = [], [], [0]
     for stage in STAGES:
-        rows = [row for row in stages.get(stage, ()) if key in row]
-        steps += [sum(lengths) + row["step"] for row in rows]
-        values += [float("nan") if row[key] is None else row[key] for row in rows]
-        lengths.append(max((row["step"] for row in stages.get(stage, ())), default=0))
-    return steps, values, lengths[0]
+        history = stages.get(stage, ())
+        # A stage that goes on with the first one's schedule goes on counting its steps, too.
+        before = 0 if min((row["step"] for row in history), default=0) > ends[-1] else ends[-1]
+        steps += [before + row["step"] for row in history if key in row]
+        values += [float("nan") if row[key] is None else row[key] for row in history if key in row]
+        ends.append(before + max((row["step"] for row in history), default=0))
+    return steps, values, ends[1]
 
 
 def loss_by_step(histories: Mapping[str, History]) -> Figure:

@@ -12,13 +12,15 @@ from trl import TrlParser
 from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError
 from vision_r1.models import DTYPES, check_checkpoint
+from vision_r1.training.checkpoints import is_complete
+from vision_r1.training.lora import LoRAArguments
 
 # TRL still sets it under this name; transformers says so at each step that asks.
 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
 
 
 @dataclass(kw_only=True)
-class StageArguments:
+class StageArguments(LoRAArguments):
     """Arguments of every training program, beside those of its TRL configuration."""
 
     family: str = field(metadata={"help": f"model family: {' or '.join(FAMILIES)}"})
@@ -32,21 +34,45 @@ class StageArguments:
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
     threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
+    completions: str | None = field(
+        default=None, metadata={"help": "JSONL file for some of the sampled completions, with their rewards (GRPO)"}
+    )
+    gpus: int | None = field(
+        default=None, metadata={"help": "GPUs that were asked for on this machine; another number of them is an error"}
+    )
+    stop_at: int | None = field(
+        default=None,
+        metadata={"help": "step at which this stage ends, where the schedule goes on to --max_steps in the next stage"},
+    )
+    output_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder for the last trainer checkpoint (weights, optimiser, schedule, random numbers, place "
+            "in the data), which the next stage can --continue_from"
+        },
+    )
+    continue_from: str | None = field(
+        default=None,
+        metadata={"help": "trainer checkpoint of the stage before, in place of a fresh optimiser, schedule and order"},
+    )
     code: str | None = field(
         default=None,
         metadata={"help": "file that stands for the code: a state is resumed while it is the same; default: the code"},
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dtype not in DTYPES:
             raise UserError(f"--dtype: {self.dtype!r} is none of {', '.join(DTYPES)}")
         if not Path(self.train_file).is_file():
             raise UserError(f"--train_file {self.train_file}: no such file")
         check_checkpoint(self.init, family(self.family))
+        if self.continue_from and not is_complete(self.continue_from):
+            raise UserError(f"--continue_from {self.continue_from}: not a whole checkpoint of --output_checkpoint")
 
     def parents(self) -> list[str]:
         """Return the checkpoint folders whose weights decide the result."""
-        return [self.init]
+        return [folder for folder in (self.init, self.continue_from) if folder]
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

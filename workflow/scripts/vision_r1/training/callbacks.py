@@ -69,6 +69,27 @@ class StopOnSignal(TrainerCallback):
         return received.item() > 0
 
 
+class StopAt(TrainerCallback):
+    """Ends the training after step `step` with a whole checkpoint, in the middle of the schedule."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if state.global_step == self.step:
+            control.should_log = control.should_save = control.should_training_stop = True
+
+
+class LogWhenSaving(TrainerCallback):
+    """Logs before each checkpoint: what the trainer has summed up since the last log is in no checkpoint.
+
+    So a resumed training logs the same numbers, and bad ones are seen before they are saved.
+    """
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        control.should_log |= control.should_save
+
+
 class ReplayEarlierEpochs(TrainerCallback):
     """On resuming in a later epoch, draws the earlier epochs' orders, so that this epoch's is the same.
 

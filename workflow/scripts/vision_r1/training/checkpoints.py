@@ -54,11 +54,20 @@ def remove_incomplete(state: str | Path) -> None:
             shutil.rmtree(path)
 
 
+def prune(states: str | Path, keep: int = 2) -> None:
+    """Delete the state folders of other trainings, all but the `keep` that were begun last."""
+    folders = [path for path in Path(states).iterdir() if path.is_dir()]
+    for path in sorted(folders, key=lambda path: path.stat().st_mtime)[:-keep]:
+        shutil.rmtree(path)
+
+
 def _checkpoints(state: Path) -> list[Path]:
     found = [path for path in state.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.partition("-")[2]))
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
-    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != MARKER)
+    # Hidden files are not the trainer's: Snakemake puts one into every folder that is an output.
+    found = (path for path in sorted(checkpoint.rglob("*")) if path.is_file())
+    files = (path for path in found if path.name != MARKER and not path.name.startswith("."))
     return {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}

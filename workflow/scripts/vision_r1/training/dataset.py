@@ -78,10 +78,12 @@ def _message(role: str, content: str) -> list[dict[str, str]]:
 
 
 def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
-    from datasets import Dataset, Features, Image, List, Value
+    from datasets import Dataset, Features, List, Value
+
+    from vision_r1.training.sharing import share_reading
 
     message = List({"role": Value("string"), "content": Value("string")})
-    columns = {"prompt": message, "image": Image(mode="RGB")}
+    columns = {"prompt": message, "image": Value("string")}
     if answers:
         columns |= {"completion": message}
     else:
@@ -92,4 +94,5 @@ def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
             **dict.fromkeys(("width", "height", "input_width", "input_height", "num_instances"), Value("int64")),
             **dict.fromkeys(("frame", "task", "source_id"), Value("string")),
         }
-    return Dataset.from_list([{name: row[name] for name in columns} for row in rows], features=Features(columns))
+    chosen = [{name: row[name] for name in columns} for row in rows]
+    return share_reading(Dataset.from_list(chosen, features=Features(columns)))

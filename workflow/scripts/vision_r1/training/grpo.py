@@ -13,6 +13,8 @@ from vision_r1.models import check_checkpoint
 from vision_r1.rewards import CRITERIA, Criterion
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row, ground_truth_answer
+from vision_r1.training.guards import Guards
+from vision_r1.training.sampling import check_vllm
 
 
 @dataclass(kw_only=True)
@@ -23,6 +25,8 @@ class GRPOArguments(StageArguments):
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
     )
 
+    sample_steps: int = field(default=100, metadata={"help": "steps between completions that --completions keeps"})
+    sample_count: int = field(default=8, metadata={"help": "completions kept at such a step: the first of its batch"})
     completion_room: float | None = field(
         default=None,
         metadata={
@@ -38,7 +42,7 @@ class GRPOArguments(StageArguments):
 
     def parents(self) -> list[str]:
         """Return the checkpoint folders whose weights decide the result."""
-        return [self.init, self.reference]
+        return [*super().parents(), self.reference]
 
 
 @dataclass
@@ -55,16 +59,17 @@ class CriterionName:
             raise UserError(f"--criterion: {self.criterion!r} is none of {', '.join(CRITERIA)}")
 
 
-def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Criterion, GRPOConfig]:
+def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Guards, Criterion, GRPOConfig]:
     """Read the arguments: first the criterion's name, then all, with its parts as defaults.
 
     Thresholds have no default: they are the stage's. --differentiate is on, as in both stages of the paper.
     """
     name, *_ = StageParser((CriterionName,), docstring, add_help=False).parse(argv, unknown=True)
-    parser = StageParser((GRPOArguments, CriterionName, Criterion, GRPOConfig), docstring)
+    parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
     parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
-    arguments, _, criterion, config = parser.parse(argv)
-    return arguments, criterion, config
+    arguments, guards, _, criterion, config = parser.parse(argv)
+    check_vllm(config)
+    return arguments, guards, criterion, config
 
 
 def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:
@@ -88,7 +93,7 @@ def prompts_per_step(config: GRPOConfig) -> float:
     return completions / (config.num_generations * config.num_iterations)
 
 
-def check_batch(config: GRPOConfig, rows: int) -> None:
+def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
     """Raise UserError for batches that leave nothing to train on, or checkpoints that can't be resumed exactly."""
     prompts = config.generation_batch_size // config.num_generations
     if rows < prompts:
@@ -97,8 +102,9 @@ def check_batch(config: GRPOConfig, rows: int) -> None:
             f"({config.generation_batch_size} completions in groups of {config.num_generations}); give smaller batches"
         )
     period = generation_period(config)
-    if config.save_steps % period:
-        raise UserError(
-            f"--save_steps {config.save_steps}: completions are sampled anew every {period} steps "
-            "and a checkpoint does not keep them; give a multiple"
-        )
+    for flag, steps in (("save_steps", config.save_steps), ("stop_at", stop_at or 0)):
+        if steps % period:
+            raise UserError(
+                f"--{flag} {steps:g}: completions are sampled anew every {period} steps "
+                "and a checkpoint does not keep them; give a multiple"
+            )

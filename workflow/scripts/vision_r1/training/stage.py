@@ -2,10 +2,10 @@
 
 import logging
 import math
+import os
 import shutil
 import sys
-from dataclasses import fields
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,120 +14,186 @@ from accelerate import PartialState
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
-from vision_r1.files import UserError, read_json, write_json, write_jsonl, written_whole
+from vision_r1.files import UserError, link_or_copy, read_json, write_json, write_jsonl, written_whole
 from vision_r1.resources import peak_rss_mb
-from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
-from vision_r1.training.callbacks import LogProgress, MarkCompleteCheckpoints, ReplayEarlierEpochs, StopOnSignal
-from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, remove_incomplete
+from vision_r1.training.callbacks import (
+    LogProgress,
+    LogWhenSaving,
+    MarkCompleteCheckpoints,
+    ReplayEarlierEpochs,
+    StopAt,
+    StopOnSignal,
+)
+from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, mark_complete, prune, remove_incomplete
+from vision_r1.training.guards import Guards, StopWhenBroken, StopWhenStalled
+from vision_r1.training.lora import check_adapters, merged
+from vision_r1.training.recording import AddMetrics, check_trackers, sampled
+from vision_r1.training.settings import FILE, check_same_schedule, settings_of, versions
 
 log = logging.getLogger(__name__)
 
 
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
+@dataclass
+class Stage:
+    """One training: its arguments, the checkpoint that it goes on from (or None), and the step that it began at."""
+
+    arguments: StageArguments
+    checkpoint: Path | None
+    first_step: int
+    seconds: float = 0.0  # of training, over all interruptions
+
+    @property
+    def weights(self) -> Path | str:
+        """The folder that the model must be loaded from: the trainer itself loads no weights into a Qwen."""
+        if self.arguments.lora_r:  # the trainer does load adapters, onto the weights that were frozen
+            return self.arguments.reference if self.arguments.continue_from else self.arguments.init
+        return self.checkpoint or self.arguments.init
 
 
-def prepare(arguments: StageArguments, config: TrainingArguments, program: str, **settings: Any) -> Path | None:
-    """Point the trainer at its state folder and return the checkpoint to resume from, or None.
+def prepare(arguments: StageArguments, config: TrainingArguments, program: str, **method: Any) -> Stage:
+    """Point the trainer at its state folder and find what there is to go on from. Loads no model.
 
-    The folder is named by all that decides the result: training file, parents' weights, configuration, number
-    of processes and threads, versions, the code (that of `program`, or what --code stands for), and `settings`.
-    So a training never resumes from another one's state.
+    The folder is named by all that decides the result: training file, parents' weights, and settings_of these
+    arguments, so a training never resumes from another one's state. Raises UserError for what can't be trained.
     """
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
+    check_gpus(arguments.gpus, config.use_cpu)
+    check_trackers(config.report_to)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(arguments.history).with_name("tensorboard")))
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     config.disable_tqdm = True
+    config.logging_nan_inf_filter = False  # it would hide a broken loss
     # Two: while the newest is being written, the one before it is the only whole one.
-    config.save_total_limit = max(2, config.save_total_limit or 2)
-    own = ("family", "min_pixels", "max_pixels", "dtype", "threads")
-    settings |= {name: getattr(arguments, name) for name in own} | _decisive(config) | _versions()
-    settings |= {"processes": config.world_size, "code": _code(arguments, program)}
-    name = fingerprint(arguments.train_file, arguments.parents(), settings)
-    config.output_dir = str(Path(arguments.state) / name)
+    config.save_total_limit = 2
+    settings = settings_of(arguments, config, program, method)
+    config.output_dir = str(Path(arguments.state) / fingerprint(arguments.train_file, arguments.parents(), settings))
+    first_step = 0
+    if arguments.continue_from:
+        check_same_schedule(arguments.continue_from, settings)
+        first_step = read_json(Path(arguments.continue_from) / "trainer_state.json")["global_step"]
     with PartialState().main_process_first():
         if config.should_save:
             remove_incomplete(config.output_dir)
+            write_json(Path(config.output_dir) / FILE, settings)
+            prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
     log.info("%s: %s", config.output_dir, f"resuming from {checkpoint.name}" if checkpoint else "starting afresh")
-    return checkpoint
+    seconds = read_json(checkpoint / MARKER)["seconds"] if checkpoint else 0.0
+    if not checkpoint and arguments.continue_from:
+        checkpoint = Path(arguments.continue_from)
+        log.info("going on from step %d of the stage before", first_step)
+    return Stage(arguments, checkpoint, first_step, seconds)
 
 
-def train(trainer: Trainer, checkpoint: Path | None, period: int = 1) -> float:
-    """Train to the end, from `checkpoint` on where there is one, and return the seconds over all interruptions.
+def check_gpus(asked: int | None, use_cpu: bool) -> None:
+    """Raise UserError unless as many GPUs are visible, on all machines, as were asked for, and each has its process."""
+    if asked is None or (use_cpu and not asked):
+        return
+    if use_cpu:
+        raise UserError(f"--gpus {asked} with --use_cpu True: ask for none, or train on them")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    here, visible = asked * processes // world, torch.cuda.device_count()
+    if here != visible:
+        raise UserError(f"--gpus {here}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
+    if here != processes and here:
+        raise UserError(f"--gpus {here}: {processes} processes on this machine; start one for each GPU")
 
-    The trainer's model must hold the checkpoint's weights already: the trainer itself loads none of
+
+def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: float, period: int = 1) -> None:
+    """Train to the end of the stage, from its checkpoint on where there is one.
+
+    The trainer's model must hold the weights of `stage.weights` already: the trainer itself loads none of
     them into a Qwen2.5-VL and only warns. Exits with status 143 after a signal, with a checkpoint saved.
+    `period`: a checkpoint resumes exactly only at steps that are multiples of it.
     """
-    marks = MarkCompleteCheckpoints(read_json(checkpoint / MARKER)["seconds"] if checkpoint else 0.0)
-    stop = StopOnSignal(period)
+    arguments, checkpoint = stage.arguments, stage.checkpoint
+    marks, stop = MarkCompleteCheckpoints(stage.seconds), StopOnSignal(period)
+    watch = StopWhenStalled(guards.guard_stalled_minutes)
+    callbacks = [LogProgress(), StopWhenBroken(guards), watch, marks, stop, ReplayEarlierEpochs()]
+    if arguments.stop_at:
+        callbacks.append(StopAt(arguments.stop_at))
     trainer.remove_callback(PrinterCallback)
-    for callback in (LogProgress(), marks, stop, ReplayEarlierEpochs()):
+    trainer.callback_handler.callbacks.insert(0, AddMetrics(trainer, samples_per_step))
+    for callback in (*callbacks, LogWhenSaving()):
         trainer.add_callback(callback)
     if checkpoint:
-        saved = read_json(checkpoint / "trainer_state.json")
-        if saved["global_step"] >= saved["max_steps"]:
-            # The trainer would take one step more.
-            trainer.state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
-            return marks.seconds
+        state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
+        if state.global_step >= (arguments.stop_at or state.max_steps):
+            if checkpoint == Path(arguments.continue_from or ""):
+                raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
+            trainer.state = state  # the trainer would take one step more
+            return
+        check_adapters(trainer.model, checkpoint)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        watch.stop()
+    stage.seconds = marks.seconds
     step, steps = trainer.state.global_step, trainer.state.max_steps
-    if step < steps:
-        log.warning("stopped by a signal at step %d of %d; run again to go on", step, steps)
+    end = arguments.stop_at or steps
+    if step == steps < end:
+        raise UserError(f"--stop_at {end}: the schedule has {steps} steps; give a smaller one")
+    if step < end:
+        log.warning("stopped by a signal at step %d of %d; run again to go on", step, end)
         sys.exit(143)
-    return marks.seconds
 
 
-def save(trainer: Trainer, arguments: StageArguments, seconds: float, samples_seen: int) -> None:
-    """Write the model, the history and, last, the metrics; then remove the state, which they replace."""
+def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
+    """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
+
+    Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
+    """
+    arguments = stage.arguments
     if not trainer.args.should_save:
         trainer.save_model(arguments.output_model)  # takes its part in gathering, writes nothing
         return
+    trainer.model = merged(trainer.model)
     with written_whole(arguments.output_model) as partial:
         trainer.save_model(str(partial))
         (partial / "training_args.bin").unlink()  # a pickle; the command line is in the log
-    history = [{name: _finite(value) for name, value in entry.items()} for entry in trainer.state.log_history]
+    history = [
+        {name: _finite(value) for name, value in entry.items()}
+        for entry in trainer.state.log_history
+        if entry["step"] > stage.first_step
+    ]
     write_jsonl(arguments.history, history)
-    steps = [entry for entry in history if "loss" in entry]
+    if arguments.completions:
+        write_jsonl(arguments.completions, sampled(trainer.args.output_dir, trainer.state.global_step))
+    if arguments.output_checkpoint:
+        keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
+    logged = [entry for entry in history if "loss" in entry]
+    steps = trainer.state.global_step - stage.first_step
     write_json(
         arguments.metrics,
         {
             "stage": Path(arguments.metrics).parent.name,
-            "steps": trainer.state.global_step,
-            "seconds": round(seconds, 1),
-            "samples_seen": samples_seen,
+            "steps": steps,
+            "seconds": round(stage.seconds, 1),
+            "samples_seen": round(steps * samples_per_step),
             "parameters": sum(weight.numel() for weight in trainer.model.parameters()),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
-            "versions": _versions(),
-            "final": steps[-1] if steps else {},
+            "versions": versions(),
+            "final": logged[-1] if logged else {},
         },
     )
     shutil.rmtree(arguments.state)
 
 
-# Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
-_INDECISIVE = (
-    *("output_dir", "run_name", "project", "report_to", "disable_tqdm", "local_rank", "resume_from_checkpoint"),
-    *("log", "save_", "hub_", "push_to_hub", "trackio_", "dataloader_", "ddp_", "skip_memory_metrics", "use_cpu"),
-)
-
-
-def _decisive(config: TrainingArguments) -> dict[str, Any]:
-    names = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
-    return {name: getattr(config, name) for name in names}
-
-
-def _code(arguments: StageArguments, program: str) -> str:
-    return Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
+def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
+    """Write the newest whole checkpoint of a state folder, and the settings behind it, as a folder of its own."""
+    with written_whole(output) as partial:
+        pickles = shutil.ignore_patterns(MARKER, "training_args.bin")  # the latter holds nothing that is needed
+        shutil.copytree(last_complete(state), partial, copy_function=link_or_copy, ignore=pickles)
+        shutil.copy(state / FILE, partial)
+        mark_complete(partial, seconds)
 
 
 def _not_about_keys(record: logging.LogRecord) -> bool:

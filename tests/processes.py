@@ -1,0 +1,114 @@
+"""Trainings in processes of their own that may be killed, forked from a server that imported torch and TRL once."""
+
+import multiprocessing
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
+WARM = (
+    *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
+    *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
+    *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.miniature.processor"),
+)
+
+
+@dataclass
+class Run:
+    """One process; `output` is what it wrote to both streams."""
+
+    process: multiprocessing.Process
+    log: Path
+
+    def wait(self, seconds):
+        """Return the exit code; raises AssertionError if it is still at work then."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still at work after {seconds} s:\n{self.output()}"
+        return self.process.exitcode
+
+    def kill(self):
+        self.process.kill()
+        self.process.join()
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+
+class Processes:
+    """Starts a function of this module, by name, with command line words."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(list(WARM))
+        os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server's only way to know them
+        self.runs = []
+
+    def start(self, function, words, environment=None):
+        log = self.folder / f"{len(self.runs)}.log"
+        process = self.context.Process(target=_run, args=(function, words, log, environment or {}))
+        process.start()
+        self.runs.append(Run(process, log))
+        return self.runs[-1]
+
+    def start_ranks(self, function, words_of_rank):
+        """Start one process for each list of words, as torchrun would; they find each other over gloo."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        size = str(len(words_of_rank))
+        return [
+            self.start(
+                function,
+                words,
+                place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size},
+            )
+            for rank, words in enumerate(words_of_rank)
+        ]
+
+    def stop(self):
+        for run in self.runs:
+            run.kill()
+
+
+def _run(function, words, log, environment):
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
+    from vision_r1 import cli
+
+    cli.run(globals()[function], words)
+
+
+def sft(words):
+    import train_sft
+
+    train_sft.main(words)
+
+
+def grpo(words):
+    import train_grpo
+
+    train_grpo.main(words)
+
+
+def canned_grpo(words):
+    from canned import canned_completions
+
+    with canned_completions():
+        grpo(words)
+
+
+def hang_in_a_reward(words):
+    import time
+
+    import train_grpo
+
+    from vision_r1.rewards import RewardFunction
+
+    RewardFunction.__call__ = lambda self, completions, **columns: time.sleep(600)
+    train_grpo.main(words)

@@ -1,0 +1,81 @@
+"""An untrained checkpoint and a few rows of training data for each model family."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
+from vision_r1.data.tasks import ask
+from vision_r1.families import family
+from vision_r1.miniature.model import make_model
+from vision_r1.miniature.processor import CHAT_TEMPLATE, ImageOnlyQwen3VLProcessor, make_processor
+from vision_r1.miniature.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START, make_tokenizer
+
+PIXELS = (784, 7056)  # smallest and largest image of all trainings here
+
+
+def make_checkpoint(folder: Path, name: str) -> None:
+    """Write a model of family `name` with one layer and random weights, and its processor."""
+    if name == "qwen2_5_vl":
+        processor = make_processor(CATEGORIES)
+        model = make_model(processor.tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0)
+    else:
+        tokenizer = make_tokenizer(CATEGORIES)
+        images = Qwen2VLImageProcessorPil(patch_size=16, min_pixels=PIXELS[0], max_pixels=PIXELS[1])
+        processor = ImageOnlyQwen3VLProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
+        model = _make_qwen3_vl(tokenizer)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _make_qwen3_vl(tokenizer):
+    ids = tokenizer.convert_tokens_to_ids
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "head_dim": 16,
+        "vocab_size": len(tokenizer),
+    }
+    rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True, "rope_theta": 10.0}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2, "out_hidden_size": 32}
+    config = Qwen3VLConfig(
+        text_config={
+            **text,
+            **{"num_attention_heads": 2, "num_key_value_heads": 2, "rope_parameters": rope, "initializer_range": 0.06},
+            **{"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None},
+        },
+        vision_config={**vision, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
+        **{"image_token_id": ids(IMAGE), "video_token_id": ids(VIDEO), "tie_word_embeddings": True},
+        **{"vision_start_token_id": ids(VISION_START), "vision_end_token_id": ids(VISION_END)},
+    )
+    torch.manual_seed(0)
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def write_train_file(folder: Path, name: str) -> Path:
+    """Write eight rows of training data, curated for family `name`: seven detections and a negative."""
+    rng = np.random.default_rng(0)
+    rows = []
+    while len(rows) < 8:
+        scene = draw_scene(Style(), rng)
+        asked = ask("detection" if len(rows) < 7 else "negative", scene.objects, CATEGORIES, rng)
+        if asked is None:
+            continue
+        image = folder / f"{len(rows)}.png"
+        Image.fromarray(scene.image).save(image)
+        height, width = scene.image.shape[:2]
+        seen = family(name).input_size(width, height, *PIXELS)
+        sizes = {"width": width, "height": height, "input_width": seen[0], "input_height": seen[1]}
+        about = {"num_instances": len(asked["objects"]), "frame": family(name).frame, "task": "detection"}
+        rows.append({**asked, **sizes, **about, "source_id": image.stem, "image": str(image)})
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

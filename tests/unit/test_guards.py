@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from vision_r1.files import UserError
+from vision_r1.training.guards import Guards, cause
+
+GOOD = {
+    **{"loss": 0.1, "grad_norm": 1.0, "frac_reward_zero_std": 0.2, "kl": 0.05, "repeated_completions": 0.1},
+    **{
+        "completions/clipped_ratio": 0.1,
+        "completions/mean_length": 20.0,
+        "num_predictions": 3.0,
+        "num_duplicates": 0.3,
+    },
+}
+GUARDS = Guards(
+    **{"guard_patience": 3, "guard_dead_groups": 1.0, "guard_truncated": 0.9, "guard_length_growth": 4.0},
+    **{"guard_repeated_completions": 0.9, "guard_repeated_boxes": 0.8, "guard_kl": 2.0},
+)
+BAD = [
+    ("dead_groups 1", {"frac_reward_zero_std": 1.0}),
+    ("truncated 0.95", {"completions/clipped_ratio": 0.95}),
+    ("length_growth 5", {"completions/mean_length": 100.0}),
+    ("repeated_completions 0.9", {"repeated_completions": 0.9}),
+    ("repeated_boxes 0.9", {"num_duplicates": 2.7}),
+    ("kl 2.5", {"kl": 2.5}),
+]
+
+
+@pytest.mark.parametrize(("message", "change"), BAD)
+def test_a_bound_reached_three_times_in_a_row(message, change):
+    bad = GOOD | change
+    assert cause([GOOD, GOOD, GOOD, GOOD], GUARDS) is None
+    assert cause([GOOD, bad, bad, GOOD, bad, bad], GUARDS) is None
+    found = cause([GOOD, bad, bad, bad], GUARDS)
+    assert found.startswith(f"{message}, at 3 logs in a row at least")
+
+
+@pytest.mark.parametrize(("message", "change"), BAD)
+def test_a_guard_that_is_off_sees_nothing(message, change):
+    assert cause([GOOD, *3 * [GOOD | change]], Guards(guard_patience=3)) is None
+
+
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_number_that_is_not_finite_is_enough(name, value):
+    assert cause([GOOD, GOOD | {name: value}], Guards()) == f"{name} is {value}"
+
+
+def test_sft_logs_none_of_the_grpo_numbers():
+    assert cause(4 * [{"loss": 0.1, "grad_norm": 1.0}], GUARDS) is None
+
+
+def test_patience_is_at_least_one():
+    with pytest.raises(UserError, match="--guard_patience 0"):
+        Guards(guard_patience=0)

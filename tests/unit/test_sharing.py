@@ -1,0 +1,156 @@
+"""What copies of a prompt share changes no value: each family, against the model and processor left alone."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import make_checkpoint, write_train_file
+from trl.trainer.utils import add_fused_lm_head
+
+from vision_r1.families import FAMILIES
+from vision_r1.files import read_jsonl
+from vision_r1.models import load_model, load_processor
+from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
+
+PIXELS = (784, 7056)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def place(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    make_checkpoint(folder / "model", request.param)
+    write_train_file(folder, request.param)
+    return folder
+
+
+def batch(place, copies):
+    """Return the inputs of four prompts, `copies` of each in any order, of two lengths, and random completions."""
+    processor = load_processor(place / "model", *PIXELS)
+    rows = read_jsonl(place / "train.jsonl")[4:]
+    order = np.random.default_rng(0).permutation(np.repeat(range(4), copies))
+    template = [
+        processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["prompt"]}]}],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        for row in rows
+    ]
+    images = [Image.open(row["image"]) for row in rows]
+    inputs = processor(
+        images=[images[number] for number in order],
+        text=[template[number] for number in order],
+        padding=True,
+        return_tensors="pt",
+    )
+    generator = torch.Generator().manual_seed(0)
+    completions = torch.randint(50, 200, (len(order), 6), generator=generator)
+    said = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
+    return inputs, completions, said.long()
+
+
+def score(model, inputs, completions, said):
+    """Return log-probabilities of the completions, and the gradient's norm for each weight, as TRL asks for them."""
+    ids = torch.cat([inputs["input_ids"], completions], 1)
+    mask = torch.cat([inputs["attention_mask"], said], 1)
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[:, : -completions.shape[1]] = -100
+    types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(completions)], 1)
+    images = {name: inputs[name] for name in ("pixel_values", "image_grid_thw")}
+    output = model(
+        input_ids=ids, attention_mask=mask, mm_token_type_ids=types, **images, labels=labels, fused_lm_head=True
+    )
+    values = output.log_probs[:, -completions.shape[1] :] * said
+    model.zero_grad()
+    (values * torch.linspace(-1, 1, len(values))[:, None]).sum().backward()
+    return values.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_log_probabilities_and_gradients_stay(place, copies, monkeypatch):
+    inputs = batch(place, copies)
+    plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
+    for model in (plain, shared):
+        add_fused_lm_head(model)
+    share_forward(shared)
+    packed = []
+    original = Packing.pack
+    monkeypatch.setattr(Packing, "pack", lambda self, options: packed.append(self) or original(self, options))
+    (values, gradients), (shared_values, shared_gradients) = score(plain, *inputs), score(shared, *inputs)
+    assert len(packed) == (copies > 1)
+    assert torch.allclose(values, shared_values, atol=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, shared_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
+    again = score(shared, *inputs)
+    assert torch.equal(again[0], shared_values)
+    assert all(torch.equal(again[1][name], shared_gradients[name]) for name in gradients)
+
+
+def test_groups_of_different_size(place):
+    inputs, completions, said = batch(place, 5)
+    kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as when a generation is cut into micro-batches
+    sizes = inputs["image_grid_thw"].prod(1).tolist()
+    patches = torch.cat([part for row, part in enumerate(inputs["pixel_values"].split(sizes)) if row in kept])
+    inputs = {name: patches if name == "pixel_values" else values[kept] for name, values in inputs.items()}
+    plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
+    for model in (plain, shared):
+        add_fused_lm_head(model)
+    share_forward(shared)
+    values = [score(model, inputs, completions[kept], said[kept])[0] for model in (plain, shared)]
+    assert torch.allclose(*values, atol=1e-5)
+
+
+def test_generation_stays(place, monkeypatch):
+    inputs, _, _ = batch(place, 3)
+    plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
+    greedy = {"do_sample": False, "max_new_tokens": 5, "output_logits": True, "return_dict_in_generate": True}
+    read = []
+    forward = type(shared.model.language_model).forward
+
+    def spy(self, **options):
+        read.append(len(options["inputs_embeds"]))
+        return forward(self, **options)
+
+    monkeypatch.setattr(type(shared.model.language_model), "forward", spy)
+    share_forward(shared)
+    one, other = plain.generate(**inputs, **greedy), shared.generate(**inputs, **greedy)
+    assert torch.equal(one.sequences, other.sequences)
+    assert read == 5 * [12] + [4] + 4 * [12]  # each prompt once, then every row
+    assert all(torch.allclose(*logits, atol=1e-4) for logits in zip(one.logits, other.logits, strict=True))
+
+
+def test_an_image_is_read_and_processed_once(place, monkeypatch):
+    from datasets import Dataset
+
+    paths = [row["image"] for row in read_jsonl(place / "train.jsonl")[:2]]
+    images = share_reading(Dataset.from_dict({"image": [paths[0], paths[0], paths[1]]}))[:]["image"]
+    assert images[0] is images[1] and images[0].mode == "RGB"
+
+    plain, shared = load_processor(place / "model", *PIXELS), load_processor(place / "model", *PIXELS)
+    share_processing(shared)
+    kind = type(plain.image_processor)
+    seen = []
+    original = kind.preprocess
+    monkeypatch.setattr(
+        kind, "preprocess", lambda self, images, **o: seen.append(len(images)) or original(self, images, **o)
+    )
+    text = 3 * ["<|vision_start|><|image_pad|><|vision_end|>Where?"]
+    expected = plain(images=images, text=text, return_tensors="pt")
+    seen.clear()
+    for _ in range(2):
+        found = shared(images=images, text=text, return_tensors="pt")
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert seen == [2]
+    other = shared(images=images[2:], text=text[2:], return_tensors="pt")
+    assert torch.equal(other["pixel_values"], expected["pixel_values"][-len(other["pixel_values"]) :])
+    assert seen == [2, 1]
+
+
+def test_the_saved_processor_is_the_plain_one(place, tmp_path):
+    processor = load_processor(place / "model", *PIXELS)
+    processor.save_pretrained(tmp_path / "plain")
+    share_processing(processor)
+    processor.save_pretrained(tmp_path / "shared")
+    for path in (tmp_path / "plain").iterdir():
+        assert path.read_bytes() == (tmp_path / "shared" / path.name).read_bytes(), path.name

@@ -1,0 +1,226 @@
+"""What the copies of a prompt can share: TRL gives each of a group's completions a copy of its image.
+
+An image is read once, processed once and encoded once, and a prompt is read once by the language model when its
+completions are scored, however many copies of them stand in a batch. Values and gradients are those of the copies,
+up to the order of floating-point sums; a run repeats bit for bit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
+from transformers.image_utils import make_flat_list_of_images
+
+from vision_r1.data.images import load_image
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+READ_AHEAD = 64  # images kept in memory: copies stand side by side
+
+
+def share_reading(dataset: "Dataset") -> "Dataset":
+    """Return the dataset with its column `image`, paths, read on access: upright, RGB; copies are one object."""
+
+    read = lru_cache(maxsize=READ_AHEAD)(load_image)
+    return dataset.with_transform(lambda rows: {**rows, "image": [read(path) for path in rows["image"]]})
+
+
+def share_processing(processor: ProcessorMixin) -> None:
+    """Make the processor's image side process equal objects of a call once, and not again if the next call has them."""
+    kind = type(processor.image_processor)
+    last: dict[str, Any] = {"images": [], "options": None}
+
+    class Shared(kind):
+        def preprocess(self, images: Any, return_tensors: Any = None, **options: Any) -> BatchFeature:
+            images = make_flat_list_of_images(images)
+            distinct = list({id(image): image for image in images}.values())
+            if not _same(distinct, last["images"]) or options != last["options"]:
+                done = super().preprocess(distinct, **options)
+                grids = np.asarray(done["image_grid_thw"])
+                patches = np.split(np.asarray(done["pixel_values"]), np.cumsum(grids.prod(1))[:-1])
+                last.update(images=distinct, options=options, parts=list(zip(patches, grids, strict=True)))
+            place = {id(image): index for index, image in enumerate(distinct)}
+            patches, grids = zip(*(last["parts"][place[id(image)]] for image in images), strict=True)
+            data = {"pixel_values": np.concatenate(patches), "image_grid_thw": np.stack(grids)}
+            return BatchFeature(data=data, tensor_type=return_tensors)
+
+    # The saved processor names its class.
+    Shared.__name__, Shared.__qualname__, Shared.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    processor.image_processor.__class__ = Shared
+
+
+def share_forward(model: PreTrainedModel) -> None:
+    """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
+    starts and, under sdpa attention, when TRL asks for the completions' log-probabilities.
+    """
+    core, read = model.model, model.model.language_model.forward
+    encode = core.get_image_features
+    images: list[int] = []  # of the batch under way: which distinct image each row has
+    packing: list[Packing] = []
+    prompts: list[torch.Tensor] = []
+
+    def encode_once(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **options: Any) -> Any:
+        parts = pixel_values.split(image_grid_thw.prod(-1).tolist())
+        first, index = _distinct(parts)
+        images[:] = index
+        if len(first) == len(parts):
+            return encode(pixel_values, image_grid_thw, **options)
+        output = encode(torch.cat([parts[place] for place in first]), image_grid_thw[first], **options)
+        output.pooler_output = tuple(output.pooler_output[place] for place in index)
+        if "deepstack_features" in output:  # Qwen3-VL
+            output.deepstack_features = [[layer[place] for place in index] for layer in output.deepstack_features]
+        return output
+
+    def begin(module: torch.nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        packing.clear()
+        prompts.clear()
+        if options.get("mm_encoder_outputs"):  # a generation's first pass: it has encoded the images before
+            prompts.append(options["input_ids"])
+            return
+        images.clear()
+        if options.get("fused_lm_head") and model.config._attn_implementation == "sdpa":
+            ids, scored = options["input_ids"], (options["labels"] != -100).any(0)
+            packing.append(Packing(ids, prompt=int(scored.int().argmax()), images=images))
+
+    def read_once(**options: Any) -> Any:
+        if prompts and len(images) == len(prompts[0]):
+            return _prefill_once(read, _groups(prompts[0], images), options)
+        plan = packing[0] if packing else None
+        if plan is None or not plan.worthwhile():
+            return read(**options)
+        output = read(**plan.pack(options))
+        output.last_hidden_state = plan.unpack(output.last_hidden_state)
+        return output
+
+    model.register_forward_pre_hook(begin, with_kwargs=True)
+    core.get_image_features = encode_once
+    core.language_model.forward = read_once
+
+
+@dataclass
+class Packing:
+    """A batch of R rows, prompt and completion, as one row a distinct prompt: the prompt, then its completions.
+
+    input_ids: (R, T), of which the first `prompt` columns are prompts, padded on the left. images: for each row
+    the number of its image, filled in when the images have been encoded.
+    """
+
+    input_ids: torch.Tensor
+    prompt: int
+    images: list[int]
+
+    def worthwhile(self) -> bool:
+        """Lay out the packed rows; tell whether they hold clearly fewer tokens than the batch."""
+        rows, length = self.input_ids.shape
+        if self.prompt == 0 or len(self.images) != rows:
+            return False
+        members = _groups(self.input_ids[:, : self.prompt], self.images)
+        self.copies = max(map(len, members))
+        if len(members) * (self.prompt + self.copies * (length - self.prompt)) > 0.8 * rows * length:
+            return False
+        place = self.input_ids.device
+        # A group with fewer completions than others has its first one again, unseen and not read back.
+        filled = [group + group[:1] * (self.copies - len(group)) for group in members]
+        self.rows = torch.tensor(filled, device=place)
+        self.taken = torch.tensor([[slot < len(group) for slot in range(self.copies)] for group in members]).to(place)
+        of = {row: (number, slot) for number, group in enumerate(members) for slot, row in enumerate(group)}
+        self.group, self.slot = torch.tensor([of[row] for row in range(rows)], device=place).T
+        return True
+
+    def pack(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the language model's arguments for the packed rows."""
+        embeddings, mask, positions = (options[name] for name in ("inputs_embeds", "attention_mask", "position_ids"))
+        packed = {
+            "inputs_embeds": self._pack(embeddings),
+            "position_ids": torch.stack([self._pack(each) for each in positions]),
+            "attention_mask": self._mask(self._pack(mask).bool()),
+        }
+        if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
+            packed |= _deepstack(options, self.rows[:, 0]) | {
+                "visual_pos_masks": self._pack(options["visual_pos_masks"])
+            }
+        return options | packed
+
+    def unpack(self, states: torch.Tensor) -> torch.Tensor:
+        """Return (R, T, width) hidden states of the batch from those of the packed rows."""
+        completions = states[:, self.prompt :].unflatten(1, (self.copies, -1))
+        return torch.cat([states[self.group, : self.prompt], completions[self.group, self.slot]], dim=1)
+
+    def _pack(self, values: torch.Tensor) -> torch.Tensor:
+        completions = values[self.rows][:, :, self.prompt :].flatten(1, 2)
+        return torch.cat([values[self.rows[:, 0], : self.prompt], completions], dim=1)
+
+    def _mask(self, real: torch.Tensor) -> torch.Tensor:
+        """Return (groups, 1, packed, packed) booleans: who sees whom; `real` are the tokens that are no padding."""
+        length = self.input_ids.shape[1] - self.prompt
+        places = torch.arange(self.prompt + self.copies * length, device=real.device)
+        # 0 in the prompt, else the number of the completion from 1 on.
+        owner = torch.where(places < self.prompt, 0, 1 + (places - self.prompt) // length)
+        earlier = places[:, None] >= places[None]
+        seen = earlier & ((owner[None] == 0) | (owner[:, None] == owner[None]))
+        taken = torch.cat([torch.ones_like(self.taken[:, :1]), self.taken], dim=1)[:, owner]
+        itself = torch.eye(len(places), dtype=torch.bool, device=real.device)  # padding sees something, too
+        return (seen & (real & taken)[:, None] | itself)[:, None]
+
+
+def _groups(prompts: torch.Tensor, images: Sequence[int]) -> list[list[int]]:
+    """Return the rows of each distinct prompt: tokens (R, T) and image alike."""
+    groups: dict[tuple, list[int]] = {}
+    for row, (ids, image) in enumerate(zip(prompts.tolist(), images, strict=True)):
+        groups.setdefault((image, *ids), []).append(row)
+    return list(groups.values())
+
+
+def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: dict[str, Any]) -> Any:
+    """Run the first pass of a generation on one row a group, and give every row its keys, values and states."""
+    cache, mask = options["past_key_values"], options["attention_mask"]
+    plain = type(cache) is DynamicCache and cache.get_seq_length() == 0 and isinstance(mask, torch.Tensor)
+    if not plain or len(groups) == len(mask):
+        return read(**options)
+    first = torch.tensor([group[0] for group in groups], device=mask.device)
+    group_of = {row: number for number, group in enumerate(groups) for row in group}
+    index = torch.tensor([group_of[row] for row in range(len(mask))], device=mask.device)
+    own = {name: options[name][first] for name in ("inputs_embeds", "attention_mask")}
+    own |= {"position_ids": options["position_ids"][:, first], "past_key_values": DynamicCache()}
+    if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
+        own |= _deepstack(options, first) | {"visual_pos_masks": options["visual_pos_masks"][first]}
+    output = read(**(options | own))
+    for number, layer in enumerate(own["past_key_values"].layers):
+        cache.update(layer.keys[index], layer.values[index], number)
+    output.past_key_values = cache
+    output.last_hidden_state = output.last_hidden_state[index]
+    return output
+
+
+def _deepstack(options: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """Return Qwen3-VL's deeper image features, one line an image token, of some rows of the batch."""
+    visual = options["visual_pos_masks"]
+    owner = torch.arange(len(visual), device=visual.device)[:, None].expand_as(visual)[visual]
+    keep = torch.cat([(owner == row).nonzero()[:, 0] for row in rows])
+    return {"deepstack_visual_embeds": [layer[keep] for layer in options["deepstack_visual_embeds"]]}
+
+
+def _distinct(parts: Sequence[torch.Tensor]) -> tuple[list[int], list[int]]:
+    """Return the places of the distinct tensors, and for each tensor which of these it equals."""
+    first: list[int] = []
+    index = []
+    same_sum: dict[tuple[int, float], list[int]] = {}
+    sums = torch.stack([part.sum() for part in parts]).tolist()
+    for place, part in enumerate(parts):
+        candidates = same_sum.setdefault((len(part), sums[place]), [])
+        equal = next((number for number in candidates if torch.equal(parts[first[number]], part)), None)
+        if equal is None:
+            equal = len(first)
+            first.append(place)
+            candidates.append(equal)
+        index.append(equal)
+    return first, index
+
+
+def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
