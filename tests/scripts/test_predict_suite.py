@@ -16,7 +16,8 @@ import torch
 from predict_suite import main
 
 from vision_r1.data.coco import read_all
-from vision_r1.evaluation.answers import Limits, Question, load_image
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import Limits, Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.evaluation.predict import plan, question_of
 from vision_r1.evaluation.protocols import Protocol, requests
