@@ -1,9 +1,10 @@
 """Where the time of a GRPO step goes: ours, TRL's trainer left as it is, and the way the released code trains.
 
-released: one prompt at a time with its completions sampled in one batch, one image-processor call a prompt, the
-vision encoder run on every copy of the image in the policy's and the reference's pass, the reference model always, an
-optimiser step every two prompts. Written from a description; same model, prompts, completions' length and reward. All
-weights are random and every completion has --length tokens. Figures are each arm's fastest step.
+released: one prompt at a time with its completions sampled in one batch (transformers' default top_k of 50), one
+image-processor call a prompt, the vision encoder run on every copy of the image in the policy's and the reference's
+pass, the reference model always, an optimiser step a prompt (as launched on 16 GPUs). Written from a description; same
+model, prompts, completions' length and reward. All weights are random and every completion has --length tokens.
+Figures are each arm's fastest step.
 
 Examples:
     python benchmarks/grpo_step.py --threads 2
@@ -228,7 +229,7 @@ def released(folder, rows, args):
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6)
     rewards = reward_functions(Criterion.named("official", "stage1"))
     clock = Clock(args.device)
-    options = {"max_new_tokens": args.length, "do_sample": True, "top_k": 0, **generation(args, processor)}
+    options = {"max_new_tokens": args.length, "do_sample": True, "top_k": 50, **generation(args, processor)}
 
     def logprobs(model, sequences, inputs, length):
         copies = {

@@ -48,15 +48,15 @@ def check_outputs(out, checkpoint, steps):
     assert set(metrics["versions"]) >= {"torch", "transformers", "trl"}
 
 
-def interrupt_twice(main, words, state, monkeypatch, first=3):
-    """End a training by SIGTERM at step `first`, then as `kill -9` would while checkpoint-6 is written."""
+def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM):
+    """End a training by a signal at step `first`, then as `kill -9` would while checkpoint-6 is written."""
     with monkeypatch.context() as patch:
         original = callbacks.LogProgress.on_log
 
         def terminate(self, args, trainer_state, control, **kwargs):
             original(self, args, trainer_state, control, **kwargs)
             if trainer_state.global_step == first - 1:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
 
         patch.setattr(callbacks.LogProgress, "on_log", terminate)
         with pytest.raises(SystemExit, match="143"):

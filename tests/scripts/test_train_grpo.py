@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
@@ -147,7 +149,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
     assert names == ["checkpoint", "history.jsonl", "metrics.json", "model"]
     assert weights_hash(tmp_path / "stage1/model") == weights_hash(tmp_path / "stage1/checkpoint")
     if switch == 3:
-        interrupt_twice(main, stage2, tmp_path / "stage2/state", monkeypatch, first=5)
+        interrupt_twice(main, stage2, tmp_path / "stage2/state", monkeypatch, first=5, number=signal.SIGUSR1)
     main(stage2)
     assert weights_hash(tmp_path / "stage2/model") == weights_hash(one / "model")
 

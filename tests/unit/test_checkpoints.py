@@ -1,6 +1,15 @@
+import os
+
 import pytest
 
-from vision_r1.training.checkpoints import fingerprint, is_complete, last_complete, mark_complete, remove_incomplete
+from vision_r1.training.checkpoints import (
+    fingerprint,
+    is_complete,
+    last_complete,
+    mark_complete,
+    prune,
+    remove_incomplete,
+)
 
 
 def checkpoint(state, step, mark=True):
@@ -39,6 +48,20 @@ def test_a_damaged_checkpoint_is_passed_over_and_removed(damage, tmp_path):
 def test_no_state_no_checkpoint(tmp_path):
     assert last_complete(tmp_path / "nowhere") is None
     remove_incomplete(tmp_path / "nowhere")
+
+
+def test_states_of_the_last_two_trainings_are_kept(tmp_path):
+    for age, name in enumerate(["new", "older", "oldest"]):
+        checkpoint(tmp_path / name, 10)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "older"]
+
+
+def test_what_snakemake_adds_to_an_output_folder_does_not_count(tmp_path):
+    folder = checkpoint(tmp_path, 10)
+    (folder / ".snakemake_timestamp").write_text("")
+    assert is_complete(folder)
 
 
 def test_fingerprint_follows_contents_and_settings_not_places(tmp_path):
