@@ -7,7 +7,8 @@ from vision_r1.files import UserError, read_json, write_json
 @pytest.fixture
 def words(root, tmp_path):
     def build(ap, *options):
-        scores = {"mean": {"AP": ap, "AP50": 0.273, "AP75": 0.18}, "datasets": {}}
+        own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.18}}
+        scores = {"mean_score_policies": own, "datasets": {}}
         write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"official-coco": scores}})
         published = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct"]
         measured = ["--metrics", "base", "coco", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")]

@@ -154,6 +154,7 @@ GOOD = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
         ([GOOD, {**GOOD, "image_id": 9}], "item 1: image_id 9 is not in .*annotations.json"),
         ([{**GOOD, "category_id": "1"}], "item 0: category_id '1' is not in .*annotations.json"),
         ([{**GOOD, "bbox": [1, 2, 3]}], r"item 0: bbox \[1, 2, 3\] and score 0.5 are not four numbers and one"),
+        ([{**GOOD, "bbox": [0, 0, 1e200, 1e200]}], "are not four numbers and one"),
         ([{**GOOD, "score": True}], "score True are not four numbers and one"),
         ([{"image_id": 1}], "item 0: no field 'bbox'"),
         ([[1]], "item 0: not an object"),

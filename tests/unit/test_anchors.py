@@ -14,8 +14,10 @@ def published(root):
 
 
 def metrics(ap, pistols):
-    coco = {"official-coco": {"mean": {"AP": ap, "AP50": 0.273, "AP75": 0.19}, "datasets": {}}}
-    odinw = {"official-odinw": {"mean": None, "datasets": {"odinw_pistols": {"AP": pistols}}}}
+    own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.19}, "order": {"AP": 0.9}}
+    coco = {"official-coco": {"mean_score_policies": own, "datasets": {}}}
+    sets = {"odinw_pistols": {"score_policies": {"constant": {"AP": pistols}}}}
+    odinw = {"official-odinw": {"mean_score_policies": None, "datasets": sets}}
     return {("base", "coco"): {"protocols": coco}, ("base", "odinw13"): {"protocols": odinw}}
 
 

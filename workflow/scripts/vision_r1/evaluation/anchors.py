@@ -80,6 +80,10 @@ def check(
 
 
 def _measured(anchor: Anchor, metrics: Mapping[str, Any]) -> float | None:
+    """Return our number with the score 0.99 for every box, as published, whatever the run's own score policy is."""
     scores = metrics.get("protocols", {}).get(anchor.protocol, {})
-    values = scores.get("mean") if anchor.dataset == MEAN else scores.get("datasets", {}).get(anchor.dataset)
-    return (values or {}).get(anchor.metric)
+    if anchor.dataset == MEAN:
+        policies = scores.get("mean_score_policies")
+    else:
+        policies = scores.get("datasets", {}).get(anchor.dataset, {}).get("score_policies")
+    return (policies or {}).get("constant", {}).get(anchor.metric)

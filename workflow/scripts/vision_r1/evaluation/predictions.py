@@ -9,13 +9,14 @@ from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.frames import Frame
-from vision_r1.parsing import label_key
+from vision_r1.parsing import MAX_COORDINATE, label_key
 
 Line = Mapping[str, Any]
 
 _FIELDS = {
-    *("dataset", "protocol", "image_id", "categories", "completion", "truncated"),
-    *("frame", "width", "height", "input_width", "input_height"),
+    **dict.fromkeys(("dataset", "protocol", "completion", "frame"), str),
+    **dict.fromkeys(("image_id", "width", "height", "input_width", "input_height"), int),
+    **{"categories": list, "truncated": bool},
 }
 
 
@@ -26,8 +27,13 @@ def read_lines(source: str | Path) -> list[Line]:
         where = f"{source}: line {number}"
         if not isinstance(line, Mapping):
             raise UserError(f"{where}: not an object; predict the suite again")
-        if missing := _FIELDS - line.keys():
+        if missing := _FIELDS.keys() - line.keys():
             raise UserError(f"{where}: no field {min(missing)!r}; predict the suite again")
+        for key, kind in _FIELDS.items():
+            if type(line[key]) is not kind:
+                raise UserError(f"{where}: {key} {line[key]!r} is not of type {kind.__name__}; predict the suite again")
+        if not (all(isinstance(name, str) for name in line["categories"]) and _are_tokens(line.get("tokens", []))):
+            raise UserError(f"{where}: odd categories or tokens; predict the suite again")
         try:
             Frame.of(line)
         except ValueError as error:
@@ -103,12 +109,22 @@ def read_coco_results(source: str | Path, dataset: CocoDataset) -> list[Detectio
             if type(entry[key]) is not int or entry[key] not in known:
                 raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
         box = entry["bbox"]
-        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and _is_number(entry["score"])):
+        numbers = [*box, entry["score"]] if isinstance(box, list) else []
+        if not (len(numbers) == 5 and all(_is_number(value) and abs(value) < MAX_COORDINATE for value in numbers)):
             raise UserError(f"{where}: bbox {box!r} and score {entry['score']!r} are not four numbers and one")
         detections.append(
             Detection(entry["image_id"], entry["category_id"], tuple(map(float, box)), float(entry["score"]))
         )
     return detections
+
+
+def _are_tokens(value: Any) -> bool:
+    """Return whether a value is a list of [offset, log-probability], offsets rising."""
+    pairs = isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 for each in value)
+    if not (pairs and all(type(offset) is int and _is_number(logprob) for offset, logprob in value)):
+        return False
+    offsets = [offset for offset, _ in value]
+    return offsets == sorted(offsets)
 
 
 def _is_number(value: Any) -> bool:

@@ -159,7 +159,7 @@ def score_detections(
 
 def _mean_policies(scores: Iterable[Scores]) -> dict[str, dict[str, float]]:
     each = [own["score_policies"] for own in scores]
-    return {policy: {"AP": float(np.mean([own[policy]["AP"] for own in each]))} for policy in each[0]}
+    return {policy: {key: float(np.mean([own[policy][key] for own in each])) for key in MEANS} for policy in each[0]}
 
 
 def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, float | None]:
