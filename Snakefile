@@ -46,12 +46,13 @@ rule all:
     default_target: True
     input:
         REPORT,
+        "<results>/data/datasheet.html",
 
 
 rule data:
-    """The training file and every benchmark's images and annotations."""
+    """The training file with its datasheet, and every benchmark's images and annotations."""
     input:
-        "<results>/data/train.jsonl",
+        "<results>/data/datasheet.html",
         [file for suite in SUITES for name in SUITES[suite] for file in dataset_files(name)],
 
 

@@ -53,12 +53,21 @@ if not all(map(os.path.exists, ANCHORS_GATE)):
     ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
-for name in sorted({*config["data"]["train"], *(name for names in SUITES.values() for name in names)}):
-    for key, place in config["datasets"][name].items():
+TRAIN = config["data"]["train"]
+TEST = sorted({name for names in SUITES.values() for name in names})
+# Images of these must not be trained on. The selection split is held out of training by curation itself.
+BENCHMARKS = [name for name in TEST if "selection" not in config["datasets"][name]]
+PLACES = ("annotations", "expressions", "images")
+for name in sorted({*TRAIN, *TEST}):
+    for key in PLACES:
+        place = config["datasets"][name].get(key)
         if isinstance(place, str) and not os.path.exists(place):
             sys.exit(
                 f"error: config: datasets.{name}.{key}: no such path {place!r}; name a folder with data in COCO format"
             )
+# What was downloaded first, where nobody published a checksum. To be committed.
+LOCK = "config/datasets.lock.json"
+RELEASED = [name for name, entry in config["datasets"].items() if "released" in entry]
 
 EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])})(?:_s[1-9]\d*)?"
 SFT_PATTERN = r"sft(?:_s[1-9]\d*)?"
@@ -74,6 +83,8 @@ wildcard_constraints:
     scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
     archive="|".join(config["archives"]),
+    kind=r"zip|tar\.gz",
+    released="|".join(RELEASED),
 
 
 def record(path, text):
@@ -166,26 +177,77 @@ def model_of(checkpoint):
     return f"{RESULTS}/models/{checkpoint}/model"
 
 
+def archive_file(name):
+    """Return where an archive lies; a file that is put there by hand is verified and used."""
+    kind = "tar.gz" if config["archives"][name]["url"].endswith(".tar.gz") else "zip"
+    return f"results/downloads/{name}.{kind}"
+
+
 def dataset_place(name, key):
-    """Return the path of a data set's `annotations` file or `images` folder."""
+    """Return the path of a data set's `annotations` (or expressions, or samples) file or `images` folder."""
     entry = config["datasets"][name]
     if "scenes" in entry:
         return f"{RESULTS}/data/scenes/{name}/{'annotations.json' if key == 'annotations' else 'images'}"
-    place = entry[key]
+    if "selection" in entry:
+        return f"{RESULTS}/data/selection.json" if key == "annotations" else "."
+    if "released" in entry:
+        return f"results/downloads/{name}/{'samples.jsonl' if key == 'annotations' else 'images'}"
+    place = entry["expressions" if key == "annotations" and "expressions" in entry else key]
     return place if isinstance(place, str) else f"results/downloads/{place['archive']}/{place['path']}"
 
 
-def dataset_files(name):
-    """Return the files that must exist before a data set can be read."""
+def source_files(name):
+    """Return the files that a data set is made of, or the manifests of the archives that hold them."""
     entry = config["datasets"][name]
-    places = [entry.get("annotations"), entry.get("images")]
-    archives = [f"results/downloads/{place['archive']}.json" for place in places if isinstance(place, dict)]
-    return archives or [dataset_place(name, "annotations"), dataset_place(name, "images")]
+    archives = [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
+    places = [] if "selection" in entry else [dataset_place(name, "images")]
+    if archives:
+        places = [entry[key] for key in PLACES if isinstance(entry.get(key), str)]
+        return [f"results/downloads/{archive}.json" for archive in dict.fromkeys(archives)] + places
+    return [dataset_place(name, "annotations"), *places]
+
+
+def dataset_files(name):
+    """Return the files that must exist before a data set can be read: its own, and the mark that they were checked."""
+    made = {"scenes", "selection"} & config["datasets"][name].keys()
+    return source_files(name) + ([] if made else [f"{RESULTS}/data/checked/{name}.json"])
 
 
 def dataset_flags(names, *keys):
     """Return --dataset NAME PLACE... for each data set; keys are `annotations`, `images` or both."""
     return [word for name in names for word in ["--dataset", name, *(dataset_place(name, key) for key in keys)]]
+
+
+def source_flags(flag, names):
+    """Return `flag KIND NAME FILE IMAGES` for each data set."""
+    kinds = {"expressions": "expressions", "released": "samples"}
+    words = []
+    for name in names:
+        kind = next((kinds[key] for key in kinds if key in config["datasets"][name]), "coco")
+        words += [flag, kind, name, dataset_place(name, "annotations"), dataset_place(name, "images")]
+    return words
+
+
+def id_space_flags(names):
+    spaces = {name: config["datasets"][name].get("id_space") for name in dict.fromkeys(names)}
+    return [word for name, space in spaces.items() if space for word in ["--id_space", name, space]]
+
+
+def expect_flags(name):
+    """Return the numbers that a data set must have, and the lock file where it is one that was downloaded."""
+    entry = config["datasets"][name]
+    words = [word for key, number in entry.get("expect", {}).items() for word in ["--expect", f"{key}={number}"]]
+    local = all(isinstance(entry.get(key, ""), str) for key in PLACES) and "released" not in entry
+    return words if local else [*words, "--lock", LOCK]
+
+
+def licence_flags():
+    made = "made here"
+    licences = {
+        name: made if "scenes" in config["datasets"][name] else config["datasets"][name].get("licence")
+        for name in TRAIN
+    }
+    return [word for name, text in licences.items() if text for word in ["--licence", name, text]]
 
 
 def files_of(names):
@@ -200,11 +262,9 @@ def scene_flags(name):
 
 def curation_flags():
     data, model = dict(config["data"]), config["model"]
-    names = data.pop("train")
+    del data["train"]
     shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
-    return dataset_flags(names, "annotations", "images") + configuration.flags(
-        {**data, **shared, "seed": config["seed"]}
-    )
+    return configuration.flags({**data, **shared, "seed": config["seed"]})
 
 
 def archive_flags(name):

@@ -10,6 +10,7 @@ CONFIGURATIONS = {
     "coco_tiny": ["config/coco_tiny.yaml"],
     "smoke": ["tests/smoke.yaml"],
     "paper": ["config/paper.yaml"],
+    "released_data": ["config/paper.yaml", "config/released_data.yaml"],
     **{
         name: ["config/paper.yaml", f"config/{name}.yaml"]
         for name in (

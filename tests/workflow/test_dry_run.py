@@ -5,8 +5,8 @@ import re
 import pytest
 from configurations import CONFIGURATIONS, ON_GPUS
 
-CHAIN = {
-    "curate_train": 1,
+DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
+CHAIN = DATA | {
     "train_sft": 1,
     "compare_checkpoints": 1,
     "check_anchors": 1,
@@ -30,8 +30,9 @@ def test_miniature(project):
 
 def test_paper(project):
     assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
-        "download_archive": 16,
-        "unpack_archive": 16,
+        "download_archive": 17,
+        "unpack_archive": 17,
+        "check_dataset": 18,
         "fetch_base_model": 1,
         "train_grpo_stage1_continuous": 2,
         "train_grpo_stage2_continuous": 2,
@@ -100,6 +101,27 @@ def test_a_prediction_in_shards(project):
     assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
 
 
+def test_released_data_and_test_splits(project):
+    overlay = project.overlay({"evaluation": {"suites": {"odinw13": ["odinw_pothole_test", "odinw_pascal_voc"]}}})
+    files = ["config/paper.yaml", "config/released_data.yaml", overlay]
+    assert project.planned("--configfile", *files, "--", "data") == DATA | {
+        "download_archive": 4,
+        "unpack_archive": 4,
+        "check_dataset": 4,
+        "fetch_released_data": 1,
+        "data": 1,
+    }
+
+
+def test_the_selection_split_is_a_suite(project):
+    overlay = {
+        "evaluation": {"suites": {"selection": ["selection"]}, "suite_protocols": {"selection": ["official-coco"]}}
+    }
+    overlay |= {"report": {"suites": ["coco", "selection"], "experiments": ["strict"]}}
+    jobs = project.planned("--configfile", project.overlay(overlay), "--", "evaluation")
+    assert jobs["predict_suite"] == 8 and jobs["make_scenes"] == 2 and jobs["curate_train"] == 1
+
+
 def test_training_seeds_share_data_and_base(project):
     jobs = project.planned("--configfile", project.overlay({"report": {"training_seeds": [0, 1, 2]}}))
     assert jobs == CHAIN | {
@@ -123,8 +145,7 @@ def test_a_shared_stage_1_is_trained_once(project):
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"
     jobs = project.planned("--configfile", overlay, "--", target)
     assert jobs == {
-        "make_scenes": 1,
-        "curate_train": 1,
+        **{"make_scenes": 15, "fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1},
         "make_base_model": 1,
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,
@@ -172,7 +193,7 @@ def test_every_rule_that_runs_something_is_complete(root):
 
 def test_everything_reaches_the_shell_quoted(root):
     """Paths and config values in a shell command carry :q; wildcards and enums of the schema need none."""
-    safe = {"wildcards.suite", "params.batch_size", "params.score_policy", "params.seed"}
+    safe = {"wildcards.suite", "params.batch_size", "params.score_policy", "params.seed", "threads"}
     for command in re.findall(r"shell:\n(.*?)\n\n", all_rules(root) + "\n\n", re.S):
         fields = set(re.findall(r"{([\w.\[\]]+)}", command))
         assert fields <= safe, fields - safe

@@ -79,9 +79,7 @@ def _rows(
     if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
         size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
         if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
-            return None, [
-                "The training file that is here is for other pixel limits or another family: curate it again."
-            ]
+            return None, ["The training file that is here is for other pixel limits or another family: make it again."]
     return read_rows(train_file, looks, min_pixels, max_pixels), []
 
 

@@ -56,6 +56,11 @@ class Inputs:
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
+    return fill("report.html.j2", _context(inputs))
+
+
+def fill(template: str, context: Mapping[str, Any]) -> str:
+    """Return a page of the folder `templates`, foreign text in it escaped, with the style sheet as `css`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -65,7 +70,8 @@ def render(inputs: Inputs) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"points": points, "shorten": shorten, "duration": duration, "seed": seed_text}
-    return environment.get_template("report.html.j2").render(**_context(inputs))
+    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(css=css, **context)
 
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
@@ -119,7 +125,6 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     return {
         "config": config,
         "run": configuration.run_name(config),
-        "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],

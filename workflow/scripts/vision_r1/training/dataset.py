@@ -6,12 +6,9 @@ Images are columns of paths and are decoded when a batch asks for them, so memor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
-from vision_r1.frames import Frame
-from vision_r1.prompts import format_answer
+from vision_r1.prompts import ground_truth_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,12 +67,6 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
         ],
         answers=True,
     )
-
-
-def ground_truth_answer(row: Row) -> str:
-    """Return the answer that a perfect model gives to a row."""
-    boxes = np.array([item["bbox"] for item in row["objects"]], dtype=float).reshape(-1, 4)
-    return format_answer(Frame.of(row).from_original(boxes).tolist(), [item["label"] for item in row["objects"]])
 
 
 _COLUMNS = {
