@@ -81,7 +81,7 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     assert " --stop --output results/paper/anchors/gate.json" in project.snakemake(*gate, *target).stdout
     overlay = project.overlay({"evaluation": {"anchors": "warn"}})
     warned = project.snakemake(*gate, overlay, *target).stdout
-    assert " --stop" not in warned and "--output results/paper/anchors/gate.json" in warned
+    assert " --stop --output" not in warned and "--output results/paper/anchors/gate.json" in warned
     overlay = project.overlay({"evaluation": {"anchors": "none"}})
     assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
@@ -102,7 +102,8 @@ def test_a_prediction_in_shards(project):
 
 
 def test_released_data_and_test_splits(project):
-    overlay = project.overlay({"evaluation": {"suites": {"odinw13": ["odinw_pothole_test", "odinw_pascal_voc"]}}})
+    suites = {"suites": {"odinw13": ["odinw_pothole_test", "odinw_pascal_voc"]}}
+    overlay = project.overlay({"evaluation": {**suites, "suite_protocols": {"odinw13": ["all-categories"]}}})
     files = ["config/paper.yaml", "config/released_data.yaml", overlay]
     assert project.planned("--configfile", *files, "--", "data") == DATA | {
         "download_archive": 4,
