@@ -10,12 +10,11 @@ CONFIGURATIONS = {
     "coco_tiny": ["config/coco_tiny.yaml"],
     "smoke": ["tests/smoke.yaml"],
     "paper": ["config/paper.yaml"],
-    "released_data": ["config/paper.yaml", "config/released_data.yaml"],
     **{
         name: ["config/paper.yaml", f"config/{name}.yaml"]
         for name in (
             *("two_nodes", "qwen2_5_vl_3b", "qwen3_vl_8b", "lora_24gb", "lora_80gb", "vllm"),
-            *("sft_matched", "released_script"),
+            *("sft_matched", "released_script", "released_data"),
         )
     },
 }

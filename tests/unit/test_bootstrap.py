@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_weight_of_two_is_an_image_that_is_there_twice():
     for image, weight in zip(dataset.images, weights, strict=True):
         for copy in range(weight):
             number = 100 * image.id + copy
-            images.append(replace(image, id=number))
+            images.append(msgspec.structs.replace(image, id=number))
             boxes += [replace(each, image_id=number) for each in detections if each.image_id == image.id]
     twice = average_precision(replace(dataset, images=tuple(images)), boxes)
     values = weighted_ap(match(dataset, detections), weights[None])
@@ -95,7 +96,7 @@ def test_the_interval_is_that_of_drawing_and_scoring_anew():
     slow = []
     for row in weights:
         drawn = np.repeat(np.arange(40), row)
-        images = [replace(dataset.images[place], id=number) for number, place in enumerate(drawn)]
+        images = [msgspec.structs.replace(dataset.images[place], id=number) for number, place in enumerate(drawn)]
         boxes = [
             replace(each, image_id=number)
             for number, place in enumerate(drawn)

@@ -42,6 +42,27 @@ def test_paper(project):
     }
 
 
+def test_released_data_and_test_splits(project):
+    suites = {"suites": {"odinw13": ["odinw_pothole_test"]}, "suite_protocols": {"odinw13": ["all-categories"]}}
+    overlay = project.overlay({"evaluation": suites})
+    files = ["config/paper.yaml", "config/released_data.yaml", overlay]
+    assert project.planned("--configfile", *files, "--", "data") == DATA | {
+        "download_archive": 3,
+        "unpack_archive": 3,
+        "check_dataset": 3,
+        "fetch_released_data": 1,
+        "data": 1,
+    }
+
+
+def test_the_selection_split_is_a_suite(project):
+    suites = {"suites": {"selection": ["selection"]}, "suite_protocols": {"selection": ["official-coco"]}}
+    overlay = project.overlay({"evaluation": suites})
+    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    made = {"make_scenes": 15, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+    assert jobs == {name: count for name, count in (DATA | made).items() if name != "render_datasheet"}
+
+
 @pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
 def test_every_configuration_for_gpus_is_planned(project, name):
     jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
@@ -99,28 +120,6 @@ def test_a_prediction_in_shards(project):
     target = ["--", "results/miniature/metrics/base/coco.json"]
     jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
     assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
-
-
-def test_released_data_and_test_splits(project):
-    suites = {"suites": {"odinw13": ["odinw_pothole_test", "odinw_pascal_voc"]}}
-    overlay = project.overlay({"evaluation": {**suites, "suite_protocols": {"odinw13": ["all-categories"]}}})
-    files = ["config/paper.yaml", "config/released_data.yaml", overlay]
-    assert project.planned("--configfile", *files, "--", "data") == DATA | {
-        "download_archive": 4,
-        "unpack_archive": 4,
-        "check_dataset": 4,
-        "fetch_released_data": 1,
-        "data": 1,
-    }
-
-
-def test_the_selection_split_is_a_suite(project):
-    overlay = {
-        "evaluation": {"suites": {"selection": ["selection"]}, "suite_protocols": {"selection": ["official-coco"]}}
-    }
-    overlay |= {"report": {"suites": ["coco", "selection"], "experiments": ["strict"]}}
-    jobs = project.planned("--configfile", project.overlay(overlay), "--", "evaluation")
-    assert jobs["predict_suite"] == 8 and jobs["make_scenes"] == 2 and jobs["curate_train"] == 1
 
 
 def test_training_seeds_share_data_and_base(project):

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from PIL import Image, ImageOps
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -62,9 +60,3 @@ class AnswerReader:
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def load_image(path: str) -> Image.Image:
-    """Load an image as training does: upright by its EXIF data, in RGB."""
-    with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")

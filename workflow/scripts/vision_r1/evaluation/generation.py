@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from vision_r1.evaluation.answers import AnswerReader, Question, load_image
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint, load_model, load_processor

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.evaluation.answers import AnswerReader, Question, load_image
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint

@@ -49,9 +49,7 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
 
 def grpo_dataset(rows: list[Row]) -> "Dataset":
     """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards."""
-    from vision_r1.training.sharing import share_reading
-
-    return share_reading(_dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False))
+    return _dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False)
 
 
 def sft_dataset(rows: list[Row]) -> "Dataset":
@@ -80,14 +78,15 @@ def _message(role: str, content: str) -> list[dict[str, str]]:
 
 
 def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
-    from datasets import Dataset, Features, Image, List, Value
+    from datasets import Dataset, Features, List, Value
+
+    from vision_r1.training.sharing import share_reading
 
     message = List({"role": Value("string"), "content": Value("string")})
-    columns = {"prompt": message}
+    columns = {"prompt": message, "image": Value("string")}
     if answers:
-        columns |= {"image": Image(mode="RGB"), "completion": message}
+        columns |= {"completion": message}
     else:
-        columns |= {"image": Value("string")}
         # Given, not inferred: a file of negatives only has no object to infer a type from.
         columns |= {
             "objects": List({"label": Value("string"), "bbox": List(Value("float64"))}),
@@ -95,4 +94,5 @@ def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
             **dict.fromkeys(("width", "height", "input_width", "input_height", "num_instances"), Value("int64")),
             **dict.fromkeys(("frame", "task", "source_id"), Value("string")),
         }
-    return Dataset.from_list([{name: row[name] for name in columns} for row in rows], features=Features(columns))
+    chosen = [{name: row[name] for name in columns} for row in rows]
+    return share_reading(Dataset.from_list(chosen, features=Features(columns)))
