@@ -50,6 +50,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "8,292,166,656 parameters",
         "16 prompts x 4 completions = 64 completions",
         "15.4 GiB  weights gathered to sample",
+        "Curation drops prompts of more than 1,024 tokens.",
         "the card has 79.6",
         "of trainer states for each training that is under way",
         "Assumed, not measured: 35 % of the card's arithmetic",
@@ -93,7 +94,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
 
     paper["preflight"]["gpu_memory_gib"] = 40
     with pytest.raises(
-        UserError, match="official/grpo_stage1 needs about 4.* GiB on each GPU, the card has 40: give sm"
+        UserError, match=r"official/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
     ):
         check_run.main(words(paper))
     assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
@@ -138,6 +139,13 @@ def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words
     config = load(root, "lora_80gb")
     config["compute"]["launch"] = load(root, "paper")["compute"]["launch"]
     with pytest.raises(UserError, match="lora: adapters can't be merged while weights are split"):
+        check_run.main(words(config))
+
+
+def test_vllm_needs_room_for_prompt_and_completion(root, in_root, words):
+    config = load(root, "vllm")
+    config["grpo"]["vllm_max_model_length"] = 1000
+    with pytest.raises(UserError, match="vllm_max_model_length: 1000 tokens, but the longest .* are 1424 together"):
         check_run.main(words(config))
 
 

@@ -26,22 +26,22 @@ def paper(root):
 
 
 def test_the_papers_batches(paper):
-    batches = {training.name: training for training in training_batches(paper, rows=39_000)}
+    batches = {training.name: training for training in training_batches(paper, rows=49_000)}
     assert list(batches) == [
         "sft",
         *(f"{name}/{stage}" for name in ("official", "strict") for stage in configuration.STAGES),
     ]
     sft, stage1, stage2 = (batches[name] for name in ("sft", "strict/grpo_stage1", "strict/grpo_stage2"))
-    assert (sft.batch, sft.steps) == (128, 305)  # 39,000 / 128, the last batch is not full
+    assert (sft.batch, sft.steps) == (128, 383)  # 49,000 / 128, the last batch is not full
     assert (stage1.prompts, stage1.batch, stage1.sampled_at_once) == (16, 64, 8)
     assert stage1.samples_seen + stage2.samples_seen == 16 * (1500 + 1562) == 48_992
     assert stage1.in_words() == (
         "A step takes 16 prompts x 4 completions = 64 completions (4 a device x 2 accumulated x 8 processes). "
         "64 completions are sampled at once, 8 a device. "
-        "1,500 steps see 24,000 samples of 39,000 rows (epochs: 0.615)."
+        "1,500 steps see 24,000 samples of 49,000 rows (epochs: 0.49)."
     )
     assert sft.in_words().startswith(
-        "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 305 steps see"
+        "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 383 steps see"
     )
 
 
@@ -49,7 +49,7 @@ def test_the_papers_batches(paper):
 def test_other_machines_keep_the_papers_batches(root, paper, name):
     other = load(root, name)
     sizes = [
-        {(training.prompts, training.batch, training.steps) for training in training_batches(config, 39_000)}
+        {(training.prompts, training.batch, training.steps) for training in training_batches(config, 49_000)}
         for config in (paper, other)
     ]
     assert sizes[0] == sizes[1]
@@ -57,9 +57,9 @@ def test_other_machines_keep_the_papers_batches(root, paper, name):
 
 def test_sft_matched_has_grpos_batch_and_updates(root):
     config = load(root, "sft_matched")
-    sft, stage1, stage2, *_ = training_batches(config, 39_000)
+    sft, stage1, stage2, *_ = training_batches(config, 49_000)
     assert (sft.prompts, sft.steps) == (stage1.prompts, stage1.steps + stage2.steps)
-    assert unequal(training_batches(config, 39_000)) == []
+    assert unequal(training_batches(config, 49_000)) == []
 
 
 def test_the_released_sft_is_said_to_be_unequal(paper):
@@ -82,7 +82,7 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 def test_qwen3_vl_8b_is_the_authors_recipe(root):
     config = load(root, "qwen3_vl_8b")
     values = configuration.grpo_values(config, "strict", "grpo_stage1")
-    _, stage1, stage2, *_ = training_batches(config, 39_000)
+    _, stage1, stage2, *_ = training_batches(config, 49_000)
     assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
     assert (values["learning_rate"], values["beta"], values["temperature"]) == (1.0e-6, 0.01, 1.0)
     assert (config["model"]["min_pixels"], config["model"]["max_pixels"]) == (262_144, 4_194_304)
@@ -119,7 +119,7 @@ def test_lengths_are_taken_from_the_training_file(paper):
 
 def test_lengths_are_bounds_without_counts(paper):
     nothing = lengths_of(paper, None)
-    assert (nothing.counted, nothing.rows) == (False, 39_000)
+    assert (nothing.counted, nothing.rows) == (False, 49_000)
     assert (nothing.image, nothing.text) == (401_408 // 784, TEXT_TOKENS) and nothing.longer_than(1) == 0
     rows = [{"input_width": 56, "input_height": 84, "num_instances": 2}]
     old = lengths_of(paper, rows)

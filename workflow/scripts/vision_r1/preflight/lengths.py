@@ -1,5 +1,6 @@
 """How long prompts and answers are, in tokens: counted at curation, or bounded from the configuration."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -36,10 +37,11 @@ class Lengths:
 def lengths_of(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None) -> Lengths:
     """Return the lengths of a training file's rows, or upper bounds where it is not there or doesn't hold them.
 
-    Bounds: the most pixels an image may have; TEXT_TOKENS; ITEM_TOKENS for each object that a sample may have.
+    Bounds: the most pixels an image may have; TEXT_TOKENS; ITEM_TOKENS for each object that a sample may have; and what
+    curation drops as too long.
     """
     data, model = config["data"], config["model"]
-    wanted = data["detection"] + data["grounding"] + data["negative"]
+    wanted = sum(data[task] for task in ("detection", "grounding", "rec", "negative"))
     if rows and all(name in rows[0] for name in ("prompt_tokens", "image_tokens", "answer_tokens")):
         answers = tuple(row["answer_tokens"] for row in rows)
         return Lengths(
@@ -58,5 +60,6 @@ def lengths_of(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | No
         objects = max(row["num_instances"] for row in rows)
     else:
         image, objects = max(1, model["max_pixels"] // factor**2), data["max_instances"]
-    answer = ITEM_TOKENS * objects + 10
-    return Lengths(False, len(rows) if rows else wanted, image, TEXT_TOKENS, answer, image + TEXT_TOKENS, answer)
+    text = min(TEXT_TOKENS, (data["max_prompt_tokens"] or image + TEXT_TOKENS) - image)
+    answer = min(ITEM_TOKENS * objects + 10, data["max_answer_tokens"] or math.inf)
+    return Lengths(False, len(rows) if rows else wanted, image, text, answer, image + text, answer)

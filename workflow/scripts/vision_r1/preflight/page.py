@@ -52,6 +52,9 @@ def _tokens(summary: Mapping[str, Any]) -> list[str]:
         f"{kind}: prompt {lengths['image'] + lengths['text']} tokens ({lengths['image']} of the image, "
         f"{lengths['text']} of the text), right answer {lengths['answer']}."
     ]
+    for key, what in (("max_prompt_tokens", "prompts"), ("max_answer_tokens", "right answers")):
+        if summary["dropped_over"][key]:
+            lines.append(f"Curation drops {what} of more than {summary['dropped_over'][key]:,} tokens.")
     for training in summary["trainings"]:
         limit, over = training["completion_limit"], training["answers_over_limit"]
         if limit is None:

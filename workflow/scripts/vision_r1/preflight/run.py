@@ -48,6 +48,7 @@ def survey(
         "launch": {"mode": mode, "in_words": MODES[mode], "processes": configuration.processes(config)},
         "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
+        "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
         "trainings": [_training(config, training, lengths, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(batches),
@@ -79,9 +80,7 @@ def _rows(
     if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
         size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
         if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
-            return None, [
-                "The training file that is here is for other pixel limits or another family: curate it again."
-            ]
+            return None, ["The training file that is here is for other pixel limits or another family: make it again."]
     return read_rows(train_file, looks, min_pixels, max_pixels), []
 
 
@@ -216,6 +215,14 @@ def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture |
 
 def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
     problems, card = [], config["preflight"]["gpu_memory_gib"]
+    lengths, room = summary["lengths"], config["grpo"].get("vllm_max_model_length")
+    needed = (
+        lengths["image"] + lengths["text"] + max(training["completion_limit"] or 0 for training in summary["trainings"])
+    )
+    if config["grpo"].get("use_vllm") and room and needed > room:
+        problems.append(
+            f"grpo.vllm_max_model_length: {room} tokens, but the longest prompt and completion are {needed} together"
+        )
     for training in summary["trainings"]:
         needed = training.get("memory_peak", 0) / GIB
         if card and needed > card:
