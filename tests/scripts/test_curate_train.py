@@ -118,7 +118,7 @@ def test_benchmark_images_are_dropped_by_id_by_content_and_by_looks(tmp_path, pr
     Image.open(tmp_path / "test/images/102.png").save(images / "2.png", "JPEG", quality=60)
     spaces = [("train", "coco"), ("test", "coco")]
     rows, summary = curate(
-        [place], tmp_path, processor, [benchmark[1:]], spaces, detection=9, grounding=9, negative=9, held_out=2
+        [place], tmp_path, processor, [benchmark[1:]], spaces, detection=9, grounding=9, negative=9, held_out=0.5
     )
     leaks = read_json(tmp_path / "leaks.json")
     assert leaks["leaks"] == {"same_id": 1, "same_file": 1, "same_pixels": 1}
@@ -135,7 +135,7 @@ def test_benchmark_images_are_dropped_by_id_by_content_and_by_looks(tmp_path, pr
 
 
 def test_the_selection_split_is_a_data_set(tmp_path, processor):
-    curate([coco(tmp_path / "one"), coco(tmp_path / "two")], tmp_path, processor, held_out=3)
+    curate([coco(tmp_path / "one"), coco(tmp_path / "two")], tmp_path, processor, held_out=0.8)
     check_dataset.main(
         [
             "--source",
@@ -205,7 +205,7 @@ def test_real_coco_goes_through_to_the_datasheet(coco_tiny, tmp_path, processor)
     )
     spaces = [("train2017", "coco"), ("val2017", "coco")]
     rows, summary = curate(
-        [("coco", *train)], tmp_path, processor, [val], spaces, detection=60, grounding=60, negative=20, held_out=3
+        [("coco", *train)], tmp_path, processor, [val], spaces, detection=60, grounding=60, negative=20, held_out=0.04
     )
     assert len(rows) == 140 and not summary["short"] and summary["images"] == {"read": 80, "held_out": 3}
     assert len(rows[0]["categories"]) in (1, 80)

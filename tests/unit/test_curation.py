@@ -207,11 +207,12 @@ def test_images_that_the_processor_refuses_are_counted(tmp_path):
 def test_held_out_images_are_not_trained_on(tmp_path):
     boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)} | {20: []}
     data = [source(tmp_path, coco_factory.content(boxes))]
-    rows, tally, held_out = curated(data, recipe(detection=99, grounding=0, negative=0, held_out=5))
+    rows, tally, held_out = curated(data, recipe(detection=99, grounding=0, negative=0, held_out=0.3))
     assert tally.images["held_out"] == len(held_out) == 5
     assert len(rows) == 14 and not {image.path for _, image in held_out} & {row["image"] for row in rows}
-    assert held_out == curated(data, recipe(held_out=5))[2] != curated(data, recipe(held_out=5, seed=1))[2]
-    assert {image.path for _, image in held_out} > {image.path for _, image in curated(data, recipe(held_out=3))[2]}
+    assert held_out == curated(data, recipe(held_out=0.3))[2] != curated(data, recipe(held_out=0.3, seed=1))[2]
+    assert {image.path for _, image in held_out} > {image.path for _, image in curated(data, recipe(held_out=0.2))[2]}
+    assert curated(data, recipe(held_out=0.05))[2] == []  # less than one image
 
 
 def given_sample(number, task="rec", box=(10.0, 20.0, 40.0, 60.0), image=None):

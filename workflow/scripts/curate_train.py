@@ -4,7 +4,7 @@ Example:
   python workflow/scripts/curate_train.py --source coco scenes_train scenes/annotations.json scenes/images \\
       --index images.jsonl --leaks leaks.json --processor models/processor --family qwen2_5_vl \\
       --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --rec 0 --negative 300 \\
-      --min_per_category 100 --min_instances 1 --max_instances 30 --held_out 100 --order shuffle --seed 0 \\
+      --min_per_category 100 --min_instances 1 --max_instances 30 --held_out 0.03 --order shuffle --seed 0 \\
       --output train.jsonl --summary curation.json --selection selection.json
 
 The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the
@@ -37,10 +37,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "min_per_category": "samples of each task that every category gets before the rest is drawn",
         "min_instances": "fewest objects of a sample; negatives are exempt",
         "max_instances": "most objects of a sample",
-        "held_out": "images kept from training, for the selection split",
         "seed": "seed of all that is drawn",
     }.items():
         arguments.add_argument(f"--{name}", type=whole_number(0), required=True, help=text)
+    arguments.add_argument(
+        "--held_out", type=float, required=True, help="share of the images kept from training, for the selection split"
+    )
     for name in ("prompt", "answer"):
         arguments.add_argument(
             f"--max_{name}_tokens",

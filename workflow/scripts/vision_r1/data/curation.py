@@ -39,8 +39,8 @@ class Recipe:
     Samples of each task; min_per_category: each category gets this many samples of a task, or all that it can have,
     before the rest is drawn; fewest and most objects of a sample (negatives have none and are exempt); limits of the
     model's input in pixels; limits of prompt (image included) and answer in tokens, None for no limit: longer rows are
-    dropped, never cut; held_out: images kept from training for the selection split; order of the rows, `shuffle` or
-    `instances`; seed of all draws.
+    dropped, never cut; held_out: share of the images kept from training for the selection split; order of the rows,
+    `shuffle` or `instances`; seed of all draws.
     """
 
     detection: int
@@ -54,7 +54,7 @@ class Recipe:
     max_pixels: int
     max_prompt_tokens: int | None
     max_answer_tokens: int | None
-    held_out: int
+    held_out: float
     order: str
     seed: int
 
@@ -105,8 +105,6 @@ def curate(
 
 def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, str]) -> list[tuple[Source, CocoImage]]:
     """Draw the selection split from the images in COCO format that have an object and are no crowd alone."""
-    if not recipe.held_out:
-        return []
     candidates = [
         (source, image)
         for source in sources
@@ -115,7 +113,7 @@ def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, s
         if image.path not in refused and not all(item.crowd for item in image.objects)
     ]
     order = np.random.default_rng((recipe.seed, len(TASKS) + 1)).permutation(len(candidates))
-    return [candidates[place] for place in sorted(order[: recipe.held_out])]
+    return [candidates[place] for place in sorted(order[: int(recipe.held_out * len(order))])]
 
 
 def _draw(
