@@ -103,6 +103,35 @@ def test_faulty_images_are_dropped_and_counted(tmp_path, processor):
     assert faults[3] == "size_differs: 90 x 84 pixels, its annotations are for 84 x 84"
 
 
+def test_every_kind_of_image_is_taken_and_trained_on(tmp_path, processor):
+    import numpy as np
+
+    from vision_r1.families import family
+    from vision_r1.training.dataset import grpo_dataset, read_rows
+
+    names = ["cmyk.jpg", "grey.jpg", "turned.jpg", "palette.png", "alpha.png", "deep.png", "web.webp"]
+    content = coco_factory.content({number: [(1, [10, 20, 30, 40])] for number in range(len(names))}, size=(112, 84))
+    for entry, name in zip(content["images"], names, strict=True):
+        entry["file_name"] = name
+    place = coco(tmp_path / "set", content)
+    folder, exif = tmp_path / "set/images", Image.Exif()
+    exif[0x0112] = 8  # lies on its side
+    plain = Image.fromarray(np.random.default_rng(0).integers(256, size=(84, 112, 3), dtype=np.uint8))
+    plain.convert("CMYK").save(folder / "cmyk.jpg")
+    plain.convert("L").save(folder / "grey.jpg")
+    plain.transpose(Image.Transpose.ROTATE_270).save(folder / "turned.jpg", exif=exif)
+    plain.quantize(16).save(folder / "palette.png")
+    plain.convert("RGBA").save(folder / "alpha.png")
+    Image.fromarray(np.arange(84 * 112, dtype=np.uint16).reshape(84, 112) * 6).save(folder / "deep.png")
+    plain.save(folder / "web.webp")
+    rows, summary = curate([place], tmp_path, processor, detection=9, grounding=0, negative=0)
+    assert len(rows) == 7 and summary["images"] == {"read": 7}
+    dataset = grpo_dataset(read_rows(tmp_path / "train.jsonl", family("qwen2_5_vl"), 784, 7056))
+    assert {(row["image"].mode, row["image"].size) for row in dataset} == {("RGB", (112, 84))}
+    (deep,) = (row["image"] for row, name in zip(dataset, rows, strict=True) if name["image"].endswith("deep.png"))
+    assert 0 <= np.asarray(deep).min() < np.asarray(deep).max() == round((84 * 112 - 1) * 6 / 257)
+
+
 def test_benchmark_images_are_dropped_by_id_by_content_and_by_looks(tmp_path, processor):
     boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 9)}
     benchmark = coco(tmp_path / "test", coco_factory.content({number: [] for number in (101, 102, 3)}))
