@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
-from vision_r1.evaluation.bootstrap import bias, interval, resamples, weighted_ap
+from vision_r1.evaluation.bootstrap import bias, interval, interval_around, resamples, weighted_ap
 from vision_r1.evaluation.coco_ap import Detection, average_precision, match
 
 METRICS = ("AP", "AP50", "AP75")
@@ -112,4 +112,6 @@ def test_interval_and_bias():
     values = np.array([*range(1001), np.nan], float)
     assert interval(values) == pytest.approx([25, 975])
     assert bias(values, 400) == 100
+    assert interval_around(0.4, values / 1000) == pytest.approx([0, 0.875])  # less 0.1, within 0..1
+    assert interval_around(None, values) is None
     assert interval(np.array([np.nan])) is None and bias(np.array([np.nan]), 1.0) is None

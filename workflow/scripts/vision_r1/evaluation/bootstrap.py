@@ -82,13 +82,21 @@ def interval(values: np.ndarray) -> list[float] | None:
 
 
 def bias(values: np.ndarray, value: float | None) -> float | None:
-    """Return how far the resamples' mean lies above the value of all images.
+    """Return how far the resamples' mean lies above the value of all images, None where there is no value.
 
     AP takes the best precision to the right of each recall, so the noise of resampling lifts it a little where
-    the curve is flat: then an interval may lie off its value.
+    the curve is flat. In a mean over data sets the noise shrinks and this does not.
     """
     known = values[~np.isnan(values)]
     return None if value is None or not len(known) else float(known.mean() - value)
+
+
+def interval_around(value: float | None, values: np.ndarray) -> list[float] | None:
+    """Return the interval of AP around the value of all images: the percentiles less the bias, within 0..1."""
+    percentiles, lifted = interval(values), bias(values, value)
+    if percentiles is None or lifted is None:
+        return None
+    return [min(1.0, max(0.0, each - lifted)) for each in percentiles]
 
 
 def mean_over(samples: Mapping[str, np.ndarray]) -> np.ndarray:

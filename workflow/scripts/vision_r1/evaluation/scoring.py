@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vision_r1.data.coco import CocoDataset
-from vision_r1.evaluation.bootstrap import LEVEL, bias, interval, mean_over, resamples, weighted_ap
+from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
 from vision_r1.evaluation.coco_ap import Detection, match
 from vision_r1.evaluation.errors import error_costs
 from vision_r1.evaluation.measures import answer_quality, detection_quality, slices
@@ -70,12 +70,14 @@ def score_suite(
         ]
         if incomplete:
             logging.warning("%s: %s: NO MEAN, incomplete are %s", source, protocol, ", ".join(incomplete))
-        whole = not incomplete
+        mean = None
+        if not incomplete:
+            mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}
         protocols[protocol] = {
             "parser": parsers[protocol],
-            "mean": {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS} if whole else None,
-            "mean_interval": {"AP": interval(mean_over(samples[protocol]))} if whole else None,
-            "mean_score_policies": _mean_policies(scores.values()) if whole else None,
+            "mean": mean,
+            "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]))},
+            "mean_score_policies": mean and _mean_policies(scores.values()),
             "incomplete": incomplete,
             "datasets": scores,
         }
@@ -138,7 +140,7 @@ def score_detections(
         "interval": {
             "level": LEVEL,
             "resamples": count,
-            **{key: interval(each) for key, each in samples.items()},
+            **{key: interval_around(matches.stats[key], each) for key, each in samples.items()},
             "bias": {key: bias(each, matches.stats[key]) for key, each in samples.items()},
         },
         "score_policies": {
