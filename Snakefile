@@ -37,6 +37,7 @@ localrules:
     audit,
     models,
     evaluation,
+    selection,
     anchors,
     report,
 
@@ -79,6 +80,12 @@ rule anchors:
     """The base model's scores beside published ones, before anything is trained."""
     input:
         "<results>/anchors/base.json",
+
+
+rule selection:
+    """Scores of every checkpoint on the held-out training images: choose on these, never on test numbers."""
+    input:
+        [f"{RESULTS}/metrics/{checkpoint}/selection.json" for checkpoint in CHECKPOINTS],
 
 
 rule report:

@@ -56,11 +56,10 @@ def test_released_data_and_test_splits(project):
 
 
 def test_the_selection_split_is_a_suite(project):
-    suites = {"suites": {"selection": ["selection"]}, "suite_protocols": {"selection": ["official-coco"]}}
-    overlay = project.overlay({"evaluation": suites})
-    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    jobs = project.planned("results/miniature/metrics/base/selection.json")
     made = {"make_scenes": 15, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
     assert jobs == {name: count for name, count in (DATA | made).items() if name != "render_datasheet"}
+    assert project.planned("--", "selection")["score_suite"] == 6
 
 
 @pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
@@ -106,14 +105,6 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     overlay = project.overlay({"evaluation": {"anchors": "none"}})
     assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
-
-
-def test_a_suite_outside_the_report_is_a_target(project):
-    """Such as a selection set, on which checkpoints are chosen."""
-    suites = {"suites": {"selection": ["thermal"]}, "suite_protocols": {"selection": ["all-categories"]}}
-    overlay = project.overlay({"evaluation": suites})
-    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
-    assert jobs == {"make_scenes": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
 
 
 def test_a_prediction_in_shards(project):
