@@ -1,4 +1,4 @@
-"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> report."""
+"""Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> compare -> report."""
 
 from snakemake.utils import min_version
 
@@ -19,6 +19,7 @@ pathvars:
     benchmarks=f"{RESULTS}/benchmarks",
 
 
+include: "rules/preflight.smk"
 include: "rules/download.smk"
 include: "rules/curate.smk"
 include: "rules/audit.smk"
@@ -31,10 +32,12 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    preflight,
     data,
     audit,
     models,
     evaluation,
+    anchors,
     report,
 
 
@@ -43,12 +46,13 @@ rule all:
     default_target: True
     input:
         REPORT,
+        "<results>/data/datasheet.html",
 
 
 rule data:
-    """The training file and every benchmark's images and annotations."""
+    """The training file with its datasheet, and every benchmark's images and annotations."""
     input:
-        "<results>/data/train.jsonl",
+        "<results>/data/datasheet.html",
         [file for suite in SUITES for name in SUITES[suite] for file in dataset_files(name)],
 
 
@@ -65,9 +69,16 @@ rule models:
 
 
 rule evaluation:
-    """Scores of every checkpoint on every suite."""
+    """Scores of every checkpoint on every suite, and their comparison with the base model."""
     input:
         METRICS,
+        "<results>/tables/comparison.json",
+
+
+rule anchors:
+    """The base model's scores beside published ones, before anything is trained."""
+    input:
+        "<results>/anchors/base.json",
 
 
 rule report:

@@ -1,5 +1,37 @@
 """The base model: made here from nothing, or taken from the hub or a folder at a pinned revision."""
 
+
+localrules:
+    fetch_processor,
+
+
+rule fetch_processor:
+    """Get the base model's processor alone, which curation needs to count tokens."""
+    input:
+        code=code("fetch_processor.py"),
+        folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
+    output:
+        directory("<results>/models/processor"),
+    log:
+        "<logs>/fetch_processor.log",
+    benchmark:
+        "<benchmarks>/fetch_processor.tsv"
+    retries: 3
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+    message:
+        "Fetching the processor of the base model"
+    shell:
+        "python workflow/scripts/fetch_processor.py {params.args:q} --output {output:q} > {log:q} 2>&1"
+
+
 if config["model"]["source"] == "made":
 
     rule make_base_model:

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 
 from vision_r1 import configuration
+from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES
 from vision_r1.stamps import code_stamp
@@ -26,7 +28,8 @@ except UserError as error:
 
 RESULTS = f"results/{configuration.run_name(config)}"
 EVALUATION = config["evaluation"]
-SUITES = {suite: EVALUATION["suites"][suite] for suite in config["report"]["suites"]}
+DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
+SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
 SFT_ARMS = [configuration.with_training_seed("sft", seed) for seed in config["report"]["training_seeds"]]
 GRPO_ARMS = [
     configuration.with_training_seed(name, seed)
@@ -35,15 +38,36 @@ GRPO_ARMS = [
 ]
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
 METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
-
+RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
+# Parts of a prediction that jobs of their own answer first.
+SHARDS = [
+    f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
+    for place in range(1, EVALUATION["shards"] + 1)
+    if EVALUATION["shards"] > 1
+]
+# Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
+# model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
+ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
+ANCHORED = {"base": ["base"], "all": CHECKPOINTS}
+if not all(map(os.path.exists, ANCHORS_GATE)):
+    ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
-for name in sorted({*config["data"]["train"], *(name for names in SUITES.values() for name in names)}):
-    for key, place in config["datasets"][name].items():
+TRAIN = config["data"]["train"]
+TEST = sorted({name for names in SUITES.values() for name in names})
+# Images of these must not be trained on. The selection split is held out of training by curation itself.
+BENCHMARKS = [name for name in TEST if "selection" not in config["datasets"][name]]
+PLACES = ("annotations", "expressions", "images")
+for name in sorted({*TRAIN, *TEST}):
+    for key in PLACES:
+        place = config["datasets"][name].get(key)
         if isinstance(place, str) and not os.path.exists(place):
             sys.exit(
                 f"error: config: datasets.{name}.{key}: no such path {place!r}; name a folder with data in COCO format"
             )
+# What was downloaded first, where nobody published a checksum. To be committed.
+LOCK = "config/datasets.lock.json"
+RELEASED = [name for name, entry in config["datasets"].items() if "released" in entry]
 
 EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])})(?:_s[1-9]\d*)?"
 SFT_PATTERN = r"sft(?:_s[1-9]\d*)?"
@@ -53,9 +77,14 @@ wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
-    suite="|".join(SUITES),
+    suite="|".join(DATASETS_OF),
+    shard=r"\d+",
+    shards=r"\d+",
+    scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
     archive="|".join(config["archives"]),
+    kind=r"zip|tar\.gz",
+    released="|".join(RELEASED),
 
 
 def record(path, text):
@@ -97,6 +126,7 @@ def model_flags(job):
             "max_pixels": model["max_pixels"],
             "dtype": model["dtype"],
             "threads": compute(job, "threads"),
+            **{f"lora_{key}": value for key, value in (config["lora"] or {}).items() if job.startswith("train")},
         }
     )
 
@@ -121,6 +151,19 @@ def grpo_flags(stage):
     return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
 
 
+def arm_flags():
+    """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
+    train = ["--train_file", f"{RESULTS}/data/train.jsonl"]
+    words = {"base": model_flags("predict_suite")}
+    for arm in SFT_ARMS:
+        words[arm] = train + model_flags("train_sft") + sft_flags(SimpleNamespace(sft=arm))
+    for arm in GRPO_ARMS:
+        for stage in configuration.STAGES:
+            flags = grpo_flags(stage)(SimpleNamespace(experiment=arm))
+            words[f"{arm}/{stage}"] = train + model_flags("train_grpo") + flags
+    return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
+
+
 def init_model(stage):
     """Return a function of wildcards: the model folder that the stage starts from."""
     return lambda wildcards: model_of(configuration.parent_checkpoint(config, wildcards.experiment, stage))
@@ -135,26 +178,77 @@ def model_of(checkpoint):
     return f"{RESULTS}/models/{checkpoint}/model"
 
 
+def archive_file(name):
+    """Return where an archive lies; a file that is put there by hand is verified and used."""
+    kind = "tar.gz" if config["archives"][name]["url"].endswith(".tar.gz") else "zip"
+    return f"results/downloads/{name}.{kind}"
+
+
 def dataset_place(name, key):
-    """Return the path of a data set's `annotations` file or `images` folder."""
+    """Return the path of a data set's `annotations` (or expressions, or samples) file or `images` folder."""
     entry = config["datasets"][name]
     if "scenes" in entry:
         return f"{RESULTS}/data/scenes/{name}/{'annotations.json' if key == 'annotations' else 'images'}"
-    place = entry[key]
+    if "selection" in entry:
+        return f"{RESULTS}/data/selection.json" if key == "annotations" else "."
+    if "released" in entry:
+        return f"results/downloads/{name}/{'samples.jsonl' if key == 'annotations' else 'images'}"
+    place = entry["expressions" if key == "annotations" and "expressions" in entry else key]
     return place if isinstance(place, str) else f"results/downloads/{place['archive']}/{place['path']}"
 
 
-def dataset_files(name):
-    """Return the files that must exist before a data set can be read."""
+def source_files(name):
+    """Return the files that a data set is made of, or the manifests of the archives that hold them."""
     entry = config["datasets"][name]
-    places = [entry.get("annotations"), entry.get("images")]
-    archives = [f"results/downloads/{place['archive']}.json" for place in places if isinstance(place, dict)]
-    return archives or [dataset_place(name, "annotations"), dataset_place(name, "images")]
+    archives = [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
+    places = [] if "selection" in entry else [dataset_place(name, "images")]
+    if archives:
+        places = [entry[key] for key in PLACES if isinstance(entry.get(key), str)]
+        return [f"results/downloads/{archive}.json" for archive in dict.fromkeys(archives)] + places
+    return [dataset_place(name, "annotations"), *places]
+
+
+def dataset_files(name):
+    """Return the files that must exist before a data set can be read: its own, and the mark that they were checked."""
+    made = {"scenes", "selection"} & config["datasets"][name].keys()
+    return source_files(name) + ([] if made else [f"{RESULTS}/data/checked/{name}.json"])
 
 
 def dataset_flags(names, *keys):
     """Return --dataset NAME PLACE... for each data set; keys are `annotations`, `images` or both."""
     return [word for name in names for word in ["--dataset", name, *(dataset_place(name, key) for key in keys)]]
+
+
+def source_flags(flag, names):
+    """Return `flag KIND NAME FILE IMAGES` for each data set."""
+    kinds = {"expressions": "expressions", "released": "samples"}
+    words = []
+    for name in names:
+        kind = next((kinds[key] for key in kinds if key in config["datasets"][name]), "coco")
+        words += [flag, kind, name, dataset_place(name, "annotations"), dataset_place(name, "images")]
+    return words
+
+
+def id_space_flags(names):
+    spaces = {name: config["datasets"][name].get("id_space") for name in dict.fromkeys(names)}
+    return [word for name, space in spaces.items() if space for word in ["--id_space", name, space]]
+
+
+def expect_flags(name):
+    """Return the numbers that a data set must have, and the lock file where it is one that was downloaded."""
+    entry = config["datasets"][name]
+    words = [word for key, number in entry.get("expect", {}).items() for word in ["--expect", f"{key}={number}"]]
+    local = all(isinstance(entry.get(key, ""), str) for key in PLACES) and "released" not in entry
+    return words if local else [*words, "--lock", LOCK]
+
+
+def licence_flags():
+    made = "made here"
+    licences = {
+        name: made if "scenes" in config["datasets"][name] else config["datasets"][name].get("licence")
+        for name in TRAIN
+    }
+    return [word for name, text in licences.items() if text for word in ["--licence", name, text]]
 
 
 def files_of(names):
@@ -169,11 +263,9 @@ def scene_flags(name):
 
 def curation_flags():
     data, model = dict(config["data"]), config["model"]
-    names = data.pop("train")
+    del data["train"]
     shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
-    return dataset_flags(names, "annotations", "images") + configuration.flags(
-        {**data, **shared, "seed": config["seed"]}
-    )
+    return configuration.flags({**data, **shared, "seed": config["seed"]})
 
 
 def archive_flags(name):
@@ -189,12 +281,31 @@ def archive_flags(name):
     )
 
 
-def protocol_flags(suite):
-    return [
-        word
+def predict_flags(suite):
+    """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
+    protocols = {
+        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
         for name in EVALUATION["suite_protocols"][suite]
-        for word in ["--protocol", name, json.dumps(EVALUATION["protocols"][name])]
+    }
+    return [
+        *model_flags("predict_suite"),
+        *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
+        *dataset_flags(DATASETS_OF[suite], "annotations", "images"),
+        *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
     ]
+
+
+def parser_flags(suite):
+    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
+    names = EVALUATION["suite_protocols"][suite]
+    return [
+        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
+    ]
+
+
+def anchor_flags(scope):
+    stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
+    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -210,13 +321,18 @@ def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
 
 
-def metrics_flags():
-    return [
-        word
-        for checkpoint in CHECKPOINTS
-        for suite in SUITES
-        for word in ["--metrics", checkpoint, suite, f"{RESULTS}/metrics/{checkpoint}/{suite}.json"]
-    ]
+def metrics_files(checkpoints):
+    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+
+
+def metrics_flags(checkpoints, resamples=False):
+    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
+    words = []
+    for checkpoint in checkpoints:
+        for suite in SUITES:
+            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
+            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
+    return words
 
 
 def optional(flag, text):

@@ -1,4 +1,4 @@
-"""Made scenes, and the training file."""
+"""Made scenes, checks of all data, the leakage guard, and the training file with its datasheet."""
 
 
 rule make_scenes:
@@ -28,14 +28,101 @@ rule make_scenes:
         " --annotations {output.annotations:q} --images {output.images:q} > {log:q} 2>&1"
 
 
+rule check_dataset:
+    """Check one data set: readable, whole, and as large as the register or the lock file says."""
+    input:
+        code=code("check_dataset.py"),
+        files=lambda wildcards: source_files(wildcards.dataset),
+    output:
+        "<results>/data/checked/{dataset}.json",
+    log:
+        "<logs>/check_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/check_dataset/{dataset}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+    params:
+        source=lambda wildcards: source_flags("--source", [wildcards.dataset]),
+        id_space=lambda wildcards: id_space_flags([wildcards.dataset]),
+        expect=lambda wildcards: expect_flags(wildcards.dataset),
+    message:
+        "Checking {wildcards.dataset}"
+    shell:
+        "python workflow/scripts/check_dataset.py {params.source:q} {params.id_space:q} {params.expect:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule index_images:
+    """Read every image once: size, checksum and hash of looks, for training sources and benchmarks."""
+    input:
+        code=code("index_images.py"),
+        files=files_of([*TRAIN, *BENCHMARKS]),
+    output:
+        "<results>/data/images.jsonl",
+    log:
+        "<logs>/index_images.log",
+    benchmark:
+        "<benchmarks>/index_images.tsv"
+    conda:
+        "../environment.yml"
+    threads: compute("index_images", "threads")
+    resources:
+        mem_mb=compute("index_images", "mem_mb"),
+        runtime=compute("index_images", "runtime"),
+        gpu=compute("index_images", "gpu"),
+    params:
+        train=source_flags("--train", TRAIN),
+        benchmarks=source_flags("--benchmark", BENCHMARKS),
+        id_spaces=id_space_flags([*TRAIN, *BENCHMARKS]),
+        cache="results/image_cache.sqlite",
+    message:
+        "Indexing images; progress in {log}"
+    shell:
+        "python workflow/scripts/index_images.py {params.train:q} {params.benchmarks:q} {params.id_spaces:q}"
+        " --cache {params.cache:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule find_leaks:
+    """Find training images that are in a benchmark: by id, by content, and by looks."""
+    input:
+        code=code("find_leaks.py"),
+        index="<results>/data/images.jsonl",
+    output:
+        "<results>/data/leaks.json",
+    log:
+        "<logs>/find_leaks.log",
+    benchmark:
+        "<benchmarks>/find_leaks.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+    message:
+        "Looking for benchmark images in the training sources"
+    shell:
+        "python workflow/scripts/find_leaks.py --index {input.index:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule curate_train:
-    """Turn annotations into the training file: one prompt with its objects a line."""
+    """Turn sources into the training file: one prompt with its objects a line."""
     input:
         code=code("curate_train.py"),
-        files=files_of(config["data"]["train"]),
+        files=files_of(TRAIN),
+        index="<results>/data/images.jsonl",
+        leaks="<results>/data/leaks.json",
+        processor="<results>/models/processor",
     output:
         train="<results>/data/train.jsonl",
         summary="<results>/data/curation.json",
+        selection="<results>/data/selection.json",
     log:
         "<logs>/curate_train.log",
     benchmark:
@@ -48,9 +135,49 @@ rule curate_train:
         runtime=60,
         gpu=0,
     params:
+        sources=source_flags("--source", TRAIN),
+        id_spaces=id_space_flags(TRAIN),
         args=curation_flags(),
     message:
         "Curating the training file"
     shell:
-        "python workflow/scripts/curate_train.py {params.args:q}"
-        " --output {output.train:q} --summary {output.summary:q} > {log:q} 2>&1"
+        "python workflow/scripts/curate_train.py {params.sources:q} {params.id_spaces:q} {params.args:q}"
+        " --index {input.index:q} --leaks {input.leaks:q} --processor {input.processor:q}"
+        " --output {output.train:q} --summary {output.summary:q} --selection {output.selection:q} > {log:q} 2>&1"
+
+
+rule render_datasheet:
+    """Write the datasheet: numbers, losses, and samples drawn in the original and in the model's frame."""
+    input:
+        code=code("render_datasheet.py"),
+        templates=[
+            "workflow/scripts/vision_r1/report/templates/datasheet.html.j2",
+            "workflow/scripts/vision_r1/report/templates/report.css",
+        ],
+        train="<results>/data/train.jsonl",
+        summary="<results>/data/curation.json",
+        leaks="<results>/data/leaks.json",
+    output:
+        page="<results>/data/datasheet.html",
+        numbers="<results>/data/datasheet.json",
+    log:
+        "<logs>/render_datasheet.log",
+    benchmark:
+        "<benchmarks>/render_datasheet.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=0,
+    params:
+        licences=licence_flags(),
+        title=f"--title={config['report']['title']}",
+        seed=config["seed"],
+    message:
+        "Writing the datasheet"
+    shell:
+        "python workflow/scripts/render_datasheet.py --train_file {input.train:q} --curation {input.summary:q}"
+        " --leaks {input.leaks:q} {params.licences:q} {params.title:q} --seed {params.seed}"
+        " --output {output.page:q} --numbers {output.numbers:q} > {log:q} 2>&1"

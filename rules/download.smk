@@ -4,16 +4,17 @@
 localrules:
     download_archive,
     unpack_archive,
+    fetch_released_data,
 
 
 rule download_archive:
     """Download one archive: resumed after a break, verified, renamed into place."""
     output:
-        "results/downloads/{archive}.zip",
+        "results/downloads/{archive}.{kind}",
     log:
-        "results/downloads/logs/download_archive/{archive}.log",
+        "results/downloads/logs/download_archive/{archive}.{kind}.log",
     benchmark:
-        "results/downloads/benchmarks/download_archive/{archive}.tsv"
+        "results/downloads/benchmarks/download_archive/{archive}.{kind}.tsv"
     retries: 3
     conda:
         "../environment.yml"
@@ -24,16 +25,18 @@ rule download_archive:
         gpu=0,
     params:
         source=lambda wildcards: archive_flags(wildcards.archive),
+        lock=LOCK,
     message:
         "Downloading {wildcards.archive}; progress in {log}"
     shell:
-        "python workflow/scripts/download_archive.py {params.source:q} --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/download_archive.py {params.source:q} --lock {params.lock:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:
     """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
     input:
-        archive="results/downloads/{archive}.zip",
+        archive=lambda wildcards: archive_file(wildcards.archive),
     output:
         "results/downloads/{archive}.json",
     log:
@@ -54,3 +57,30 @@ rule unpack_archive:
     shell:
         "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output {params.folder:q}"
         " --manifest {output:q} > {log:q} 2>&1"
+
+
+rule fetch_released_data:
+    """Fetch the authors' released training set and open it up: image files, and one question a line."""
+    output:
+        samples="results/downloads/{released}/samples.jsonl",
+        images=directory("results/downloads/{released}/images"),
+    log:
+        "results/downloads/logs/fetch_released_data/{released}.log",
+    benchmark:
+        "results/downloads/benchmarks/fetch_released_data/{released}.tsv"
+    retries: 3
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=0,
+    params:
+        source=lambda wildcards: configuration.flags(config["datasets"][wildcards.released]["released"]),
+        lock=LOCK,
+    message:
+        "Fetching {wildcards.released}; progress in {log}"
+    shell:
+        "python workflow/scripts/fetch_released_data.py {params.source:q} --lock {params.lock:q}"
+        " --images {output.images:q} --output {output.samples:q} > {log:q} 2>&1"

@@ -1,4 +1,35 @@
-"""Predict (needs the model) and score (needs only the predictions)."""
+"""Predict (needs the model), score (needs only the predictions), compare, and check against published numbers."""
+
+
+rule predict_shard:
+    """Answer a part of a suite's prompts, where one prediction is spread over several jobs."""
+    input:
+        code=code("predict_suite.py"),
+        model="<results>/models/{checkpoint}/model",
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
+    output:
+        temp(touch("<results>/predictions/{checkpoint}/{suite}.{shard}of{shards}.done")),
+    log:
+        "<logs>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.log",
+    benchmark:
+        "<benchmarks>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.tsv"
+    retries: 1
+    conda:
+        "../environment.yml"
+    threads: compute("predict_suite", "threads")
+    resources:
+        mem_mb=compute("predict_suite", "mem_mb"),
+        runtime=compute("predict_suite", "runtime"),
+        gpu=compute("predict_suite", "gpu"),
+    params:
+        args=lambda wildcards: predict_flags(wildcards.suite),
+        predictions=subpath(output[0], parent=True),
+    message:
+        "Predicting part {wildcards.shard} of {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
+    shell:
+        "python workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
+        " --shard {wildcards.shard:q}/{wildcards.shards:q}"
+        " --output {params.predictions:q}/{wildcards.suite:q}.jsonl > {log:q} 2>&1"
 
 
 rule predict_suite:
@@ -6,7 +37,8 @@ rule predict_suite:
     input:
         code=code("predict_suite.py"),
         model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: files_of(SUITES[wildcards.suite]),
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
+        shards=SHARDS,
     output:
         "<results>/predictions/{checkpoint}/{suite}.jsonl",
     log:
@@ -22,15 +54,12 @@ rule predict_suite:
         runtime=compute("predict_suite", "runtime"),
         gpu=compute("predict_suite", "gpu"),
     params:
-        model=model_flags("predict_suite"),
-        batch_size=EVALUATION["batch_size"],
-        datasets=lambda wildcards: dataset_flags(SUITES[wildcards.suite], "annotations", "images"),
-        protocols=lambda wildcards: protocol_flags(wildcards.suite),
+        launch=config["compute"]["launch_predict"],
+        args=lambda wildcards: predict_flags(wildcards.suite),
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
-        "python workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.model:q}"
-        " --batch_size {params.batch_size} {params.datasets:q} {params.protocols:q}"
+        "{params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -39,9 +68,10 @@ rule score_suite:
     input:
         code=code("score_suite.py"),
         predictions="<results>/predictions/{checkpoint}/{suite}.jsonl",
-        files=lambda wildcards: files_of(SUITES[wildcards.suite]),
+        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
     output:
-        "<results>/metrics/{checkpoint}/{suite}.json",
+        metrics="<results>/metrics/{checkpoint}/{suite}.json",
+        resamples="<results>/metrics/{checkpoint}/{suite}.resamples.npz",
     log:
         "<logs>/score_suite/{checkpoint}/{suite}.log",
     benchmark:
@@ -50,14 +80,73 @@ rule score_suite:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=30,
         gpu=0,
     params:
-        score_policy=EVALUATION["score_policy"],
-        datasets=lambda wildcards: dataset_flags(SUITES[wildcards.suite], "annotations"),
+        args=configuration.flags({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
+        datasets=lambda wildcards: dataset_flags(DATASETS_OF[wildcards.suite], "annotations"),
+        parsers=lambda wildcards: parser_flags(wildcards.suite),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:
-        "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q}"
-        " --predictions {input.predictions:q} --score_policy {params.score_policy} --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q} {params.parsers:q}"
+        " --predictions {input.predictions:q} {params.args:q}"
+        " --output {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
+
+
+rule compare_checkpoints:
+    """Compare every checkpoint with the base model: paired bootstrap, Holm, regressions."""
+    input:
+        code=code("compare_checkpoints.py"),
+        metrics=METRICS,
+        resamples=RESAMPLES,
+    output:
+        json="<results>/tables/comparison.json",
+        csv="<results>/tables/comparison.csv",
+    log:
+        "<logs>/compare_checkpoints.log",
+    benchmark:
+        "<benchmarks>/compare_checkpoints.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        metrics=metrics_flags(CHECKPOINTS, resamples=True),
+    message:
+        "Comparing the checkpoints with the base model"
+    shell:
+        "python workflow/scripts/compare_checkpoints.py --reference base {params.metrics:q}"
+        " --output_json {output.json:q} --output_csv {output.csv:q} > {log:q} 2>&1"
+
+
+rule check_anchors:
+    """Set published numbers beside ours: of the base model, or of all checkpoints."""
+    input:
+        code=code("check_anchors.py"),
+        published="config/published.yaml",
+        metrics=lambda wildcards: metrics_files(ANCHORED[wildcards.scope]),
+    output:
+        "<results>/anchors/{scope}.json",
+    log:
+        "<logs>/check_anchors/{scope}.log",
+    benchmark:
+        "<benchmarks>/check_anchors/{scope}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        args=lambda wildcards: anchor_flags(wildcards.scope),
+    message:
+        "Comparing with published numbers ({wildcards.scope})"
+    shell:
+        "python workflow/scripts/check_anchors.py --published {input.published:q} {params.args:q}"
+        " --output {output:q} > {log:q} 2>&1"

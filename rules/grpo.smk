@@ -12,6 +12,7 @@ rule train_grpo_stage1:
         train="<results>/data/train.jsonl",
         init=init_model("grpo_stage1"),
         reference=reference_model("grpo_stage1"),
+        anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/grpo_stage1/model"),
         history="<results>/models/{experiment}/grpo_stage1/history.jsonl",
@@ -73,6 +74,7 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
         train="<results>/data/train.jsonl",
         init=init_model("grpo_stage2"),
         reference=reference_model("grpo_stage2"),
+        anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/grpo_stage2/model"),
         history="<results>/models/{experiment}/grpo_stage2/history.jsonl",

@@ -23,7 +23,7 @@ rule tabulate_results:
     params:
         seed=config["seed"],
         banner=optional("--banner", config["report"]["banner"]),
-        metrics=metrics_flags(),
+        metrics=metrics_flags(CHECKPOINTS),
     message:
         "Gathering the scores of all checkpoints"
     shell:
@@ -72,6 +72,8 @@ rule render_report:
         ],
         config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
+        comparison="<results>/tables/comparison.json",
+        anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
         curation="<results>/data/curation.json",
         training=of_checkpoints(CHECKPOINTS, "metrics.json"),
@@ -105,6 +107,7 @@ rule render_report:
         "Writing the report"
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
+        " --comparison {input.comparison:q} --anchors {input.anchors:q}"
         " --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
         " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"

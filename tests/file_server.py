@@ -1,6 +1,9 @@
 """A web server for tests that knows ranges, and fails as told."""
 
+import socket
+import struct
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +11,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Behaviour:
-    """`breaks`: after how many bytes to hang up, one for each of the first replies; `statuses`: likewise, failures;
-    `ranges`: whether parts can be asked for; `seen`: the Range headers of all requests."""
+    """`breaks`: after how many bytes to hang up, one for each of the first replies; `hangs`: likewise, to fall silent;
+    `resets`: likewise, to reset the connection; `statuses`: likewise, failures; `ranges`: whether parts can be asked
+    for; `seen`: the Range headers of all requests."""
 
     content: bytes
     etag: str | None = None
     ranges: bool = True
     breaks: list[int] = field(default_factory=list)
+    hangs: list[int] = field(default_factory=list)
+    resets: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     seen: list[str | None] = field(default_factory=list)
 
@@ -47,8 +53,19 @@ def serving(behaviour):
                 self.send_header("ETag", behaviour.etag)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            stop = start + behaviour.breaks.pop(0) if behaviour.breaks else len(content)
-            self.wfile.write(content[start:stop])
+            for stops in (behaviour.breaks, behaviour.hangs, behaviour.resets):
+                if stops:
+                    self.wfile.write(content[start : start + stops.pop(0)])
+                    break
+            else:
+                self.wfile.write(content[start:])
+                return
+            self.wfile.flush()
+            if stops is behaviour.hangs:
+                time.sleep(0.5)
+            elif stops is behaviour.resets:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
 
         def log_message(self, *arguments):
             pass

@@ -47,17 +47,39 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
                 "AP75": round(own + 0.02, 4),
                 "APl": None,
                 "AR100": round(own + 0.1, 4),
-                "images": 400,
-                "ground_truth": 1608,
-                "predictions": boxes,
-                "prompts": 400,
-                "verdicts": {"list": 398, "empty": 2},
-                "truncated": 1,
+                "interval": {"AP": [round(own - 0.03, 4), round(own + 0.03, 4)]},
+                "score_policies": {name: {"AP": own} for name in ("constant", "order", "token-probability")},
+                "counts": {"images": 400, "ground_truth": 1608, "predictions": boxes, "prompts": 400, "truncated": 1},
+                "answers": {"verdicts": {"list": 398, "empty": 2}},
                 "per_category": dict.fromkeys(LABELS, own),
             }
         mean = {key: sum(values[key] for values in datasets.values()) / len(datasets) for key in ("AP", "AP50", "AP75")}
-        protocols[protocol] = {"mean": mean, "incomplete": [], "datasets": datasets}
+        protocols[protocol] = {
+            "mean": mean,
+            "mean_interval": {"AP": [mean["AP"] - 0.02, mean["AP"] + 0.02]},
+            "mean_score_policies": {name: {"AP": mean["AP"]} for name in ("constant", "order", "token-probability")},
+            "incomplete": [],
+            "datasets": datasets,
+        }
     return {"suite": suite, "score_policy": "constant", "protocols": protocols}
+
+
+def comparison() -> dict[str, Any]:
+    """What compare_checkpoints.py writes: SFT is better on the mean, and worse on one data set."""
+    about = {"checkpoint": "sft", "reference": "base", "suite": "odinw13", "protocol": "official-odinw"}
+    numbers = {"AP": 0.5, "AP_reference": 0.3, "p": 0.002, "p_holm": 0.004, "significant": True}
+    lines = [
+        {**about, **numbers, "dataset": "mean", "difference": 0.2, "low": 0.15, "high": 0.25, "regression": False},
+        {**about, **numbers, "dataset": "crowd", "difference": -0.1, "low": -0.15, "high": -0.05, "regression": True},
+    ]
+    return {"note": "Intervals cover the choice of test images.", "reference": "base", "tables": {"sft": lines}}
+
+
+def anchors() -> list[dict[str, Any]]:
+    """What check_anchors.py writes."""
+    about = {"model": "Qwen2.5-VL-7B", "suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    numbers = {"value": 0.177, "tolerance": 0.01, "measured": 0.181, "source": "table 1", "status": "reproduced"}
+    return [{**about, **numbers}, {**about, **numbers, "measured": None, "status": "not run"}]
 
 
 def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list[dict[str, Any]]:
@@ -143,6 +165,8 @@ class Run:
             )
             write_lines(self.history(name), rows)
             write(self.training(name), self._training(name, len(rows)))
+        write(folder / "tables/comparison.json", comparison())
+        write(folder / "anchors/all.json", anchors())
         write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
         self._scenes(images)
 
@@ -186,6 +210,8 @@ class Run:
         words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
         words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
         words += ["--annotations", "scenes_test", str(self.annotations), "--benchmarks", f"{self.folder}/benchmarks"]
+        words += ["--comparison", f"{self.folder}/tables/comparison.json"]
+        words += ["--anchors", f"{self.folder}/anchors/all.json"]
         for name in CHECKPOINTS:
             words += ["--training", name, str(self.training(name))]
         for name in ("base", "sft", "strict/grpo_stage2"):

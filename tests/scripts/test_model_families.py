@@ -8,7 +8,8 @@ from tiny_models import PIXELS, make_checkpoint, write_train_file
 from training_helpers import arguments, interrupt_twice, largest_change, weights_hash
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from vision_r1.evaluation.generation import Generator, Limits, Question
+from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.generation import Generator
 from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError, read_jsonl
 

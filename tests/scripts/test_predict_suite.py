@@ -2,14 +2,23 @@
 
 import json
 import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import coco_factory
+import predict_suite
 import pytest
 import torch
 from predict_suite import main
 
 from vision_r1.data.coco import read_all
-from vision_r1.evaluation.generation import Generator, Limits, Question, load_image
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.generation import Generator
 from vision_r1.evaluation.predict import plan, question_of
 from vision_r1.evaluation.protocols import Protocol, requests
 from vision_r1.families import family
@@ -97,6 +106,7 @@ def test_text_does_not_depend_on_the_batch(predicted, tiny_checkpoint, datasets,
     main(words(tiny_checkpoint, datasets, tmp_path / "one.jsonl", batch_size=1))
     for one, many in zip(read_jsonl(tmp_path / "one.jsonl"), predicted, strict=True):
         assert one["completion"] == many["completion"]
+        assert [offset for offset, _ in one["tokens"]] == [offset for offset, _ in many["tokens"]]
         assert [value for _, value in one["tokens"]] == pytest.approx([value for _, value in many["tokens"]], abs=2e-3)
 
 
@@ -130,11 +140,11 @@ def test_reads_a_row_up_to_its_end(tiny_checkpoint):
     tokenizer = generator.processor.tokenizer
     text = '[{"bbox_2d": [1, 2, 3, 44], "label": "ein Größtes"}] 猫'
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-    answer = generator._read([*tokens, tokenizer.eos_token_id, tokenizer.pad_token_id], [-0.5] * (len(tokens) + 2))
+    answer = generator.read([*tokens, tokenizer.eos_token_id, tokenizer.pad_token_id], [-0.5] * (len(tokens) + 2))
     assert (answer["completion"], answer["truncated"], answer["num_tokens"]) == (text, False, len(tokens) + 1)
     offsets = [offset for offset, _ in answer["tokens"]]
     assert {text.index(", 44"), text.index("ö"), text.index("猫"), len(text)} <= set(offsets)
-    assert generator._read(tokens, [-0.5] * len(tokens))["truncated"]
+    assert generator.read(tokens, [-0.5] * len(tokens))["truncated"]
 
 
 class Interrupted(Exception):
@@ -180,18 +190,69 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
     protocol = Protocol.of("every", PROTOCOLS["every"], 784, 7056)
     questions = [question_of(request, FAMILY) for request in requests(protocol, read_all(datasets)[0])][:5]
     original = generator._answer
-    room = 2
+    room, sizes = 2, []
 
     def small_memory(questions):
+        sizes.append(len(questions))
         if len(questions) > room:
             raise torch.cuda.OutOfMemoryError
         return original(questions)
 
     monkeypatch.setattr(generator, "_answer", small_memory)
-    assert [a["completion"] for a in generator.answer(questions)] == [line["completion"] for line in predicted[:5]]
+    expected = [line["completion"] for line in predicted[:5]]
+    assert [a["completion"] for a in generator.answer(questions)] == expected
+    assert sizes == [5, 2, 2, 1]
+    # The next batch is asked in the size that fits, at once.
+    sizes.clear()
+    assert [a["completion"] for a in generator.answer(questions)] == expected
+    assert sizes == [2, 2, 1]
     room = 0
     with pytest.raises(UserError, match="too large for the GPU's memory"):
         generator.answer(questions)
+
+
+def test_shards_are_gathered_to_the_same_file(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
+    output = tmp_path / "suite.jsonl"
+    arguments = words(tiny_checkpoint, datasets, output)
+    monkeypatch.setattr("vision_r1.evaluation.predict.PROJECT_AFTER", 4)
+    with caplog.at_level(logging.INFO):
+        for shard in ("1/2", "2/2"):
+            main([*arguments, "--shard", shard])
+            assert not output.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {f"suite.partial-{place}of2.jsonl" for place in (1, 2)}
+    assert "4 of 12 prompts in" in caplog.text and "at this speed done in" in caplog.text
+    monkeypatch.setattr(Generator, "__init__", pytest.fail)  # all is answered: no model is loaded
+    main(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]
+    assert read_jsonl(output) == predicted
+
+
+def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
+    """As accelerate launch starts them; one is killed in the middle of a line, and both are started anew."""
+    output = tmp_path / "suite.jsonl"
+    command = [sys.executable, predict_suite.__file__, *words(tiny_checkpoint, datasets, output)]
+
+    def start(rank):
+        environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    first = start(0)
+    partial = tmp_path / "suite.partial-1of2.jsonl"
+    while not partial.exists() or partial.read_text().count("\n") < 2:
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    with partial.open("a", encoding="utf-8") as file:
+        file.write('[2, [{"completion": "cut off')
+    processes = [start(0), start(1)]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    main(words(tiny_checkpoint, datasets, tmp_path / "one.jsonl"))
+    assert output.read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+    assert read_jsonl(output) == predicted
+    assert not list(tmp_path.glob("*partial*"))
 
 
 def test_plan_puts_large_images_first_and_asks_nothing_twice():
@@ -215,6 +276,19 @@ def test_mistakes(tiny_checkpoint, datasets, tmp_path):
         main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", family="qwen3_vl"))
     with pytest.raises(UserError, match="no such folder"):
         main(words(tmp_path / "none", datasets, tmp_path / "p.jsonl"))
+    without = shutil.copytree(tiny_checkpoint, tmp_path / "without")
+    (without / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="model.safetensors"):  # one line: vision_r1.cli.run
+        main(words(without, datasets, tmp_path / "p.jsonl"))
+    name, annotations, images = datasets[0]
+    holed = Path(shutil.copytree(images, tmp_path / "holed"))
+    (holed / "2.png").unlink()
+    with pytest.raises(UserError, match="2.png: no such image"):
+        main(words(tiny_checkpoint, [(name, annotations, str(holed))], tmp_path / "p.jsonl"))
+    with pytest.raises(UserError, match="vllm is not installed"):
+        main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", backend="vllm"))
+    with pytest.raises(SystemExit):
+        main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", shard="3/2"))
     with pytest.raises(UserError, match="the name is given twice"):
         main(words(tiny_checkpoint, datasets * 2, tmp_path / "p.jsonl"))
     with pytest.raises(SystemExit):

@@ -57,6 +57,12 @@ def test_the_first_screen_says_what_happened(complete):
     assert "Chain seed 0" in text and "24 s" in text and "812 MB" in text
 
 
+def test_differences_stand_with_their_certainty(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    assert "official-odinw +20.0+15.0 to +25.00.004 crowd \N{MINUS SIGN}10.0" in text
+    assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
+
+
 def test_the_page_needs_nothing_from_outside(complete):
     page = page_of(complete)
     tags = Tags(page)

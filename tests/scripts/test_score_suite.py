@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import coco_factory
+import numpy as np
 import pytest
 import score_suite
 from score_suite import main
@@ -39,52 +40,52 @@ def annotations(tmp_path):
 
 @pytest.fixture
 def score(tmp_path, annotations):
-    def run(lines, names=("set",)):
+    def run(lines, names=("set",), *options):
         write_jsonl(tmp_path / "p.jsonl", lines)
         places = [word for name in names for word in ("--dataset", name, annotations)]
-        main(
-            [
-                "--suite",
-                "coco",
-                *places,
-                "--predictions",
-                str(tmp_path / "p.jsonl"),
-                "--output",
-                str(tmp_path / "m.json"),
-            ]
-        )
+        parsers = ["--parser", "all", "strict", "--parser", "some", "official"]
+        outputs = ["--output", str(tmp_path / "m.json"), "--output_resamples", str(tmp_path / "m.resamples.npz")]
+        words = ["--suite", "coco", *places, *parsers, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
+        main([*words, "--resamples", "20", *options])
         return read_json(tmp_path / "m.json")
 
     return run
 
 
-def test_right_answers_have_ap_1(score, annotations):
+def test_right_answers_have_ap_1(score, annotations, tmp_path):
     metrics = score(right_answers(annotations))
     assert (metrics["suite"], metrics["score_policy"]) == ("coco", "constant")
     scores = metrics["protocols"]["all"]
     assert scores["mean"] == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1}) and scores["incomplete"] == []
     values = scores["datasets"]["set"]
     assert values["per_category"] == pytest.approx({"circle": 1, "square": 1, "triangle": 1})
-    counts = {"images": 3, "ground_truth": 3, "predictions": 3, "prompts": 3, "truncated": 0, "unknown_labels": 0}
-    assert {key: values[key] for key in counts} == counts
-    assert values["verdicts"] == {"fenced": 3}
+    assert values["counts"] == {
+        **{"images": 3, "ground_truth": 3, "predictions": 3, "prompts": 3},
+        **{"truncated": 0, "unknown_labels": 0, "unanswered": 0},
+    }
+    assert values["answers"]["verdicts"] == {"fenced": 3}
+    assert scores["mean_interval"]["AP"] == pytest.approx([1, 1])
+    assert set(np.load(tmp_path / "m.resamples.npz")) == {"all/set"}
 
 
 def test_bad_answers_are_counted_not_fatal(score):
     unknown = format_answer([(0, 0, 20, 20)], ["dragon"])
     metrics = score([line(1, "I see nothing", truncated=True), line(2, unknown), line(3, "")])
     values = metrics["protocols"]["all"]["datasets"]["set"]
-    assert (values["AP"], values["predictions"], values["unknown_labels"], values["truncated"]) == (0, 0, 1, 1)
-    assert values["verdicts"] == {"not_json": 2, "unknown_label": 1}
+    assert values["AP"] == 0
+    counts = {key: values["counts"][key] for key in ("predictions", "unknown_labels", "truncated")}
+    assert counts == {"predictions": 0, "unknown_labels": 1, "truncated": 1}
+    assert values["answers"]["verdicts"] == {"not_json": 2, "unknown_label": 1}
 
 
-def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations):
+def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations, caplog):
     lines = right_answers(annotations)
     some = [{**each, "protocol": "some"} for each in lines[1:]]
     metrics = score([*lines, *({**each, "dataset": "other"} for each in lines), *some], ("set", "other"))["protocols"]
     assert metrics["all"]["mean"]["AP"] == pytest.approx(1)
     assert metrics["some"]["mean"] is None
     assert metrics["some"]["incomplete"] == ["set", "other"]
+    assert "some: NO MEAN, incomplete are set, other" in caplog.text
     assert list(metrics["some"]["datasets"]) == ["set"]
 
 
@@ -99,6 +100,14 @@ def test_images_without_objects_need_no_answer(score, annotations):
         ([line(1, "[]"), line(9, "[]")], "line 2: image_id 9 is not in .*annotations.json"),
         ([line(1, "[]", dataset="else")], "line 1: data set 'else' is not among set"),
         ([{"dataset": "set"}], "line 1: no field 'categories'"),
+        ([line(1, "[]", width=50)], "line 1: image 1 has another size in .*annotations.json"),
+        ([line(1, "[]", categories=["cat"])], "line 1: category 'cat' is not in .*annotations.json"),
+        ([line([1], "[]")], r"line 1: image_id \[1\] is not of type int"),
+        ([line(1, None)], "line 1: completion None is not of type str"),
+        ([line(1, "[]", categories=[["cat"]])], "line 1: odd categories or tokens"),
+        ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: odd categories or tokens"),
+        ([line(1, "[]", frame="thirds")], "line 1: frame: 'thirds' is none of"),
+        ([line(1, "[]", protocol="new")], "protocol 'new' is not among all, some"),
     ],
 )
 def test_one_clear_line_for_each_mistake(score, lines, message):
@@ -106,14 +115,16 @@ def test_one_clear_line_for_each_mistake(score, lines, message):
         score(lines)
 
 
-def test_unknown_score_policy(tmp_path, annotations):
-    words = ["--suite", "s", "--dataset", "set", annotations, "--predictions", "p", "--output", "m"]
-    with pytest.raises(UserError, match="'best' is none of constant"):
-        main([*words, "--score_policy", "best"])
+def test_unknown_options(score):
+    with pytest.raises(UserError, match="'best' is none of constant, order, token-probability"):
+        score([], ("set",), "--score_policy", "best")
+    with pytest.raises(UserError, match="'lax' is none of strict, official"):
+        score([], ("set",), "--parser", "all", "lax")
 
 
 def test_scoring_needs_no_torch():
-    code = "import sys, vision_r1.evaluation.scoring, vision_r1.data.coco; sys.exit('torch' in sys.modules)"
+    modules = "vision_r1.evaluation.scoring, vision_r1.evaluation.compare, vision_r1.evaluation.anchors"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     folder = Path(score_suite.__file__).parent
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
 

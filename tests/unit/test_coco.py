@@ -39,23 +39,27 @@ def change(section, key, value):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        (lambda coco: coco.pop("annotations"), "no list `annotations`"),
-        (lambda coco: coco.update(images={}), "no list `images`"),
+        (lambda coco: coco.pop("annotations"), "not in COCO format: Object missing required field `annotations`"),
+        (lambda coco: coco.update(images={}), r"Expected `array`, got `object` - at `\$.images`"),
         (lambda coco: coco.update(categories=[]), "`categories` is empty"),
-        (lambda coco: coco["images"].append("x"), "images: item 3: not an object"),
+        (lambda coco: coco["images"].append("x"), r"Expected `object`, got `str` - at `\$.images\[3\]`"),
         (change("images", "id", 1), "images: item 1: id 1 is used twice"),
         (change("annotations", "id", 1), "annotations: item 1: id 1 is used twice"),
         (change("categories", "id", 1), "categories: item 1: id 1 is used twice"),
         (change("categories", "name", " Circle"), "categories 1 and 2 are both named ' Circle'"),
-        (change("categories", "name", None), "category 2: name None"),
+        (change("categories", "name", None), r"Expected `str`, got `null` - at `\$.categories\[1\].name`"),
+        (change("categories", "name", "two\nlines"), r"category 2: name 'two\\nlines' is empty or not of one line"),
+        (change("categories", "name", "  "), "category 2: name '  ' is empty"),
         (change("annotations", "image_id", 7), "annotation 2: image_id 7 is not in `images`"),
         (change("annotations", "category_id", 9), "annotation 2: category_id 9 is not in `categories`"),
-        (change("annotations", "bbox", [1, 2, 3]), r"annotation 2: bbox \[1, 2, 3\] is not"),
-        (change("annotations", "bbox", [1, 2, 3, float("nan")]), "annotation 2: bbox"),
-        (change("annotations", "area", "big"), "annotation 2: area 'big'"),
-        (change("images", "width", None), "image 2: width None is not a whole number"),
+        (change("annotations", "bbox", [1, 2, 3]), r"`array` of length 4.* - at `\$.annotations\[1\].bbox`"),
+        (change("annotations", "bbox", [1, 2, 3, float("nan")]), r"got `null` - at `\$.annotations\[1\].bbox\[3\]`"),
+        (change("annotations", "bbox", [1, 2, float("inf"), 3]), r"got `null` - at `\$.annotations\[1\].bbox\[2\]`"),
+        (change("annotations", "area", "big"), r"got `str` - at `\$.annotations\[1\].area`"),
+        (change("images", "width", None), r"Expected `int`, got `null` - at `\$.images\[1\].width`"),
         (change("images", "height", 0), "image 2: a size of 84 x 0 pixels"),
         (change("images", "file_name", "gone.png"), "gone.png: no such image; .* lists it as image 2"),
+        (change("images", "file_name", None), "image 2: no file_name"),
     ],
 )
 def test_one_clear_line_for_each_mistake(tmp_path, mistake, message):
@@ -78,6 +82,20 @@ def test_missing_cut_and_foreign_files(tmp_path):
         read_coco("set", annotations)
     (tmp_path / "annotations.json").write_text("[]")
     with pytest.raises(UserError, match="not in COCO format"):
+        read_coco("set", annotations)
+
+
+def test_odd_names_are_kept_as_they_are(tmp_path):
+    names = ["a, b", 'say "x"', "👨‍👩‍👧", "it's", "</script>", "\u202eright to left"]
+    dataset = read_coco("set", *coco_factory.write(tmp_path, coco_factory.content({1: []}, names)))
+    assert list(dataset.categories.values()) == names
+
+
+def test_an_empty_file_and_one_without_images(tmp_path):
+    annotations, images = coco_factory.write(tmp_path, coco_factory.content({}))
+    assert read_coco("set", annotations, images).images == ()
+    (tmp_path / "annotations.json").write_text("")
+    with pytest.raises(UserError, match="is the file cut off"):
         read_coco("set", annotations)
 
 

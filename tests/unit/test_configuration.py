@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import yaml
+from configurations import CONFIGURATIONS, ON_GPUS
+from configurations import load as load_configuration
 
 from vision_r1 import configuration
 from vision_r1.data.shifts import SHIFTS
 from vision_r1.files import UserError
 
-OVERLAYS = ["config/paper.yaml", "config/coco_tiny.yaml", "tests/smoke.yaml"]
 CONTINUOUS = {"grpo": {"refinement": "continuous"}}
 SCALE_SECTIONS = ["model", "data", "sft", "grpo", "evaluation", "compute"]
 
@@ -43,9 +44,59 @@ def test_default_is_valid(config, schema):
     configuration.check(config, schema)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlays_are_valid(config, schema, load, overlay):
-    configuration.check(merged(config, load(overlay)), schema)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_shipped_configurations_are_valid(root, schema, name):
+    configuration.check(load_configuration(root, name), schema)
+
+
+def test_no_configuration_is_forgotten(root):
+    laid_over = {file for files in CONFIGURATIONS.values() for file in files}
+    others = {"config/config.yaml", "config/datasets.yaml", "config/experiments.yaml", "config/schema.yaml"}
+    others |= {"config/published.yaml"}
+    assert {f"config/{path.name}" for path in (root / "config").glob("*.yaml")} == (laid_over | others) - {
+        "tests/smoke.yaml"
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
+def test_an_overlay_of_the_paper_says_only_what_differs(load, root, name):
+    """A key that repeats paper.yaml's value would stay behind when that changes."""
+    base = load_configuration(root, "paper")
+
+    def repeated(values, others, path):
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(others.get(key), dict):
+                yield from repeated(value, others[key], f"{path}.{key}")
+            elif value == others.get(key, value is None):
+                yield f"{path}.{key}"
+
+    assert set(repeated(load(f"config/{name}.yaml"), base, "")) <= SAID_AGAIN.get(name, set())
+
+
+# What a reader has to see in the file, although paper.yaml has the same.
+SAID_AGAIN = {
+    "released_script": {".data.order", ".grpo.shuffle_dataset"},
+}
+
+
+def test_trls_other_defaults_are_set_for_the_paper(load):
+    """Where TRL's own default is another value, leaving the key out would change the method in silence."""
+    paper = load("config/paper.yaml")["grpo"]
+    values = {
+        **{"loss_type": "grpo", "beta": 0.04, "num_generations": 4, "num_train_epochs": 1, "shuffle_dataset": True},
+        **{"gradient_checkpointing": True, "max_completion_length": 512, "top_k": 50, "scale_rewards": "group"},
+    }
+    assert {key: paper[key] for key in values} == values
+
+
+def test_training_keys_are_trls_own(schema):
+    from dataclasses import fields
+
+    from trl import GRPOConfig, SFTConfig
+
+    ours = {"completion_room", "refinement"}
+    for section, config in (("sft", SFTConfig), ("grpo", GRPOConfig)):
+        assert set(schema["properties"][section]["properties"]) - ours <= {item.name for item in fields(config)}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +106,10 @@ def test_overlays_are_valid(config, schema, load, overlay):
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; known: .*learning_rate"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not integer"),
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
-        ({"report": {"experiments": ["nope"]}}, "report.experiments: 'nope' is not an experiment.*official, strict"),
+        (
+            {"report": {"experiments": ["nope"]}},
+            "report.experiments: 'nope' is not an experiment.*official, released_script, strict",
+        ),
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
         ({"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}}, "experiment mine: grpo_stage1.init"),
@@ -67,7 +121,7 @@ def test_overlays_are_valid(config, schema, load, overlay):
         ),
         ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "experiment mine: reward: unknown key"),
         ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
-        ({"experiments": {"mine": {"data": {}}}}, "experiments.mine: unknown key 'data'"),
+        ({"experiments": {"mine": {"sfft": {}}}}, "experiments.mine: unknown key 'sfft'"),
         ({"data": {"train": ["cocoo"]}}, "data.train: 'cocoo' is not a data set"),
         ({"evaluation": {"suites": {"coco": ["nope"]}}}, "evaluation.suites.coco: 'nope' is not a data set"),
         ({"evaluation": {"suite_protocols": {"coco": ["nope"]}}}, "suite_protocols.coco: 'nope' is not a protocol"),
@@ -88,6 +142,26 @@ def test_overlays_are_valid(config, schema, load, overlay):
         ),
         ({"datasets": {"thermal": {"scenes": {"shift": "heat"}}}}, "datasets.thermal.*'heat' is not one of"),
         ({"grpo_stage1": {"precision_low": 0.8}}, "experiment strict: grpo_stage1.precision_low: larger than"),
+        (
+            {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
+            "experiment strict: grpo_stage1.save_steps: 25 is no multiple of 2",
+        ),
+        (
+            {
+                "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
+                "grpo_stage1": {"max_steps": 5},
+            },
+            "experiment strict: grpo_stage1.max_steps: 5 is no multiple of 2",
+        ),
+        ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
+        ({"experiments": {"mine": {"data": {"order": "shuffle"}}}}, "'data' can't differ between arms.*section data"),
+        ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "experiment mine: grpo: 'family' can't differ"),
+        ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
+        (
+            {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}, "grpo": {"beta": 0.04}},
+            "experiment strict: grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
+        ),
+        ({"lora": {"r": 8}}, "config: lora: .*alpha.*required"),
         ({"grpo": {"num_generations": 7}}, "192 completions are generated at once.*no multiple of num_generations 7"),
         (
             {
@@ -165,6 +239,15 @@ def test_flags_leave_out_null_and_spread_lists():
     ]
 
 
+def test_a_protocol_s_split_is_the_data_set_s(config):
+    """Where both name one."""
+    config["evaluation"]["protocols"]["official-coco"]["split"] = "val2017"
+    configuration._check_references(config)
+    config["datasets"]["scenes_test"]["split"] = "test"
+    with pytest.raises(UserError, match="'official-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
+        configuration._check_references(config)
+
+
 def test_paper_scale_takes_no_number_of_the_miniature(default, load):
     """A key of a scale section that paper.yaml leaves out would silently keep the miniature's value."""
     paper = load("config/paper.yaml")
@@ -195,6 +278,24 @@ def test_reference_is_current(root, schema, request):
         "Generated from config/schema.yaml by `make docs`; values stand in config/config.yaml\n"
         "and the files laid over it.\n\n" + configuration.reference(schema)
     )
+    if request.config.getoption("--fix"):
+        path.write_text(text)
+    assert path.read_text() == text, "run `make docs`"
+
+
+def test_page_of_configurations_is_current(root, request, monkeypatch, tmp_path):
+    """What each configuration states of GPUs, memory and hours is what the preflight computes."""
+    from vision_r1.preflight.page import table
+    from vision_r1.preflight.run import survey
+
+    monkeypatch.chdir(root)
+    path = root / "docs/configurations.md"
+    summaries = {
+        name: (CONFIGURATIONS[name], survey(load_configuration(root, name), tmp_path / "none", tmp_path, {}))
+        for name in ON_GPUS
+    }
+    before, _, _ = path.read_text().partition("| configuration |")
+    text = before + table(summaries)
     if request.config.getoption("--fix"):
         path.write_text(text)
     assert path.read_text() == text, "run `make docs`"

@@ -1,80 +1,129 @@
 import coco_factory
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vision_r1.data.coco import CocoImage, CocoObject, read_coco
-from vision_r1.data.curation import Recipe, clean_box, curate
+from vision_r1.data.clean import Objects, clean
+from vision_r1.data.curation import Recipe, curate, summarise
+from vision_r1.data.draw import draw_order
+from vision_r1.data.sources import Object, Sample, Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
+from vision_r1.prompts import ground_truth_answer
 
 FAMILY = family("qwen2_5_vl")
 
 
+class Letters:
+    """Counts letters in the place of tokens."""
+
+    def count(self, rows):
+        return [(len(row["prompt"]), len(ground_truth_answer(row))) for row in rows]
+
+
 def recipe(**changes):
-    values = {"detection": 2, "grounding": 3, "negative": 2, "min_instances": 1, "max_instances": 30, "seed": 0}
-    return Recipe(**{**values, "min_pixels": 784, "max_pixels": 7056, "order": "shuffle", **changes})
+    values = {"detection": 2, "grounding": 3, "rec": 0, "negative": 2, "min_per_category": 0, "held_out": 0}
+    values |= {"min_instances": 1, "max_instances": 30, "max_prompt_tokens": None, "max_answer_tokens": None}
+    return Recipe(**{**values, "min_pixels": 784, "max_pixels": 7056, "order": "shuffle", "seed": 0, **changes})
 
 
-def dataset(tmp_path, coco=None):
-    return read_coco("set", *coco_factory.write(tmp_path, coco))
+def source(tmp_path, coco=None, name="set"):
+    return read_sources([("coco", name, *coco_factory.write(tmp_path / name, coco))])[0]
+
+
+def curated(sources, wanted, refused=(), tokens=None):
+    return curate(sources, FAMILY, wanted, dict(refused), tokens or Letters())
 
 
 @pytest.mark.parametrize(
-    ("bbox", "crowd", "expected"),
+    ("corners", "crowd", "expected"),
     [
-        ((10, 20, 30, 40), False, ([10, 20, 40, 60], "kept")),
-        ((10, 20, 30, 40), True, (None, "crowd")),
-        ((10, 20, 0, 40), False, (None, "degenerate")),
-        ((10, 20, 5, -1), False, (None, "degenerate")),
-        ((100, 20, 5, 5), False, (None, "outside")),
-        ((-5, 20, 5, 5), False, (None, "outside")),
-        ((-5, 70, 15, 40), False, ([0, 70, 10, 80], "clipped")),
-        ((10, 20, 0.2, 40), False, (None, "too_small")),
-        ((10.123, 20, 30, 40), False, ([10.12, 20, 40.12, 60], "kept")),
+        ((10, 20, 40, 60), False, ([10, 20, 40, 60], "kept")),
+        ((10, 20, 40, 60), True, (None, "crowd")),
+        ((10, 20, 10, 60), False, (None, "degenerate")),
+        ((10, 20, 15, 19), False, (None, "degenerate")),
+        ((100, 20, 105, 25), False, (None, "outside")),
+        ((-5, 20, 0, 25), False, (None, "outside")),
+        ((-5, 70, 10, 110), False, ([0, 70, 10, 80], "clipped")),
+        ((10, 20, 10.2, 60), False, (None, "too_small")),
+        ((10.123, 20, 40.123, 60), False, ([10.12, 20, 40.12, 60], "kept")),
     ],
 )
-def test_boxes_are_cut_to_the_image_or_dropped_with_a_reason(bbox, crowd, expected):
-    image = CocoImage(1, "", 100, 80, ())
-    frame = Frame("pixel", 100, 80, 112, 84)
-    assert clean_box(CocoObject(1, "a", bbox, 1, crowd), image, frame) == expected
+def test_boxes_are_cut_to_the_image_or_dropped_with_a_reason(corners, crowd, expected):
+    objects = Objects(np.array([0]), np.array([0]), np.array([corners], float))
+    kept, lost, tally = clean(objects, np.array([crowd]), [Frame("pixel", 100, 80, 112, 84)])
+    box, fate = expected
+    assert tally == {"read": 1, fate: 1}
+    assert kept.corners.tolist() == ([] if box is None else [box])
+    assert len(lost.label) == (box is None)
+
+
+def test_a_box_that_is_there_twice_counts_once():
+    places, labels = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
+    boxes = np.array([[1, 2, 30.001, 40], [1, 2, 30.002, 40], [1, 2, 30, 40], [1, 2, 30, 40]])
+    frames = [Frame("rel1000", 84, 84, 84, 84)] * 2
+    kept, lost, tally = clean(Objects(places, labels, boxes), np.zeros(4, bool), frames)
+    assert tally == {"read": 4, "kept": 3, "duplicate": 1}
+    assert kept.place.tolist() == [0, 0, 1] and len(lost.place) == 0
 
 
 def test_rows_have_every_column(tmp_path):
-    rows, _ = curate([dataset(tmp_path, coco_factory.content(size=(168, 84)))], FAMILY, recipe())
+    rows, *_ = curated([source(tmp_path, coco_factory.content(size=(168, 84)))], recipe())
     assert {row["task"] for row in rows} == {"detection", "grounding", "negative"}
     for row in rows:
         assert list(row) == [
             *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
-            *("num_instances", "frame", "task", "source_id"),
+            *("num_instances", "frame", "task", "source_id", "prompt_tokens", "image_tokens", "answer_tokens"),
         ]
         assert (row["width"], row["height"], row["input_width"], row["input_height"]) == (168, 84, 112, 56)
-        assert (row["frame"], row["num_instances"]) == ("pixel", len(row["objects"]))
+        assert (row["frame"], row["num_instances"], row["image_tokens"]) == ("pixel", len(row["objects"]), 8)
+        assert row["prompt_tokens"] == len(row["prompt"]) - 1 + 8
         assert row["source_id"].startswith("set/") and row["image"].endswith(".png")
         assert {item["label"] for item in row["objects"]} <= set(row["categories"])
         assert (row["num_instances"] == 0) == (row["task"] == "negative")
 
 
 def test_counts_and_what_was_not_possible(tmp_path):
-    rows, tally = curate([dataset(tmp_path)], FAMILY, recipe(detection=9, negative=9))
-    assert tally.samples["detection"] == {"asked": 9, "written": 2, "too_few_instances": 1}
-    assert tally.samples["grounding"] == {"asked": 3, "written": 2, "no_category": 1}
-    assert tally.samples["negative"] == {"asked": 9, "written": 3}
-    summary = tally.summary(recipe(detection=9, negative=9), FAMILY, [dataset(tmp_path)])
+    sources = [source(tmp_path)]
+    rows, tally, _ = curated(sources, recipe(detection=9, negative=9))
+    assert tally.samples["detection"] == {
+        **{"asked": 9, "written": 2, "too_few_instances": 1},
+        **{"too_many_instances": 0, "possible": 2},
+    }
+    assert (tally.samples["grounding"]["written"], tally.samples["grounding"]["possible"]) == (2, 2)
+    assert tally.samples["negative"] == {"asked": 9, "written": 3, "possible": 3}
+    summary = summarise(tally, recipe(detection=9, negative=9), FAMILY, sources)
     assert summary["rows"] == len(rows) == 7
     assert summary["short"] == ["detection", "grounding", "negative"]
     assert summary["objects"] == {"kept": 3, "read": 3}
+    assert summary["datasets"] == {"set": {"images": 3, "boxes": 3, "categories": 3}}
 
 
 def test_instance_limits(tmp_path):
-    rows, tally = curate([dataset(tmp_path)], FAMILY, recipe(detection=3, min_instances=0, max_instances=1))
+    rows, tally, _ = curated([source(tmp_path)], recipe(detection=3, min_instances=0, max_instances=1))
     assert sorted(row["num_instances"] for row in rows if row["task"] == "detection") == [0, 1]
     assert tally.samples["detection"]["too_many_instances"] == 1
+
+
+def test_over_long_rows_are_dropped_not_cut(tmp_path):
+    boxes = {number: [(1, [10 + 9 * each, 20, 7, 7]) for each in range(number)] for number in range(1, 7)}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    rows, tally, _ = curated(data, recipe(detection=6, grounding=0, negative=0, max_answer_tokens=220))
+    assert sorted(row["num_instances"] for row in rows) == [1, 2, 3, 4]
+    assert tally.samples["detection"]["answer_too_long"] == 2
+    prompt = min(row["prompt_tokens"] for row in rows)
+    rows, tally, _ = curated(data, recipe(detection=2, negative=0, grounding=2, max_prompt_tokens=prompt - 1))
+    assert {row["task"] for row in rows} == {"grounding"}
+    assert tally.samples["detection"]["prompt_too_long"] == 6  # others were tried in their place
 
 
 def test_a_label_with_a_dropped_box_is_neither_grounded_nor_denied(tmp_path):
     coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (1, [0, 0, 80, 80]), (2, [50, 5, 20, 25])]})
     coco["annotations"][1]["iscrowd"] = 1
+    data = [source(tmp_path, coco)]
     for seed in range(6):
-        rows, tally = curate([dataset(tmp_path, coco)], FAMILY, recipe(seed=seed))
+        rows, tally, _ = curated(data, recipe(seed=seed))
         asked = {row["task"]: row["categories"] for row in rows}
         assert asked == {
             "detection": ["circle", "square", "triangle"],
@@ -84,32 +133,108 @@ def test_a_label_with_a_dropped_box_is_neither_grounded_nor_denied(tmp_path):
         assert tally.objects == {"read": 3, "kept": 2, "crowd": 1}
 
 
+def test_a_label_with_a_duplicate_box_is_grounded(tmp_path):
+    coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (1, [10, 20, 30, 40])]})
+    rows, *_ = curated([source(tmp_path, coco)], recipe(detection=0, negative=0))
+    assert [(row["categories"], row["num_instances"]) for row in rows] == [(["circle"], 1)]
+
+
 def test_seed_decides_and_tasks_draw_apart(tmp_path):
     boxes = {number: [(number % 3 + 1, [10, 20, 30, 40])] for number in range(1, 30)}
-    data = [dataset(tmp_path, coco_factory.content(boxes))]
+    data = [source(tmp_path, coco_factory.content(boxes))]
 
     def ids(rows, task):
         return sorted(row["source_id"] for row in rows if row["task"] == task)
 
-    some, again, other = (curate(data, FAMILY, recipe(detection=5, seed=seed))[0] for seed in (0, 0, 1))
+    some, again, other = (curated(data, recipe(detection=5, seed=seed))[0] for seed in (0, 0, 1))
     assert some == again != other
-    more = curate(data, FAMILY, recipe(detection=9))[0]
+    more = curated(data, recipe(detection=9))[0]
     assert ids(more, "grounding") == ids(some, "grounding")
     assert set(ids(some, "detection")) < set(ids(more, "detection"))
 
 
+def test_rare_categories_survive(tmp_path):
+    boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 100)}
+    boxes |= {number: [(1, [10, 20, 30, 40]), (2, [50, 5, 20, 25])] for number in (100, 101)}
+    boxes |= {102: [(3, [10, 20, 30, 40])]}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    for seed in range(5):
+        rows, *_ = curated(data, recipe(detection=8, grounding=8, min_per_category=2, seed=seed))
+        for task in ("detection", "grounding"):
+            labels = [item["label"] for row in rows if row["task"] == task for item in row["objects"]]
+            assert labels.count("square") == 2 and labels.count("triangle") == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=40, unique=True),
+    st.integers(0, 5),
+    st.integers(0, 9),
+)
+def test_a_draw_takes_each_image_once_and_gives_every_stratum_its_floor(pairs, floor, seed):
+    image, stratum = np.array(pairs, np.int64).reshape(-1, 2).T
+    order = draw_order(image, stratum, floor, np.random.default_rng(seed))
+    assert sorted(image[order]) == sorted(set(image))
+    shown = {number: set(image[stratum == number]) for number in set(stratum.tolist())}
+    first = set(image[order[: floor * len(shown)]])
+    assert all(len(images & first) >= min(floor, len(images)) for images in shown.values())
+
+
 def test_order_by_instances(tmp_path):
-    rows, _ = curate([dataset(tmp_path)], FAMILY, recipe(order="instances"))
+    rows, *_ = curated([source(tmp_path)], recipe(order="instances"))
     counts = [row["num_instances"] for row in rows]
     assert counts == sorted(counts) and counts[0] == 0
 
 
 def test_objects_keep_the_order_of_the_annotations(tmp_path):
     coco = coco_factory.content({1: [(1, [50, 0, 9, 9]), (2, [10, 0, 9, 9]), (1, [30, 0, 9, 9])]})
-    rows, _ = curate([dataset(tmp_path, coco)], FAMILY, recipe(grounding=0, negative=0))
+    rows, *_ = curated([source(tmp_path, coco)], recipe(grounding=0, negative=0))
     assert [item["bbox"][0] for item in rows[0]["objects"]] == [50, 10, 30]
 
 
+def test_refused_images_are_counted_and_used_for_nothing(tmp_path):
+    data = source(tmp_path)
+    refused = {data.images()[0].path: "in_benchmark", data.images()[1].path: "unreadable"}
+    rows, tally, _ = curated([data], recipe(negative=9, min_instances=0), refused)
+    assert tally.images == {"read": 3, "in_benchmark": 1, "unreadable": 1}
+    assert {row["image"] for row in rows} == {data.images()[2].path}
+
+
 def test_images_that_the_processor_refuses_are_counted(tmp_path):
-    rows, tally = curate([dataset(tmp_path, coco_factory.content(size=(402, 2)))], FAMILY, recipe())
-    assert rows == [] and tally.images == {"read": 3, "too_long": 3}
+    rows, tally, _ = curated([source(tmp_path, coco_factory.content(size=(402, 2)))], recipe())
+    assert rows == [] and tally.images == {"read": 3, "extreme_shape": 3}
+
+
+def test_held_out_images_are_not_trained_on(tmp_path):
+    boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)} | {20: []}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    rows, tally, held_out = curated(data, recipe(detection=99, grounding=0, negative=0, held_out=0.3))
+    assert tally.images["held_out"] == len(held_out) == 5
+    assert len(rows) == 14 and not {image.path for _, image in held_out} & {row["image"] for row in rows}
+    assert held_out == curated(data, recipe(held_out=0.3))[2] != curated(data, recipe(held_out=0.3, seed=1))[2]
+    assert {image.path for _, image in held_out} > {image.path for _, image in curated(data, recipe(held_out=0.2))[2]}
+    assert curated(data, recipe(held_out=0.05))[2] == []  # less than one image
+
+
+def given_sample(number, task="rec", box=(10.0, 20.0, 40.0, 60.0), image=None):
+    objects = (Object(f"thing {number}", box),)
+    return Sample(number, image or f"{number}.png", 84, 84, task, f"Locate {number}", (f"thing {number}",), objects)
+
+
+def test_given_questions_are_taken_as_they_are():
+    boxes = {3: (10.0, 20.0, 10.0, 60.0)}
+    samples = tuple(given_sample(number, box=boxes.get(number, (-9.0, 20.0, 40.0, 60.0))) for number in range(5))
+    samples += (given_sample(5, image="4.png"), given_sample(6, "detection"))
+    rows, tally, _ = curated([Source("given", "file", None, samples=samples)], recipe(rec=9, detection=9))
+    # The third's box is no box, so its answer would be wrong; of two questions about an image one is taken.
+    assert sorted(row["source_id"] for row in rows if row["image"] != "4.png") == [f"given/{n}" for n in (0, 1, 2, 6)]
+    assert len(rows) == 5 and {row["task"] for row in rows} == {"rec", "detection"}
+    first = next(row for row in rows if row["source_id"] == "given/0")
+    assert (first["prompt"], first["categories"]) == ("Locate 0", ["thing 0"])
+    assert first["objects"] == [{"label": "thing 0", "bbox": [0.0, 20.0, 40.0, 60.0]}]
+    assert tally.objects == {"read": 7, "kept": 2, "clipped": 4, "degenerate": 1}
+
+
+def test_sources_share_a_file(tmp_path):
+    one, two = source(tmp_path, name="one"), source(tmp_path, name="two")
+    rows, tally, _ = curated([one, two], recipe(detection=9, grounding=9, negative=9))
+    assert tally.images["read"] == 6 and {row["source_id"].split("/")[0] for row in rows} == {"one", "two"}

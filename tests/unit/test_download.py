@@ -1,13 +1,13 @@
+import errno
 import hashlib
-import zipfile
 from collections import namedtuple
 
 import pytest
 from file_server import Behaviour, serving
 
 from vision_r1.data import download as module
-from vision_r1.data.archives import unpack
 from vision_r1.data.download import Expected, download
+from vision_r1.data.lock import locked
 from vision_r1.files import UserError
 
 CONTENT = bytes(range(256)) * 40
@@ -25,8 +25,8 @@ def output(tmp_path):
     return tmp_path / "downloads/file.zip"
 
 
-def fetch(urls, output, expected=RIGHT):
-    download(urls, output, expected, longest_wait=0)
+def fetch(urls, output, expected=RIGHT, lock=None):
+    download(urls, output, expected, lock, longest_wait=0)
     assert output.read_bytes() == CONTENT
     assert [path.name for path in output.parent.iterdir()] == ["file.zip"]
 
@@ -141,77 +141,78 @@ def test_a_full_disk_is_seen_before_the_transfer(output, monkeypatch):
         fetch([url], output)
 
 
-def zipped(path, members):
-    with zipfile.ZipFile(path, "w") as file:
-        for member, content in members:
-            file.writestr(member, content)
-    return path
+def test_the_first_download_is_locked_and_later_ones_must_match(output, tmp_path):
+    lock = tmp_path / "lock.json"
+    with serving(Behaviour(CONTENT)) as url:
+        fetch([url], output, UNKNOWN, lock)
+    assert locked(lock, "archives", "file.zip") == {"bytes": RIGHT.size, "sha256": RIGHT.sha256}
+    fetch(["http://127.0.0.1:9/"], output, UNKNOWN, lock)
+    output.unlink()
+    with serving(Behaviour(CONTENT[::-1])) as wrong, pytest.raises(UserError, match="sha256 .*, not " + RIGHT.sha256):
+        fetch([wrong], output, UNKNOWN, lock)
+    with serving(Behaviour(CONTENT[::-1])) as wrong, serving(Behaviour(CONTENT)) as right:
+        fetch([wrong, right], output, UNKNOWN, lock)
 
 
-def unpacked(path, output, max_bytes=1000, max_files=10):
-    return unpack(path, output, max_bytes, max_files)
+def test_a_file_put_there_by_hand_is_locked_too(output, tmp_path):
+    output.parent.mkdir()
+    output.write_bytes(CONTENT)
+    fetch(["http://127.0.0.1:9/"], output, UNKNOWN, tmp_path / "lock.json")
+    output.write_bytes(CONTENT[:-1])
+    with pytest.raises(UserError, match="can't be downloaded"):
+        module.ATTEMPTS, attempts = 1, module.ATTEMPTS
+        try:
+            fetch(["http://127.0.0.1:9/"], output, UNKNOWN, tmp_path / "lock.json")
+        finally:
+            module.ATTEMPTS = attempts
 
 
-def test_unpacks_a_tree_and_says_what_it_was(tmp_path):
-    archive = zipped(tmp_path / "a.zip", [("set/", ""), ("set/images/1.jpg", "one"), ("set/b.json", "{}")])
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/old").write_text("old")
-    (tmp_path / "a.part").mkdir()
-    manifest = unpacked(archive, tmp_path / "a")
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    size = archive.stat().st_size
-    assert manifest == {"archive": "a.zip", "bytes": size, "sha256": sha256, "files": 2, "unpacked_bytes": 5}
-    assert (tmp_path / "a/set/images/1.jpg").read_text() == "one"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.jpg", "a", "a.zip", "b.json", "images", "set"]
+def test_offline_nothing_is_asked_for(output, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    behaviour = Behaviour(CONTENT)
+    with serving(behaviour) as url:
+        with pytest.raises(UserError, match=f"not there, and HF_HUB_OFFLINE forbids .* put {url} there yourself"):
+            fetch([url], output)
+        output.parent.mkdir()
+        output.write_bytes(CONTENT[:-1])
+        with pytest.raises(UserError, match=f"{len(CONTENT) - 1} bytes, not {len(CONTENT)}, and HF_HUB_OFFLINE"):
+            fetch([url], output)
+        output.write_bytes(CONTENT)
+        fetch([url], output)
+    assert behaviour.seen == []
 
 
-def link(name):
-    member = zipfile.ZipInfo(name)
-    member.external_attr = 0o120777 << 16
-    return member
+def test_a_server_that_hangs_is_left_and_asked_again(output, monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", (1, 0.2))
+    behaviour = Behaviour(CONTENT, hangs=[0, 3000])
+    with serving(behaviour) as url:
+        fetch([url], output)
+    assert behaviour.seen == [None, None, "bytes=3000-"]
 
 
-@pytest.mark.parametrize(
-    ("member", "reason"),
-    [
-        ("../evil", "leads outside"),
-        ("set/../../evil", "leads outside"),
-        ("/evil", "leads outside"),
-        ("C:/evil", "leads outside"),
-        ("set\\..\\evil", "leads outside"),
-        (".", "leads outside"),
-        (link("set/link"), "link or a device"),
-    ],
-)
-def test_unsafe_archives_are_not_unpacked(tmp_path, member, reason):
-    archive = zipped(tmp_path / "a.zip", [("fine", "x"), (member, "/etc/passwd")])
-    with pytest.raises(UserError, match=reason):
-        unpacked(archive, tmp_path / "inner/a")
-    assert [path.name for path in tmp_path.rglob("*")] == ["a.zip"]
+def test_a_connection_that_is_reset_is_taken_up_again(output):
+    behaviour = Behaviour(CONTENT, resets=[3000])
+    with serving(behaviour) as url:
+        fetch([url], output)
+    assert len(behaviour.seen) == 2
 
 
-@pytest.mark.parametrize("limits", [{"max_bytes": 9}, {"max_files": 1}])
-def test_limits(tmp_path, limits):
-    archive = zipped(tmp_path / "a.zip", [("a", "12345"), ("b", "12345")])
-    with pytest.raises(UserError, match="2 files of 10 bytes in all, more than"):
-        unpacked(archive, tmp_path / "a", **limits)
+def test_a_disk_that_fills_up_on_the_way_keeps_what_came(output, monkeypatch):
+    original = module.Part._receive
+
+    def full(self, response, start, total):
+        self.path.write_bytes(CONTENT[:2000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(Behaviour(CONTENT)) as url:
+        monkeypatch.setattr(module.Part, "_receive", full)
+        with pytest.raises(UserError, match="the disk is full; make room and run again, it goes on from here"):
+            fetch([url], output)
+        monkeypatch.setattr(module.Part, "_receive", original)
+        fetch([url], output)
 
 
-def test_a_false_size_does_not_pass_the_limit(tmp_path):
-    archive = zipped(tmp_path / "a.zip", [("a", b"y" * 500)])
-    raw = archive.read_bytes()
-    archive.write_bytes(raw.replace((500).to_bytes(4, "little"), (5).to_bytes(4, "little")))
-    with pytest.raises(UserError, match="damaged"):
-        unpacked(archive, tmp_path / "a", max_bytes=100)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_damaged_missing_and_clashing(tmp_path):
-    with pytest.raises(UserError, match="none.zip: can't be unpacked: .*No such file"):
-        unpacked(tmp_path / "none.zip", tmp_path / "a")
-    archive = zipped(tmp_path / "a.zip", [("a", b"content")])
-    archive.write_bytes(archive.read_bytes()[:-9])
-    with pytest.raises(UserError, match="damaged .*; delete it and download it again"):
-        unpacked(archive, tmp_path / "a")
-    with pytest.raises(UserError, match="b.zip: can't be unpacked"):
-        unpacked(zipped(tmp_path / "b.zip", [("a", "file"), ("a/b", "below a file")]), tmp_path / "b")
+def test_gone_everywhere(output):
+    with serving(Behaviour(b"", statuses=[404])) as first, serving(Behaviour(b"", statuses=[404])) as second:
+        with pytest.raises(UserError, match=r"can't be downloaded; put the file there .*status 404; .*status 404"):
+            fetch([first, second], output)

@@ -15,6 +15,8 @@ from project import SMOKE, copy_project
 from vision_r1.configuration import STAGES
 
 REPORTING = {"tabulate_results": 1, "plot_results": 1, "render_report": 1, "all": 1}
+SCORED = REPORTING | {"compare_checkpoints": 1, "check_anchors": 1}
+ALL_SCORED = SCORED | {"score_suite": 8}
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_single_file_is_a_target(chain):
 
 def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     jobs = chain.planned(*SMOKE, chain.overlay({"grpo_stage2": {"precision_high": 0.95}}))
-    assert jobs == REPORTING | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
+    assert jobs == SCORED | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
 
 
 def test_how_a_training_is_watched_trains_nothing_again(chain):
@@ -70,13 +72,39 @@ def test_how_a_training_is_watched_trains_nothing_again(chain):
 
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
-    assert chain.planned(*SMOKE) == REPORTING | {"score_suite": 8}
+    assert chain.planned(*SMOKE) == ALL_SCORED
+
+
+def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
+    protocol = {"protocols": {"all-categories": {"parser": "official"}}}
+    assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
+    policy = {"evaluation": {"score_policy": "order"}}
+    assert chain.planned(*SMOKE, chain.overlay(policy)) == ALL_SCORED
+
+
+def test_grpo_waited_for_the_base_model_s_anchors_once(chain):
+    """Neither a new score of the base model (above) nor a stricter gate trains anything again."""
+    results = chain.folder / "results/smoke"
+    gate, trained = results / "anchors/gate.json", results / "models/strict/grpo_stage1/metrics.json"
+    assert gate.stat().st_mtime < trained.stat().st_mtime
+    stop = chain.overlay({"evaluation": {"anchors": "stop"}})
+    assert chain.planned(*SMOKE, stop) == {"render_report": 1, "all": 1}
+
+
+def test_every_checkpoint_is_compared_with_the_base_model(chain):
+    results = chain.folder / "results/smoke"
+    comparison = json.loads((results / "tables/comparison.json").read_text())
+    assert list(comparison["tables"]) == ["sft", "strict/grpo_stage1", "strict/grpo_stage2"]
+    lines = comparison["tables"]["sft"]
+    assert [line["dataset"] for line in lines if line["suite"] == "odinw13"][:4] == ["mean", "thermal", "wide", "large"]
+    statuses = {anchor["status"] for anchor in json.loads((results / "anchors/all.json").read_text())}
+    assert statuses == {"not run"}
 
 
 def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     jobs = chain.planned(*SMOKE)
-    assert jobs == REPORTING | {
+    assert jobs == SCORED | {
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,
         "predict_suite": 4,

@@ -3,10 +3,13 @@
 import re
 
 import pytest
+from configurations import CONFIGURATIONS, ON_GPUS
 
-CHAIN = {
-    "curate_train": 1,
+DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
+CHAIN = DATA | {
     "train_sft": 1,
+    "compare_checkpoints": 1,
+    "check_anchors": 1,
     "tabulate_results": 1,
     "plot_results": 1,
     "render_report": 1,
@@ -27,14 +30,96 @@ def test_miniature(project):
 
 def test_paper(project):
     assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
-        "download_archive": 16,
-        "unpack_archive": 16,
+        "download_archive": 17,
+        "unpack_archive": 17,
+        "check_dataset": 18,
         "fetch_base_model": 1,
         "train_grpo_stage1_continuous": 2,
         "train_grpo_stage2_continuous": 2,
         "predict_suite": 12,
         "score_suite": 12,
+        "check_anchors": 2,  # the gate before GRPO, and the report's
     }
+
+
+def test_released_data_and_test_splits(project):
+    suites = {"suites": {"odinw13": ["odinw_pothole_test"]}, "suite_protocols": {"odinw13": ["all-categories"]}}
+    overlay = project.overlay({"evaluation": suites})
+    files = ["config/paper.yaml", "config/released_data.yaml", overlay]
+    assert project.planned("--configfile", *files, "--", "data") == DATA | {
+        "download_archive": 3,
+        "unpack_archive": 3,
+        "check_dataset": 3,
+        "fetch_released_data": 1,
+        "data": 1,
+    }
+
+
+def test_the_selection_split_is_a_suite(project):
+    suites = {"suites": {"selection": ["selection"]}, "suite_protocols": {"selection": ["official-coco"]}}
+    overlay = project.overlay({"evaluation": suites})
+    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    made = {"make_scenes": 15, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+    assert jobs == {name: count for name, count in (DATA | made).items() if name != "render_datasheet"}
+
+
+@pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
+def test_every_configuration_for_gpus_is_planned(project, name):
+    jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
+    experiments = 1 if name == "released_script" else 2
+    assert jobs["fetch_base_model"] == jobs["train_sft"] == 1
+    assert jobs["train_grpo_stage1_continuous"] == jobs["train_grpo_stage2_continuous"] == experiments
+
+
+def test_preflight_makes_nothing_else_and_always_runs(project):
+    """Neither data nor model is made for it; the page is printed each time."""
+    for _ in range(2):
+        output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
+        assert "Preflight of paper" in output and "strict/grpo_stage2 share training file" in output
+        assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
+            *("code", "config.json", "logs", "preflight", "watch")
+        ]
+
+
+def test_preflight_names_what_stops_the_run(project):
+    overlay = project.overlay({"preflight": {"gpu_memory_gib": 24}})
+    words = ["--configfile", "config/paper.yaml", overlay, "--", "preflight"]
+    finished = project.snakemake(*words, check=False)
+    assert finished.returncode == 1
+    assert "error: 5 to mend before this run: sft needs about" in finished.stdout
+    assert "Traceback" not in finished.stdout
+
+
+def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
+    target = ["--", "results/paper/models/official/grpo_stage1/metrics.json"]
+    jobs = project.planned("--configfile", "config/paper.yaml", *target)
+    assert {name: jobs[name] for name in ("predict_suite", "score_suite", "check_anchors")} == {
+        "predict_suite": 2,
+        "score_suite": 2,
+        "check_anchors": 1,
+    }
+    gate = ["--dry-run", "--printshellcmds", "--configfile", "config/paper.yaml"]
+    assert " --stop --output results/paper/anchors/gate.json" in project.snakemake(*gate, *target).stdout
+    overlay = project.overlay({"evaluation": {"anchors": "warn"}})
+    warned = project.snakemake(*gate, overlay, *target).stdout
+    assert " --stop --output" not in warned and "--output results/paper/anchors/gate.json" in warned
+    overlay = project.overlay({"evaluation": {"anchors": "none"}})
+    assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
+    assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
+
+
+def test_a_suite_outside_the_report_is_a_target(project):
+    """Such as a selection set, on which checkpoints are chosen."""
+    suites = {"suites": {"selection": ["thermal"]}, "suite_protocols": {"selection": ["all-categories"]}}
+    overlay = project.overlay({"evaluation": suites})
+    jobs = project.planned("--configfile", overlay, "--", "results/miniature/metrics/base/selection.json")
+    assert jobs == {"make_scenes": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+
+
+def test_a_prediction_in_shards(project):
+    target = ["--", "results/miniature/metrics/base/coco.json"]
+    jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
+    assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
 
 
 def test_training_seeds_share_data_and_base(project):
@@ -60,8 +145,7 @@ def test_a_shared_stage_1_is_trained_once(project):
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"
     jobs = project.planned("--configfile", overlay, "--", target)
     assert jobs == {
-        "make_scenes": 1,
-        "curate_train": 1,
+        **{"make_scenes": 15, "fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1},
         "make_base_model": 1,
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,
@@ -101,14 +185,15 @@ def test_every_rule_that_runs_something_is_complete(root):
             continue
         assert block.strip().startswith('"""'), name
         for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:"):
-            assert directive in block, (name, directive)
+            # A benchmark file would count as an output, and the preflight has none, so that it always runs.
+            assert directive in block or (name, directive) == ("preflight", "benchmark:"), (name, directive)
         for resource in ("mem_mb", "runtime", "gpu"):
             assert f"{resource}=" in block, (name, resource)
 
 
 def test_everything_reaches_the_shell_quoted(root):
     """Paths and config values in a shell command carry :q; wildcards and enums of the schema need none."""
-    safe = {"wildcards.suite", "params.batch_size", "params.score_policy", "params.seed"}
+    safe = {"wildcards.suite", "params.batch_size", "params.score_policy", "params.seed", "threads"}
     for command in re.findall(r"shell:\n(.*?)\n\n", all_rules(root) + "\n\n", re.S):
         fields = set(re.findall(r"{([\w.\[\]]+)}", command))
         assert fields <= safe, fields - safe

@@ -1,41 +1,60 @@
 """Curate the training file: one question about one image, with the objects that answer it, a line.
 
 Example:
-  python workflow/scripts/curate_train.py --dataset scenes_train scenes/annotations.json scenes/images \\
-      --family qwen2_5_vl --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --negative 300 \\
-      --min_instances 1 --max_instances 30 --order shuffle --seed 0 --output train.jsonl --summary curation.json
+  python workflow/scripts/curate_train.py --source coco scenes_train scenes/annotations.json scenes/images \\
+      --index images.jsonl --leaks leaks.json --processor models/processor --family qwen2_5_vl \\
+      --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --rec 0 --negative 300 \\
+      --min_per_category 100 --min_instances 1 --max_instances 30 --held_out 0.03 --order shuffle --seed 0 \\
+      --output train.jsonl --summary curation.json --selection selection.json
 
 The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the
 file holds what there is, and the summary and the log say so.
 """
 
 import argparse
+import gc
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import add_datasets, parser, run, whole_number
+from vision_r1.cli import add_id_spaces, add_sources, parser, run, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    add_datasets(arguments, "ANNOTATIONS", "IMAGES")
+    add_sources(arguments)
+    add_id_spaces(arguments)
+    arguments.add_argument("--index", required=True, metavar="FILE", help="image index of index_images.py")
+    arguments.add_argument("--leaks", required=True, metavar="FILE", help="images in benchmarks, of find_leaks.py")
+    arguments.add_argument("--processor", required=True, metavar="DIR", help="folder with the model's processor")
     arguments.add_argument("--family", required=True, help="model family; it decides the frame of the answers")
     for name, text in {
         "min_pixels": "smaller images are enlarged to this many pixels",
         "max_pixels": "larger images are shrunk to this many pixels",
         "detection": "samples that ask for all categories at once",
-        "grounding": "samples that ask for one category that is in the image",
+        "grounding": "samples that ask for all objects of one category",
+        "rec": "samples that ask for the one object that a phrase refers to",
         "negative": "samples that ask for one category that is not in the image",
+        "min_per_category": "samples of each task that every category gets before the rest is drawn",
         "min_instances": "fewest objects of a sample; negatives are exempt",
         "max_instances": "most objects of a sample",
         "seed": "seed of all that is drawn",
     }.items():
         arguments.add_argument(f"--{name}", type=whole_number(0), required=True, help=text)
     arguments.add_argument(
+        "--held_out", type=float, required=True, help="share of the images kept from training, for the selection split"
+    )
+    for name in ("prompt", "answer"):
+        arguments.add_argument(
+            f"--max_{name}_tokens",
+            type=whole_number(1),
+            help=f"samples with a longer {name} are dropped; default: none",
+        )
+    arguments.add_argument(
         "--order", choices=["shuffle", "instances"], required=True, help="by seed, or fewest objects first"
     )
     arguments.add_argument("--output", required=True, metavar="FILE", help="training file (JSONL) to write")
     arguments.add_argument("--summary", required=True, metavar="FILE", help="JSON file to write: counts and losses")
+    arguments.add_argument("--selection", required=True, metavar="FILE", help="held-out images (COCO format) to write")
     return arguments.parse_args(argv)
 
 
@@ -43,25 +62,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import fields
 
-    from vision_r1.data.coco import check_images, read_all
-    from vision_r1.data.curation import Recipe, curate
+    from vision_r1.data.curation import Recipe, curate, summarise
+    from vision_r1.data.leakage import refused_images
+    from vision_r1.data.selection import as_coco
+    from vision_r1.data.sources import read_sources
+    from vision_r1.data.tokens import ProcessorTokens
     from vision_r1.families import family
-    from vision_r1.files import UserError, write_json, write_jsonl
+    from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
 
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
-    datasets = read_all(args.dataset)
-    rows, tally = curate(datasets, family(args.family), recipe)
+    model_family = family(args.family)
+    sources = read_sources(args.source, args.id_space)
+    refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
+    rows, tally, held_out = curate(sources, model_family, recipe, refused, ProcessorTokens(args.processor))
     for task, counts in tally.samples.items():
         if counts["written"] < counts["asked"]:
             logging.warning("%s: %d samples asked for, %d possible", task, counts["asked"], counts["written"])
     if not rows:
-        names = ", ".join(dataset.source for dataset in datasets)
-        raise UserError(f"{names}: no sample can be made of them; objects: {dict(tally.objects)}")
-    check_images({row["image"]: (row["width"], row["height"]) for row in rows})
+        names = ", ".join(source.file for source in sources)
+        raise UserError(
+            f"{names}: no sample can be made of them; images {dict(tally.images)}, boxes {dict(tally.objects)}"
+        )
     write_jsonl(args.output, rows)
-    write_json(args.summary, tally.summary(recipe, family(args.family), datasets))
-    logging.info("wrote %d samples to %s; objects: %s", len(rows), args.output, dict(tally.objects))
+    write_json(args.selection, as_coco(held_out))
+    write_json(args.summary, summarise(tally, recipe, model_family, sources))
+    logging.info("wrote %d samples to %s; images %s; boxes %s", len(rows), args.output, tally.images, tally.objects)
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is read is kept to the end; the collector would walk a million boxes again and again
     run(main)

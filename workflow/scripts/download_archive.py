@@ -4,7 +4,8 @@ Example:
   python workflow/scripts/download_archive.py --url http://images.cocodataset.org/zips/val2017.zip \\
       --bytes 815585330 --md5 442b8da7639aecaf257c1dceb8ba8c80 --output downloads/coco_val2017.zip
 
-Without a network, put the file at --output yourself: one with the right checksum is used as it is.
+Without a network, put the file at --output yourself: one with the right checksum is used as it is. Where nobody
+published a checksum, that of the first download is written to --lock, and later downloads must match it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--bytes", type=int, metavar="N", help="its size, where known")
     arguments.add_argument("--md5", metavar="HEX", help="its MD5 checksum, where known")
     arguments.add_argument("--sha256", metavar="HEX", help="its SHA-256 checksum, where known")
+    arguments.add_argument("--lock", type=Path, metavar="FILE", help="lock file of first downloads (JSON)")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE")
     return arguments.parse_args(argv)
 
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.download import Expected, download
 
-    download([args.url, *args.mirror], args.output, Expected(args.bytes, args.md5, args.sha256))
+    download([args.url, *args.mirror], args.output, Expected(args.bytes, args.md5, args.sha256), args.lock)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vision_r1.cli import parser, run
 from vision_r1.files import UserError, link_or_copy, write_json
+from vision_r1.hub import download
 
 FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "LICENSE*"]
 
@@ -29,7 +30,7 @@ def main(argv=None) -> None:
     # One fixed name, kept after a break: a retry goes on with the files that are there.
     partial = args.output_model.with_name("download")
     if args.source == "hub":
-        download(args.id, args.revision, partial)
+        download(args.id, args.revision, partial, FILES)
     else:
         source = Path(args.id)
         if not source.is_dir():
@@ -41,17 +42,6 @@ def main(argv=None) -> None:
     shutil.rmtree(args.output_model, ignore_errors=True)
     os.replace(partial, args.output_model)
     write_json(args.metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": args.revision})
-
-
-def download(repository: str, revision: str, folder: Path) -> None:
-    """Download a repository's weights, configuration and tokenizer; what is there already is kept."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        snapshot_download(repository, revision=revision, local_dir=folder, allow_patterns=FILES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(f"{repository} at {revision}: can't be downloaded: {error}") from error
 
 
 if __name__ == "__main__":

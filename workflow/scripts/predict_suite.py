@@ -7,10 +7,15 @@ Example:
       --batch_size 128 --threads 1 --dtype float32 --output predictions.jsonl
 
 The same question under two protocols is answered once. A run that was interrupted goes on where it
-stopped, from the file beside the output that ends in .partial.jsonl.
+stopped, from the files beside the output that end in .partial.jsonl.
+
+On several GPUs: `accelerate launch --multi_gpu --num_processes 8 workflow/scripts/predict_suite.py ...`; each process
+answers its share of the batches, the first one writes the output. As cluster jobs: `--shard 1/4` to `--shard 4/4`,
+and then once without --shard, which finds all answers there and writes the same file.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +40,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--batch_size", type=whole_number(1), required=True, help="questions answered at once")
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
+    arguments.add_argument("--backend", choices=["transformers", "vllm"], default="transformers", help="what generates")
+    arguments.add_argument("--shard", type=_shard, metavar="I/N", help="answer only this part, and write no output")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="predictions (JSONL) to write")
     return arguments.parse_args(argv)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 1/4")
+    return int(index) - 1, int(count)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,20 +67,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
     import transformers
 
-    from vision_r1.evaluation.generation import Generator
-    from vision_r1.evaluation.predict import predict
+    from vision_r1.evaluation.predict import Generates, Shard, predict
     from vision_r1.families import family
+    from vision_r1.files import UserError
+    from vision_r1.models import check_checkpoint
     from vision_r1.stamps import code_stamp
 
     torch.set_num_threads(args.threads)
     settings = {
+        "backend": args.backend,
         "dtype": args.dtype,
         "gpu": torch.cuda.is_available(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "code": code_stamp(__file__),
     }
-    predict(asked, Generator(args.checkpoint, family(args.family), args.dtype), args.batch_size, args.output, settings)
+    # As accelerate launch and torchrun set them; the processes share files, and need no process group.
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if args.shard and processes > 1:
+        raise UserError("--shard: a launcher's processes share the prompts out themselves; start it with python")
+    shard = Shard(*args.shard) if args.shard else Shard(rank, processes)
+    gathers = args.shard is None and rank == 0
+    own = family(args.family)
+    check_checkpoint(args.checkpoint, own)
+
+    def generator() -> Generates:
+        if args.backend == "vllm":
+            from vision_r1.evaluation.vllm_generation import VllmGenerator
+
+            return VllmGenerator(args.checkpoint, own, args.dtype)
+        from vision_r1.evaluation.generation import Generator
+
+        return Generator(args.checkpoint, own, args.dtype)
+
+    predict(asked, args.checkpoint, own, generator, args.batch_size, args.output, settings, shard, gathers)
 
 
 if __name__ == "__main__":

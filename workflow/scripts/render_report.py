@@ -37,6 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--annotations", **pair, metavar=("DATASET", "FILE"), help="COCO annotations of the gallery's data sets; repeat"
     )
+    parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
+    parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
     parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
     parser.add_argument("--benchmarks", metavar="DIR", help="folder of Snakemake's benchmark files")
     parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="test images to show")
@@ -64,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         training={checkpoint: read_json(path) for checkpoint, path in args.training},
         gallery=gallery.gallery(predictions, annotations, protocol, args.gallery_images, config["seed"]),
         curation=read_json(args.curation) if args.curation else None,
+        comparison=read_json(args.comparison) if args.comparison else None,
+        anchors=read_json(args.anchors) if args.anchors else (),
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
         snakemake=args.snakemake,
     )

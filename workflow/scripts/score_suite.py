@@ -1,8 +1,9 @@
-"""Score a suite's predictions: COCO AP per protocol and data set, and the mean over the data sets.
+"""Score a suite's predictions: per protocol and data set what score_predictions.py writes, and the mean over the sets.
 
 Example:
   python workflow/scripts/score_suite.py --suite coco --dataset scenes_test scenes/annotations.json \\
-      --predictions predictions.jsonl --score_policy constant --output metrics.json
+      --parser official-coco official --predictions predictions.jsonl \\
+      --output metrics.json --output_resamples metrics.resamples.npz
 
 All numbers are 0..1. A data set without predictions makes the mean null and stands under `incomplete`.
 """
@@ -11,33 +12,49 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import add_datasets, parser, run
+from vision_r1.cli import add_datasets, add_scoring, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--suite", required=True, help="name of the suite")
     add_datasets(arguments, "ANNOTATIONS")
+    arguments.add_argument(
+        "--parser",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("PROTOCOL", "PARSER"),
+        help="how a protocol's completions are read: strict or official; repeat",
+    )
     arguments.add_argument("--predictions", required=True, metavar="FILE", help="predictions of predict_suite.py")
-    arguments.add_argument("--score_policy", default="constant", help="where a box's score comes from")
+    add_scoring(arguments)
     arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")
+    arguments.add_argument(
+        "--output_resamples", required=True, metavar="FILE", help="resamples (npz) for compare_checkpoints.py"
+    )
     return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.coco import read_all
-    from vision_r1.evaluation.scoring import SCORE_POLICIES, score_suite
-    from vision_r1.files import UserError, read_jsonl, write_json
+    from vision_r1.evaluation.compare import write_resamples
+    from vision_r1.evaluation.predictions import read_lines
+    from vision_r1.evaluation.scoring import check_options, score_suite
+    from vision_r1.files import write_json
 
-    if args.score_policy not in SCORE_POLICIES:
-        raise UserError(f"--score_policy: {args.score_policy!r} is none of {', '.join(SCORE_POLICIES)}")
-    lines = read_jsonl(args.predictions)
-    protocols = score_suite(read_all(args.dataset), lines, args.predictions, args.score_policy)
+    parsers = dict(args.parser)
+    check_options(args.score_policy, parsers.values())
+    lines = read_lines(args.predictions)
+    protocols, samples = score_suite(
+        read_all(args.dataset), lines, args.predictions, args.score_policy, parsers, args.resamples
+    )
     for protocol, scores in protocols.items():
         mean = scores["mean"]
         text = f"AP {mean['AP']:.3f}" if mean else f"no mean: incomplete are {', '.join(scores['incomplete'])}"
         logging.info("%s, %s: %s", args.suite, protocol, text)
+    write_resamples(args.output_resamples, samples)
     write_json(args.output, {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols})
 
 

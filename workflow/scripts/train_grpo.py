@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
+    from vision_r1.training.lora import lora_config
     from vision_r1.training.recording import SampleCompletions
+    from vision_r1.training.sampling import engine_folder, never_sampled
     from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, save, train
 
@@ -51,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
-    config.generation_kwargs = {"suppress_tokens": forbidden, **(config.generation_kwargs or {})}
+    config.generation_kwargs = never_sampled(forbidden, config.use_vllm) | (config.generation_kwargs or {})
+    if config.use_vllm:
+        model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
     share_processing(processor)
     share_forward(model)
@@ -61,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args=config,
         train_dataset=grpo_dataset(rows),
         processing_class=processor,
+        peft_config=lora_config(arguments),
     )
     if trainer.ref_model is not None:
         share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))

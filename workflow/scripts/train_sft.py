@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
     from trl import SFTTrainer
 
+    from vision_r1.training.lora import lora_config
     from vision_r1.training.stage import prepare, save, train
 
     arguments, guards, config = parse_args(argv)
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args=config,
         train_dataset=sft_dataset(rows),
         processing_class=load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels),
+        peft_config=lora_config(arguments),
     )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     train(trainer, stage, guards, samples_per_step=batch)

@@ -1,4 +1,4 @@
-"""Unpack a zip archive into a folder of its own; the manifest is written last and says that the folder is whole.
+"""Unpack an archive (.zip, .tar.gz) into a folder of its own; the manifest is written last and says that it is whole.
 
 Example:
   python workflow/scripts/unpack_archive.py --archive downloads/coco_val2017.zip \\
@@ -15,7 +15,7 @@ from vision_r1.cli import parser, run
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument("--archive", required=True, type=Path, metavar="FILE", help="zip archive")
+    arguments.add_argument("--archive", required=True, type=Path, metavar="FILE", help="zip or tar archive")
     arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder; old content is replaced")
     arguments.add_argument("--manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
     arguments.add_argument("--max_bytes", type=int, default=200_000_000_000, help="most bytes to unpack")
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     manifest = unpack(args.archive, args.output, args.max_bytes, args.max_files)
     write_json(args.manifest, manifest)
-    logging.info("unpacked %d files to %s", manifest["files"], args.output)
+    logging.info("unpacked %d files, %d images, to %s", manifest["files"], manifest["images"], args.output)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,37 @@ def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
     )
 
 
+def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source") -> None:
+    """Add a flag, repeatable, that names a source: its kind, name, file and image folder."""
+    arguments.add_argument(
+        flag,
+        nargs=4,
+        action="append",
+        default=[],
+        metavar=("KIND", "NAME", "FILE", "IMAGES"),
+        help="kind (coco, expressions or samples: see vision_r1/data/sources.py), name, file, image folder; repeat",
+    )
+
+
+def add_id_spaces(arguments: argparse.ArgumentParser) -> None:
+    """Add --id_space, repeatable: sources of one id space number the same images alike."""
+    arguments.add_argument(
+        "--id_space", nargs=2, action="append", default=[], metavar=("NAME", "SPACE"), help="numbering of its image ids"
+    )
+
+
+def add_scoring(arguments: argparse.ArgumentParser) -> None:
+    """Add --score_policy and --resamples."""
+    arguments.add_argument(
+        "--score_policy",
+        default="constant",
+        help="where the headline's scores come from: constant, order or token-probability; the others stand beside it",
+    )
+    arguments.add_argument(
+        "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"
+    )
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Return an argument type: whole numbers of at least `minimum`."""
 

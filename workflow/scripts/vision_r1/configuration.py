@@ -1,6 +1,7 @@
 """The configuration: one schema, experiments as overrides, and one clear line for each mistake."""
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,12 @@ from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
 STAGES = ("grpo_stage1", "grpo_stage2")
+# What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
+SHARED = {
+    "model": ("model", "family", "dtype", "min_pixels", "max_pixels"),
+    "data": ("data", "prompts", "train_file"),
+    "evaluation": ("evaluation",),
+}
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -26,6 +33,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             _check_stage(config, merged, name, stage)
     _check_references(config)
     _check_model(config)
+    _check_compute(config)
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
@@ -82,6 +90,12 @@ def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
     """Return the seed of one training job: chain seed, training seed and stage all make it differ."""
     _, training_seed = split_training_seed(name)
     return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
+
+
+def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
+    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
+    words = config["compute"][launch]
+    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
 
 
 def grpo_values(config: Mapping[str, Any], name: str, stage: str) -> dict[str, Any]:
@@ -161,15 +175,31 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
+    if config["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
+        raise UserError(
+            f"experiment {name}: grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
+            "on to stage 1's model, not to the initial one; give continuous, or beta 0"
+        )
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
-    completions = values["per_device_train_batch_size"] * values["steps_per_generation"] * _processes(config)
+    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+    completions = values["per_device_train_batch_size"] * at_once * processes(config)
     if completions % values["num_generations"]:
         raise UserError(
             f"experiment {name}: {stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
             f"which is no multiple of num_generations {values['num_generations']}"
         )
+    accumulation = values["gradient_accumulation_steps"]
+    period = math.lcm(accumulation, at_once) // accumulation
+    # In a continuous chain stage 2 goes on from stage 1's last checkpoint.
+    between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
+    for key in ("save_steps", "max_steps") if between else ("save_steps",):
+        if values[key] % period:
+            raise UserError(
+                f"experiment {name}: {stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
+                f"anew every {period} steps, and a checkpoint between them can't be resumed from"
+            )
 
 
 def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
@@ -184,11 +214,6 @@ def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
         raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 goes on from grpo_stage1")
     if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
         raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")
-
-
-def _processes(config: Mapping[str, Any]) -> int:
-    words = config["compute"]["launch"]
-    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
 
 
 def _check_references(config: Mapping[str, Any]) -> None:
@@ -208,10 +233,23 @@ def _check_references(config: Mapping[str, Any]) -> None:
             raise UserError(f"config: evaluation.suite_protocols: suite {suite!r} has no protocols; add a line")
         for name in evaluation["suite_protocols"][suite]:
             _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
+            _check_split(config, suite, name)
     for name, entry in datasets.items():
         for key, place in entry.items():
             if key in ("annotations", "images") and isinstance(place, Mapping):
                 _check_known(place["archive"], config["archives"], f"datasets.{name}.{key}", "an archive")
+
+
+def _check_split(config: Mapping[str, Any], suite: str, protocol: str) -> None:
+    """Where both a protocol and a data set name a split, it has to be the same one."""
+    asked = config["evaluation"]["protocols"][protocol].get("split")
+    for name in config["evaluation"]["suites"][suite]:
+        own = config["datasets"][name].get("split")
+        if None not in (asked, own) and asked != own:
+            raise UserError(
+                f"config: evaluation.suite_protocols.{suite}: protocol {protocol!r} is about split {asked!r}, "
+                f"but datasets.{name} is {own!r}"
+            )
 
 
 def _check_model(config: Mapping[str, Any]) -> None:
@@ -228,6 +266,16 @@ def _check_model(config: Mapping[str, Any]) -> None:
         raise UserError(f"config: model.id: missing; source {model['source']!r} needs a repository or a folder")
     if model["source"] == "hub" and not re.fullmatch(r"[0-9a-f]{40}", model["revision"] or ""):
         raise UserError("config: model.revision: give the 40 hex digits of a commit, so that the base can't change")
+
+
+def _check_compute(config: Mapping[str, Any]) -> None:
+    for job, launch in (("train_sft", "launch"), ("train_grpo", "launch"), ("predict_suite", "launch_predict")):
+        gpus, started = config["compute"][job]["gpu"], processes(config, launch)
+        if gpus and gpus != started:
+            raise UserError(
+                f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.{launch} starts {started} "
+                "processes (--num_processes), one a GPU"
+            )
 
 
 def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> None:
@@ -253,8 +301,12 @@ def _explain(error: ValidationError) -> str:
         hint = "; after --config Snakemake reads nested values as text: write them in a file for --configfile"
         return f"{value!r} is text, not {error.validator_value}" + (hint if re.fullmatch(r"[+-]?[\d.]+", value) else "")
     if error.validator == "additionalProperties":
-        unknown = sorted(set(value) - set(error.schema.get("properties", {})))
-        return f"unknown key {unknown[0]!r}; known: {', '.join(error.schema['properties'])}"
+        unknown = min(set(value) - set(error.schema.get("properties", {})))
+        if error.absolute_path and error.absolute_path[0] in ("sft", "grpo", *STAGES, "experiments"):
+            for section, keys in SHARED.items():
+                if unknown in keys:
+                    return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
+        return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
     return error.message
 
 

@@ -41,6 +41,11 @@ class Frame:
         """Read the frame that a row declares. Raises KeyError naming a missing field, ValueError as above."""
         return cls(row["frame"], row["width"], row["height"], row["input_width"], row["input_height"])
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in units of this frame."""
+        return (1000, 1000) if self.kind == "rel1000" else (self.input_width, self.input_height)
+
     def to_original(self, boxes: np.ndarray) -> np.ndarray:
         """Convert (n, 4) corners x1 y1 x2 y2 of this frame to pixels of the original image; keeps a float dtype.
 
@@ -56,5 +61,4 @@ class Frame:
 
     def _sides(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         dtype = boxes.dtype if boxes.dtype.kind == "f" else np.float64
-        x, y = (1000, 1000) if self.kind == "rel1000" else (self.input_width, self.input_height)
-        return np.array((x, y, x, y), dtype), np.array((self.width, self.height, self.width, self.height), dtype)
+        return np.array(self.size * 2, dtype), np.array((self.width, self.height, self.width, self.height), dtype)

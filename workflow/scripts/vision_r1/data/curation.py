@@ -1,53 +1,62 @@
-"""The training file: annotations in, one question with its answer a row out, and every loss counted.
+"""The training mixture: sources in, one question with its answer a row out, and every loss counted.
 
-Differs from the paper, whose 49K samples are given: ours are drawn from the annotations by seed.
+Differs from the paper, whose 49K samples are given: ours are drawn by seed, and every category keeps its share.
+Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects of one category,
+`rec` for the one object that a phrase refers to. `negative` (ours) asks for a category that is not in the image.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 
-from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
-from vision_r1.data.tasks import ask
+from vision_r1.data.clean import as_answers
+from vision_r1.data.coco import CocoImage
+from vision_r1.data.draw import draw_order
+from vision_r1.data.pools import Pool, make_pool, usable_frames
+from vision_r1.data.sources import Sample, Source
 from vision_r1.families import Family
-from vision_r1.frames import Frame
+from vision_r1.prompts import detection_prompt, phrase_prompt
+
+TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
+
+Row = dict[str, Any]
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of each row's prompt, with one image token, and of its right answer: vision_r1.data.tokens."""
+
+    def count(self, rows: Sequence[Row]) -> list[tuple[int, int]]: ...
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What the training file shall hold.
 
-    Samples of each task; fewest and most objects of a sample (negatives have none and are exempt); limits of the
-    model's input in pixels; order of the rows, `shuffle` or `instances`; seed of all draws.
+    Samples of each task; min_per_category: each category gets this many samples of a task, or all that it can have,
+    before the rest is drawn; fewest and most objects of a sample (negatives have none and are exempt); limits of the
+    model's input in pixels; limits of prompt (image included) and answer in tokens, None for no limit: longer rows are
+    dropped, never cut; held_out: share of the images kept from training for the selection split; order of the rows,
+    `shuffle` or `instances`; seed of all draws.
     """
 
     detection: int
     grounding: int
+    rec: int
     negative: int
+    min_per_category: int
     min_instances: int
     max_instances: int
     min_pixels: int
     max_pixels: int
+    max_prompt_tokens: int | None
+    max_answer_tokens: int | None
+    held_out: float
     order: str
     seed: int
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An image that can be asked about, with its usable objects {label, bbox}.
-
-    `whole_labels`: those of the data set's `categories` of which the image has no box that was dropped.
-    """
-
-    source_id: str
-    path: str
-    frame: Frame
-    objects: list[dict[str, Any]]
-    categories: list[str]
-    whole_labels: list[str]
 
 
 @dataclass
@@ -58,124 +67,139 @@ class Tally:
     objects: Counter = field(default_factory=Counter)
     samples: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def summary(self, recipe: Recipe, family: Family, datasets: Sequence[CocoDataset]) -> dict[str, Any]:
-        """Return the tally as JSON values, with the recipe that it belongs to."""
-        return {
-            "datasets": {dataset.name: len(dataset.images) for dataset in datasets},
-            "family": family.name,
-            **asdict(recipe),
-            "rows": sum(counts["written"] for counts in self.samples.values()),
-            "samples": self.samples,
-            "short": [task for task, counts in self.samples.items() if counts["written"] < counts["asked"]],
-            "images": dict(sorted(self.images.items())),
-            "objects": dict(sorted(self.objects.items())),
-        }
 
+def curate(
+    sources: Sequence[Source], family: Family, recipe: Recipe, refused: Mapping[str, str], tokens: TokenCounter
+) -> tuple[list[Row], Tally, list[tuple[Source, CocoImage]]]:
+    """Return the rows of the training file, the tally of how they came about, and the held-out images.
 
-def curate(datasets: Sequence[CocoDataset], family: Family, recipe: Recipe) -> tuple[list[dict[str, Any]], Tally]:
-    """Return the rows of the training file, and the tally of how they came about.
-
-    Each image serves each task at most once. Each task draws with its own generator: asking for more of one task
-    adds samples and leaves the others as they were. Where fewer are possible than asked for, all are taken.
+    `refused`: image path -> why it must not be used. Each image serves each task at most once. Each task draws with
+    its own generator: asking for more of one task adds samples and leaves the others as they were. Where fewer are
+    possible than asked for, all are taken.
     """
     tally = Tally()
-    candidates = [
-        candidate
-        for dataset in datasets
-        for image in dataset.images
-        if (candidate := _candidate(dataset, image, family, recipe, tally)) is not None
-    ]
-    rows: list[dict[str, Any]] = []
-    for number, task in enumerate(("detection", "grounding", "negative")):
-        wanted = getattr(recipe, task)
-        counts = Counter(asked=wanted, written=0)
+    held_out = _hold_out(sources, recipe, refused)
+    reasons = {**refused, **{image.path: "held_out" for _, image in held_out}}
+    numbers: dict[str, int] = {}
+    pools = []
+    for source in sources:
+        frames, images = usable_frames(source, family, recipe.min_pixels, recipe.max_pixels, reasons)
+        pool, objects = make_pool(source, frames, numbers)
+        pools.append(pool)
+        tally.images.update(images)
+        tally.objects.update(objects)
+    rows: list[Row] = []
+    for number, task in enumerate(TASKS):
         rng = np.random.default_rng((recipe.seed, number))
-        for index in rng.permutation(len(candidates)):
-            if counts["written"] == wanted:
-                break
-            row = _sample(task, candidates[index], recipe, rng)
-            if isinstance(row, str):
-                counts[row] += 1
-            else:
-                rows.append(row)
-                counts["written"] += 1
+        counts = Counter(asked=getattr(recipe, task), written=0)
+        if counts["asked"]:
+            drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, rng, counts)
+            rows += _within_limits(drawn, recipe, tokens, family, counts)
         tally.samples[task] = dict(counts)
-    order = np.random.default_rng((recipe.seed, len(tally.samples))).permutation(len(rows))
+    order = np.random.default_rng((recipe.seed, len(TASKS))).permutation(len(rows))
     rows = [rows[index] for index in order]
     if recipe.order == "instances":
         rows.sort(key=lambda row: row["num_instances"])
-    return rows, tally
+    return rows, tally, held_out
 
 
-def _candidate(
-    dataset: CocoDataset, image: CocoImage, family: Family, recipe: Recipe, tally: Tally
-) -> Candidate | None:
-    tally.images["read"] += 1
-    try:
-        input_size = family.input_size(image.width, image.height, recipe.min_pixels, recipe.max_pixels)
-    except ValueError:
-        tally.images["too_long"] += 1  # sides that differ so much that the processor refuses the image
-        return None
-    frame = Frame(family.frame, image.width, image.height, *input_size)
-    objects, lost = [], set()
-    for item in image.objects:
-        tally.objects["read"] += 1
-        box, fate = clean_box(item, image, frame)
-        tally.objects[fate] += 1
-        if box is None:
-            lost.add(item.label)
+def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, str]) -> list[tuple[Source, CocoImage]]:
+    """Draw the selection split from the images in COCO format that have an object and are no crowd alone."""
+    candidates = [
+        (source, image)
+        for source in sources
+        if source.coco
+        for image in source.coco.images
+        if image.path not in refused and not all(item.crowd for item in image.objects)
+    ]
+    order = np.random.default_rng((recipe.seed, len(TASKS) + 1)).permutation(len(candidates))
+    return [candidates[place] for place in sorted(order[: int(recipe.held_out * len(order))])]
+
+
+def _draw(
+    task: str, pools: Sequence[Pool], recipe: Recipe, counts: Counter, rng: np.random.Generator
+) -> Iterator[tuple[int, int, int]]:
+    """Yield (pool, place, label) in the order in which to take them; count what the limits of instances exclude."""
+    names = {"": 0}
+    parts = []
+    for at, pool in enumerate(pools):
+        place, label, count = pool.questions(task)
+        if task != "negative":
+            few, many = count < recipe.min_instances, count > recipe.max_instances
+            counts["too_few_instances"] += len(np.unique(place[few])) if task == "detection" else int(few.sum())
+            counts["too_many_instances"] += len(np.unique(place[many])) if task == "detection" else int(many.sum())
+            place, label = place[~few & ~many], label[~few & ~many]
+        stratum = np.array([0] + [names.setdefault(name, len(names)) for name in pool.labels])
+        parts.append((np.full(len(place), at), place, label, pool.image[place], stratum[label + 1]))
+    pool, place, label, image, stratum = (np.concatenate(column) for column in zip(*parts, strict=True))
+    counts["possible"] = len(np.unique(image))
+    for index in draw_order(image, stratum, recipe.min_per_category, rng):
+        yield int(pool[index]), int(place[index]), int(label[index])
+
+
+def _rows(
+    drawn: Iterable[tuple[int, int, int]], pools: Sequence[Pool], task: str, rng: np.random.Generator, counts: Counter
+) -> Iterator[Row]:
+    for at, place, label in drawn:
+        pool = pools[at]
+        objects, item = pool.objects.only(pool.objects.of(place)), pool.places[place]
+        if isinstance(item, Sample):
+            prompt, categories = item.prompt, list(item.categories)
+        elif task == "detection":
+            prompt, categories = detection_prompt(pool.labels), pool.labels
+        elif task == "grounding":
+            prompt, categories = phrase_prompt(pool.labels[label]), [pool.labels[label]]
+            objects = objects.only(objects.label == label)
         else:
-            objects.append({"label": item.label, "bbox": box})
-    categories = list(dataset.categories.values())
-    whole = [label for label in categories if label not in lost]
-    return Candidate(f"{dataset.name}/{image.id}", image.path, frame, objects, categories, whole)
+            absent = pool.absent_labels(place)
+            if not absent:
+                counts["no_category"] += 1
+                continue
+            categories = [absent[rng.integers(len(absent))]]
+            prompt, objects = phrase_prompt(categories[0]), objects.only(slice(0))
+        frame = pool.frames[place]
+        yield {
+            "prompt": prompt,
+            "image": pool.path(place),
+            "objects": as_answers(objects, pool.labels),
+            "categories": categories,
+            "width": frame.width,
+            "height": frame.height,
+            "input_width": frame.input_width,
+            "input_height": frame.input_height,
+            "num_instances": len(objects.label),
+            "frame": frame.kind,
+            "task": task,
+            "source_id": f"{pool.source.name}/{item.id if isinstance(item, CocoImage) else item.image_id}",
+        }
 
 
-def clean_box(item: CocoObject, image: CocoImage, frame: Frame) -> tuple[list[float] | None, str]:
-    """Return an object's box cut to its image (x1 y1 x2 y2 in original pixels, to a hundredth), and its fate.
-
-    Fates: kept, clipped (kept too); and with None: crowd, degenerate (no area), outside (of the image), too_small
-    (no area is left once its corners are whole numbers in the model's frame, so no answer could be right).
-    """
-    x1, y1, x2, y2 = item.corners
-    if item.crowd:
-        return None, "crowd"
-    if x1 >= x2 or y1 >= y2:
-        return None, "degenerate"
-    if x1 >= image.width or y1 >= image.height or x2 <= 0 or y2 <= 0:
-        return None, "outside"
-    inside = max(x1, 0.0), max(y1, 0.0), min(x2, float(image.width)), min(y2, float(image.height))
-    box = [round(value, 2) for value in inside]
-    answer = np.round(frame.from_original(np.array([box])))[0]
-    if answer[0] >= answer[2] or answer[1] >= answer[3]:
-        return None, "too_small"
-    return box, "kept" if inside == item.corners else "clipped"
+def _within_limits(
+    rows: Iterator[Row], recipe: Recipe, tokens: TokenCounter, family: Family, counts: Counter
+) -> Iterator[Row]:
+    """Yield rows with their lengths in tokens until as many are there as are asked for; drop and count longer ones."""
+    while counts["written"] < counts["asked"] and (batch := list(islice(rows, counts["asked"] - counts["written"]))):
+        for row, (prompt, answer) in zip(batch, tokens.count(batch), strict=True):
+            image = row["input_width"] * row["input_height"] // family.factor**2
+            lengths = {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
+            if recipe.max_prompt_tokens is not None and lengths["prompt_tokens"] > recipe.max_prompt_tokens:
+                counts["prompt_too_long"] += 1
+            elif recipe.max_answer_tokens is not None and answer > recipe.max_answer_tokens:
+                counts["answer_too_long"] += 1
+            else:
+                counts["written"] += 1
+                yield row | lengths
 
 
-def _sample(task: str, candidate: Candidate, recipe: Recipe, rng: np.random.Generator) -> dict[str, Any] | str:
-    """Return a row, or the reason why the image can't serve the task."""
-    # "Every person" has no complete answer where a crowd of them was dropped, nor is "no person" true there.
-    labels = candidate.categories if task == "detection" else candidate.whole_labels
-    question = ask(task, candidate.objects, labels, rng)
-    if question is None:
-        return "no_category"
-    count = len(question["objects"])
-    if task != "negative" and count < recipe.min_instances:
-        return "too_few_instances"
-    if task != "negative" and count > recipe.max_instances:
-        return "too_many_instances"
-    frame = candidate.frame
+def summarise(tally: Tally, recipe: Recipe, family: Family, sources: Sequence[Source]) -> dict[str, Any]:
+    """Return a tally as JSON values, with the recipe that it belongs to."""
     return {
-        "prompt": question["prompt"],
-        "image": candidate.path,
-        "objects": question["objects"],
-        "categories": question["categories"],
-        "width": frame.width,
-        "height": frame.height,
-        "input_width": frame.input_width,
-        "input_height": frame.input_height,
-        "num_instances": count,
-        "frame": frame.kind,
-        "task": task,
-        "source_id": candidate.source_id,
+        "datasets": {source.name: source.numbers() for source in sources},
+        "family": family.name,
+        **asdict(recipe),
+        "rows": sum(counts["written"] for counts in tally.samples.values()),
+        "samples": tally.samples,
+        "short": [task for task, counts in tally.samples.items() if counts["written"] < counts["asked"]],
+        "images": dict(sorted(tally.images.items(), key=lambda item: -item[1])),
+        "objects": dict(sorted(tally.objects.items(), key=lambda item: -item[1])),
     }

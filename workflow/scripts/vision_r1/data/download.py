@@ -1,17 +1,19 @@
 """Downloads of large files: resumed, retried, from mirrors in order, verified, then renamed into place."""
 
+import errno
 import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 from tqdm import tqdm
 
+from vision_r1.data import lock as locking
 from vision_r1.files import UserError
 
 log = logging.getLogger(__name__)
@@ -59,18 +61,39 @@ def file_hash(path: Path, kind: str) -> str:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
-def download(urls: Sequence[str], output: Path, expected: Expected, longest_wait: float = 60) -> None:
+def download(
+    urls: Sequence[str], output: Path, expected: Expected, lock: Path | None = None, longest_wait: float = 60
+) -> None:
     """Fetch a file from the first address that has it; a right file that is there already is used.
 
-    What came before a break is kept in `<output>.part` and continued, by a later call too. Raises UserError
-    where no address gives the file (naming the reason at each) and where the disk has no room.
+    What came before a break is kept in `<output>.part` and continued, by a later call too. Where `expected` has no
+    size or checksum, those of the first download stand in the lock file `lock`, and hold from then on. Raises
+    UserError where no address gives the file (naming the reason at each), where the disk has no room, and, where
+    HF_HUB_OFFLINE is set, for a file that is not there.
     """
+    if lock:
+        before = locking.locked(lock, "archives", output.name)
+        expected = replace(
+            expected, size=expected.size or before.get("bytes"), sha256=expected.sha256 or before.get("sha256")
+        )
+    _fetch(urls, output, expected, longest_wait)
+    if lock:
+        facts = {"bytes": output.stat().st_size, "sha256": file_hash(output, "sha256")}
+        locking.record(lock, "archives", output.name, facts)
+
+
+def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: float) -> None:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    fault = "not there"
     if output.is_file():
         fault = expected.fault(output)
         if fault is None:
             log.info("%s is there and %s", output, "verified" if expected.has_checksum else "has no known checksum")
             return
-        log.warning("%s is there but has %s; downloading it again", output, fault)
+        log.warning("%s is there but has %s", output, fault)
+    if HF_HUB_OFFLINE:
+        raise UserError(f"{output}: {fault}, and HF_HUB_OFFLINE forbids to download it; put {urls[0]} there yourself")
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Part(output.with_name(output.name + ".part"), expected)
     reasons = []
@@ -112,6 +135,10 @@ class Part:
             self._transfer(url, start)
         except requests.RequestException as error:
             raise Interruption(_reason(error)) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise UserError(f"{self.path}: the disk is full; make room and run again, it goes on from here") from None
         fault = self.expected.fault(self.path)
         if fault is None:
             return

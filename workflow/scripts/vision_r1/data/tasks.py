@@ -1,8 +1,8 @@
 """One image and its objects -> one question: what is asked, and which objects answer it.
 
-Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects
-of one category. `negative` (ours) asks for a category that is not in the image; its answer is the
-empty list. The paper's third task, referring expressions, needs phrases that no source here has yet.
+For scenes that are drawn on the way, in the base model's pretraining: `detection` asks for a whole category list,
+`grounding` for all objects of one category, `negative` for a category that is not in the image. The training file's
+questions come from vision_r1.data.curation.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,39 +4,24 @@ The text of a question doesn't depend on its batch in float32; in bfloat16 near 
 Differs from the released evaluation, which asks one question at a time: same text, many times faster.
 """
 
+import logging
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint, load_model, load_processor
 
-
-@dataclass(frozen=True)
-class Limits:
-    """Most new tokens of a completion; fewest and most pixels of an image as the model sees it."""
-
-    max_new_tokens: int
-    min_pixels: int
-    max_pixels: int
-
-
-@dataclass(frozen=True)
-class Question:
-    """All that decides a completion; `input_width` and `input_height` are the image's as the model sees it."""
-
-    path: str
-    prompt: str
-    limits: Limits
-    input_width: int
-    input_height: int
+log = logging.getLogger(__name__)
 
 
 class Generator:
@@ -45,41 +30,47 @@ class Generator:
     Raises UserError for a checkpoint that is not whole or not of the family.
     """
 
-    def __init__(self, checkpoint: str | Path, family: Family, dtype: str) -> None:
+    def __init__(self, checkpoint: str | Path, family: Family, dtype: str, device: str | None = None) -> None:
         check_checkpoint(checkpoint, family)
         self.checkpoint, self.family = checkpoint, family
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device is None:
+            device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.model = load_model(checkpoint, dtype).to(device).eval()
         # Each question brings its own limits of pixels.
         self.processor = load_processor(checkpoint, min_pixels=1, max_pixels=1)
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
-        self.ends = ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends]
+        ends = ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends]
+        self.read = AnswerReader(tokenizer, ends).read
+        self.most = sys.maxsize  # questions that the GPU has memory for at once, as far as is known
         # In place of the checkpoint's own settings, which may hold a temperature or a repetition penalty.
         self.model.generation_config = GenerationConfig(
             do_sample=False,
-            eos_token_id=self.ends,
+            eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=tokenizer.convert_tokens_to_ids(list(family.never_sampled)),
         )
         self.chat = cache(self._chat)
-        self.piece = cache(self._piece)
 
     def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Return an answer to each of several questions, all with the same limits.
+        """Return an answer to each of several questions, all with the same limits (see AnswerReader.read).
 
-        {completion; num_tokens: all that were generated, the end token among them; truncated: no end token came;
-        mean_logprob: of all tokens; tokens: [[offset of its text in the completion, log-probability], ...]}.
-        A batch that the GPU has no memory for is answered in halves.
+        What the GPU has no memory for is halved; that size holds for later batches, and no answer is lost.
         """
-        try:
-            return self._answer(questions)
-        except torch.cuda.OutOfMemoryError:
-            if len(questions) == 1:
-                raise UserError(f"{questions[0].path}: too large for the GPU's memory; lower max_pixels") from None
-        torch.cuda.empty_cache()
-        middle = len(questions) // 2
-        return self.answer(questions[:middle]) + self.answer(questions[middle:])
+        answers: list[dict[str, Any]] = []
+        while len(answers) < len(questions):
+            part = questions[len(answers) : len(answers) + self.most]
+            try:
+                answers += self._answer(part)
+                continue
+            except torch.cuda.OutOfMemoryError:
+                if len(part) == 1:
+                    raise UserError(f"{part[0].path}: too large for the GPU's memory; lower max_pixels") from None
+            # Here, where the failed call's tensors are no longer held.
+            torch.cuda.empty_cache()
+            self.most = len(part) // 2
+            log.warning("out of memory with %d questions at once; going on with %d", len(part), self.most)
+        return answers
 
     @torch.inference_mode()
     def _answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
@@ -92,7 +83,7 @@ class Generator:
         )
         tokens = sequences[:, inputs["input_ids"].shape[1] :].tolist()
         values = torch.stack(logprobs.steps, dim=1).tolist()
-        return [self._read(*row) for row in zip(tokens, values, strict=True)]
+        return [self.read(*row) for row in zip(tokens, values, strict=True)]
 
     def _inputs(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, padded on the left. An image with several questions is processed once."""
@@ -136,33 +127,6 @@ class Generator:
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
 
-    def _piece(self, token: int) -> str:
-        return self._decode([token])
-
-    def _decode(self, tokens: list[int]) -> str:
-        return self.processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-    def _read(self, tokens: list[int], logprobs: list[float]) -> dict[str, Any]:
-        """Turn the tokens of one row, padded after its end, into an answer."""
-        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
-        count = len(tokens) if end is None else end + 1
-        tokens, logprobs = tokens[:count], [round(value, 4) for value in logprobs[:count]]
-        pieces = [self.piece(token) for token in tokens]
-        text = self._decode(tokens)
-        if "".join(pieces) == text:
-            offsets = [0]
-            for piece in pieces[:-1]:
-                offsets.append(offsets[-1] + len(piece))
-        else:  # a character that several tokens make up
-            offsets = [len(self._decode(tokens[:place]).rstrip("\ufffd")) for place in range(count)]
-        return {
-            "completion": text,
-            "num_tokens": count,
-            "truncated": end is None,
-            "mean_logprob": round(sum(logprobs) / count, 4),
-            "tokens": [list(pair) for pair in zip(offsets, logprobs, strict=True)],
-        }
-
 
 class LogProbabilities(LogitsProcessor):
     """Notes the log-probability of the most probable token, which is the one that greedy decoding takes."""
@@ -173,9 +137,3 @@ class LogProbabilities(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         self.steps.append(scores.float().log_softmax(-1).amax(-1))
         return scores
-
-
-def load_image(path: str) -> Image.Image:
-    """Load an image as training does: upright by its EXIF data, in RGB."""
-    with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")

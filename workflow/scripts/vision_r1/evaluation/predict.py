@@ -1,18 +1,23 @@
-"""A suite's predictions: each question answered once, batch by batch, resumed after a break, written whole."""
+"""A suite's predictions: each question answered once, batch by batch, resumed after a break, written whole.
 
+Batches are planned over the whole list and numbered before anything is skipped, and shared out by number. So the
+file is the same, however many processes made it and however often they were stopped.
+"""
+
+import glob
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from vision_r1.evaluation.generation import Generator, Limits, Question
+from vision_r1.evaluation.answers import Limits, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
 from vision_r1.files import UserError, write_jsonl
@@ -20,6 +25,28 @@ from vision_r1.files import UserError, write_jsonl
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+
+PROJECT_AFTER = 50  # prompts, before a finish is projected
+WAIT = 2.0  # seconds between two looks at the other processes' batches
+
+
+class Generates(Protocol):
+    """A backend: Generator, or VllmGenerator."""
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]: ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` (from 0) of `count`: the batches with that remainder. It has a partial file of its own."""
+
+    index: int = 0
+    count: int = 1
+
+    def partial(self, output: Path) -> Path:
+        """Return where this shard keeps its batches until the output is written."""
+        name = ".partial.jsonl" if self.count == 1 else f".partial-{self.index + 1}of{self.count}.jsonl"
+        return output.with_suffix(name)
 
 
 def question_of(request: Request, family: Family) -> Question:
@@ -52,43 +79,102 @@ def plan(questions: Sequence[Question], batch_size: int) -> list[list[Question]]
 
 
 def predict(
-    requests: Sequence[Request], generator: Generator, batch_size: int, output: Path, settings: Mapping[str, Any]
+    requests: Sequence[Request],
+    checkpoint: str | Path,
+    family: Family,
+    generator: Callable[[], Generates],
+    batch_size: int,
+    output: Path,
+    settings: Mapping[str, Any],
+    shard: Shard | None = None,
+    gathers: bool = True,
 ) -> None:
-    """Answer requests and write one line each, in their order, to `output`.
+    """Answer the requests of a shard, then write one line for each request of all, in their order, to `output`.
 
-    Finished batches are kept beside `output` until it is written. They are used again where checkpoint,
+    generator: makes the backend, and is called only where something is left to answer.
+    gathers: wait until every shard's batches are there, and write; of several processes exactly one does.
+    Finished batches are kept beside `output` until then. They are used again, whoever made them, where checkpoint,
     questions, batches and `settings` (all else that decides an answer) are the same.
     """
-    questions = [question_of(request, generator.family) for request in requests]
+    shard = shard or Shard()
+    questions = [question_of(request, family) for request in requests]
     batches = plan(questions, batch_size)
-    partial = output.with_suffix(".partial.jsonl")
     header = {
-        "checkpoint": fingerprint(generator.checkpoint),
+        "checkpoint": fingerprint(checkpoint),
         "batches": hashlib.sha256(repr(batches).encode()).hexdigest(),
         **settings,
     }
-    done = finished_batches(partial, header)[: len(batches)]
-    write_jsonl(partial, [header, *done])
-    answers: dict[Question, Answer] = {}
-    for batch, answered in zip(batches, done, strict=False):
-        answers.update(zip(batch, answered, strict=True))
-    total, started, before = sum(map(len, batches)), time.monotonic(), len(answers)
-    if before:
-        log.info("%d of %d questions were answered before; going on", before, total)
-    with (
-        partial.open("a", encoding="utf-8") as file,
-        tqdm(total=total, initial=before, unit=" questions", mininterval=5) as progress,
-    ):
-        for batch in batches[len(done) :]:
-            answered = generator.answer(batch)
-            file.write(json.dumps(answered, ensure_ascii=False, allow_nan=False) + "\n")
-            file.flush()
-            answers.update(zip(batch, answered, strict=True))
-            progress.update(len(batch))
-    write_jsonl(output, lines(requests, questions, answers, generator.family))
-    partial.unlink()
-    seconds = time.monotonic() - started
-    log.info("%d lines; %d questions answered in %.1f s", len(requests), total - before, seconds)
+    for path in partials(output):
+        if read_partial(path)[0] != header:
+            log.warning("%s: of another checkpoint, plan or program; not used", path)
+    done = all_finished(output, header)
+    todo = [number for number in range(shard.index, len(batches), shard.count) if number not in done]
+    if done:
+        before = sum(len(batches[number]) for number in done)
+        log.info("%d of %d questions were answered before; going on", before, sum(map(len, batches)))
+    if todo:
+        backend = generator()
+        # Written anew, without the line that a break cut.
+        partial = shard.partial(output)
+        found, own = read_partial(partial)
+        write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
+        started = time.monotonic()
+        with partial.open("a", encoding="utf-8") as file:
+            for number in progressed(todo, batches):
+                answers = backend.answer(batches[number])
+                file.write(json.dumps([number, answers], ensure_ascii=False, allow_nan=False) + "\n")
+                file.flush()
+        answered = sum(len(batches[number]) for number in todo)
+        log.info("%d questions answered in %.1f s", answered, time.monotonic() - started)
+    if gathers:
+        gather(requests, questions, batches, header, output, family)
+
+
+def progressed(todo: Sequence[int], batches: Sequence[Sequence[Question]]) -> Iterator[int]:
+    """Yield batch numbers under a progress bar with images a second, and project the finish once."""
+    total, prompts, images = sum(len(batches[number]) for number in todo), 0, set()
+    started, projected = time.monotonic(), False
+    # Of several processes the first one shows its share.
+    with tqdm(total=total, unit=" prompts", mininterval=5, disable=not log.isEnabledFor(logging.INFO)) as bar:
+        for number in todo:
+            yield number
+            prompts += len(batches[number])
+            images.update(question.path for question in batches[number])
+            seconds = time.monotonic() - started
+            bar.set_postfix_str(f"{len(images) / seconds:.2f} images/s", refresh=False)
+            bar.update(len(batches[number]))
+            if not projected and PROJECT_AFTER <= prompts < total:
+                projected = True
+                left = seconds / prompts * (total - prompts)
+                log.info(
+                    "%d of %d prompts in %.0f s; at this speed done in %.0f min, at %s (the longest come first)",
+                    *(prompts, total, seconds, left / 60),
+                    time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + left)),
+                )
+
+
+def gather(
+    requests: Sequence[Request],
+    questions: Sequence[Question],
+    batches: Sequence[Sequence[Question]],
+    header: Mapping[str, Any],
+    output: Path,
+    family: Family,
+) -> None:
+    """Write the output from all partial files, as soon as they hold every batch, and remove them."""
+    done = all_finished(output, header)
+    while len(done) < len(batches):
+        time.sleep(WAIT)
+        done = all_finished(output, header)
+    answers = {
+        question: answer
+        for number, batch in enumerate(batches)
+        for question, answer in zip(batch, done[number], strict=True)
+    }
+    write_jsonl(output, lines(requests, questions, answers, family))
+    for partial in partials(output):
+        partial.unlink()
+    log.info("%s: %d lines", output, len(requests))
 
 
 def lines(
@@ -122,17 +208,30 @@ def fingerprint(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
-def finished_batches(partial: Path, header: Mapping[str, Any]) -> list[list[Answer]]:
-    """Return the whole lines of a partial file after its header; none where it belongs to other work."""
-    if not partial.is_file():
-        return []
+def partials(output: Path) -> list[Path]:
+    """Return the partial files beside an output, whatever the number of shards was."""
+    return sorted(output.parent.glob(f"{glob.escape(output.stem)}.partial*.jsonl"))
+
+
+def all_finished(output: Path, header: Mapping[str, Any]) -> dict[int, list[Answer]]:
+    """Return the finished batches of the partial files beside an output that have this header, by number."""
+    done: dict[int, list[Answer]] = {}
+    for path in partials(output):
+        found, batches = read_partial(path)
+        if found == header:
+            done |= batches
+    return done
+
+
+def read_partial(path: Path) -> tuple[Any, dict[int, list[Answer]]]:
+    """Return a partial file's header, None where there is none, and its finished batches by number."""
+    if not path.is_file():
+        return None, {}
     found: list[Any] = []
-    for line in partial.read_text(encoding="utf-8", errors="replace").split("\n"):
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError:  # cut by the break, like all that follows
             break
-    if not found or found[0] != header:
-        log.warning("%s: of another checkpoint, plan or program; not used", partial)
-        return []
-    return found[1:]
+    pairs = [line for line in found[1:] if isinstance(line, list) and len(line) == 2 and isinstance(line[0], int)]
+    return (found[0], dict(pairs)) if found else (None, {})

@@ -15,11 +15,16 @@ from vision_r1.files import UserError
 from vision_r1.prompts import detection_prompt, phrase_prompt
 
 PROMPTS = ("all-in-one", "per-category", "per-present-category")
+OF_SCORING = {"parser", "split"}  # keys of a protocol that change no prompt
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a suite is asked: `prompts` is one of PROMPTS; limits of new tokens, and of input pixels an image."""
+    """How a suite is asked: `prompts` is one of PROMPTS; limits of new tokens, and of input pixels an image.
+
+    A configuration entry also holds how answers are read (`parser`) and which part of the data is asked about
+    (`split`). They decide no answer, so prediction knows nothing of them.
+    """
 
     name: str
     prompts: str
@@ -37,11 +42,12 @@ class Protocol:
         if not isinstance(entry, Mapping):
             raise UserError(f"{where}: {entry!r} is no mapping with keys prompts and max_new_tokens")
         known = {"prompts", "max_new_tokens", "min_pixels", "max_pixels"}
-        if unknown := entry.keys() - known:
+        if unknown := entry.keys() - known - OF_SCORING:
             raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(known))}")
         if entry.get("prompts") not in PROMPTS:
             raise UserError(f"{where}: prompts {entry.get('prompts')!r} is none of {', '.join(PROMPTS)}")
-        values = {"min_pixels": min_pixels, "max_pixels": max_pixels, **entry}
+        values = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+        values |= {key: value for key, value in entry.items() if key in known}
         for key in sorted(known - {"prompts"}):
             if type(values.get(key)) is not int or values[key] < 1:
                 raise UserError(f"{where}: {key} {values.get(key)!r} is not a positive whole number")

@@ -1,96 +1,176 @@
-"""From predictions to scores: completions are parsed, mapped to original pixels and measured."""
+"""From predictions to scores: completions are parsed, mapped to original pixels, matched once and measured."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vision_r1.data.coco import CocoDataset
-from vision_r1.evaluation.coco_ap import Detection, average_precision
+from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
+from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.errors import error_costs
+from vision_r1.evaluation.measures import answer_quality, detection_quality, slices
+from vision_r1.evaluation.parsers import PARSERS
+from vision_r1.evaluation.predictions import Line, by_protocol
+from vision_r1.evaluation.scores import SCORE_POLICIES
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
-from vision_r1.parsing import Parsed, label_key, parse
+from vision_r1.parsing import label_key
 
-Line = Mapping[str, Any]
+MEANS = ("AP", "AP50", "AP75")
+GIVEN = "given"  # the score policy of a COCO results file
 
-
-def constant_scores(line: Line, parsed: Parsed) -> list[float]:
-    """Give every box the score 0.99 (released code): the order in the completion ranks the boxes."""
-    return [0.99] * len(parsed.boxes)
-
-
-# Policy -> function of a predictions line and its n detections that returns their n scores.
-SCORE_POLICIES: dict[str, Callable[[Line, Parsed], list[float]]] = {"constant": constant_scores}
+Scores = dict[str, Any]
+Samples = dict[str, np.ndarray]
 
 
-_FIELDS = {
-    *("dataset", "protocol", "image_id", "categories", "completion", "truncated"),
-    *("frame", "width", "height", "input_width", "input_height"),
-}
+def check_options(policy: str, parsers: Iterable[str]) -> None:
+    """Raise UserError for an unknown score policy or parser."""
+    if policy not in SCORE_POLICIES:
+        raise UserError(f"--score_policy: {policy!r} is none of {', '.join(SCORE_POLICIES)}")
+    for name in parsers:
+        if name not in PARSERS:
+            raise UserError(f"--parser: {name!r} is none of {', '.join(PARSERS)}")
 
 
-def score_suite(datasets: Sequence[CocoDataset], lines: Iterable[Line], source: str, policy: str) -> dict[str, Any]:
-    """Return {protocol: {mean, incomplete, datasets: {name: scores}}}.
+def score_suite(
+    datasets: Sequence[CocoDataset],
+    lines: Sequence[Line],
+    source: str | Path,
+    policy: str,
+    parsers: Mapping[str, str],
+    count: int,
+) -> tuple[dict[str, Scores], dict[str, Samples]]:
+    """Return {protocol: {parser, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
 
+    lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
-    image with objects of which no line tells. Raises UserError, naming `source`, for a line of an unknown
-    data set or image.
+    image with objects of which no line tells. samples: {data set: AP of each resample}. Raises UserError for
+    lines that are not about these data sets, for a protocol without a parser, and where there are no lines.
     """
-    known = {dataset.name: dataset for dataset in datasets}
-    images = {dataset.name: {image.id for image in dataset.images} for dataset in datasets}
-    grouped: dict[str, dict[str, list[Line]]] = {}
-    for number, line in enumerate(lines, start=1):
-        where = f"{source}: line {number}"
-        if not isinstance(line, Mapping):
-            raise UserError(f"{where}: not an object; predict the suite again")
-        missing = _FIELDS - line.keys()
-        if missing:
-            raise UserError(f"{where}: no field {min(missing)!r}; predict the suite again")
-        if line["dataset"] not in known:
-            raise UserError(f"{where}: data set {line['dataset']!r} is not among {', '.join(known)}")
-        if line["image_id"] not in images[line["dataset"]]:
-            annotations = known[line["dataset"]].source
-            raise UserError(f"{where}: image_id {line['image_id']!r} is not in {annotations}; predict the suite again")
-        grouped.setdefault(line["protocol"], {}).setdefault(line["dataset"], []).append(line)
-    if not grouped:
+    if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")
-    return {protocol: _protocol(known, answers, policy) for protocol, answers in grouped.items()}
+    protocols, samples = {}, {}
+    for protocol, answers in by_protocol(datasets, lines, source).items():
+        if protocol not in parsers:
+            raise UserError(f"{source}: protocol {protocol!r} is not among {', '.join(parsers)}; give --protocol")
+        scored = {
+            each.name: score_answers(each, answers[each.name], policy, parsers[protocol], count)
+            for each in datasets
+            if each.name in answers
+        }
+        scores = {name: own for name, (own, _) in scored.items()}
+        samples[protocol] = {name: resampled["AP"] for name, (_, resampled) in scored.items()}
+        incomplete = [
+            each.name
+            for each in datasets
+            if each.name not in scores or scores[each.name]["AP"] is None or scores[each.name]["counts"]["unanswered"]
+        ]
+        if incomplete:
+            logging.warning("%s: %s: NO MEAN, incomplete are %s", source, protocol, ", ".join(incomplete))
+        mean = None
+        if not incomplete:
+            mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}
+        protocols[protocol] = {
+            "parser": parsers[protocol],
+            "mean": mean,
+            "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]))},
+            "mean_score_policies": mean and _mean_policies(scores.values()),
+            "incomplete": incomplete,
+            "datasets": scores,
+        }
+    return protocols, samples
 
 
-def _protocol(known: Mapping[str, CocoDataset], answers: Mapping[str, list[Line]], policy: str) -> dict[str, Any]:
-    scores = {name: _dataset(known[name], answers[name], policy) for name in known if name in answers}
-    incomplete = [name for name in known if name not in scores or not _is_complete(known[name], answers[name])]
-    mean = None
-    if not incomplete:
-        mean = {key: sum(each[key] for each in scores.values()) / len(scores) for key in ("AP", "AP50", "AP75")}
-    return {"mean": mean, "incomplete": incomplete, "datasets": scores}
+def score_answers(
+    dataset: CocoDataset, lines: Sequence[Line], policy: str, parser: str, count: int
+) -> tuple[Scores, Samples]:
+    """Return the scores of one data set under one protocol, and AP, AP50 and AP75 of each resample.
 
-
-def _is_complete(dataset: CocoDataset, lines: Sequence[Line]) -> bool:
-    with_objects = {image.id for image in dataset.images if any(not item.crowd for item in image.objects)}
-    return bool(with_objects) and with_objects <= {line["image_id"] for line in lines}
-
-
-def _dataset(dataset: CocoDataset, lines: Sequence[Line], policy: str) -> dict[str, Any]:
+    Every score policy is measured; the headline numbers are those of `policy`.
+    """
     ids = {label_key(name): category for category, name in dataset.categories.items()}
-    detections, verdicts, unknown_labels = [], Counter(), 0
-    for line in lines:
-        parsed = parse(line["completion"], line["categories"])
-        verdicts[str(parsed.verdict)] += 1
-        boxes = Frame.of(line).to_original(parsed.boxes).tolist()
-        scores = SCORE_POLICIES[policy](line, parsed)
-        for (x1, y1, x2, y2), label, score in zip(boxes, parsed.labels, scores, strict=True):
+    parsed = [PARSERS[parser](line["completion"], line["categories"]) for line in lines]
+    boxes: list[tuple[int, int, tuple[float, float, float, float]]] = []
+    points: dict[str, list[float]] = {name: [] for name in SCORE_POLICIES}
+    unknown_labels = 0
+    for line, answer in zip(lines, parsed, strict=True):
+        own = {name: score(line, answer) for name, score in SCORE_POLICIES.items()}
+        corners = Frame.of(line).to_original(answer.boxes).tolist()
+        for place, ((x1, y1, x2, y2), label) in enumerate(zip(corners, answer.labels, strict=True)):
             category = ids.get(label_key(label))
             if category is None:
                 unknown_labels += 1
-            else:
-                detections.append(Detection(line["image_id"], category, (x1, y1, x2 - x1, y2 - y1), score))
-    return {
-        **average_precision(dataset, detections),
-        "images": len(dataset.images),
-        "ground_truth": sum(not item.crowd for image in dataset.images for item in image.objects),
-        "predictions": len(detections),
-        "unknown_labels": unknown_labels,
-        "prompts": len(lines),
-        "truncated": sum(line["truncated"] for line in lines),
-        "verdicts": dict(sorted(verdicts.items())),
+                continue
+            boxes.append((line["image_id"], category, (x1, y1, x2 - x1, y2 - y1)))
+            for name in points:
+                points[name].append(own[name][place])
+    policies = {
+        name: [Detection(*box, score) for box, score in zip(boxes, values, strict=True)]
+        for name, values in points.items()
     }
+    scores, samples = score_detections(dataset, policies, policy, count)
+    scores["counts"] |= {
+        "prompts": len(lines),
+        "truncated": sum(bool(line["truncated"]) for line in lines),
+        "unknown_labels": unknown_labels,
+        "unanswered": _unanswered(dataset, lines),
+    }
+    scores["answers"] = answer_quality(lines, parsed, len(dataset.images))
+    return scores, samples
+
+
+def score_detections(
+    dataset: CocoDataset, policies: Mapping[str, Sequence[Detection]], policy: str, count: int
+) -> tuple[Scores, Samples]:
+    """Return pycocotools' 12 numbers, 0..1, with all that stands beside them, and AP of each of `count` resamples.
+
+    policies: score policy -> the same boxes with its scores; `policy` is the headline. Boxes of every policy are
+    matched once.
+    """
+    detections = policies[policy]
+    matches = match(dataset, detections)
+    samples = weighted_ap(matches, resamples(dataset.name, len(matches.image_ids), count))
+    scores = {
+        **matches.stats,
+        "score_policy": policy,
+        "per_category": matches.per_category,
+        "interval": {
+            "level": LEVEL,
+            "resamples": count,
+            **{key: interval_around(matches.stats[key], each) for key, each in samples.items()},
+            "bias": {key: bias(each, matches.stats[key]) for key, each in samples.items()},
+        },
+        "score_policies": {
+            name: {key: matches.stats[key] for key in MEANS} if name == policy else _precision(dataset, scored)
+            for name, scored in policies.items()
+        },
+        "detection": detection_quality(matches, detections),
+        "errors": error_costs(matches, detections),
+        "slices": slices(dataset, matches),
+        "counts": {
+            "images": len(dataset.images),
+            "ground_truth": sum(not item.crowd for image in dataset.images for item in image.objects),
+            "predictions": len(detections),
+        },
+    }
+    return scores, samples
+
+
+def _mean_policies(scores: Iterable[Scores]) -> dict[str, dict[str, float]]:
+    each = [own["score_policies"] for own in scores]
+    return {policy: {key: float(np.mean([own[policy][key] for own in each])) for key in MEANS} for policy in each[0]}
+
+
+def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, float | None]:
+    matches = match(dataset, detections, areas=False)
+    values = weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32))
+    return {key: None if np.isnan(value[0]) else float(value[0]) for key, value in values.items()}
+
+
+def _unanswered(dataset: CocoDataset, lines: Sequence[Line]) -> int:
+    """Return the number of images with objects of which no line tells."""
+    answered = {line["image_id"] for line in lines}
+    return sum(image.id not in answered and any(not item.crowd for item in image.objects) for image in dataset.images)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
+from vision_r1.data.images import FAULTS, load_image
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
@@ -168,9 +169,8 @@ def gallery(
 def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+        image = load_image(path)
+    except FAULTS as error:
         raise UserError(f"{path}: image can't be read ({error})") from None
     colours: dict[str, str] = {}
     for label in next(iter(answers.values()))[0]["categories"]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from vision_r1 import configuration
 from vision_r1.report import provenance
 from vision_r1.report.gallery import Example
-from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
+from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
 from vision_r1.report.text import duration, points, shorten, visible
@@ -38,7 +38,8 @@ class Inputs:
 
     training: checkpoint -> metrics.json of its training; gallery: None where there is none;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
-    summary of curate_train.py; snakemake: the command that a reader starts the workflow with.
+    summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
+    snakemake: the command that a reader starts the workflow with.
     """
 
     results: Sequence[Result]
@@ -47,12 +48,19 @@ class Inputs:
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     gallery: Sequence[Example] | None = None
     curation: Mapping[str, Any] | None = None
+    comparison: Mapping[str, Any] | None = None
+    anchors: Sequence[Mapping[str, Any]] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
     snakemake: str = "snakemake"
 
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
+    return fill("report.html.j2", _context(inputs))
+
+
+def fill(template: str, context: Mapping[str, Any]) -> str:
+    """Return a page of the folder `templates`, foreign text in it escaped, with the style sheet as `css`."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -62,7 +70,8 @@ def render(inputs: Inputs) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"points": points, "shorten": shorten, "duration": duration, "seed": seed_text}
-    return environment.get_template("report.html.j2").render(**_context(inputs))
+    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(css=css, **context)
 
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
@@ -116,7 +125,6 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     return {
         "config": config,
         "run": configuration.run_name(config),
-        "css": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
@@ -124,6 +132,9 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "rows": rows,
         "best": [_best([row.cells[number].value for row in rows]) for number in range(len(columns))],
         "spreads": spread_table(rows),
+        "certainties": [result for result in results if result.dataset == MEAN],
+        "comparison": inputs.comparison,
+        "anchors": inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "gallery": inputs.gallery,

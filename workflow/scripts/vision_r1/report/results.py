@@ -54,6 +54,7 @@ class Result:
     """One line of the results table. AP and AR are 0..1, None where missing; other numbers are counts.
 
     dataset: a data set's name, or MEAN over the suite's data sets (counts are summed there);
+    AP_low, AP_high: 95 % bootstrap interval over images; AP_<score policy>: AP with that policy's scores;
     verdicts: "verdict=count" joined by spaces; incomplete: data sets without predictions, on MEAN
     lines; source: the metrics file.
     """
@@ -78,6 +79,11 @@ class Result:
     ARs: float | None = None
     ARm: float | None = None
     ARl: float | None = None
+    AP_low: float | None = None
+    AP_high: float | None = None
+    AP_constant: float | None = None
+    AP_order: float | None = None
+    AP_token_probability: float | None = None
     images: int | None = None
     ground_truth: int | None = None
     predictions: int | None = None
@@ -89,7 +95,7 @@ class Result:
     source: str = ""
 
 
-METRICS = tuple(field.name for field in fields(Result) if field.name.startswith(("AP", "AR")))
+METRICS = tuple(field.name for field in fields(Result) if field.name.startswith(("AP", "AR")) and "_" not in field.name)
 COUNTS = ("images", "ground_truth", "predictions", "prompts", "truncated")
 KINDS = {field.name: field.type for field in fields(Result)}
 
@@ -130,8 +136,10 @@ def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[R
         Result(
             **common,
             dataset=name,
-            verdicts=" ".join(f"{verdict}={count}" for verdict, count in sorted(values["verdicts"].items())),
-            **{key: values.get(key) for key in METRICS + COUNTS},
+            verdicts=" ".join(f"{verdict}={count}" for verdict, count in sorted(values["answers"]["verdicts"].items())),
+            **{key: values.get(key) for key in METRICS},
+            **{key: values["counts"].get(key) for key in COUNTS},
+            **_certainty(values["interval"], values["score_policies"]),
         )
         for name, values in datasets.items()
     ]
@@ -139,9 +147,20 @@ def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[R
     mean = scores["mean"] or {}
     incomplete = " ".join(scores["incomplete"])
     head = Result(
-        **common, dataset=MEAN, incomplete=incomplete, **sums, **{key: mean.get(key) for key in ("AP", "AP50", "AP75")}
+        **common,
+        dataset=MEAN,
+        incomplete=incomplete,
+        **sums,
+        **{key: mean.get(key) for key in ("AP", "AP50", "AP75")},
+        **_certainty(scores["mean_interval"] or {}, scores["mean_score_policies"] or {}),
     )
     return [head, *lines]
+
+
+def _certainty(interval: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    low, high = interval.get("AP") or (None, None)
+    names = {f"AP_{name.replace('-', '_')}": values["AP"] for name, values in policies.items()}
+    return {"AP_low": low, "AP_high": high, **names}
 
 
 def _total(values: Iterable[int | None]) -> int | None:

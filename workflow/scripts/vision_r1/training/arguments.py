@@ -13,13 +13,14 @@ from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError
 from vision_r1.models import DTYPES, check_checkpoint
 from vision_r1.training.checkpoints import is_complete
+from vision_r1.training.lora import LoRAArguments
 
 # TRL still sets it under this name; transformers says so at each step that asks.
 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
 
 
 @dataclass(kw_only=True)
-class StageArguments:
+class StageArguments(LoRAArguments):
     """Arguments of every training program, beside those of its TRL configuration."""
 
     family: str = field(metadata={"help": f"model family: {' or '.join(FAMILIES)}"})
@@ -60,6 +61,7 @@ class StageArguments:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.dtype not in DTYPES:
             raise UserError(f"--dtype: {self.dtype!r} is none of {', '.join(DTYPES)}")
         if not Path(self.train_file).is_file():

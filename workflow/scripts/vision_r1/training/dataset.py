@@ -7,12 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
-from vision_r1.frames import Frame
-from vision_r1.prompts import format_answer
+from vision_r1.prompts import ground_truth_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -56,10 +53,8 @@ def grpo_dataset(rows: list[Row]) -> "Dataset":
 
     Objects are JSON text: TRL takes nested values apart, number by number, for every completion.
     """
-    from vision_r1.training.sharing import share_reading
-
     flat = [{**row, "prompt": _message("user", row["prompt"]), "objects": json.dumps(row["objects"])} for row in rows]
-    return share_reading(_dataset(flat, answers=False))
+    return _dataset(flat, answers=False)
 
 
 def sft_dataset(rows: list[Row]) -> "Dataset":
@@ -77,12 +72,6 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
     )
 
 
-def ground_truth_answer(row: Row) -> str:
-    """Return the answer that a perfect model gives to a row."""
-    boxes = np.array([item["bbox"] for item in row["objects"]], dtype=float).reshape(-1, 4)
-    return format_answer(Frame.of(row).from_original(boxes).tolist(), [item["label"] for item in row["objects"]])
-
-
 _COLUMNS = {
     *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
     *("num_instances", "frame", "task", "source_id"),
@@ -94,18 +83,20 @@ def _message(role: str, content: str) -> list[dict[str, str]]:
 
 
 def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
-    from datasets import Dataset, Features, Image, List, Value
+    from datasets import Dataset, Features, List, Value
+
+    from vision_r1.training.sharing import share_reading
 
     message = List({"role": Value("string"), "content": Value("string")})
-    columns = {"prompt": message}
+    columns = {"prompt": message, "image": Value("string")}
     if answers:
-        columns |= {"image": Image(mode="RGB"), "completion": message}
+        columns |= {"completion": message}
     else:
-        columns |= {"image": Value("string")}
         columns |= {
             "objects": Value("string"),
             "categories": List(Value("string")),
             **dict.fromkeys(("width", "height", "input_width", "input_height", "num_instances"), Value("int64")),
             **dict.fromkeys(("frame", "task", "source_id"), Value("string")),
         }
-    return Dataset.from_list([{name: row[name] for name in columns} for row in rows], features=Features(columns))
+    chosen = [{name: row[name] for name in columns} for row in rows]
+    return share_reading(Dataset.from_list(chosen, features=Features(columns)))

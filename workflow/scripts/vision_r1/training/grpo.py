@@ -14,6 +14,7 @@ from vision_r1.rewards import CRITERIA, Criterion
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row, ground_truth_answer
 from vision_r1.training.guards import Guards
+from vision_r1.training.sampling import check_vllm
 
 
 @dataclass(kw_only=True)
@@ -67,6 +68,7 @@ def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Gu
     parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
     parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
     arguments, guards, _, criterion, config = parser.parse(argv)
+    check_vllm(config)
     return arguments, guards, criterion, config
 
 

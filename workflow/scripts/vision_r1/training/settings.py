@@ -12,7 +12,9 @@ from transformers import TrainingArguments
 from vision_r1.files import UserError, read_json
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
+from vision_r1.training.lora import LoRAArguments
 
+LORA = tuple(item.name for item in fields(LoRAArguments))
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
 FILE = "settings.json"
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
@@ -31,7 +33,7 @@ def settings_of(
 
     The code is that of `program`, or what --code stands for.
     """
-    own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at")
+    own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     code = Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
     settings = {

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorMixin
 from transformers.image_utils import make_flat_list_of_images
+
+from vision_r1.data.images import load_image
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,11 +26,7 @@ READ_AHEAD = 64  # images kept in memory: copies stand side by side
 def share_reading(dataset: "Dataset") -> "Dataset":
     """Return the dataset with its column `image`, paths, read on access: upright, RGB; copies are one object."""
 
-    @lru_cache(maxsize=READ_AHEAD)
-    def read(path: str) -> Image.Image:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-
+    read = lru_cache(maxsize=READ_AHEAD)(load_image)
     return dataset.with_transform(lambda rows: {**rows, "image": [read(path) for path in rows["image"]]})
 
 

@@ -27,6 +27,7 @@ from vision_r1.training.callbacks import (
 )
 from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, mark_complete, prune, remove_incomplete
 from vision_r1.training.guards import Guards, StopWhenBroken, StopWhenStalled
+from vision_r1.training.lora import check_adapters, merged
 from vision_r1.training.recording import AddMetrics, check_trackers, sampled
 from vision_r1.training.settings import FILE, check_same_schedule, settings_of, versions
 
@@ -45,6 +46,8 @@ class Stage:
     @property
     def weights(self) -> Path | str:
         """The folder that the model must be loaded from: the trainer itself loads no weights into a Qwen."""
+        if self.arguments.lora_r:  # the trainer does load adapters, onto the weights that were frozen
+            return self.arguments.reference if self.arguments.continue_from else self.arguments.init
         return self.checkpoint or self.arguments.init
 
 
@@ -86,17 +89,18 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
-    """Raise UserError unless as many GPUs are visible as were asked for, and each has its process."""
+    """Raise UserError unless as many GPUs are visible, on all machines, as were asked for, and each has its process."""
     if asked is None or (use_cpu and not asked):
         return
     if use_cpu:
         raise UserError(f"--gpus {asked} with --use_cpu True: ask for none, or train on them")
-    visible = torch.cuda.device_count()
-    if asked != visible:
-        raise UserError(f"--gpus {asked}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if asked != processes and asked:
-        raise UserError(f"--gpus {asked}: {processes} processes on this machine; start one for each GPU")
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    here, visible = asked * processes // world, torch.cuda.device_count()
+    if here != visible:
+        raise UserError(f"--gpus {here}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
+    if here != processes and here:
+        raise UserError(f"--gpus {here}: {processes} processes on this machine; start one for each GPU")
 
 
 def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: float, period: int = 1) -> None:
@@ -123,6 +127,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
                 raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
             trainer.state = state  # the trainer would take one step more
             return
+        check_adapters(trainer.model, checkpoint)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -147,6 +152,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     if not trainer.args.should_save:
         trainer.save_model(arguments.output_model)  # takes its part in gathering, writes nothing
         return
+    trainer.model = merged(trainer.model)
     with written_whole(arguments.output_model) as partial:
         trainer.save_model(str(partial))
         (partial / "training_args.bin").unlink()  # a pickle; the command line is in the log

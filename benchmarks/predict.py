@@ -1,0 +1,114 @@
+"""Speed of prediction: the official loop's way, one question at a time, beside ours, on the same questions.
+
+Both answer the questions of one protocol with the same checkpoint, in turn and several times; the best round of each
+counts. The official way is the released evaluation's: processor and `generate` for each image, batch size 1. Printed
+beside the speeds: how many answers are the same text (all of them in float32).
+
+Example, on the miniature (its base model and test scenes are made by `snakemake --cores all data models`):
+    python benchmarks/predict.py --checkpoint results/miniature/models/base/model --family qwen2_5_vl \\
+        --annotations results/miniature/data/scenes/scenes_test/annotations.json \\
+        --images results/miniature/data/scenes/scenes_test/images --max_pixels 7840 --max_new_tokens 40
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+import torch
+
+from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.answers import Question, load_image
+from vision_r1.evaluation.generation import Generator
+from vision_r1.evaluation.predict import plan, question_of
+from vision_r1.evaluation.protocols import PROMPTS, Protocol, requests
+from vision_r1.families import family
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", required=True, metavar="DIR")
+    parser.add_argument("--family", required=True)
+    parser.add_argument("--annotations", required=True, metavar="FILE")
+    parser.add_argument("--images", required=True, metavar="DIR")
+    parser.add_argument("--prompts", choices=PROMPTS, default="all-in-one")
+    parser.add_argument("--limit", type=int, default=128, metavar="N", help="images (default: 128)")
+    parser.add_argument("--min_pixels", type=int, default=784)
+    parser.add_argument("--max_pixels", type=int, required=True)
+    parser.add_argument("--max_new_tokens", type=int, required=True)
+    parser.add_argument("--batch_size", type=int, default=128, help="of ours (default: 128)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads (default: 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each way (default: 3)")
+    return parser.parse_args()
+
+
+@torch.inference_mode()
+def official(generator: Generator, questions: Sequence[Question]) -> dict[Question, str]:
+    """Answer one question after the other, as the released evaluation does."""
+    processor, texts = generator.processor, {}
+    for question in questions:
+        limits = question.limits
+        inputs = processor(
+            text=[generator.chat(question.prompt)],
+            images=[load_image(question.path)],
+            images_kwargs={"size": {"shortest_edge": limits.min_pixels, "longest_edge": limits.max_pixels}},
+            padding=True,
+            return_tensors="pt",
+        ).to(generator.model.device)
+        sequence = generator.model.generate(**inputs, max_new_tokens=limits.max_new_tokens, use_cache=True)
+        new = sequence[:, inputs["input_ids"].shape[1] :]
+        texts[question] = processor.batch_decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)[0]
+    return texts
+
+
+def ours(generator: Generator, questions: Sequence[Question], batch_size: int) -> dict[Question, str]:
+    """Answer in batches, as predict_suite.py does."""
+    return {
+        question: answer["completion"]
+        for batch in plan(questions, batch_size)
+        for question, answer in zip(batch, generator.answer(batch), strict=True)
+    }
+
+
+def timed(way: Callable[[], dict[Question, str]], device: str) -> tuple[float, dict[Question, str]]:
+    start = time.perf_counter()
+    texts = way()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, texts
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    dataset = read_coco("set", args.annotations, args.images)
+    protocol = Protocol("p", args.prompts, args.max_new_tokens, args.min_pixels, args.max_pixels)
+    kept = {image.id for image in dataset.images[: args.limit]}
+    asked = [request for request in requests(protocol, dataset) if request.image.id in kept]
+    generator = Generator(args.checkpoint, family(args.family), args.dtype, args.device)
+    questions = [question_of(request, generator.family) for request in asked]
+    images = len({question.path for question in questions})
+    ways = {
+        "official, batch size 1": lambda: official(generator, questions),
+        f"ours, batch size {args.batch_size}": lambda: ours(generator, questions, args.batch_size),
+    }
+    best, texts = dict.fromkeys(ways, float("inf")), {}
+    for _ in range(args.rounds):
+        for name, way in ways.items():
+            seconds, texts[name] = timed(way, args.device)
+            best[name] = min(best[name], seconds)
+    device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} threads"
+    sys.stdout.write(f"{args.checkpoint}, {args.dtype}, {device}; {images} images, {len(questions)} prompts\n")
+    for name, seconds in best.items():
+        sys.stdout.write(f"{name:24s} {images / seconds:8.2f} images/s\n")
+    first, second = best
+    same = sum(texts[first][question] == texts[second][question] for question in questions)
+    sys.stdout.write(f"{best[first] / best[second]:.1f} times as fast; {same} of {len(questions)} answers the same\n")
+
+
+if __name__ == "__main__":
+    main()

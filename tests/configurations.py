@@ -1,0 +1,29 @@
+"""Every configuration that is shipped: the files that are laid over the default ones, in this order."""
+
+import yaml
+
+from vision_r1 import configuration
+
+DEFAULT = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
+CONFIGURATIONS = {
+    "miniature": [],
+    "coco_tiny": ["config/coco_tiny.yaml"],
+    "smoke": ["tests/smoke.yaml"],
+    "paper": ["config/paper.yaml"],
+    **{
+        name: ["config/paper.yaml", f"config/{name}.yaml"]
+        for name in (
+            *("two_nodes", "qwen2_5_vl_3b", "qwen3_vl_8b", "lora_24gb", "lora_80gb", "vllm"),
+            *("sft_matched", "released_script", "released_data"),
+        )
+    },
+}
+ON_GPUS = [name for name, files in CONFIGURATIONS.items() if "config/paper.yaml" in files]
+
+
+def load(root, name):
+    """Return one configuration, merged as Snakemake merges --configfile (dicts merge, lists replace)."""
+    merged = {}
+    for file in [*DEFAULT, *CONFIGURATIONS[name]]:
+        merged = configuration._merge(merged, yaml.safe_load((root / file).read_text()))
+    return merged

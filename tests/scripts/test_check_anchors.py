@@ -1,0 +1,43 @@
+import pytest
+from check_anchors import main
+
+from vision_r1.files import UserError, read_json, write_json
+
+
+@pytest.fixture
+def words(root, tmp_path):
+    def build(ap, *options):
+        own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.18}}
+        scores = {"mean_score_policies": own, "datasets": {}}
+        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"official-coco": scores}})
+        published = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct"]
+        measured = ["--metrics", "base", "coco", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")]
+        return [*published, *measured, *options]
+
+    return build
+
+
+def test_numbers_within_the_tolerance_pass(words, tmp_path):
+    main(words(0.175, "--stop"))
+    assert sum(line["status"] == "reproduced" for line in read_json(tmp_path / "a.json")) == 3
+
+
+def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
+    message = (
+        "1 of 3 published numbers are not reproduced: base on coco mean .official-coco.: AP 0.100, published 0.177 "
+    )
+    with pytest.raises(UserError, match=message):
+        main(words(0.1, "--stop"))
+    assert not (tmp_path / "a.json").exists()
+    main(words(0.1))
+    assert sum(line["status"] == "not reproduced" for line in read_json(tmp_path / "a.json")) == 1
+
+
+def test_a_missing_number_stops_too(words):
+    with pytest.raises(UserError, match="AP missing, published 0.177"):
+        main(words(None, "--stop"))
+
+
+def test_another_model_has_no_anchors_to_stop_it(words, tmp_path):
+    main([*words(0.1, "--stop"), "--model", "mine"])
+    assert {line["status"] for line in read_json(tmp_path / "a.json")} == {"not run"}

@@ -1,0 +1,196 @@
+"""The preflight program: its page, its JSON, and what makes it stop."""
+
+import json
+import shutil
+
+import check_run
+import pytest
+from configurations import load
+
+from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
+
+
+@pytest.fixture
+def words(tmp_path):
+    """Return command line words for a configuration; nothing of the run exists but what a test puts there."""
+
+    def build(config, *more, train_file=tmp_path / "train.jsonl"):
+        write_json(tmp_path / "config.json", config)
+        places = {
+            "config": tmp_path / "config.json",
+            "train_file": train_file,
+            "models": tmp_path / "models",
+            "output_page": tmp_path / "preflight.txt",
+            "output_summary": tmp_path / "preflight.json",
+        }
+        return [word for key, value in places.items() for word in (f"--{key}", str(value))] + list(more)
+
+    return build
+
+
+@pytest.fixture
+def in_root(root, monkeypatch):
+    """Accelerate's files are named relative to the project."""
+    monkeypatch.chdir(root)
+
+
+def arm(name, **values):
+    shared = {"family": "qwen2_5_vl", "min_pixels": 784, "max_pixels": 401408, "dtype": "bfloat16"} | values
+    return ["--arm", name, json.dumps([word for key, value in shared.items() for word in (f"--{key}", str(value))])]
+
+
+def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, capsys):
+    config = load(root, "paper")
+    config["preflight"] |= {"price_per_gpu_hour": 2.0, "currency": "EUR"}
+    check_run.main(words(config, *arm("base"), *arm("sft"), *arm("strict/grpo_stage1")))
+    text = capsys.readouterr().out
+    assert text == (tmp_path / "preflight.txt").read_text()
+    for said in (
+        "Qwen/Qwen2.5-VL-7B-Instruct, bfloat16; sizes from the published config.json",
+        "8,292,166,656 parameters",
+        "16 prompts x 4 completions = 64 completions",
+        "15.4 GiB  weights gathered to sample",
+        "Curation drops prompts of more than 1,024 tokens.",
+        "the card has 79.6",
+        "of trainer states for each training that is under way",
+        "Assumed, not measured: 35 % of the card's arithmetic",
+        "base, sft, strict/grpo_stage1 share training file, prompts, family, number format and pixel limits.",
+        "Protocol official-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
+        "The training file is not made yet",
+        "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",
+        "Nothing.",
+    ):
+        assert said in text, said
+    summary = read_json(tmp_path / "preflight.json")
+    hours = sum(training["gpu_hours"] for training in summary["trainings"])
+    assert f"Together {hours:,.1f} GPU-hours, {2 * hours:,.0f} EUR." in text
+    assert summary["problems"] == []
+
+
+def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
+    rows = read_jsonl(train_file)
+    counts = [{"prompt_tokens": 100 + number, "image_tokens": 9, "answer_tokens": 5 * number} for number in range(8)]
+    write_jsonl(tmp_path / "train.jsonl", [{**row, **count} for row, count in zip(rows, counts, strict=True)])
+    config = load(root, "smoke")
+    config["grpo"] |= {"completion_room": None, "max_completion_length": 20}
+    config["preflight"]["measured"] = [str(tmp_path / "earlier.json")]
+    write_json(tmp_path / "earlier.json", {"stage": "sft", "seconds": 36.0, "processes": 1, "samples_seen": 10})
+    shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
+    write_json(tmp_path / "models/sft/metrics.json", {})
+    check_run.main(words(config))
+    text = capsys.readouterr().out
+    assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
+    # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
+    assert "completions end at 20 tokens; 37.5 % of the right answers are longer" in text
+    assert "sft: 0.0 GPU-hours, at the speed of an earlier training." in text
+    assert "section preflight names no card" in text
+    summary = read_json(tmp_path / "preflight.json")
+    assert summary["trainings"][0]["gpu_hours"] == 4 * 4 * 3.6 / 3600
+    assert summary["model"]["sizes_from"] == "section base"
+
+
+def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_checkpoint):
+    paper, smoke = load(root, "paper"), load(root, "smoke")
+
+    paper["preflight"]["gpu_memory_gib"] = 40
+    with pytest.raises(
+        UserError, match=r"official/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
+    ):
+        check_run.main(words(paper))
+    assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
+
+    with pytest.raises(UserError, match="arms differ: max_pixels is 9 for sft, but 401408 for base"):
+        check_run.main(words(paper, *arm("base"), *arm("sft", max_pixels=9)))
+
+    rows = read_jsonl(train_file)
+    write_jsonl(tmp_path / "train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])
+    with pytest.raises(UserError, match="train.jsonl: row 5: gone.png: no such image"):
+        check_run.main(words(smoke))
+    (tmp_path / "train.jsonl").unlink()
+
+    paper["preflight"]["gpu_memory_gib"] = 200
+    paper["compute"]["launch"] = ["python"]
+    with pytest.raises(UserError, match="model.dtype: weights in bfloat16 without a float32 copy"):
+        check_run.main(words(paper))
+
+    with pytest.raises(UserError, match="one generation takes 24 prompts .* has 8 rows"):
+        check_run.main(words(load(root, "miniature"), train_file=train_file))
+
+    shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
+    write_json(tmp_path / "models/sft/metrics.json", {})
+    write_json(tmp_path / "models/sft/model/config.json", {"model_type": "qwen3_vl"})
+    with pytest.raises(UserError, match="models/sft/model/config.json: a model of family 'qwen3_vl'"):
+        check_run.main(words(smoke))
+
+
+def test_what_is_here_for_another_configuration_is_told(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
+    """It is no error: Snakemake makes it again."""
+    smaller = load(root, "smoke")
+    smaller["model"]["max_pixels"] = 3136
+    shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
+    write_json(tmp_path / "models/sft/metrics.json", {})
+    check_run.main(words(smaller, train_file=train_file))
+    text = capsys.readouterr().out
+    assert "The training file that is here is for other pixel limits or another family: make it again." in text
+    assert "The checkpoints that are here were trained under other pixel limits: train them again." in text
+
+
+def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words):
+    config = load(root, "lora_80gb")
+    config["compute"]["launch"] = load(root, "paper")["compute"]["launch"]
+    with pytest.raises(UserError, match="lora: adapters can't be merged while weights are split"):
+        check_run.main(words(config))
+
+
+def test_vllm_needs_room_for_prompt_and_completion(root, in_root, words):
+    config = load(root, "vllm")
+    config["grpo"]["vllm_max_model_length"] = 1000
+    with pytest.raises(UserError, match="vllm_max_model_length: 1000 tokens, but the longest .* are 1424 together"):
+        check_run.main(words(config))
+
+
+def test_an_unknown_model_leaves_its_parts_out(root, in_root, words, capsys):
+    config = load(root, "paper")
+    config["model"]["id"] = "me/mine"
+    check_run.main(words(config))
+    text = capsys.readouterr().out
+    assert "Memory, disk and hours: me/mine is not here yet" in text
+    assert "GPU-hours" not in text and "16 prompts x 4 completions" in text
+
+
+def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_root, words, tmp_path, capsys):
+    def annotations(name, objects):
+        """Two images of 100 x 56 pixels and three categories; `objects` are (image, category)."""
+        images = [{"id": key, "file_name": f"{key}.png", "width": 100, "height": 56} for key in (1, 2)]
+        categories = [{"id": key, "name": f"kind {key}"} for key in (1, 2, 3)]
+        boxes = [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": category,
+                "bbox": [5, 5, 20, 20],
+                "area": 400,
+                "iscrowd": 0,
+            }
+            for number, (image, category) in enumerate(objects, start=1)
+        ]
+        path = tmp_path / f"{name}.json"
+        write_json(path, {"images": images, "categories": categories, "annotations": boxes})
+        return ["--dataset", name, str(path)]
+
+    config = load(root, "paper")
+    config["evaluation"]["suites"] = {"coco": ["coco_val2017"], "odinw13": ["odinw_pistols", "odinw_pothole"]}
+    coco = annotations("coco_val2017", [(1, 1)])
+    check_run.main(words(config, *coco))
+    text = capsys.readouterr().out
+    assert "coco, protocol official-coco: 2 prompts for each of 6 checkpoints." in text
+    assert "Prediction of odinw13 is not in the hours" in text
+    one = read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"]
+
+    odinw = annotations("odinw_pistols", [(1, 1), (1, 1), (1, 2), (2, 3)]) + annotations("odinw_pothole", [])
+    check_run.main(words(config, *coco, *odinw))
+    text = capsys.readouterr().out
+    # Present categories: two in the first image, one in the second. All categories: 2 data sets x 2 images x 3.
+    assert "odinw13, protocol official-odinw: 3 prompts" in text and "all-categories: 12 prompts" in text
+    assert read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"] > one > 0
+    assert "prediction: " in text and "not in the hours" not in text

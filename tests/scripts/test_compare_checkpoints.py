@@ -1,0 +1,48 @@
+"""From predictions over scores to the comparison, as the workflow does it."""
+
+import csv
+
+import coco_factory
+import pytest
+import score_suite
+from compare_checkpoints import main
+from test_score_suite import right_answers
+
+from vision_r1.files import UserError, read_json, write_jsonl
+
+
+@pytest.fixture
+def scored(tmp_path):
+    boxes = {number: [(1 + number % 3, [5 + number, 10, 20 + number, 30])] for number in range(1, 21)}
+    annotations = coco_factory.write(tmp_path, coco_factory.content(boxes))[0]
+    right = right_answers(annotations)
+    answers = {"base": [*right[:10], *({**each, "completion": "[]"} for each in right[10:])], "sft": right}
+    words = []
+    for name, lines in answers.items():
+        files = [str(tmp_path / f"{name}.json"), str(tmp_path / f"{name}.resamples.npz")]
+        write_jsonl(tmp_path / f"{name}.jsonl", lines)
+        score_suite.main(
+            ["--suite", "coco", "--dataset", "set", annotations, "--predictions", str(tmp_path / f"{name}.jsonl")]
+            + ["--parser", "all", "strict", "--output", files[0], "--output_resamples", files[1], "--resamples", "200"]
+        )
+        words += ["--metrics", name, "coco", *files]
+    return [*words, "--output_json", str(tmp_path / "c.json"), "--output_csv", str(tmp_path / "c.csv")]
+
+
+def test_better_and_worse(scored, tmp_path, caplog):
+    main(["--reference", "base", *scored])
+    content = read_json(tmp_path / "c.json")
+    assert "not the randomness of training" in content["note"].replace("\n", " ")
+    (better, _) = content["tables"]["sft"]
+    assert better["significant"] and 0 < better["low"] < better["difference"] < better["high"]
+    with (tmp_path / "c.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["dataset"] for row in rows] == ["mean", "set"] and rows[0]["p_holm"] == str(better["p_holm"])
+    main(["--reference", "sft", *scored])
+    assert read_json(tmp_path / "c.json")["tables"]["base"][1]["regression"]
+    assert "REGRESSION: base on set, all: AP -0." in caplog.text
+
+
+def test_an_unknown_reference(scored):
+    with pytest.raises(UserError, match="'best' is none of base, sft"):
+        main(["--reference", "best", *scored])

@@ -1,0 +1,108 @@
+"""Adapters in both training programs: saved whole, exact across interruption and stages. Needs requirements-gpu.txt."""
+
+import pytest
+import train_grpo
+import train_sft
+from safetensors.torch import load_file
+from test_train_grpo import GRPO
+from training_helpers import arguments, check_outputs, interrupt_twice, weights_hash
+
+from vision_r1.files import UserError, read_jsonl
+from vision_r1.models import load_model
+from vision_r1.training.lora import LoRAArguments, check_adapters, lora_config
+
+LORA = {"lora_r": 2, "lora_alpha": 4}
+PROGRAMS = {
+    "sft": (train_sft.main, {"per_device_train_batch_size": 2, "gradient_checkpointing": True}),
+    "grpo": (train_grpo.main, {**GRPO, "beta": 0.04}),
+}
+
+
+def test_without_a_rank_all_weights_are_trained():
+    assert lora_config(LoRAArguments()) is None
+
+
+def test_without_peft_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr("vision_r1.training.lora.is_peft_available", lambda: False)
+    with pytest.raises(UserError, match="--lora_r: adapters need PEFT; pip install -r requirements-gpu.txt"):
+        LoRAArguments(lora_r=8)
+
+
+@pytest.mark.parametrize("variable", [("ACCELERATE_USE_FSDP", "true"), ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")])
+def test_split_weights_are_refused(monkeypatch, variable):
+    monkeypatch.setattr("vision_r1.training.lora.is_peft_available", lambda: True)
+    monkeypatch.setenv(*variable)
+    with pytest.raises(UserError, match="adapters can't be merged while weights are split"):
+        LoRAArguments(lora_r=8)
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def trained(request, tiny_checkpoint, train_file, tmp_path_factory):
+    """Return program, its options and the folder of six steps without a break."""
+    pytest.importorskip("peft")
+    main, options = PROGRAMS[request.param]
+    out = tmp_path_factory.mktemp("lora") / request.param
+    main(arguments(tiny_checkpoint, train_file, out, **options, **LORA))
+    return main, options, out
+
+
+def test_the_model_is_merged_and_whole(trained, tiny_checkpoint):
+    _, _, out = trained
+    check_outputs(out, tiny_checkpoint, steps=6)
+    load_model(out / "model", "float32")
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint, out / "model"))
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed and not any(part in name for name in changed for part in ("norm", "embed", "lm_head", "bias"))
+
+
+def test_an_interrupted_training_ends_alike(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    main, options, whole = trained
+    out = tmp_path / whole.name
+    words = arguments(tiny_checkpoint, train_file, out, **options, **LORA)
+    interrupt_twice(main, words, out / "state", monkeypatch)
+    main(words)
+    assert weights_hash(out / "model") == weights_hash(whole / "model")
+    names = ("loss", "grad_norm", "kl", "reward")
+    resumed, unbroken = (
+        [[row.get(name) for name in names] for row in read_jsonl(folder / "history.jsonl")] for folder in (out, whole)
+    )
+    assert resumed == unbroken
+
+
+def test_continuous_stages_keep_the_initial_model_as_reference(tiny_checkpoint, train_file, tmp_path):
+    """With stage 2's rewards those of stage 1, the two stages are one run of six steps, KL included."""
+    pytest.importorskip("peft")
+    both = {**GRPO, **LORA, "beta": 0.04, "reference": tiny_checkpoint}
+    train_grpo.main(arguments(tiny_checkpoint, train_file, tmp_path / "one", **both))
+    first = {"stop_at": 2, "output_checkpoint": tmp_path / "stage1/checkpoint"}
+    train_grpo.main(arguments(tiny_checkpoint, train_file, tmp_path / "stage1", **both, **first))
+    then = {"continue_from": tmp_path / "stage1/checkpoint"}
+    train_grpo.main(arguments(tmp_path / "stage1/model", train_file, tmp_path / "stage2", **both, **then))
+    assert weights_hash(tmp_path / "stage2/model") == weights_hash(tmp_path / "one/model")
+
+
+def test_the_adapters_settings_decide_which_state_is_resumed(tiny_checkpoint, train_file, tmp_path):
+    pytest.importorskip("peft")
+    from vision_r1.training.settings import settings_of
+
+    words = arguments(tiny_checkpoint, train_file, tmp_path, **LORA)
+    parsed, *_, config = train_sft.parse_args(words)
+    settings = settings_of(parsed, config, train_sft.__file__, {})
+    assert (settings["lora_r"], settings["lora_alpha"], settings["lora_target_modules"]) == (2, 4, "all-linear")
+
+
+def test_adapters_of_other_layers_are_not_loaded(tiny_checkpoint, tmp_path):
+    peft = pytest.importorskip("peft")
+
+    def adapted(layers):
+        config = lora_config(LoRAArguments(lora_r=2, lora_target_modules=layers))
+        return peft.get_peft_model(load_model(tiny_checkpoint, "float32"), config)
+
+    some = adapted(".*q_proj")
+    with pytest.raises(UserError, match="holds no adapters, but --lora_r is given"):
+        check_adapters(some, tmp_path)
+    some.save_pretrained(tmp_path)
+    check_adapters(some, tmp_path)
+    check_adapters(load_model(tiny_checkpoint, "float32"), tmp_path / "none")  # nothing to do with adapters
+    with pytest.raises(UserError, match="adapter_model.safetensors: 2 weights differ from the model's, the first is"):
+        check_adapters(adapted(".*[qv]_proj"), tmp_path)

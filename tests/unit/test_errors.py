@@ -1,0 +1,66 @@
+"""One false box of each kind, and what mending it is worth, counted by hand."""
+
+import coco_factory
+import pytest
+
+from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.errors import KINDS, error_costs
+
+OBJECTS = {1: [(1, [0, 0, 20, 20])], 2: [(1, [40, 40, 20, 20])]}
+RIGHT = [Detection(1, 1, (0, 0, 20, 20), 0.9), Detection(2, 1, (40, 40, 20, 20), 0.8)]
+
+
+@pytest.fixture
+def costs(tmp_path):
+    def run(detections, objects=OBJECTS):
+        dataset = read_coco("set", coco_factory.write(tmp_path, coco_factory.content(objects))[0])
+        return error_costs(match(dataset, detections), detections)
+
+    return run
+
+
+def test_no_errors_cost_nothing(costs):
+    assert costs(RIGHT) == {kind: {"count": 0, "cost": 0} for kind in KINDS}
+
+
+# AP50 with both found and one false box before them: precision 2/3 up to recall 1.
+@pytest.mark.parametrize(
+    ("kind", "box", "category"),
+    [
+        ("background", (60, 0, 20, 20), 1),
+        ("duplicate", (1, 0, 20, 20), 1),
+        ("both", (12, 0, 20, 20), 2),  # IoU 0.25 with a circle
+    ],
+)
+def test_a_false_box_that_is_deleted(costs, kind, box, category):
+    found = costs([*RIGHT, Detection(1, category, box, 0.85 if kind == "duplicate" else 0.95)])
+    assert {name: each["count"] for name, each in found.items() if each["count"]} == {kind: 1}
+    # A box of a category without objects costs nothing: pycocotools leaves that category out.
+    cost = {"background": 1 - 2 / 3, "duplicate": 1 - (51 + 50 * 2 / 3) / 101, "both": 0}[kind]
+    assert found[kind]["cost"] == pytest.approx(cost)
+
+
+def test_a_loose_box_is_moved(costs):
+    found = costs([RIGHT[0], Detection(2, 1, (50, 40, 20, 20), 0.8)])  # IoU 1/3
+    assert found["loose_box"] == {"count": 1, "cost": pytest.approx(1 - 51 / 101)}
+    # The object would be found by the loose box: it counts as that, not as missed.
+    assert found["missed"] == {"count": 0, "cost": 0}
+
+
+def test_a_wrong_class_is_named_anew_and_only_the_surer_of_two(costs):
+    wrong = [Detection(2, 2, (40, 40, 20, 20), score) for score in (0.7, 0.8)]
+    found = costs([RIGHT[0], *wrong])
+    assert found["wrong_class"] == {"count": 2, "cost": pytest.approx(1 - 51 / 101)}
+    assert found["missed"]["count"] == 0
+
+
+def test_a_missed_object_is_no_longer_asked_for(costs):
+    found = costs(RIGHT[:1])
+    assert found["missed"] == {"count": 1, "cost": pytest.approx(1 - 51 / 101)}
+
+
+def test_boxes_on_empty_images_and_crowds(costs):
+    objects = {**OBJECTS, 3: []}
+    assert costs([*RIGHT, Detection(3, 1, (0, 0, 9, 9), 0.1)], objects)["background"]["count"] == 1
+    assert costs([], {1: []})["missed"] == {"count": 0, "cost": None}

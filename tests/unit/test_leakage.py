@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from vision_r1.data.images import index_images
+from vision_r1.data.leakage import IndexedImage, find_leaks, refused_images
+from vision_r1.data.scenes import draw_scenes
+from vision_r1.data.shifts import SHIFTS
+
+
+def index(role, paths, cache, id_space=None, ids=None):
+    facts = index_images(list(map(str, paths)), cache, workers=1)
+    return [
+        IndexedImage(role, f"{role}_set", number, id_space, str(path), **vars(found))
+        for path, found, number in zip(paths, facts, ids or range(len(paths)), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def scenes(folder):
+    """400 test scenes and 40 of each kind, 800 training scenes: none is another one's copy."""
+    benchmark = [scene for seed, style in enumerate(SHIFTS.values()) for scene in draw_scenes(style, 40, seed)]
+    benchmark += draw_scenes(SHIFTS["none"], 400, 9000)
+    train = draw_scenes(SHIFTS["none"], 800, 5000)
+    paths = []
+    for number, (role, scene) in enumerate(
+        [("benchmark", scene) for scene in benchmark] + [("train", s) for s in train]
+    ):
+        paths.append(folder / f"{role}{number}.png")
+        Image.fromarray(scene.image).save(paths[-1])
+    by_role = {role: [path for path in paths if path.name.startswith(role)] for role in ("train", "benchmark")}
+    return {role: index(role, found, folder / "cache.sqlite") for role, found in by_role.items()}
+
+
+def test_made_scenes_lose_none_and_the_hash_s_errors_are_counted(scenes):
+    leaks, statistics = find_leaks(scenes["train"] + scenes["benchmark"])
+    assert leaks == [] and statistics["leaks"] == {"same_id": 0, "same_file": 0, "same_pixels": 0}
+    assert (statistics["train_images"], statistics["benchmark_images"]) == (800, 960)
+    assert 0 < statistics["images_with_a_candidate"] == round(800 * statistics["false_positive_rate"]) < 160
+    assert statistics["candidate_pairs"] >= statistics["images_with_a_candidate"]
+
+
+@pytest.mark.parametrize(("quality", "scale"), [(95, 1), (75, 1), (30, 1), (75, 2)])
+def test_planted_copies_are_found(scenes, folder, quality, scale):
+    chosen = scenes["benchmark"][::60]
+    copies = []
+    for image in chosen:
+        with Image.open(image.path) as original:
+            copy = original.convert("RGB").resize((original.width * scale, original.height * scale))
+        copies.append(folder / f"copy{image.image_id}_{quality}_{scale}.jpg")
+        copy.save(copies[-1], quality=quality)
+    leaks, statistics = find_leaks(index("train", copies, folder / "cache.sqlite") + scenes["benchmark"])
+    assert {leak.path: leak.benchmark_path for leak in leaks} == {
+        str(copy): image.path for copy, image in zip(copies, chosen, strict=True)
+    }
+    assert {leak.reason for leak in leaks} == {"same_pixels"} and statistics["false_positive_rate"] == 0
+
+
+def test_a_copied_file_is_found_under_any_name(scenes, folder):
+    copy = folder / "other name.png"
+    copy.write_bytes(open(scenes["benchmark"][7].path, "rb").read())
+    leaks, _ = find_leaks(index("train", [copy], folder / "cache.sqlite") + scenes["benchmark"])
+    assert [(leak.path, leak.reason, leak.benchmark_path) for leak in leaks] == [
+        (str(copy), "same_file", scenes["benchmark"][7].path)
+    ]
+
+
+def test_equal_ids_are_the_same_image_in_one_id_space_only(scenes, folder):
+    (image,) = index("train", [folder / "not there.jpg"], folder / "cache.sqlite", "coco", [139])
+    (other,) = index("benchmark", [scenes["benchmark"][0].path], folder / "cache.sqlite", "coco", [139])
+    leaks, _ = find_leaks([image, other])
+    assert [(leak.reason, leak.dataset, leak.benchmark) for leak in leaks] == [
+        ("same_id", "train_set", "benchmark_set")
+    ]
+    assert refused_images([vars(image)], [vars(leak) for leak in leaks]) == {image.path: "in_benchmark"}
+    for space in (None, "lvis"):
+        (foreign,) = index("benchmark", [other.path], folder / "cache.sqlite", space, [139])
+        assert find_leaks([image, foreign])[0] == []
+
+
+def test_plain_images_are_compared_by_their_colour(folder):
+    paths = []
+    for name, grey in (("train", 40), ("benchmark", 40), ("benchmark", 140)):
+        paths.append(folder / f"plain {name} {grey}.png")
+        Image.fromarray(np.full((30, 30), grey, np.uint8)).save(paths[-1])
+    lines = [index(path.name.split()[1], [path], folder / "cache.sqlite")[0] for path in paths]
+    assert [leak.benchmark_path for leak in find_leaks(lines[:2])[0]] == [str(paths[1])]
+    assert find_leaks([lines[0], lines[2]])[0] == []
+
+
+def test_photographs(coco_tiny, tmp_path):
+    test, train = (sorted((coco_tiny / name).iterdir()) for name in ("val2017", "train2017"))
+    with Image.open(test[3]) as photograph:
+        photograph.resize((photograph.width // 2, photograph.height // 2)).save(tmp_path / "copy.jpg", quality=70)
+    lines = index("train", [*train, tmp_path / "copy.jpg"], tmp_path / "cache") + index(
+        "benchmark", test, tmp_path / "cache"
+    )
+    leaks, statistics = find_leaks(lines)
+    assert [(leak.path, leak.benchmark_path) for leak in leaks] == [(str(tmp_path / "copy.jpg"), str(test[3]))]
+    assert statistics["false_positive_rate"] == 0
+
+
+def test_nothing_to_compare_with():
+    assert find_leaks([])[1]["false_positive_rate"] == 0
+
+
+def test_reasons_by_path():
+    lines = [{"path": "a", "fault": None}, {"path": "b", "fault": "missing"}, {"path": "c", "fault": "unreadable: cut"}]
+    assert refused_images(lines, []) == {"b": "missing", "c": "unreadable"}

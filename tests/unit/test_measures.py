@@ -1,0 +1,65 @@
+"""Numbers beside AP, counted by hand."""
+
+import coco_factory
+import pytest
+
+from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.measures import answer_quality, detection_quality, slices
+from vision_r1.parsing import parse
+from vision_r1.prompts import format_answer
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    coco = coco_factory.content({1: [(1, [0, 0, 20, 20])], 2: [(1, [40, 40, 20, 20]), (2, [0, 0, 40, 40])], 3: []})
+    coco["images"][1].update(width=200, height=84)
+    coco["annotations"].append(
+        {"id": 9, "image_id": 3, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 1}
+    )
+    return read_coco("set", coco_factory.write(tmp_path, coco)[0])
+
+
+BOXES = [
+    Detection(1, 1, (0, 0, 20, 20), 0.9),  # found
+    Detection(2, 1, (40, 40, 20, 16), 0.8),  # found, IoU 0.8: at 7 of 10 thresholds
+    Detection(2, 2, (60, 0, 20, 20), 0.7),  # false
+    Detection(3, 1, (5, 5, 20, 20), 0.6),  # in a crowd: neither
+]
+
+
+def test_f1_and_mean_iou(dataset):
+    found = detection_quality(match(dataset, BOXES), BOXES)
+    assert found == pytest.approx(
+        {"F1": 2 / 3, "precision": 2 / 3, "recall": 2 / 3, "F1_mean": (7 * 2 / 3 + 3 * 1 / 3) / 10, "mean_iou": 0.9}
+    )
+    nothing = {"F1": 0, "precision": None, "recall": 0, "F1_mean": 0, "mean_iou": None}
+    assert detection_quality(match(dataset, []), []) == nothing
+
+
+def test_slices(dataset):
+    by = slices(dataset, match(dataset, BOXES))
+    assert [by["size"][name]["ground_truth"] for name in ("small", "medium", "large")] == [2, 1, 0]
+    counted = {
+        name: (each["images"], each["ground_truth"], each["predictions"]) for name, each in by["objects"].items()
+    }
+    assert counted == {"0": (1, 0, 1), "1": (1, 1, 1), "2 to 5": (1, 2, 2), "6 to 10": (0, 0, 0), "above 10": (0, 0, 0)}
+    assert [by["objects"][name]["AP50"] for name in ("0", "1", "2 to 5")] == [
+        None,
+        pytest.approx(1),
+        pytest.approx(0.5),
+    ]
+    assert by["aspect_ratio"]["2:1 and above"]["images"] == 1 and by["aspect_ratio"]["4:5 to 5:4"]["images"] == 2
+
+
+def test_answers():
+    boxes = [(0, 0, 20, 20), (0, 0, 20, 20), (0, 0, 20, 20)]
+    texts = [format_answer(boxes, ["dog", "Dog ", "cat"]), "[]", '[{"bbox_2d": [1,']
+    lines = [{"truncated": number == 2} for number in range(3)]
+    assert answer_quality(lines, [parse(text) for text in texts], images=2) == {
+        **{"parse_rate": pytest.approx(2 / 3), "truncation_rate": pytest.approx(1 / 3)},
+        **{"duplicate_rate": pytest.approx(1 / 3), "boxes_per_image": 1.5},
+        "verdicts": {"clean": 1, "fenced": 1, "truncated": 1},
+    }
+    empty = answer_quality([], [], images=2)
+    assert (empty["parse_rate"], empty["duplicate_rate"], empty["boxes_per_image"]) == (None, None, 0)

@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_r1.evaluation.parsers import PARSERS, official
+from vision_r1.parsing import Verdict, parse
+
+BOX = '{"bbox_2d": [1, 2, 30, 40], "label": "dog"}'
+
+
+def read(text):
+    parsed = official(text)
+    return parsed.boxes.tolist(), parsed.labels
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{BOX}]",
+        f"```json\n[{BOX}]\n```",
+        f"Here:\n```json\n[{BOX}]\n```\nDone.",
+        f"```json\n[\n{BOX},\n{BOX[:20]}",  # cut: the last item is lost
+        f"[{BOX}, {BOX[:-1]}",
+        f"({BOX},)",  # a Python literal, no JSON
+        f"[{BOX}, 3, {{}}, {{'bbox_2d': [1, 2, 3], 'label': 'x'}}, {{'bbox_2d': [1, 2, 3, 4]}}, {{'bbox_2d': 'abcd'}}]",
+    ],
+)
+def test_reads_what_the_released_evaluation_reads(text):
+    assert read(text) == ([[1, 2, 30, 40]], ["dog"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no boxes",
+        f"Sure! [{BOX}]",  # text before, and no fence
+        f"``` json\n[{BOX}]\n```",
+        f'[{{"bbox_2d": [1, 2, 30, null], "label": "dog"}}, {BOX}]',  # null is no Python
+        BOX,  # a lone item is no list
+        "[" * 5000,
+        "-" * 100_000 + "1",
+    ],
+)
+def test_reads_nothing(text):
+    assert read(text) == ([], [])
+
+
+def test_keeps_what_the_strict_parser_drops_and_rounds_nothing():
+    text = '[{"bbox_2d": [30, 40, 1, 2], "label": "dog"}, {"bbox_2d": [0.5, 1, 2.25, 3], "label": "cat"}]'
+    assert read(text) == ([[30, 40, 1, 2], [0.5, 1, 2.25, 3]], ["dog", "cat"])
+    assert PARSERS["strict"](text, None).labels == ["cat"]
+    assert official(text).verdict == Verdict.INVERTED
+
+
+@given(st.text(alphabet='[]{}",:0123456789 \n`jsonbx_2dlae-.\\', max_size=80))
+def test_never_raises(text):
+    assert official(text).verdict == parse(text).verdict

@@ -1,0 +1,238 @@
+"""Batch arithmetic, lengths, launch modes and fairness, from the configuration."""
+
+import copy
+import os
+import subprocess
+
+import pytest
+from configurations import load
+
+from vision_r1 import configuration
+from vision_r1.files import UserError, write_json
+from vision_r1.preflight.batches import Batches, training_batches, unequal
+from vision_r1.preflight.drift import (
+    check_arms,
+    check_checkpoints,
+    evaluation_limits,
+    shared_settings,
+)
+from vision_r1.preflight.launch import mode_of
+from vision_r1.preflight.lengths import ITEM_TOKENS, TEXT_TOKENS, lengths_of
+
+
+@pytest.fixture
+def paper(root):
+    return load(root, "paper")
+
+
+def test_the_papers_batches(paper):
+    batches = {training.name: training for training in training_batches(paper, rows=49_000)}
+    assert list(batches) == [
+        "sft",
+        *(f"{name}/{stage}" for name in ("official", "strict") for stage in configuration.STAGES),
+    ]
+    sft, stage1, stage2 = (batches[name] for name in ("sft", "strict/grpo_stage1", "strict/grpo_stage2"))
+    assert (sft.batch, sft.steps) == (128, 383)  # 49,000 / 128, the last batch is not full
+    assert (stage1.prompts, stage1.batch, stage1.sampled_at_once) == (16, 64, 8)
+    assert stage1.samples_seen + stage2.samples_seen == 16 * (1500 + 1562) == 48_992
+    assert stage1.in_words() == (
+        "A step takes 16 prompts x 4 completions = 64 completions (4 a device x 2 accumulated x 8 processes). "
+        "64 completions are sampled at once, 8 a device. "
+        "1,500 steps see 24,000 samples of 49,000 rows (epochs: 0.49)."
+    )
+    assert sft.in_words().startswith(
+        "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 383 steps see"
+    )
+
+
+@pytest.mark.parametrize("name", ["two_nodes", "qwen2_5_vl_3b", "lora_24gb", "lora_80gb", "released_script"])
+def test_other_machines_keep_the_papers_batches(root, paper, name):
+    other = load(root, name)
+    sizes = [
+        {(training.prompts, training.batch, training.steps) for training in training_batches(config, 49_000)}
+        for config in (paper, other)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_sft_matched_has_grpos_batch_and_updates(root):
+    config = load(root, "sft_matched")
+    sft, stage1, stage2, *_ = training_batches(config, 49_000)
+    assert (sft.prompts, sft.steps) == (stage1.prompts, stage1.steps + stage2.steps)
+    assert unequal(training_batches(config, 49_000)) == []
+
+
+def test_the_released_sft_is_said_to_be_unequal(paper):
+    lines = unequal(training_batches(paper, 49_000))
+    assert lines[0] == "official makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
+
+
+def test_released_script_is_the_raw_reward_in_both_stages(root):
+    from vision_r1.rewards import Criterion
+
+    config = load(root, "released_script")
+    for stage in configuration.STAGES:
+        values = configuration.grpo_values(config, "released_script", stage)
+        raw = Criterion.named("official", "raw")
+        keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
+        assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
+        assert (values["criterion"], values["shuffle_dataset"], values["top_k"]) == ("official", True, 50)
+
+
+def test_qwen3_vl_8b_is_the_authors_recipe(root):
+    config = load(root, "qwen3_vl_8b")
+    values = configuration.grpo_values(config, "strict", "grpo_stage1")
+    _, stage1, stage2, *_ = training_batches(config, 49_000)
+    assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
+    assert (values["learning_rate"], values["beta"], values["temperature"]) == (1.0e-6, 0.01, 1.0)
+    assert (config["model"]["min_pixels"], config["model"]["max_pixels"]) == (262_144, 4_194_304)
+
+
+def test_epochs_decide_the_length_of_one_schedule(paper):
+    paper["grpo_stage2"]["max_steps"] = -1
+    _, stage1, stage2, *_ = training_batches(paper, 49_000)
+    assert (stage1.steps, stage2.steps) == (1500, 3063 - 1500)
+    paper["grpo"]["refinement"] = "restart"
+    assert training_batches(paper, 49_000)[2].steps == 3063
+
+
+def test_too_few_rows_for_one_generation(paper):
+    with pytest.raises(UserError, match="official/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
+        training_batches(paper, rows=15)
+
+
+def test_epochs_without_max_steps_are_rounded_up():
+    grpo = Batches("x", 3, 4, 1, 1, rows=10, group=2)
+    assert (grpo.prompts, grpo.samples_seen, grpo.epochs) == (2, 6, 0.6)
+
+
+def counted(prompt, image, answer):
+    return {"prompt_tokens": prompt, "image_tokens": image, "answer_tokens": answer}
+
+
+def test_lengths_are_taken_from_the_training_file(paper):
+    lengths = lengths_of(paper, [counted(100, 40, 10), counted(90, 20, 30), counted(80, 30, 20)])
+    assert (lengths.counted, lengths.rows, lengths.image, lengths.text, lengths.answer) == (True, 3, 40, 70, 30)
+    assert (lengths.mean_prompt, lengths.mean_answer) == (90, 20)
+    assert lengths.longer_than(20) == pytest.approx(1 / 3)
+
+
+def test_lengths_are_bounds_without_counts(paper):
+    nothing = lengths_of(paper, None)
+    assert (nothing.counted, nothing.rows) == (False, 49_000)
+    assert (nothing.image, nothing.text) == (401_408 // 784, TEXT_TOKENS) and nothing.longer_than(1) == 0
+    rows = [{"input_width": 56, "input_height": 84, "num_instances": 2}]
+    old = lengths_of(paper, rows)
+    assert (old.rows, old.image, old.answer) == (1, 6, 2 * ITEM_TOKENS + 10)
+
+
+@pytest.mark.parametrize(
+    ("launch", "processes", "mode"),
+    [
+        (["python"], 1, "single"),
+        (["accelerate", "launch", "--num_processes", "2"], 2, "ddp"),
+        *((["--config_file", f"config/accelerate/{mode}.yaml"], 8, mode) for mode in ("zero2", "zero3", "fsdp", "ddp")),
+    ],
+)
+def test_launch_modes(root, monkeypatch, launch, processes, mode):
+    monkeypatch.chdir(root)
+    assert mode_of(launch, processes) == mode
+
+
+def test_launch_files_that_say_nothing_known(tmp_path):
+    with pytest.raises(UserError, match="compute.launch: .*none.yaml: No such file"):
+        mode_of(["--config_file", str(tmp_path / "none.yaml")], 8)
+    (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")
+    with pytest.raises(UserError, match="tpu.yaml: memory under XLA"):
+        mode_of(["--config_file", str(tmp_path / "tpu.yaml")], 8)
+
+
+@pytest.mark.parametrize("mode", ["zero2", "zero3", "fsdp", "ddp"])
+def test_accelerate_takes_its_files(root, mode):
+    """Read as `accelerate launch` reads them; it refuses keys that it doesn't know."""
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    config = ClusterConfig.from_yaml_file(root / f"config/accelerate/{mode}.yaml")
+    assert (config.mixed_precision, config.num_machines) == ("bf16", 1)
+
+
+WORDS = [
+    "--family",
+    "qwen2_5_vl",
+    "--min_pixels",
+    "784",
+    "--max_pixels",
+    "401408",
+    "--dtype",
+    "bfloat16",
+    "--beta",
+    "0",
+]
+
+
+def test_arms_that_differ_are_named():
+    ours = shared_settings(WORDS)
+    assert ours == {"family": "qwen2_5_vl", "min_pixels": "784", "max_pixels": "401408", "dtype": "bfloat16"}
+    trained = {**ours, "train_file": "data/train.jsonl"}
+    check_arms({"base": ours, "sft": trained, "strict/grpo_stage1": trained})
+    smaller = {**trained, "max_pixels": "200704"}
+    with pytest.raises(UserError, match="arms differ: max_pixels is 200704 for sft, but 401408 for base"):
+        check_arms({"base": ours, "sft": smaller})
+    # The base has no training file, so the first arm that has one is the measure.
+    with pytest.raises(
+        UserError, match="train_file is other.jsonl for strict/grpo_stage1, but data/train.jsonl for sft"
+    ):
+        check_arms({"base": ours, "sft": trained, "strict/grpo_stage1": {**trained, "train_file": "other.jsonl"}})
+
+
+def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):
+    from vision_r1.families import family
+
+    def trained(name, longest, file):
+        size = {"size": {"shortest_edge": 784, "longest_edge": longest}}
+        write_json(tmp_path / name / "metrics.json", {})
+        write_json(tmp_path / name / "model/config.json", {"model_type": "qwen2_5_vl"})
+        write_json(tmp_path / name / "model" / file, {"image_processor": size} if "preprocessor" not in file else size)
+
+    qwen = family("qwen2_5_vl")
+    trained("base", 12_845_056, "preprocessor_config.json")  # as it comes from the hub
+    assert check_checkpoints(tmp_path, qwen) is None
+    trained("sft", 7056, "processor_config.json")
+    trained("strict/grpo_stage1", 7056, "preprocessor_config.json")
+    assert check_checkpoints(tmp_path, qwen) == (784, 7056)
+    trained("strict/grpo_stage2", 3136, "processor_config.json")
+    message = "arms differ: .*strict/grpo_stage2/model was trained with images of 784 to 3136 pixels, .*sft/model with"
+    with pytest.raises(UserError, match=message):
+        check_checkpoints(tmp_path, qwen)
+    with pytest.raises(UserError, match="family 'qwen2_5_vl', not 'qwen3_vl'"):
+        check_checkpoints(tmp_path, family("qwen3_vl"))
+
+
+def test_other_pixels_in_evaluation_are_told_and_allowed(paper):
+    assert len(evaluation_limits(paper)) == 3
+    assert "784 to 10,035,200 pixels to every checkpoint" in evaluation_limits(paper)[0]
+    alike = copy.deepcopy(paper)
+    for protocol in alike["evaluation"]["protocols"].values():
+        protocol["max_pixels"] = 401_408
+    assert evaluation_limits(alike) == []
+
+
+def test_one_launcher_a_node_with_rank_and_head_from_slurm(root, tmp_path):
+    """With stand-ins for SLURM's and accelerate's programs that say what they were asked."""
+    for name, body in {"scontrol": 'echo "node-a"; echo "node-b"', "accelerate": 'echo "accelerate $*"'}.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+    slurm = {"SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
+    words = ["--num_processes", "16", "train.py", "--name", "two words"]
+    finished = subprocess.run(
+        ["bash", root / "config/accelerate/launch_node.sh", *words],
+        env={**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.strip() == (
+        "accelerate launch --num_machines 2 --machine_rank 1 --main_process_ip node-a --main_process_port 29500 "
+        "--num_processes 16 train.py --name two words"
+    )

@@ -1,0 +1,252 @@
+"""Sizes, memory and time: exact where they can be known, worked by hand where they are estimated."""
+
+import pytest
+
+from vision_r1.preflight.architecture import PUBLISHED, Architecture, architecture_of, find_architecture
+from vision_r1.preflight.batches import Batches
+from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.memory import (
+    GIB,
+    LIVE_WEIGHTS,
+    OVERHEAD,
+    Setting,
+    activations,
+    checkpoint_bytes,
+    estimate,
+    generation,
+    kv_cache,
+    peak,
+)
+
+# model.safetensors.index.json of the two repositories: metadata.total_size, all weights in bfloat16.
+TOTAL_SIZE = {"Qwen/Qwen2.5-VL-7B-Instruct": 16_584_333_312, "Qwen/Qwen3-VL-8B-Instruct": 17_534_247_392}
+
+TOY = Architecture(
+    parameters=1000,
+    vision_parameters=200,
+    head_parameters=80,
+    linear=((10, 20), (20, 10)),
+    layers=2,
+    hidden=10,
+    intermediate=20,
+    queries=10,
+    keys=5,
+    vocabulary=8,
+    vision_layers=3,
+    vision_hidden=6,
+    vision_intermediate=12,
+    merge=4,
+)
+SFT = Batches("sft", steps=7, per_device=2, accumulation=3, processes=4, rows=100)
+GRPO = Batches("strict/grpo_stage1", 7, 4, 6, 4, 100, group=4, micro_steps_per_generation=2)
+SETTING = Setting("single", "float32", gradient_checkpointing=False, image_tokens=5, text_tokens=3, answer_tokens=2)
+
+
+def setting(**changes):
+    return Setting(**{**SETTING.__dict__, **changes})
+
+
+@pytest.mark.parametrize("repository", TOTAL_SIZE)
+def test_published_sizes_give_the_weights_on_the_hub(repository):
+    model, source = find_architecture({"model": {"source": "hub", "id": repository}}, "nowhere")
+    assert 2 * model.parameters == TOTAL_SIZE[repository]
+    assert repository in source
+
+
+def test_every_published_model_is_of_its_family():
+    for repository, (family, _) in PUBLISHED.items():
+        model, _ = find_architecture({"model": {"source": "hub", "id": repository}}, "nowhere")
+        assert model.merge == 4 and model.parameters > 3e9, family
+        # LoRA adapts the vision encoder's linear layers too, and not the output head.
+        assert (model.hidden, model.vocabulary) not in model.linear
+
+
+def test_the_miniature_is_counted_as_it_is_made():
+    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.miniature.model import make_model
+    from vision_r1.miniature.processor import make_processor
+
+    widths = {"hidden_size": 32, "text_layers": 1, "vision_layers": 2}
+    made = make_model(make_processor(CATEGORIES).tokenizer, **widths, seed=0)
+    model, _ = find_architecture({"model": {"source": "made", "id": None}, "base": widths}, "nowhere")
+    assert model == architecture_of(made.config)
+    assert model.parameters == sum(weight.numel() for weight in made.parameters())
+    assert model.vision_parameters == sum(weight.numel() for weight in made.model.visual.parameters())
+
+
+def test_a_folder_is_read_before_the_published_table(tmp_path):
+    from transformers import AutoConfig
+
+    family, sizes = PUBLISHED["Qwen/Qwen2.5-VL-3B-Instruct"]
+    AutoConfig.for_model(family, **sizes).save_pretrained(tmp_path)
+    config = {"model": {"source": "folder", "id": str(tmp_path)}}
+    model, source = find_architecture(config, "nowhere")
+    assert model.hidden == 2048 and source == f"{tmp_path}/config.json"
+
+
+def test_a_model_that_nobody_knows_is_said_so():
+    model, source = find_architecture({"model": {"source": "hub", "id": "me/mine"}}, "nowhere")
+    assert model is None and source.startswith("me/mine is not here yet")
+
+
+@pytest.mark.parametrize(
+    ("mode", "dtype", "weights", "gradients", "optimiser"),
+    [
+        ("single", "float32", 4000, 4000, 8000),
+        ("single", "bfloat16", 2000, 2000, 4000),
+        ("ddp", "bfloat16", 2000, 4000, 4000),
+        ("zero2", "bfloat16", 2000, 1500, 3000),
+        ("zero3", "bfloat16", 500, 1500, 3000),
+        ("fsdp", "bfloat16", 1000, 1000, 2000),
+    ],
+)
+def test_states_of_a_thousand_weights_on_four_gpus(mode, dtype, weights, gradients, optimiser):
+    parts = estimate(TOY, SFT, setting(mode=mode, dtype=dtype))
+    assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (weights, gradients, optimiser)
+
+
+def test_lora_trains_little_and_needs_no_reference():
+    assert TOY.lora_parameters(2) == 2 * (30 + 30)
+    parts = estimate(TOY, GRPO, setting(dtype="bfloat16", lora_rank=2, reference=True))
+    assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (2000 + 480, 480, 960)
+    assert "reference" not in parts
+    assert checkpoint_bytes(TOY, setting(lora_rank=2)) == 12 * 120
+
+
+@pytest.mark.parametrize(("mode", "size"), [("single", 2000), ("zero2", 2000), ("zero3", 500), ("fsdp", 500)])
+def test_the_reference_is_split_where_weights_are(mode, size):
+    assert estimate(TOY, GRPO, setting(mode=mode, dtype="bfloat16", reference=True))["reference"] == size
+
+
+def test_kv_cache_of_qwen2_5_vl_7b_is_56_kib_a_token():
+    model, _ = find_architecture({"model": {"source": "hub", "id": "Qwen/Qwen2.5-VL-7B-Instruct"}}, "nowhere")
+    assert kv_cache(model, 1, 1) == 2 * 28 * 4 * 128 * 2 == 56 * 1024
+
+
+def test_kv_cache_is_what_transformers_keeps():
+    """The formula against a cache that a real forward pass filled, in float32 (twice bfloat16's bytes)."""
+    import torch
+
+    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.miniature.model import make_model
+    from vision_r1.miniature.processor import make_processor
+
+    made = make_model(make_processor(CATEGORIES).tokenizer, hidden_size=32, text_layers=2, vision_layers=1, seed=0)
+    with torch.no_grad():
+        cache = made(input_ids=torch.ones(3, 7, dtype=torch.long), use_cache=True).past_key_values
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert kept == 2 * kv_cache(architecture_of(made.config), 3, 7)
+
+
+def test_activations_by_hand():
+    # 10 tokens and 20 patches a sequence; bytes a token and layer 16 h + 10 q + 10 k + 8 i, a patch 30 h + 8 i.
+    text, vision = 10 * (160 + 100 + 50 + 160), 20 * (180 + 96)
+    assert activations(TOY, 2, setting(dtype="bfloat16")) == 2 * (2 * text + 3 * vision)
+    kept = 10 * 2 * 2 * 10 + 20 * 2 * 3 * 6
+    checkpointed = setting(dtype="bfloat16", gradient_checkpointing=True)
+    assert activations(TOY, 2, checkpointed) == 2 * (kept + max(text, vision))
+    assert activations(TOY, 2, setting(gradient_checkpointing=True)) == 2 * activations(TOY, 2, checkpointed)
+
+
+@pytest.mark.parametrize("repository", ["Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen3-VL-8B-Instruct"])
+def test_activations_are_what_autograd_keeps(repository):
+    """Four more layers of a narrow model in bfloat16 keep as much as the formula says, or up to 60 % less."""
+    kept = {layers: [kept_bytes(repository, tower, layers) for tower in ("text", "vision")] for layers in (2, 6)}
+    sizes = architecture_of(narrow(repository, 4, 4))
+    tokens = setting(dtype="bfloat16", image_tokens=0, text_tokens=50, answer_tokens=0)
+    patches = setting(dtype="bfloat16", image_tokens=16, text_tokens=-16, answer_tokens=0)  # no text beside the image
+    for tower, formula in enumerate((activations(sizes, 1, tokens), activations(sizes, 1, patches))):
+        measured = kept[6][tower] - kept[2][tower]
+        assert 0.62 * formula <= measured <= 1.01 * formula, (repository, tower, measured, formula)
+
+
+def narrow(repository, text_layers, vision_layers):
+    """Return the configuration of a family's model with few and narrow layers."""
+    from transformers import AutoConfig
+
+    family, _ = PUBLISHED[repository]
+    widths = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 2, "num_key_value_heads": 1}
+    text = {**widths, "head_dim": 128, "num_hidden_layers": text_layers, "vocab_size": 152000}
+    vision = {"hidden_size": 160, "depth": vision_layers, "num_heads": 4, "out_hidden_size": 256}
+    vision |= {"intermediate_size": 420, "deepstack_visual_indexes": [], "fullatt_block_indexes": list(range(6))}
+    return AutoConfig.for_model(family, text_config=text, vision_config=vision)
+
+
+def kept_bytes(repository, tower, layers):
+    """Return bytes that autograd keeps of 50 tokens or 64 patches, weights apart."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    config = narrow(repository, layers if tower == "text" else 1, layers if tower == "vision" else 1)
+    model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16).model
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept, alive = {}, []
+
+    def keep(tensor):
+        alive.append(tensor)  # so that no address is used twice
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    side = config.vision_config.patch_size
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        if tower == "text":
+            model(input_ids=torch.ones(1, 50, dtype=torch.long))
+        else:
+            pixels = torch.randn(64, 3 * 2 * side**2, dtype=torch.bfloat16)
+            model.visual(pixels, grid_thw=torch.tensor([[1, 8, 8]]))
+    return sum(size for address, size in kept.items() if address not in weights)
+
+
+def test_sampling_and_backward_are_not_at_the_same_time():
+    zero3 = setting(mode="zero3", dtype="bfloat16")
+    parts = estimate(TOY, GRPO, zero3)
+    sampling = generation(TOY, GRPO, zero3)
+    assert sampling["weights gathered to sample"] == 2000
+    assert sampling["KV cache"] == kv_cache(TOY, 8, 10)
+    always = sum(size for name, size in parts.items() if name not in (*sampling, "activations"))
+    assert peak(parts) == always + max(sum(sampling.values()), parts["activations"])
+    assert parts["communication buffers"] == 2_000_000_000 + 2 * min(TOY.parameters, LIVE_WEIGHTS)
+    assert parts["CUDA context, workspaces, fragmentation"] == OVERHEAD == 2 * GIB
+
+
+def test_vllm_takes_its_share_in_place_of_the_sampling_parts():
+    parts = estimate(TOY, GRPO, setting(vllm_bytes=12345))
+    assert parts["vLLM"] == 12345 and "KV cache" not in parts
+
+
+def test_hours_by_hand():
+    speed = Speed(operations=1e3, bytes=1e3)
+    no_vision = Architecture(**{**TOY.__dict__, "vision_parameters": 0})
+    # 2 operations x 1000 weights x 10 tokens, forward once and backward twice that, for 2 x 3 samples a GPU.
+    assert seconds_per_step(no_vision, SFT, SETTING, (8, 2), speed) == (0.0, 3 * 20_000 * 6 / 1e3)
+    again = setting(gradient_checkpointing=True, reference=True)
+    assert seconds_per_step(no_vision, SFT, again, (8, 2), speed)[1] == 5 * 20_000 * 6 / 1e3
+    sampling, _ = seconds_per_step(no_vision, GRPO, SETTING, (8, 2), speed)
+    # 3 generations a step, 2 tokens each, all weights and the cache of 8 sequences of 9 tokens read for each.
+    assert sampling == pytest.approx(3 * 2 * (2000 + kv_cache(TOY, 8, 9)) / 1e3 + 20_000 * 24 / 1e3)
+    assert gpu_hours(SFT, 3600) == 7 * 4
+
+
+def test_measured_speed_is_read_from_metrics(tmp_path):
+    from vision_r1.files import UserError, write_json
+
+    write_json(
+        tmp_path / "metrics.json", {"stage": "grpo_stage1", "seconds": 100.0, "processes": 8, "samples_seen": 400}
+    )
+    assert measured_seconds([str(tmp_path / "metrics.json")]) == {"grpo": 2.0}
+    write_json(tmp_path / "base.json", {"stage": "base"})
+    with pytest.raises(UserError, match="base.json: holds no stage, seconds"):
+        measured_seconds([str(tmp_path / "base.json")])
+
+
+def test_prediction_by_hand():
+    from vision_r1.preflight.lengths import Lengths
+    from vision_r1.preflight.prediction import Load, prediction_seconds
+
+    lengths = Lengths(True, 1, image=5, text=3, answer=4, mean_prompt=8, mean_answer=4)
+    load = Load("coco", "official-coco", prompts=5, image_tokens=25, max_new_tokens=9)
+    # 800 text weights read 25 + 15 tokens and 200 vision weights 4 x 25 patches; three batches of two write 4 tokens.
+    reading = 2 * (800 * 40 + 200 * 4 * 25)
+    writing = 3 * 4 * (2 * 800 + kv_cache(TOY, 2, 8 + 2))
+    seconds = prediction_seconds(TOY, load, 2, lengths, Speed(operations=10.0, bytes=100.0))
+    assert seconds == pytest.approx(reading / 10 + writing / 100)

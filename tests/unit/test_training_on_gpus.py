@@ -1,0 +1,50 @@
+"""What trainings on GPUs are told, as far as it can be tested without one."""
+
+import pytest
+from transformers import AutoProcessor
+from trl import GRPOConfig
+
+from vision_r1.data.scenes import CATEGORIES
+from vision_r1.files import UserError, write_json
+from vision_r1.miniature.processor import make_processor
+from vision_r1.models import load_processor
+from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled
+
+
+def test_forbidden_tokens_in_both_engines_words():
+    assert never_sampled([3, 5], use_vllm=False) == {"suppress_tokens": [3, 5]}
+    assert never_sampled([3, 5], use_vllm=True) == {"logit_bias": {3: -100.0, 5: -100.0}}
+
+
+def test_missing_vllm_is_named():
+    words = {"use_cpu": True, "bf16": False, "output_dir": "nowhere"}
+    check_vllm(GRPOConfig(**words))
+    with pytest.raises(UserError, match="--use_vllm: vLLM is not installed; pip install -r requirements-vllm.txt"):
+        check_vllm(GRPOConfig(**words, use_vllm=True))
+
+
+def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_path):
+    weights = tmp_path / "weights"
+    make_processor(CATEGORIES).save_pretrained(weights)
+    (weights / "model.safetensors").write_bytes(b"weights")
+    write_json(weights / "preprocessor_config.json", {"size": {"shortest_edge": 1, "longest_edge": 2}})
+    processor = load_processor(weights, min_pixels=784, max_pixels=3136)
+    folder = engine_folder(weights, processor, tmp_path / "engine")
+    assert (tmp_path / "engine/model.safetensors").read_bytes() == b"weights"
+    size = AutoProcessor.from_pretrained(folder).image_processor.size
+    assert (size["shortest_edge"], size["longest_edge"]) == (784, 3136)
+    assert engine_folder(weights, processor, tmp_path / "engine") == folder, "a resumed training finds it there"
+
+
+@pytest.mark.parametrize(("asked", "world", "here", "fine"), [(8, 8, 8, True), (16, 16, 8, True), (8, 16, 8, False)])
+def test_gpus_are_counted_over_all_machines(monkeypatch, asked, world, here, fine):
+    from vision_r1.training.stage import check_gpus
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: here)
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(here))
+    if fine:
+        check_gpus(asked, use_cpu=False)
+    else:
+        with pytest.raises(UserError, match="--gpus 4: 8 are visible"):
+            check_gpus(asked, use_cpu=False)

@@ -1,0 +1,53 @@
+"""Fetch the authors' released training set from the hub and open it up: image files and a samples file (JSONL).
+
+Example:
+  python workflow/scripts/fetch_released_data.py --repository JefferyZhan/Vision-R1-Data --lock datasets.lock.json \\
+      --images downloads/vision_r1_data/images --output downloads/vision_r1_data/samples.jsonl
+
+Without --revision, the newest commit at the first download is written to --lock, and later downloads take that one.
+With HF_HUB_OFFLINE=1, or to use a copy of your own, give its folder as --folder.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_r1.cli import parser, run
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--repository", required=True, help="data set repository on the hub")
+    arguments.add_argument("--revision", help="commit of the repository, 40 hex digits; default: the locked one")
+    arguments.add_argument("--folder", type=Path, help="a folder with its parquet files, in place of the hub")
+    arguments.add_argument("--lock", required=True, type=Path, metavar="FILE", help="lock file of first downloads")
+    arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder to write")
+    arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="samples file (JSONL) to write")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    import msgspec
+
+    from vision_r1.data.lock import locked, record
+    from vision_r1.data.released import read_released
+    from vision_r1.files import write_jsonl, written_whole
+    from vision_r1.hub import download
+
+    folder = args.folder
+    if folder is None:
+        folder = args.output.with_name("download")
+        revision = args.revision or locked(args.lock, "repositories", args.repository).get("revision")
+        revision = download(args.repository, revision, folder, ["*.parquet"], kind="dataset")
+        record(args.lock, "repositories", args.repository, {"revision": revision})
+    with written_whole(args.images) as partial:
+        partial.mkdir(parents=True)
+        samples = [msgspec.to_builtins(sample) for sample in read_released(sorted(folder.rglob("*.parquet")), partial)]
+        logging.info("%d questions about %d images", len(samples), len(list(partial.iterdir())))
+    write_jsonl(args.output, samples)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""Find training images that are in a benchmark: by id, by content, and, confirmed by their pixels, by looks.
+
+Example: python workflow/scripts/find_leaks.py --index images.jsonl --output leaks.json
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+from vision_r1.cli import parser, run
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--index", required=True, metavar="FILE", help="index of index_images.py")
+    arguments.add_argument("--output", required=True, metavar="FILE", help="JSON file to write: leaks and statistics")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from dataclasses import asdict
+
+    from vision_r1.data.leakage import IndexedImage, find_leaks
+    from vision_r1.files import read_jsonl, write_json
+
+    leaks, statistics = find_leaks(IndexedImage(**line) for line in read_jsonl(args.index))
+    write_json(args.output, {**statistics, "images": [asdict(leak) for leak in leaks]})
+    logging.info("%d training images are in a benchmark: %s", len(leaks), statistics["leaks"])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,128 @@
+"""The leakage guard: training images that are in a benchmark, by id, by content, and by looks (ours).
+
+A perceptual hash only names candidates: drawn scenes and plain photographs collide. Each candidate is confirmed
+by comparing pixels, and the share of candidates that were innocent is part of the result.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vision_r1.data.images import load_image
+
+# Measured over made scenes of all kinds and photographs: copies (JPEG quality 40 and 75, half and double size)
+# differ in at most 8 bits.
+MAX_DISTANCE = 10  # bits of 256
+# Compared as 16 x 16 means, with 0..255 a channel. Copies of one size differ by at most 5 on average and 58 anywhere.
+CELLS = 16
+MAX_MEAN_DIFFERENCE = 10
+MAX_DIFFERENCE = 64
+
+
+@dataclass(frozen=True)
+class IndexedImage:
+    """One line of the image index: where the image is from, its file, and the facts that index_images found.
+
+    role: train | benchmark; image_id: its id in the data set; id_space: name of the numbering that image_id is of,
+    shared by data sets that number the same images alike (COCO's), or None.
+    """
+
+    role: str
+    dataset: str
+    image_id: int
+    id_space: str | None
+    path: str
+    sha256: str
+    width: int
+    height: int
+    dhash: str
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A training image that is in a benchmark. reason: same_id | same_file | same_pixels."""
+
+    path: str
+    dataset: str
+    reason: str
+    benchmark: str
+    benchmark_path: str
+
+
+def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any]]:
+    """Return the training images that are in a benchmark, each once, and the statistics of the search.
+
+    Statistics: images of each role; leaks by reason; candidates (pairs that the hash named, beyond those known by
+    id or content), images with a candidate, and false_positive_rate: the share of training images for which the
+    hash named only innocent candidates.
+    """
+    images = list(index)
+    train = [image for image in images if image.role == "train"]
+    benchmark = [image for image in images if image.role == "benchmark"]
+    leaks: dict[str, Leak] = {}
+
+    def note(image: IndexedImage, reason: str, other: IndexedImage) -> None:
+        leaks.setdefault(image.path, Leak(image.path, image.dataset, reason, other.dataset, other.path))
+
+    by_id = {(image.id_space, image.image_id): image for image in benchmark if image.id_space}
+    by_content = {image.sha256: image for image in benchmark if image.sha256}
+    for image in train:
+        if other := by_id.get((image.id_space, image.image_id)):
+            note(image, "same_id", other)
+        elif other := by_content.get(image.sha256):
+            note(image, "same_file", other)
+    rest = [image for image in train if image.dhash and image.path not in leaks]
+    known = [image for image in benchmark if image.dhash]
+    pairs = _candidates([image.dhash for image in rest], [image.dhash for image in known])
+    for mine, theirs in pairs:
+        if same_pixels(rest[mine].path, known[theirs].path):
+            note(rest[mine], "same_pixels", known[theirs])
+    named = {rest[mine].path for mine, _ in pairs}
+    reasons = [leak.reason for leak in leaks.values()]
+    statistics = {
+        "train_images": len(train),
+        "benchmark_images": len(benchmark),
+        "leaks": {reason: reasons.count(reason) for reason in ("same_id", "same_file", "same_pixels")},
+        "candidate_pairs": len(pairs),
+        "images_with_a_candidate": len(named),
+        "false_positive_rate": len(named - leaks.keys()) / len(train) if train else 0.0,
+    }
+    return list(leaks.values()), statistics
+
+
+def refused_images(index: Iterable[Mapping[str, Any]], leaks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return path -> reason for the images that training must not use, from the lines of both files.
+
+    Reasons: in_benchmark (whatever else is wrong with it), missing, unreadable, size_differs.
+    """
+    faulty = {line["path"]: line["fault"].partition(":")[0] for line in index if line["fault"]}
+    return faulty | {leak["path"]: "in_benchmark" for leak in leaks}
+
+
+def same_pixels(path: str, other: str) -> bool:
+    """Tell whether two images show the same: small, they differ little on average, and nowhere much."""
+    difference = np.abs(_means(path) - _means(other))
+    return bool(difference.mean() <= MAX_MEAN_DIFFERENCE and difference.max() <= MAX_DIFFERENCE)
+
+
+@cache
+def _means(path: str) -> np.ndarray:
+    return np.asarray(load_image(path).resize((CELLS, CELLS), Image.Resampling.BOX), np.float32)
+
+
+def _candidates(train: Sequence[str], benchmark: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the pairs of places whose hashes differ in at most MAX_DISTANCE bits."""
+    # A hash is four 64-bit numbers.
+    ours, theirs = (
+        np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(-1, 4) for hashes in (train, benchmark)
+    )
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(ours), 1000):
+        distance = np.bitwise_count(ours[start : start + 1000, None] ^ theirs[None]).sum(-1, dtype=np.uint8)
+        pairs += [(start + int(row), int(column)) for row, column in np.argwhere(distance <= MAX_DISTANCE)]
+    return pairs

@@ -1,0 +1,62 @@
+"""Questions and answers as every generation backend has them; nothing here needs torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most new tokens of a completion; fewest and most pixels of an image as the model sees it."""
+
+    max_new_tokens: int
+    min_pixels: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that decides a completion; `input_width` and `input_height` are the image's as the model sees it."""
+
+    path: str
+    prompt: str
+    limits: Limits
+    input_width: int
+    input_height: int
+
+
+class AnswerReader:
+    """Turns generated tokens into answers: `tokenizer` of transformers, `ends` the ids that end a completion."""
+
+    def __init__(self, tokenizer: Any, ends: Sequence[int]) -> None:
+        self.tokenizer, self.ends = tokenizer, frozenset(ends)
+        self.piece = cache(lambda token: self._decode([token]))
+
+    def read(self, tokens: Sequence[int], logprobs: Sequence[float]) -> dict[str, Any]:
+        """Return the answer of one row of tokens, which may be padded after its end.
+
+        {completion; num_tokens: all that were generated, the end token among them; truncated: no end token came;
+        mean_logprob: of all tokens; tokens: [[offset of its text in the completion, log-probability], ...]}.
+        """
+        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
+        count = len(tokens) if end is None else end + 1
+        tokens, logprobs = tokens[:count], [round(value, 4) for value in logprobs[:count]]
+        pieces = [self.piece(token) for token in tokens]
+        text = self._decode(tokens)
+        if "".join(pieces) == text:
+            offsets = [0]
+            for piece in pieces[:-1]:
+                offsets.append(offsets[-1] + len(piece))
+        else:  # a character that several tokens make up
+            offsets = [len(self._decode(tokens[:place]).rstrip("\ufffd")) for place in range(count)]
+        return {
+            "completion": text,
+            "num_tokens": count,
+            "truncated": end is None,
+            "mean_logprob": round(sum(logprobs) / count, 4),
+            "tokens": [list(pair) for pair in zip(offsets, logprobs, strict=True)],
+        }
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -1,0 +1,163 @@
+"""Is one checkpoint better than another? A paired bootstrap of the difference in AP.
+
+Both were scored on the same resamples of the images within each data set, over the full category list, a category
+that is absent from a resample left out of its mean (vision_r1.evaluation.bootstrap). So the difference of two
+checkpoints in each resample is at hand. Its interval covers the choice of test images, not the randomness of
+training: another training seed may differ by more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
+from vision_r1.files import UserError, read_json, written_whole
+
+MEAN = "mean"
+NOTE = (
+    f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not "
+    "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, or over the data sets "
+    "of one benchmark. A regression is a data set whose interval lies below 0."
+)
+
+Samples = Mapping[str, Mapping[str, np.ndarray]]  # protocol -> data set -> AP of each resample
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of a table; AP and differences are 0..1, None where one of the two checkpoints has no number.
+
+    dataset: a data set, or MEAN over the suite's data sets: a benchmark. p: two-sided, of the bootstrap.
+    """
+
+    checkpoint: str
+    reference: str
+    suite: str
+    protocol: str
+    dataset: str
+    AP: float | None
+    AP_reference: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    significant: bool = False
+    regression: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What score_suite.py wrote about one checkpoint and suite: metrics, and AP of each resample."""
+
+    source: str
+    suite: str
+    metrics: Mapping[str, Any]
+    samples: Samples
+
+
+def write_resamples(path: str | Path, samples: Samples) -> None:
+    """Write samples as one npz file, arrays by `protocol/data set`."""
+    arrays = {f"{protocol}/{name}": own for protocol, sets in samples.items() for name, own in sets.items()}
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Measured:
+    """Read the two files of score_suite.py. Raises UserError where they are not, or not of this suite."""
+    content = read_json(metrics)
+    if not isinstance(content, Mapping) or content.get("suite") != suite or "protocols" not in content:
+        raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it anew with score_suite.py")
+    samples: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with np.load(resamples, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                protocol, _, name = key.partition("/")
+                samples.setdefault(protocol, {})[name] = arrays[key]
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it anew") from None
+    return Measured(str(resamples), suite, content["protocols"], samples)
+
+
+def compare(
+    checkpoint: str, measured: Sequence[Measured], reference: str, references: Sequence[Measured]
+) -> list[Comparison]:
+    """Return the table of two checkpoints: benchmarks, each followed by its data sets.
+
+    Raises UserError where the two were not scored on the same resamples.
+    """
+    known = {each.suite: each for each in references}
+    names = (checkpoint, reference)
+    benchmarks, sets = [], []
+    for own in measured:
+        if own.suite not in known:
+            raise UserError(f"suite {own.suite!r}: no metrics of the reference {reference!r}")
+        other = known[own.suite]
+        for protocol in own.metrics:
+            if protocol in other.metrics:
+                benchmarks.append(_benchmark(names, own, other, protocol))
+                sets.append(_holm(_datasets(names, own, other, protocol)))
+    lines = zip(_holm(benchmarks), sets, strict=True)
+    return [line for benchmark, own in lines for line in (benchmark, *own)]
+
+
+def _benchmark(names: tuple[str, str], own: Measured, other: Measured, protocol: str) -> Comparison:
+    means = [each.metrics[protocol]["mean"] for each in (own, other)]
+    values = [None if mean is None else mean["AP"] for mean in means]
+    samples = [mean_over(each.samples[protocol]) for each in (own, other)]
+    return _comparison(names, own, protocol, MEAN, values, samples)
+
+
+def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: str) -> list[Comparison]:
+    found = [each.metrics[protocol]["datasets"] for each in (own, other)]
+    lines = []
+    for name in found[0]:
+        if name in found[1]:
+            samples = [each.samples[protocol][name] for each in (own, other)]
+            images = [each[name]["counts"]["images"] for each in found]
+            if images[0] != images[1] or len(samples[0]) != len(samples[1]):
+                raise UserError(f"{own.source}: {name}: not the same images and resamples as {other.source}")
+            lines.append(_comparison(names, own, protocol, name, [each[name]["AP"] for each in found], samples))
+    return lines
+
+
+def _comparison(
+    names: tuple[str, str],
+    measured: Measured,
+    protocol: str,
+    dataset: str,
+    values: Sequence[float | None],
+    samples: Sequence[np.ndarray],
+) -> Comparison:
+    about = (*names, measured.suite, protocol, dataset, *values)
+    if None in values:
+        return Comparison(*about)
+    differences = samples[0] - samples[1]
+    low, high = interval(differences) or (None, None)
+    if low is None:
+        return Comparison(*about)
+    p = _p_value(differences)
+    return Comparison(*about, values[0] - values[1], low, high, p, regression=dataset != MEAN and high < 0)
+
+
+def _p_value(differences: np.ndarray) -> float:
+    """Return twice the share of resamples on the rarer side of 0, which counts itself on both; at most 1."""
+    known = differences[~np.isnan(differences)]
+    rarer = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+
+
+def _holm(lines: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p-values of one family by Holm's step-down method."""
+    ranked = sorted((each.p, place) for place, each in enumerate(lines) if each.p is not None)
+    corrected, highest = dict.fromkeys(range(len(lines))), 0.0
+    for rank, (p, place) in enumerate(ranked):
+        highest = max(highest, min(1.0, p * (len(ranked) - rank)))
+        corrected[place] = highest
+    return [
+        Comparison(**{**asdict(line), "p_holm": p, "significant": p is not None and p < 1 - LEVEL})
+        for line, p in zip(lines, corrected.values(), strict=True)
+    ]

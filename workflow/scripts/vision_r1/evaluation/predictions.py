@@ -1,0 +1,131 @@
+"""Predictions files: the lines of predict_suite.py, or a COCO results JSON; checked against their data set."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from vision_r1.data.coco import CocoDataset
+from vision_r1.evaluation.coco_ap import Detection
+from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.frames import Frame
+from vision_r1.parsing import MAX_COORDINATE, label_key
+
+Line = Mapping[str, Any]
+
+_FIELDS = {
+    **dict.fromkeys(("dataset", "protocol", "completion", "frame"), str),
+    **dict.fromkeys(("image_id", "width", "height", "input_width", "input_height"), int),
+    **{"categories": list, "truncated": bool},
+}
+
+
+def read_lines(source: str | Path) -> list[Line]:
+    """Read lines of predict_suite.py. Raises UserError, naming the line, for one that is none."""
+    lines = read_jsonl(source)
+    for number, line in enumerate(lines, start=1):
+        where = f"{source}: line {number}"
+        if not isinstance(line, Mapping):
+            raise UserError(f"{where}: not an object; predict the suite again")
+        if missing := _FIELDS.keys() - line.keys():
+            raise UserError(f"{where}: no field {min(missing)!r}; predict the suite again")
+        for key, kind in _FIELDS.items():
+            if type(line[key]) is not kind:
+                raise UserError(f"{where}: {key} {line[key]!r} is not of type {kind.__name__}; predict the suite again")
+        if not (all(isinstance(name, str) for name in line["categories"]) and _are_tokens(line.get("tokens", []))):
+            raise UserError(f"{where}: odd categories or tokens; predict the suite again")
+        try:
+            Frame.of(line)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}; predict the suite again") from None
+    return lines
+
+
+def select(lines: Sequence[Line], source: str | Path, dataset: str | None, protocol: str | None) -> list[Line]:
+    """Return the lines of one data set and protocol. Raises UserError where several are left, or none of many."""
+    kept = list(lines)
+    for key, wanted in (("dataset", dataset), ("protocol", protocol)):
+        names = list(dict.fromkeys(line[key] for line in kept))
+        if wanted is not None:
+            kept = [line for line in kept if line[key] == wanted]
+        if (wanted is None and len(names) > 1) or (names and not kept):
+            raise UserError(f"{source}: holds {key} {', '.join(map(str, names))}; name one of them: --{key}")
+    return kept
+
+
+def is_coco_results(source: str | Path) -> bool:
+    """Return whether a predictions file is a JSON list. Raises UserError where it can't be read."""
+    try:
+        with Path(source).open(encoding="utf-8", errors="replace") as file:
+            return file.read(1000).lstrip().startswith("[")
+    except OSError as error:
+        raise UserError(f"{source}: can't be read ({error.strerror})") from None
+
+
+def by_protocol(
+    datasets: Sequence[CocoDataset], lines: Iterable[Line], source: str | Path
+) -> dict[str, dict[str, list[Line]]]:
+    """Return lines by protocol and data set.
+
+    Raises UserError, naming the line, where it is not about these data sets: another name, an image that is
+    not there or has another size, a category that is not asked for there.
+    """
+    known = {dataset.name: dataset for dataset in datasets}
+    sizes = {each.name: {image.id: (image.width, image.height) for image in each.images} for each in datasets}
+    labels = {each.name: set(map(label_key, each.categories.values())) for each in datasets}
+    grouped: dict[str, dict[str, list[Line]]] = {}
+    for number, line in enumerate(lines, start=1):
+        where, name = f"{source}: line {number}", line["dataset"]
+        if name not in known:
+            raise UserError(f"{where}: data set {name!r} is not among {', '.join(known)}")
+        other = f"{known[name].source}; predict the suite again"
+        if line["image_id"] not in sizes[name]:
+            raise UserError(f"{where}: image_id {line['image_id']!r} is not in {other}")
+        if (line["width"], line["height"]) != sizes[name][line["image_id"]]:
+            raise UserError(f"{where}: image {line['image_id']!r} has another size in {other}")
+        if strange := set(map(label_key, line["categories"])) - labels[name]:
+            raise UserError(f"{where}: category {min(strange)!r} is not in {other}")
+        grouped.setdefault(line["protocol"], {}).setdefault(name, []).append(line)
+    return grouped
+
+
+def read_coco_results(source: str | Path, dataset: CocoDataset) -> list[Detection]:
+    """Read a COCO results JSON: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
+
+    Raises UserError, naming the item, for one that is no detection, or of an unknown image or category.
+    """
+    entries = read_json(source)
+    if not isinstance(entries, list):
+        raise UserError(f"{source}: not a COCO results file: its top level is no list")
+    images = {image.id for image in dataset.images}
+    detections = []
+    for number, entry in enumerate(entries):
+        where = f"{source}: item {number}"
+        if not isinstance(entry, Mapping):
+            raise UserError(f"{where}: not an object")
+        if missing := {"image_id", "category_id", "bbox", "score"} - entry.keys():
+            raise UserError(f"{where}: no field {min(missing)!r}")
+        for key, known in (("image_id", images), ("category_id", dataset.categories)):
+            if type(entry[key]) is not int or entry[key] not in known:
+                raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
+        box = entry["bbox"]
+        numbers = [*box, entry["score"]] if isinstance(box, list) else []
+        if not (len(numbers) == 5 and all(_is_number(value) and abs(value) < MAX_COORDINATE for value in numbers)):
+            raise UserError(f"{where}: bbox {box!r} and score {entry['score']!r} are not four numbers and one")
+        detections.append(
+            Detection(entry["image_id"], entry["category_id"], tuple(map(float, box)), float(entry["score"]))
+        )
+    return detections
+
+
+def _are_tokens(value: Any) -> bool:
+    """Return whether a value is a list of [offset, log-probability], offsets rising."""
+    pairs = isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 for each in value)
+    if not (pairs and all(type(offset) is int and _is_number(logprob) for offset, logprob in value)):
+        return False
+    offsets = [offset for offset, _ in value]
+    return offsets == sorted(offsets)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)

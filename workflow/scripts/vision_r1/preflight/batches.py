@@ -1,0 +1,128 @@
+"""Batch arithmetic: what TRL's flags mean in prompts, completions, steps and passes over the data."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vision_r1 import configuration
+from vision_r1.files import UserError
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One training's batches. `group` is None in SFT, where a batch counts samples; in GRPO it counts completions."""
+
+    name: str
+    steps: int
+    per_device: int
+    accumulation: int
+    processes: int
+    rows: int
+    group: int | None = None
+    micro_steps_per_generation: int = 1
+
+    @property
+    def batch(self) -> int:
+        """Samples (SFT) or completions (GRPO) that decide one optimiser step, over all processes."""
+        return self.per_device * self.accumulation * self.processes
+
+    @property
+    def prompts(self) -> float:
+        """Prompts that decide one optimiser step."""
+        return self.batch / (self.group or 1)
+
+    @property
+    def sampled_at_once(self) -> int:
+        """Completions that one device samples together."""
+        return self.per_device * self.micro_steps_per_generation
+
+    @property
+    def samples_seen(self) -> int:
+        """Prompts over all steps, repeats counted."""
+        return round(self.steps * self.prompts)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training file."""
+        return self.samples_seen / self.rows
+
+    def in_words(self) -> str:
+        """Say the arithmetic in one or two sentences."""
+        place = f"{self.processes} {'process' if self.processes == 1 else 'processes'}"
+        parts = f"{self.per_device} a device x {self.accumulation} accumulated x {place}"
+        if self.group is None:
+            step = f"A step takes {self.batch} samples ({parts})."
+        else:
+            step = (
+                f"A step takes {self.prompts:g} prompts x {self.group} completions = {self.batch} completions "
+                f"({parts}). {self.sampled_at_once * self.processes} completions are sampled at once, "
+                f"{self.sampled_at_once} a device."
+            )
+        return (
+            f"{step} {self.steps:,} steps see {self.samples_seen:,} samples of {self.rows:,} rows "
+            f"(epochs: {self.epochs:.3g})."
+        )
+
+
+def training_batches(config: Mapping[str, Any], rows: int) -> list[Batches]:
+    """Return the batches of the SFT arm and of each experiment's stages, in the order of the report.
+
+    Raises UserError where a training file of `rows` rows is too small for one generation.
+    """
+    processes = configuration.processes(config)
+    sft = config["sft"]
+    batches = [
+        Batches(
+            "sft",
+            _steps(sft, rows, sft["per_device_train_batch_size"] * sft["gradient_accumulation_steps"] * processes),
+            sft["per_device_train_batch_size"],
+            sft["gradient_accumulation_steps"],
+            processes,
+            rows,
+        )
+    ]
+    for name in config["report"]["experiments"]:
+        before = 0
+        for stage in configuration.STAGES:
+            merged = configuration.experiment_config(config, name)
+            batches.append(_grpo({**merged["grpo"], **merged[stage]}, f"{name}/{stage}", processes, rows, before))
+            before = batches[-1].steps if merged["grpo"]["refinement"] == "continuous" else 0
+    return batches
+
+
+def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, before: int) -> Batches:
+    """`before`: steps of the same schedule that the stage before took, which count where epochs decide its length."""
+    per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
+    group = values["num_generations"]
+    at_once = values.get("steps_per_generation") or accumulation  # TRL's default
+    prompts = per_device * at_once * processes // group
+    if rows < prompts:
+        raise UserError(
+            f"config: {name}: one generation takes {prompts} prompts and the training file has {rows} rows; "
+            "give smaller batches"
+        )
+    steps = _steps(values, rows, per_device * accumulation * processes / group)
+    steps -= before if values["max_steps"] < 1 else 0
+    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once)
+
+
+def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:
+    if values.get("max_steps", -1) > 0:
+        return values["max_steps"]
+    return math.ceil(values.get("num_train_epochs", 3) * rows / samples)  # 3 is TRL's default
+
+
+def unequal(batches: Sequence[Batches]) -> list[str]:
+    """Say where arms see other numbers of samples or updates than SFT: no error, but a reader has to know it."""
+    sft, arms = batches[0], {}
+    for training in batches[1:]:
+        arms.setdefault(training.name.partition("/")[0], []).append(training)
+    lines = []
+    for name, stages in arms.items():
+        steps, seen = (sum(getattr(stage, key) for stage in stages) for key in ("steps", "samples_seen"))
+        if abs(steps - sft.steps) > 0.02 * sft.steps or abs(seen - sft.samples_seen) > 0.02 * sft.samples_seen:
+            lines.append(
+                f"{name} makes {steps:,} updates on {seen:,} samples in all, sft {sft.steps:,} on {sft.samples_seen:,}"
+            )
+    return lines

@@ -1,0 +1,81 @@
+"""Are the arms comparable? Base, SFT and every stage must share data, prompts and pixel limits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.families import Family
+from vision_r1.files import UserError, read_json
+from vision_r1.models import check_checkpoint
+
+SHARED = ("family", "min_pixels", "max_pixels", "dtype", "train_file")
+
+
+def shared_settings(words: Sequence[str]) -> dict[str, str]:
+    """Return what a program's command line words say about the settings of SHARED."""
+    pairs = zip(words, words[1:], strict=False)
+    return {key.removeprefix("--"): value for key, value in pairs if key.removeprefix("--") in SHARED}
+
+
+def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError naming the first shared setting in which an arm differs from the first arm that has it.
+
+    An arm may leave a setting out: the base has no training file.
+    """
+    for key in SHARED:
+        first, *others = [(name, settings[key]) for name, settings in arms.items() if key in settings] or [(None, None)]
+        for name, value in others:
+            if value != first[1]:
+                raise UserError(
+                    f"arms differ: {key} is {value} for {name}, but {first[1]} for {first[0]}; "
+                    "base and all arms must share data, prompts and pixel limits, or they can't be compared"
+                )
+
+
+def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | None:
+    """Return the pixel limits of the checkpoints that a run has trained so far, None where there is none.
+
+    Raises UserError where one is of another family, or two were trained under different limits.
+    """
+    first = None
+    for metrics in sorted(Path(models).rglob("metrics.json")):
+        checkpoint = metrics.parent / "model"
+        if metrics.parent == Path(models) / "base":
+            continue
+        check_checkpoint(checkpoint, family)
+        limits = pixel_limits(checkpoint)
+        if first is None and limits:
+            first = checkpoint, limits
+        elif limits and limits != first[1]:
+            raise UserError(
+                f"arms differ: {checkpoint} was trained with images of {limits[0]} to {limits[1]} pixels, "
+                f"{first[0]} with {first[1][0]} to {first[1][1]}; remove the one that is out of date"
+            )
+    return first[1] if first else None
+
+
+def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of the processor that was saved with a checkpoint, None where none is told."""
+    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
+        path = Path(checkpoint) / name
+        if path.is_file():
+            values = read_json(path)
+            size = (values.get(key, {}) if key else values).get("size") or {}
+            if {"shortest_edge", "longest_edge"} <= size.keys():
+                return size["shortest_edge"], size["longest_edge"]
+    return None
+
+
+def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
+    """Say which protocols of the report show other sizes than training did: allowed, as alike for all checkpoints."""
+    model, evaluation, lines = config["model"], config["evaluation"], []
+    used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
+    for name in sorted(used):
+        protocol = evaluation["protocols"][name]
+        limits = [protocol.get(key, model[key]) for key in ("min_pixels", "max_pixels")]
+        if limits != [model["min_pixels"], model["max_pixels"]]:
+            lines.append(
+                f"Protocol {name} shows images of {limits[0]:,} to {limits[1]:,} pixels to every checkpoint, base and "
+                f"all arms alike; training shows {model['min_pixels']:,} to {model['max_pixels']:,}."
+            )
+    return lines

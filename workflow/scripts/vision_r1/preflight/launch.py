@@ -1,0 +1,36 @@
+"""How a training is started: number of processes, and what is split over the GPUs, read from compute.launch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vision_r1.files import UserError
+
+MODES = {
+    "single": "one process",
+    "ddp": "a whole copy on each GPU (DDP)",
+    "zero2": "gradients and optimiser split over the GPUs (DeepSpeed ZeRO-2)",
+    "zero3": "weights, gradients and optimiser split over the GPUs (DeepSpeed ZeRO-3)",
+    "fsdp": "weights, gradients and optimiser split over the GPUs (FSDP)",
+}
+
+
+def mode_of(launch: Sequence[str], processes: int) -> str:
+    """Return one of MODES for the words of compute.launch. Raises UserError for a file that accelerate can't mean."""
+    if "--config_file" not in launch:
+        return "ddp" if processes > 1 else "single"
+    path = Path(launch[launch.index("--config_file") + 1])
+    try:
+        settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"config: compute.launch: {path}: {error.strerror}") from None
+    kind = settings.get("distributed_type")
+    if kind == "DEEPSPEED":
+        mode = f"zero{settings['deepspeed_config']['zero_stage']}"
+    else:
+        mode = {"FSDP": "fsdp", "MULTI_GPU": "ddp", "NO": "single"}.get(kind, "")
+    if mode not in MODES:
+        raise UserError(f"config: compute.launch: {path}: memory under {kind} {mode} is not known to the preflight")
+    return mode

@@ -1,0 +1,149 @@
+"""GPU memory of one training, part by part, before it runs. An estimate: the real peak is known after the first steps.
+
+Bytes a weight, by what holds the weights (T trained ones, F frozen ones, P GPUs, d bytes of model.dtype):
+
+    mode            weights        gradients      optimiser (AdamW)               reference
+    single          d (T + F)      d T            2 d T                           d (T + F)
+    ddp             d (T + F)      2 d T          2 d T                           d (T + F)
+    zero2           2 (T + F)      6 T / P        12 T / P                        2 (T + F)
+    zero3           2 (T + F) / P  6 T / P        12 T / P                        2 (T + F) / P
+    fsdp            4 T / P + d F / P   4 T / P   8 T / P                         d (T + F) / P
+
+DDP keeps its communication buckets beside the gradients (gradient_as_bucket_view is off). DeepSpeed in bfloat16 keeps a
+float32 master copy and two float32 moments, and widens its part of the gradients for the step (ZeRO paper, section 3.1:
+16 bytes a weight before any splitting). accelerate widens the weights that FSDP trains to float32. LoRA's adapters are
+float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of 5e8 numbers,
+and under ZeRO-3 up to 1e9 live weights (its defaults).
+
+Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
+2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
+token of the language model keeps 16 h (norms and their float32 copies, residual sums), 10 q + 10 k (projections,
+rotation, the norms of Qwen3; Qwen2.5 keeps 4 + 4) and 8 i (gate, up, activation, product) bytes a layer; a patch of
+the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps. With gradient
+checkpointing, 2 h for each layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits
+are kept, but the gradient of the output head is summed in float32 beside its copy in the weights' format.
+"""
+
+from dataclasses import dataclass
+
+from vision_r1.preflight.architecture import Architecture
+from vision_r1.preflight.batches import Batches
+
+GIB = 2**30
+# CUDA context, cuBLAS and NCCL workspaces, fragmentation: an assumption, not derived.
+OVERHEAD = 2 * GIB
+BUCKET = 500_000_000
+LIVE_WEIGHTS = 1_000_000_000
+WORK = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What memory depends on beside architecture and batches. Tokens are those of the longest sample."""
+
+    mode: str
+    dtype: str
+    gradient_checkpointing: bool
+    image_tokens: int
+    text_tokens: int
+    answer_tokens: int
+    reference: bool = False
+    lora_rank: int = 0
+    vllm_bytes: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.image_tokens + self.text_tokens
+
+
+def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[str, int]:
+    """Return bytes on each GPU by part: what is always there, then what sampling and the backward pass need."""
+    trained = model.lora_parameters(setting.lora_rank) if setting.lora_rank else model.parameters
+    frozen = model.parameters if setting.lora_rank else 0
+    parts = _states(setting, trained, frozen, batches.processes)
+    if setting.reference and not setting.lora_rank:
+        whole = WORK[setting.dtype] * model.parameters
+        parts["reference"] = whole // batches.processes if setting.mode in ("zero3", "fsdp") else whole
+    if setting.mode in ("zero2", "zero3"):
+        parts["communication buffers"] = 2 * 2 * BUCKET + (
+            2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
+        )
+    parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
+    if batches.group is not None and setting.vllm_bytes:
+        parts["vLLM"] = setting.vllm_bytes
+    elif batches.group is not None:
+        parts |= generation(model, batches, setting)
+    parts["activations"] = activations(model, batches.per_device, setting) + head_gradient(model, setting)
+    return parts
+
+
+def peak(parts: dict[str, int]) -> int:
+    """Return the most bytes that are needed at once: sampling and the backward pass come one after the other."""
+    sampling = sum(parts.get(name, 0) for name in SAMPLING)
+    training = parts.get("activations", 0)
+    return sum(parts.values()) - min(sampling, training)
+
+
+SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers")
+
+
+def kv_cache(model: Architecture, sequences: int, tokens: int) -> int:
+    """Return bytes of keys and values in bfloat16: two a layer, `keys` wide, for each token of each sequence."""
+    return 2 * 2 * model.layers * model.keys * sequences * tokens
+
+
+def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[str, int]:
+    """Return bytes that sampling needs on one GPU with transformers' generate."""
+    sequences = batches.sampled_at_once
+    layer = 2 * (4 * model.hidden + 3 * model.intermediate) * setting.prompt_tokens
+    vision = 2 * (4 * model.vision_hidden + 3 * model.vision_intermediate) * model.merge * setting.image_tokens
+    parts = {
+        "KV cache": kv_cache(model, sequences, setting.prompt_tokens + setting.answer_tokens),
+        # One layer's intermediate results while the prompts are read, and float32 scores of the next token.
+        "sampling buffers": sequences * (max(layer, vision) + 4 * model.vocabulary),
+    }
+    if setting.mode == "zero3":
+        parts["weights gathered to sample"] = 2 * model.parameters  # TRL's ds3_gather_for_generation
+    return parts
+
+
+def activations(model: Architecture, sequences: int, setting: Setting) -> int:
+    """Return bytes kept for the backward pass of one micro-step, see the module's text."""
+    width = WORK[setting.dtype] / 2
+    tokens = setting.prompt_tokens + setting.answer_tokens
+    patches = model.merge * setting.image_tokens
+    text = (16 * model.hidden + 10 * model.queries + 10 * model.keys + 8 * model.intermediate) * tokens
+    vision = (30 * model.vision_hidden + 8 * model.vision_intermediate) * patches
+    if setting.gradient_checkpointing:
+        kept = 2 * model.layers * model.hidden * tokens + 2 * model.vision_layers * model.vision_hidden * patches
+        return round(width * sequences * (kept + max(text, vision)))
+    return round(width * sequences * (model.layers * text + model.vision_layers * vision))
+
+
+def head_gradient(model: Architecture, setting: Setting) -> int:
+    """Return bytes of the output head's gradient while TRL sums it up; a frozen head has none."""
+    return 0 if setting.lora_rank else (4 + WORK[setting.dtype]) * model.head_parameters
+
+
+def checkpoint_bytes(model: Architecture, setting: Setting) -> int:
+    """Return bytes of one trainer checkpoint on disk: what resuming needs, and the weights."""
+    if setting.lora_rank:
+        return 12 * model.lora_parameters(setting.lora_rank)
+    if setting.mode in ("zero2", "zero3"):
+        return (2 + 2 + 12) * model.parameters
+    return (4 + 8 if setting.mode == "fsdp" else 3 * WORK[setting.dtype]) * model.parameters
+
+
+def _states(setting: Setting, trained: int, frozen: int, processes: int) -> dict[str, int]:
+    size = WORK[setting.dtype]
+    own = 4 if setting.lora_rank else size  # bytes a trained weight, where nothing is split
+    if setting.mode == "zero2":
+        sizes = 2 * (trained + frozen), 6 * trained / processes, 12 * trained / processes
+    elif setting.mode == "zero3":
+        sizes = 2 * (trained + frozen) / processes, 6 * trained / processes, 12 * trained / processes
+    elif setting.mode == "fsdp":
+        sizes = (4 * trained + size * frozen) / processes, 4 * trained / processes, 8 * trained / processes
+    else:
+        gradients = own * trained * (2 if setting.mode == "ddp" else 1)
+        sizes = own * trained + size * frozen, gradients, 2 * own * trained
+    return dict(zip(("weights", "gradients", "optimiser"), map(round, sizes), strict=True))

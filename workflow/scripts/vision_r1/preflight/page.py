@@ -1,0 +1,177 @@
+"""The preflight page: a survey of a run as text that reads without a manual."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vision_r1.preflight.memory import GIB
+
+
+def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Return the page. `arms`: the checkpoints whose settings were compared."""
+    sections = [
+        ("Model and launch", _model(summary)),
+        (
+            "Batches",
+            [
+                line
+                for training in summary["trainings"]
+                for line in (f"{training['name']}:", f"  {training['in_words']}")
+            ],
+        ),
+        ("Tokens", _tokens(summary)),
+        ("Memory on each GPU", _memory(summary)),
+        ("Disk", _disk(summary["disk"])),
+        ("Prediction", _prediction(summary["prediction"])),
+        ("Hours and price", _hours(summary)),
+        ("The arms", _arms(summary, arms)),
+        ("To be known", summary["unknown"]),
+        ("To be mended", summary["problems"] or ["Nothing."]),
+    ]
+    lines = [f"Preflight of {summary['run']}"]
+    for title, content in sections:
+        if content:
+            lines += ["", title, "-" * len(title), *content]
+    return "\n".join(lines) + "\n"
+
+
+def _model(summary: Mapping[str, Any]) -> list[str]:
+    model, launch = summary["model"], summary["launch"]
+    lines = [f"{model['id']}, {model['dtype']}; sizes from {model['sizes_from']}."]
+    if "parameters" in model:
+        lines.append(
+            f"{model['parameters']:,} parameters, {model['vision_parameters']:,} of them in the vision encoder; "
+            f"{model['trained']:,} are trained{' (LoRA)' if model['trained'] < model['parameters'] else ''}."
+        )
+    return [*lines, f"{launch['processes']} x {summary['card']['gpu'] or 'CPU'}: {launch['in_words']}."]
+
+
+def _tokens(summary: Mapping[str, Any]) -> list[str]:
+    lengths = summary["lengths"]
+    kind = "Counted" if lengths["counted"] else "At most (bounds, see below)"
+    lines = [
+        f"{kind}: prompt {lengths['image'] + lengths['text']} tokens ({lengths['image']} of the image, "
+        f"{lengths['text']} of the text), right answer {lengths['answer']}."
+    ]
+    for key, what in (("max_prompt_tokens", "prompts"), ("max_answer_tokens", "right answers")):
+        if summary["dropped_over"][key]:
+            lines.append(f"Curation drops {what} of more than {summary['dropped_over'][key]:,} tokens.")
+    for training in summary["trainings"]:
+        limit, over = training["completion_limit"], training["answers_over_limit"]
+        if limit is None:
+            continue
+        if over:
+            verdict = f"{100 * over:.1f} % of the right answers are longer, so they can't be given whole"
+        else:
+            verdict = "every right answer fits" if limit >= lengths["answer"] else "a right answer may be longer"
+        lines.append(f"{training['name']}: completions end at {limit} tokens; {verdict}.")
+    return lines
+
+
+def _memory(summary: Mapping[str, Any]) -> list[str]:
+    trainings = [training for training in summary["trainings"] if "memory" in training]
+    if not trainings:
+        return []
+    card = summary["card"]["gpu_memory_gib"]
+    lines = []
+    for names, parts, most in _alike(trainings):
+        lines.append(f"{names}: {most / GIB:.1f} GiB at the peak, the card has {card:g}")
+        lines += [f"  {size / GIB:7.1f} GiB  {part}" for part, size in parts.items()]
+    return [*lines, "Sampling and the backward pass come one after the other, so the peak is less than the sum."]
+
+
+def _alike(trainings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, int], int]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for training in trainings:
+        groups.setdefault(str(training["memory"]), []).append(training)
+    return [
+        (", ".join(training["name"] for training in group), group[0]["memory"], group[0]["memory_peak"])
+        for group in groups.values()
+    ]
+
+
+def _disk(disk: Mapping[str, int]) -> list[str]:
+    lines = []
+    if disk["archives"]:
+        unknown = (
+            f", and {disk['archives_of_unknown_size']} of unknown size" if disk["archives_of_unknown_size"] else ""
+        )
+        lines.append(f"{_gigabytes(disk['archives'])} of archives{unknown}, and about as much again unpacked.")
+    if "models" in disk:
+        lines.append(f"{_gigabytes(disk['models'])} of models at the end, the base's weights counted in.")
+        if disk["chains"]:
+            lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 goes on from.")
+        lines.append(f"{_gigabytes(disk['states'])} of trainer states for each training that is under way.")
+    needed = disk["archives"] * 2 + sum(disk.get(name, 0) for name in ("models", "chains", "states"))
+    short = " THAT IS TOO LITTLE." if needed > disk["free_here"] else ""
+    return [*lines, f"{_gigabytes(disk['free_here'])} are free here.{short}"]
+
+
+def _hours(summary: Mapping[str, Any]) -> list[str]:
+    trainings = [training for training in summary["trainings"] if "gpu_hours" in training]
+    if not trainings:
+        return []
+    lines, price = [], summary["price"]
+    for training in trainings:
+        hours = f"{training['name']}: {training['gpu_hours']:,.1f} GPU-hours"
+        if training["speed"] == "measured":
+            lines.append(f"{hours}, at the speed of an earlier training.")
+        else:
+            seconds = (
+                f"{training['sampling_seconds']:.1f} s of sampling and {training['training_seconds']:.1f} s of training"
+            )
+            lines.append(f"{hours}, {seconds} a step.")
+    predicted = summary["prediction"].get("gpu_hours", 0.0)
+    if predicted:
+        lines.append(f"prediction: {predicted:,.1f} GPU-hours.")
+    seeds = summary["training_seeds"]
+    total = predicted + seeds * sum(training["gpu_hours"] for training in trainings)
+    cost = f", {total * price['gpu_hour']:,.0f} {price['currency']}" if price["gpu_hour"] is not None else ""
+    times = f", trainings counted for {seeds} training seeds" if seeds > 1 else ""
+    lines.append(f"Together {total:,.1f} GPU-hours{cost}{times}.")
+    if price["gpu_hour"] is None:
+        lines.append("No price is given: set preflight.price_per_gpu_hour.")
+    if any(training["speed"] == "assumed" for training in trainings):
+        shares = summary["assumptions"]
+        lines.append(
+            f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
+            f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling; preflight.measured "
+            "replaces them."
+        )
+    return lines
+
+
+def _prediction(prediction: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{load['suite']}, protocol {load['protocol']}: {load['prompts']:,} prompts for each of "
+        f"{prediction['checkpoints']} checkpoints."
+        for load in prediction["prompts"]
+    ]
+
+
+def _arms(summary: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
+    same = [f"{', '.join(arms)} share training file, prompts, family, number format and pixel limits."] if arms else []
+    return [*same, *summary["evaluation_limits"], *(f"Not alike: {line}." for line in summary["unequal_arms"])]
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
+
+
+def table(summaries: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> str:
+    """Return a Markdown table of surveys with a card: name -> (configuration files, survey)."""
+    lines = [
+        "| configuration | `--configfile` | GPUs | launch | GiB a GPU, SFT / GRPO | GPU-hours, SFT / one experiment |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, (files, summary) in summaries.items():
+        sft, *stages = summary["trainings"]
+        experiment = [
+            stage for stage in stages if stage["name"].partition("/")[0] == stages[0]["name"].partition("/")[0]
+        ]
+        peaks = sft["memory_peak"] / GIB, max(stage["memory_peak"] for stage in experiment) / GIB
+        hours = sft["gpu_hours"], sum(stage["gpu_hours"] for stage in experiment)
+        lines.append(
+            f"| {name} | {' '.join(files)} | {summary['launch']['processes']} x {summary['card']['gpu']} "
+            f"| {summary['launch']['mode']} | {peaks[0]:.0f} / {peaks[1]:.0f} | {hours[0]:.0f} / {hours[1]:.0f} |"
+        )
+    return "\n".join(lines) + "\n"

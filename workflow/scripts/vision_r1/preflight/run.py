@@ -1,0 +1,242 @@
+"""The whole survey of a run, as plain values: what page.py prints and the JSON file holds."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from vision_r1 import configuration
+from vision_r1.families import Family, family
+from vision_r1.files import read_jsonl
+from vision_r1.preflight.architecture import Architecture, find_architecture
+from vision_r1.preflight.batches import Batches, training_batches, unequal
+from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
+from vision_r1.preflight.launch import MODES, mode_of
+from vision_r1.preflight.lengths import Lengths, lengths_of
+from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
+from vision_r1.preflight.prediction import loads_of, prediction_seconds
+from vision_r1.training.dataset import read_rows
+
+# Trainer states on disk at most: two are kept, and a third is being written.
+STATES_KEPT = 3
+
+
+def survey(
+    config: Mapping[str, Any], train_file: str | Path, models: str | Path, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what is known of a run before it runs. Reads training file, checkpoints, annotations that are there.
+
+    `annotations`: data set of a suite -> its annotation file, which may not be there yet.
+
+    Raises UserError for what can't be: a row without its image, checkpoints that were trained differently. What only
+    goes badly is listed under `problems`.
+    """
+    model, models = config["model"], Path(models)
+    limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
+    rows, made_again = _rows(train_file, *limits)
+    if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
+        made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
+    lengths = lengths_of(config, rows)
+    batches = training_batches(config, lengths.rows)
+    found, source = find_architecture(config, models / "base/model")
+    mode = mode_of(config["compute"]["launch"], configuration.processes(config))
+    summary: dict[str, Any] = {
+        "run": configuration.run_name(config),
+        "model": {"id": model["id"] or "made here", "sizes_from": source, "dtype": model["dtype"]},
+        "launch": {"mode": mode, "in_words": MODES[mode], "processes": configuration.processes(config)},
+        "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
+        "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
+        "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
+        "trainings": [_training(config, training, lengths, found, mode) for training in batches],
+        "training_seeds": len(config["report"]["training_seeds"]),
+        "unequal_arms": unequal(batches),
+        "evaluation_limits": evaluation_limits(config),
+        "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
+        "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")},
+        "card": {key: config["preflight"][key] for key in ("gpu", "gpu_memory_gib", "gpu_tflops", "gpu_bandwidth_gb")},
+    }
+    if found:
+        summary["model"] |= {
+            "parameters": found.parameters,
+            "vision_parameters": found.vision_parameters,
+            "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
+        }
+    summary["prediction"] = _prediction(config, lengths, found, annotations)
+    summary["disk"] = _disk(config, found, summary)
+    summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
+    summary["problems"] = _problems(config, summary)
+    return summary
+
+
+def _rows(
+    train_file: str | Path, looks: Family, min_pixels: int, max_pixels: int
+) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """Return the checked rows, None where there are none for this configuration, and what a reader has to know."""
+    if not Path(train_file).is_file():
+        return None, []
+    first = next(iter(read_jsonl(train_file)), None)
+    if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
+        size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
+        if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
+            return None, ["The training file that is here is for other pixel limits or another family: make it again."]
+    return read_rows(train_file, looks, min_pixels, max_pixels), []
+
+
+def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Lengths, mode: str) -> Setting:
+    """Return what memory and time of a training depend on; `values` are its TRL keys."""
+    limit = completion_limit(values, lengths)
+    share = values.get("vllm_gpu_memory_utilization", 0.3) if values.get("use_vllm") else 0.0
+    return Setting(
+        mode=mode,
+        dtype=config["model"]["dtype"],
+        gradient_checkpointing=values.get("gradient_checkpointing", True),
+        image_tokens=lengths.image,
+        text_tokens=lengths.text,
+        answer_tokens=limit or lengths.answer,
+        reference=values.get("beta", 0.0) > 0,
+        lora_rank=config["lora"]["r"] if config["lora"] else 0,
+        vllm_bytes=round(share * (config["preflight"]["gpu_memory_gib"] or 0) * GIB),
+    )
+
+
+def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
+    """Return the longest completion of a GRPO stage in tokens, None for SFT."""
+    if "num_generations" not in values:
+        return None
+    if values.get("completion_room"):
+        return round(values["completion_room"] * lengths.answer)
+    return values.get("max_completion_length", 256)  # TRL's default
+
+
+def _training(
+    config: Mapping[str, Any], batches: Batches, lengths: Lengths, model: Architecture | None, mode: str
+) -> dict[str, Any]:
+    name, _, stage = batches.name.partition("/")
+    values = configuration.grpo_values(config, name, stage) if stage else config["sft"]
+    setting = setting_of(config, values, lengths, mode)
+    limit = completion_limit(values, lengths)
+    result: dict[str, Any] = {
+        "name": batches.name,
+        **{key: getattr(batches, key) for key in ("steps", "batch", "prompts", "samples_seen", "epochs")},
+        "in_words": batches.in_words(),
+        "completion_limit": limit,
+        "answers_over_limit": lengths.longer_than(limit) if limit else 0.0,
+    }
+    if model is None:
+        return result
+    card = config["preflight"]
+    result["checkpoint_bytes"] = checkpoint_bytes(model, setting)
+    if card["gpu_memory_gib"]:
+        parts = estimate(model, batches, setting)
+        result |= {"memory": parts, "memory_peak": peak(parts)}
+    measured = measured_seconds(card["measured"]).get("sft" if limit is None else "grpo")
+    if measured is not None:
+        result |= {"speed": "measured", "gpu_hours": batches.samples_seen * measured / 3600}
+    elif card["gpu_tflops"] and card["gpu_bandwidth_gb"]:
+        mean = lengths.mean_prompt, min(lengths.mean_answer, limit or lengths.mean_answer)
+        # A policy that can answer ends where right answers end: the longest one of a batch, not the limit.
+        usual = replace(setting, answer_tokens=min(setting.answer_tokens, lengths.answer))
+        sampling, training = seconds_per_step(model, batches, usual, mean, Speed.of(card))
+        result |= {
+            "speed": "assumed",
+            "sampling_seconds": sampling,
+            "training_seconds": training,
+            "gpu_hours": gpu_hours(batches, sampling + training),
+        }
+    return result
+
+
+def _prediction(
+    config: Mapping[str, Any], lengths: Lengths, model: Architecture | None, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    loads, missing = loads_of(config, annotations)
+    seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
+    arms = 1 + len(configuration.STAGES) * len(config["report"]["experiments"])
+    result: dict[str, Any] = {
+        "checkpoints": 1 + seeds * arms,
+        "suites_not_here": missing,
+        "prompts": [{"suite": load.suite, "protocol": load.protocol, "prompts": load.prompts} for load in loads],
+    }
+    if model and card["gpu_tflops"] and card["gpu_bandwidth_gb"] and loads:
+        batch_size, speed = config["evaluation"]["batch_size"], Speed.of(card)
+        seconds = sum(prediction_seconds(model, load, batch_size, lengths, speed) for load in loads)
+        result["gpu_hours"] = result["checkpoints"] * seconds / 3600
+    return result
+
+
+def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
+    archives = {
+        place["archive"]
+        for name in {*config["data"]["train"], *(n for names in config["evaluation"]["suites"].values() for n in names)}
+        for place in config["datasets"][name].values()
+        if isinstance(place, Mapping) and "archive" in place
+    }
+    sizes = [config["archives"][name].get("bytes") for name in archives]
+    disk = {
+        "archives": sum(size or 0 for size in sizes),
+        "archives_of_unknown_size": sizes.count(None),
+        "free_here": shutil.disk_usage(".").free,
+    }
+    if model:
+        weights = {"float32": 4, "bfloat16": 2}[config["model"]["dtype"]] * model.parameters
+        seeds = len(config["report"]["training_seeds"])
+        disk["models"] = weights * (1 + seeds * len(summary["trainings"]))
+        disk["chains"] = seeds * sum(
+            training["checkpoint_bytes"] for training in summary["trainings"] if _continued(config, training["name"])
+        )
+        disk["states"] = STATES_KEPT * max(training["checkpoint_bytes"] for training in summary["trainings"])
+    return disk
+
+
+def _continued(config: Mapping[str, Any], training: str) -> bool:
+    """Tell whether a training's last trainer checkpoint is kept for the stage that goes on from it."""
+    name, _, stage = training.partition("/")
+    if stage != configuration.STAGES[0]:
+        return False
+    return configuration.experiment_config(config, name)["grpo"]["refinement"] == "continuous"
+
+
+def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:
+    lines, missing = [], summary["prediction"]["suites_not_here"]
+    if not summary["train_file"]["there"]:
+        lines.append("The training file is not made yet: rows are those asked for, lengths are upper bounds.")
+    elif not lengths.counted:
+        lines.append("The training file has no token counts: lengths are upper bounds.")
+    if model is None:
+        lines.append(f"Memory, disk and hours: {source}.")
+    elif not summary["card"]["gpu"]:
+        lines.append("Memory of a card and hours: section preflight names no card.")
+    if missing:
+        lines.append(f"Prediction of {', '.join(missing)} is not in the hours: its annotations are not here yet.")
+    return lines
+
+
+def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    problems, card = [], config["preflight"]["gpu_memory_gib"]
+    lengths, room = summary["lengths"], config["grpo"].get("vllm_max_model_length")
+    needed = (
+        lengths["image"] + lengths["text"] + max(training["completion_limit"] or 0 for training in summary["trainings"])
+    )
+    if config["grpo"].get("use_vllm") and room and needed > room:
+        problems.append(
+            f"grpo.vllm_max_model_length: {room} tokens, but the longest prompt and completion are {needed} together"
+        )
+    for training in summary["trainings"]:
+        needed = training.get("memory_peak", 0) / GIB
+        if card and needed > card:
+            problems.append(
+                f"{training['name']} needs about {needed:.1f} GiB on each GPU, the card has {card:g}: give smaller "
+                "per_device_train_batch_size or steps_per_generation, more GPUs, ZeRO-3, or lora"
+            )
+    if config["model"]["dtype"] == "bfloat16" and summary["launch"]["mode"] in ("single", "ddp") and not config["lora"]:
+        problems.append(
+            "model.dtype: weights in bfloat16 without a float32 copy can't take up updates as small as the learning "
+            "rate; give float32, or launch with ZeRO or FSDP"
+        )
+    if config["lora"] and summary["launch"]["mode"] in ("zero3", "fsdp"):
+        problems.append(
+            "lora: adapters can't be merged while weights are split; launch with DDP or ZeRO-2, or one process"
+        )
+    return problems

@@ -1,0 +1,78 @@
+"""LoRA: small adapters are trained beside frozen weights (Hu et al. 2021), by PEFT; finished models are saved whole.
+
+A trainer checkpoint holds the adapters only, so a training goes on from the frozen weights and those adapters. The KL
+term's reference is the model with its adapters off, that is, the frozen weights.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate.utils import is_peft_model
+from transformers.utils import is_peft_available
+
+from vision_r1.files import UserError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel
+
+
+@dataclass(kw_only=True)
+class LoRAArguments:
+    """Arguments of the adapters; TRL's names of them.
+
+    Raises UserError where PEFT is missing, or weights are split over processes (they could not be merged).
+    """
+
+    lora_r: int | None = field(default=None, metadata={"help": "rank of the adapters; default: train all weights"})
+    lora_alpha: float = field(default=32.0, metadata={"help": "adapters are scaled by alpha / r"})
+    lora_dropout: float = field(default=0.0, metadata={"help": "dropout before the adapters"})
+    lora_target_modules: str = field(
+        default="all-linear", metadata={"help": "all-linear, or a regular expression over names of layers"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.lora_r is None:
+            return
+        if not is_peft_available():
+            raise UserError("--lora_r: adapters need PEFT; pip install -r requirements-gpu.txt")
+        if os.environ.get("ACCELERATE_USE_FSDP") == "true" or os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3":
+            raise UserError("--lora_r: adapters can't be merged while weights are split; launch with DDP or ZeRO-2")
+
+
+def lora_config(arguments: LoRAArguments) -> "LoraConfig | None":
+    """Return what TRL's trainers take as peft_config, None where all weights are trained."""
+    if arguments.lora_r is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=arguments.lora_target_modules,
+    )
+
+
+def check_adapters(model: "PreTrainedModel", checkpoint: str | Path) -> None:
+    """Raise UserError unless a checkpoint holds exactly the adapters of this model: PEFT would only warn."""
+    if not is_peft_model(model):
+        return
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    path = Path(checkpoint) / "adapter_model.safetensors"
+    if not path.is_file():
+        raise UserError(f"{checkpoint}: holds no adapters, but --lora_r is given")
+    with safe_open(path, "pt") as file:
+        different = set(file.keys()) ^ set(get_peft_model_state_dict(model))
+    if different:
+        raise UserError(f"{path}: {len(different)} weights differ from the model's, the first is {min(different)}")
+
+
+def merged(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Return the model with its adapters added to the weights they belong to; a model without adapters as it is."""
+    return model.merge_and_unload() if is_peft_model(model) else model
