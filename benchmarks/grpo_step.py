@@ -7,7 +7,7 @@ model, prompts, completions' length and reward. All weights are random and every
 Figures are each arm's fastest step.
 
 Examples:
-    python benchmarks/grpo_step.py --threads 2
+    python benchmarks/grpo_step.py --steps 5 --rounds 4
     python benchmarks/grpo_step.py --size 3b --device cuda --dtype bfloat16 --prompts 4 --generations 4 --length 256
 """
 
@@ -307,7 +307,7 @@ def main() -> None:
         default=2,
         help="prompts an optimiser step of released",
     )
-    parser.add_argument("--length", type=int, default=20, help="tokens of a completion")
+    parser.add_argument("--length", type=int, default=10, help="tokens of a completion; the miniature writes 9")
     parser.add_argument("--beta", type=float, default=0.0, help="KL term of ours and TRL; released: always 0.04")
     parser.add_argument("--steps", type=int, default=4, help="steps in a row")
     parser.add_argument("--rounds", type=int, default=3, help="turns that the arms take")

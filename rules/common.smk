@@ -131,14 +131,15 @@ def model_flags(job):
     )
 
 
-# How a training is watched changes no result: not in `params`, so that an edit here trains nothing again.
-WATCH = configuration.flags(
-    {
-        **{f"guard_{name}": bound for name, bound in config["guards"].items()},
-        "report_to": config["logging"]["report_to"],
-    }
-)
-SAMPLES = configuration.flags({name: config["logging"][name] for name in ("sample_steps", "sample_count")})
+def watch(job, *names):
+    """Write a TRL configuration file of section guards, and of keys `names` of section logging; return its path.
+
+    How a training is watched changes no result: its rule knows the path only, so an edit there trains nothing again.
+    """
+    guards = {f"guard_{name}": bound for name, bound in config["guards"].items()}
+    return record(
+        f"{RESULTS}/watch/{job}.yaml", yaml.safe_dump(guards | {name: config["logging"][name] for name in names})
+    )
 
 
 def sft_flags(wildcards):

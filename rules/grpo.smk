@@ -39,12 +39,13 @@ rule train_grpo_stage1:
         args=grpo_flags("grpo_stage1"),
         chain=[],
         folder=subpath(output.metrics, parent=True),
+        watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
     message:
         "Training {wildcards.experiment}, {rule}; progress in {log}"
     shell:
         "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
-        " --state {params.folder:q}/state --gpus {resources.gpu:q} {WATCH:q} {SAMPLES:q} --completions {output.completions:q}"
+        " --state {params.folder:q}/state --gpus {resources.gpu:q} --completions {output.completions:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
         " --code {input.code:q} > {log:q} 2>&1"
 
@@ -64,6 +65,7 @@ use rule train_grpo_stage1 as train_grpo_stage1_continuous with:
         args=grpo_flags("grpo_stage1"),
         chain=lambda wildcards, output: ["--output_checkpoint", output.checkpoint],
         folder=subpath(output.metrics, parent=True),
+        watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
 
 
 use rule train_grpo_stage1 as train_grpo_stage2 with:
@@ -88,6 +90,7 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
         args=grpo_flags("grpo_stage2"),
         chain=[],
         folder=subpath(output.metrics, parent=True),
+        watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
 
 
 use rule train_grpo_stage2 as train_grpo_stage2_continuous with:
@@ -105,3 +108,4 @@ use rule train_grpo_stage2 as train_grpo_stage2_continuous with:
         args=grpo_flags("grpo_stage2"),
         chain=lambda wildcards, input: ["--continue_from", input.checkpoint],
         folder=subpath(output.metrics, parent=True),
+        watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),

@@ -28,11 +28,12 @@ rule train_sft:
         model=model_flags("train_sft"),
         args=sft_flags,
         folder=subpath(output.metrics, parent=True),
+        watch=watch("train_sft", "report_to"),
     message:
         "Training the SFT arm {wildcards.sft}; progress in {log}"
     shell:
         "{params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
-        " --gpus {resources.gpu:q} {WATCH:q}"
+        " --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
         " --code {input.code:q} > {log:q} 2>&1"

@@ -3,6 +3,7 @@
 Images are columns of paths and are decoded when a batch asks for them, so memory doesn't grow with the data.
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,12 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
 
 
 def grpo_dataset(rows: list[Row]) -> "Dataset":
-    """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards."""
-    return _dataset([{**row, "prompt": _message("user", row["prompt"])} for row in rows], answers=False)
+    """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards.
+
+    Objects are JSON text: TRL takes nested values apart, number by number, for every completion.
+    """
+    flat = [{**row, "prompt": _message("user", row["prompt"]), "objects": json.dumps(row["objects"])} for row in rows]
+    return _dataset(flat, answers=False)
 
 
 def sft_dataset(rows: list[Row]) -> "Dataset":
@@ -87,9 +92,8 @@ def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
     if answers:
         columns |= {"completion": message}
     else:
-        # Given, not inferred: a file of negatives only has no object to infer a type from.
         columns |= {
-            "objects": List({"label": Value("string"), "bbox": List(Value("float64"))}),
+            "objects": Value("string"),
             "categories": List(Value("string")),
             **dict.fromkeys(("width", "height", "input_width", "input_height", "num_instances"), Value("int64")),
             **dict.fromkeys(("frame", "task", "source_id"), Value("string")),

@@ -31,27 +31,58 @@ def share_reading(dataset: "Dataset") -> "Dataset":
 
 
 def share_processing(processor: ProcessorMixin) -> None:
-    """Make the processor's image side process equal objects of a call once, and not again if the next call has them."""
-    kind = type(processor.image_processor)
-    last: dict[str, Any] = {"images": [], "options": None}
+    """Make the processor work once on equal pairs of text and image in a call, and on the images of the call before."""
+    _share_calls(processor)
+    _remember_images(processor)
+
+
+def _share_calls(processor: ProcessorMixin) -> None:
+    kind = type(processor)
 
     class Shared(kind):
+        def __call__(self, images: Any = None, text: Any = None, **options: Any) -> BatchFeature:
+            images = [] if images is None else make_flat_list_of_images(images)
+            if not isinstance(text, list) or len(text) != len(images):
+                return super().__call__(images=images or None, text=text, **options)
+            pairs = [(one, id(image)) for one, image in zip(text, images, strict=True)]
+            number: dict[tuple, int] = {}
+            index = [number.setdefault(pair, len(number)) for pair in pairs]
+            first = [index.index(each) for each in range(len(number))]
+            done = super().__call__(
+                images=[images[place] for place in first], text=[text[place] for place in first], **options
+            )
+            patches = np.cumsum(np.asarray(done["image_grid_thw"]).prod(1))[:-1].tolist()
+            for name, values in done.items():
+                if name == "pixel_values":
+                    parts = np.split(np.asarray(values), patches)
+                    together = np.concatenate([parts[place] for place in index])
+                    done[name] = torch.from_numpy(together) if isinstance(values, torch.Tensor) else together
+                else:
+                    done[name] = [values[place] for place in index] if isinstance(values, list) else values[index]
+            return done
+
+    _pass_for(Shared, kind)
+    processor.__class__ = Shared
+
+
+def _remember_images(processor: ProcessorMixin) -> None:
+    kind = type(processor.image_processor)
+    last: dict[str, Any] = {"images": [], "options": None, "done": None}
+
+    class Remembering(kind):
         def preprocess(self, images: Any, return_tensors: Any = None, **options: Any) -> BatchFeature:
             images = make_flat_list_of_images(images)
-            distinct = list({id(image): image for image in images}.values())
-            if not _same(distinct, last["images"]) or options != last["options"]:
-                done = super().preprocess(distinct, **options)
-                grids = np.asarray(done["image_grid_thw"])
-                patches = np.split(np.asarray(done["pixel_values"]), np.cumsum(grids.prod(1))[:-1])
-                last.update(images=distinct, options=options, parts=list(zip(patches, grids, strict=True)))
-            place = {id(image): index for index, image in enumerate(distinct)}
-            patches, grids = zip(*(last["parts"][place[id(image)]] for image in images), strict=True)
-            data = {"pixel_values": np.concatenate(patches), "image_grid_thw": np.stack(grids)}
-            return BatchFeature(data=data, tensor_type=return_tensors)
+            if not _same(images, last["images"]) or options != last["options"]:
+                last.update(images=images, options=options, done=super().preprocess(images, **options))
+            return BatchFeature(data=dict(last["done"]), tensor_type=return_tensors)
 
-    # The saved processor names its class.
-    Shared.__name__, Shared.__qualname__, Shared.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    processor.image_processor.__class__ = Shared
+    _pass_for(Remembering, kind)
+    processor.image_processor.__class__ = Remembering
+
+
+def _pass_for(kind: type, original: type) -> None:
+    # A saved processor names its class, which must be one that transformers knows.
+    kind.__name__, kind.__qualname__, kind.__module__ = original.__name__, original.__qualname__, original.__module__
 
 
 def share_forward(model: PreTrainedModel) -> None:
