@@ -92,7 +92,7 @@ def curate(file: Path) -> dict[str, float]:
     qwen = family("qwen2_5_vl")
     qwen.input_size(640, 480, 784, 401408)  # imports the processor's resizing rule
     gc.disable()  # as curate_train.py does
-    recipe = Recipe(30_000, 9_000, 0, 1_000, 50, 1, 30, 784, 401408, None, None, 500, "shuffle", 0)
+    recipe = Recipe(30_000, 9_000, 0, 1_000, 50, 1, 30, 784, 401408, None, None, 0.005, "shuffle", 0)
     started = time.perf_counter()
     sources = read_sources([("coco", "coco", str(file), "train2017")])
     rows, tally, _ = curate(sources, qwen, recipe, {}, Timed())
@@ -112,6 +112,7 @@ def index_images(folder: Path, count: int) -> dict[str, float]:
     for number, scene in enumerate(draw_scenes(SHIFTS["none"], count, 0)):
         paths.append(str(folder / f"{number}.jpg"))
         Image.fromarray(scene.image).resize((640, 480)).save(paths[-1])
+    (folder / "cache.sqlite").unlink(missing_ok=True)
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
