@@ -9,6 +9,7 @@ rule tabulate_results:
     output:
         csv="<results>/tables/results.csv",
         markdown="<results>/tables/results.md",
+        latex="<results>/tables/results.tex",
     log:
         "<logs>/tabulate_results.log",
     benchmark:
@@ -28,7 +29,8 @@ rule tabulate_results:
         "Gathering the scores of all checkpoints"
     shell:
         "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.banner:q} {params.metrics:q}"
-        " --output_csv {output.csv:q} --output_markdown {output.markdown:q} > {log:q} 2>&1"
+        " --output_csv {output.csv:q} --output_markdown {output.markdown:q}"
+        " --output_latex {output.latex:q} > {log:q} 2>&1"
 
 
 rule plot_results:
@@ -72,6 +74,7 @@ rule render_report:
         ],
         config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
+        metrics=METRICS,
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
@@ -101,6 +104,7 @@ rule render_report:
             SUITES[GALLERY_SUITE],
             [dataset_place(name, "annotations") for name in SUITES[GALLERY_SUITE]],
         ),
+        metrics=metrics_flags(CHECKPOINTS),
         benchmarks=f"{RESULTS}/benchmarks",
         command=this_command(),
     message:
@@ -108,6 +112,6 @@ rule render_report:
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
-        " --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
+        " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
         " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"
