@@ -7,9 +7,9 @@ rule tabulate_results:
         code=code("tabulate_results.py"),
         metrics=METRICS,
     output:
-        csv="<results>/tables/results.csv",
-        markdown="<results>/tables/results.md",
-        latex="<results>/tables/results.tex",
+        csv=report("<results>/tables/results.csv", caption="../docs/captions/results.rst", category="Tables"),
+        markdown=report("<results>/tables/results.md", caption="../docs/captions/results.rst", category="Tables"),
+        latex=report("<results>/tables/results.tex", caption="../docs/captions/results.rst", category="Tables"),
     log:
         "<logs>/tabulate_results.log",
     benchmark:
@@ -41,7 +41,11 @@ rule plot_results:
         results="<results>/tables/results.csv",
         histories=of_checkpoints(WITH_HISTORY, "history.jsonl"),
     output:
-        expand("<results>/figures/{figure}.{kind}", figure=FIGURES, kind=["svg", "png"]),
+        [
+            report(f"<results>/figures/{figure}.{kind}", caption=f"../docs/captions/{figure}.rst", category="Figures")
+            for figure in FIGURES
+            for kind in ["svg", "png"]
+        ],
     log:
         "<logs>/plot_results.log",
     benchmark:
@@ -83,7 +87,7 @@ rule render_report:
         predictions=[f"{RESULTS}/predictions/{checkpoint}/{GALLERY_SUITE}.jsonl" for checkpoint in GALLERY],
         files=files_of(SUITES[GALLERY_SUITE]),
     output:
-        "<results>/report/index.html",
+        report("<results>/report/index.html", caption="../docs/captions/report.rst", category="Report"),
     log:
         "<logs>/render_report.log",
     benchmark:
