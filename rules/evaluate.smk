@@ -103,7 +103,7 @@ rule compare_checkpoints:
         resamples=RESAMPLES,
     output:
         json="<results>/tables/comparison.json",
-        csv="<results>/tables/comparison.csv",
+        csv=report("<results>/tables/comparison.csv", caption="../docs/captions/comparison.rst", category="Tables"),
     log:
         "<logs>/compare_checkpoints.log",
     benchmark:

@@ -7,8 +7,9 @@ rule tabulate_results:
         code=code("tabulate_results.py"),
         metrics=METRICS,
     output:
-        csv="<results>/tables/results.csv",
-        markdown="<results>/tables/results.md",
+        csv=report("<results>/tables/results.csv", caption="../docs/captions/results.rst", category="Tables"),
+        markdown=report("<results>/tables/results.md", caption="../docs/captions/results.rst", category="Tables"),
+        latex=report("<results>/tables/results.tex", caption="../docs/captions/results.rst", category="Tables"),
     log:
         "<logs>/tabulate_results.log",
     benchmark:
@@ -28,7 +29,8 @@ rule tabulate_results:
         "Gathering the scores of all checkpoints"
     shell:
         "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.banner:q} {params.metrics:q}"
-        " --output_csv {output.csv:q} --output_markdown {output.markdown:q} > {log:q} 2>&1"
+        " --output_csv {output.csv:q} --output_markdown {output.markdown:q}"
+        " --output_latex {output.latex:q} > {log:q} 2>&1"
 
 
 rule plot_results:
@@ -39,7 +41,11 @@ rule plot_results:
         results="<results>/tables/results.csv",
         histories=of_checkpoints(WITH_HISTORY, "history.jsonl"),
     output:
-        expand("<results>/figures/{figure}.{kind}", figure=FIGURES, kind=["svg", "png"]),
+        [
+            report(f"<results>/figures/{figure}.{kind}", caption=f"../docs/captions/{figure}.rst", category="Figures")
+            for figure in FIGURES
+            for kind in ["svg", "png"]
+        ],
     log:
         "<logs>/plot_results.log",
     benchmark:
@@ -72,6 +78,7 @@ rule render_report:
         ],
         config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
+        metrics=METRICS,
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
@@ -80,7 +87,7 @@ rule render_report:
         predictions=[f"{RESULTS}/predictions/{checkpoint}/{GALLERY_SUITE}.jsonl" for checkpoint in GALLERY],
         files=files_of(SUITES[GALLERY_SUITE]),
     output:
-        "<results>/report/index.html",
+        report("<results>/report/index.html", caption="../docs/captions/report.rst", category="Report"),
     log:
         "<logs>/render_report.log",
     benchmark:
@@ -101,6 +108,7 @@ rule render_report:
             SUITES[GALLERY_SUITE],
             [dataset_place(name, "annotations") for name in SUITES[GALLERY_SUITE]],
         ),
+        metrics=metrics_flags(CHECKPOINTS),
         benchmarks=f"{RESULTS}/benchmarks",
         command=this_command(),
     message:
@@ -108,6 +116,6 @@ rule render_report:
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
-        " --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
+        " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
         " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"

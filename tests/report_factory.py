@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vision_r1.evaluation.errors import KINDS
+
 CHECKPOINTS = (
     "base",
     "sft",
@@ -50,6 +52,11 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
                 "interval": {"AP": [round(own - 0.03, 4), round(own + 0.03, 4)]},
                 "score_policies": {name: {"AP": own} for name in ("constant", "order", "token-probability")},
                 "counts": {"images": 400, "ground_truth": 1608, "predictions": boxes, "prompts": 400, "truncated": 1},
+                "errors": {kind: {"count": 48, "cost": 0.056} for kind in KINDS},
+                "slices": {
+                    "size": {"small": {"AP": own - 0.1}, "medium": {"AP": own}, "large": {"AP": own + 0.1}},
+                    "objects": {"0": {"AP": None}, "1": {"AP": own}, "2 to 5": {"AP": own - 0.07}},
+                },
                 "answers": {"verdicts": {"list": 398, "empty": 2}},
                 "per_category": dict.fromkeys(LABELS, own),
             }
@@ -194,6 +201,8 @@ class Run:
             f"{self.folder}/tables/results.csv",
             "--output_markdown",
             f"{self.folder}/tables/results.md",
+            "--output_latex",
+            f"{self.folder}/tables/results.tex",
         ]
         for name in checkpoints:
             for suite in suites:
@@ -213,6 +222,8 @@ class Run:
         words += ["--comparison", f"{self.folder}/tables/comparison.json"]
         words += ["--anchors", f"{self.folder}/anchors/all.json"]
         for name in CHECKPOINTS:
+            for suite in SUITES:
+                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
             words += ["--training", name, str(self.training(name))]
         for name in ("base", "sft", "strict/grpo_stage2"):
             words += ["--predictions", name, str(self.predictions(name))]

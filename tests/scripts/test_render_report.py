@@ -63,6 +63,19 @@ def test_differences_stand_with_their_certainty(complete):
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
+def test_the_main_table_has_intervals_and_stars(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    main = text[text.index("Did it work?") : text.index("Read this with the numbers")]
+    assert main.count("+15.0 to +25.0 *") == 1
+
+
+def test_errors_and_slices_say_why(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    why = text[text.index("Why?") : text.index("How sure are the numbers?")]
+    # Four data sets with 48 errors each are one line of the suite.
+    assert "5.648" in why and "5.6192" in why and "2 to 5 objects" in why
+
+
 def test_the_page_needs_nothing_from_outside(complete):
     page = page_of(complete)
     tags = Tags(page)
@@ -140,4 +153,6 @@ def test_hostile_text_is_only_text(tmp_path):
     assert "\u202e" not in tags.text and "\\u202e" in tags.text and "\x1b" not in tags.text
     assert str(7411 * 7411) not in tags.text
     markdown = (run.folder / "tables/results.md").read_text()
+    latex = (run.folder / "tables/results.tex").read_text()
+    assert latex.startswith("% ") and "\n\\end{document}" not in latex and "\u202e" not in latex
     assert "<script>" not in markdown.replace("\\<script", "")

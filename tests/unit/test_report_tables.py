@@ -2,7 +2,7 @@ import pytest
 from report_factory import AP, BOXES, CHECKPOINTS, SUITES, metrics, write
 
 from vision_r1.report.results import of_metrics, pairs
-from vision_r1.report.tables import dataset_tables, main_columns, main_table, markdown, spread_table
+from vision_r1.report.tables import dataset_tables, latex, main_columns, main_table, markdown, spread_table
 from vision_r1.report.verdict import verdict
 
 
@@ -56,6 +56,14 @@ def test_markdown_table_is_well_formed(results):
     assert len(table) == 2 + len(CHECKPOINTS) and len({line.count("|") for line in table}) == 1
     assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "")
     assert "Chain seed 0" in text
+
+
+def test_latex_table_is_well_formed(results):
+    lines = latex(results, "Miniature\nof 5 %").splitlines()
+    body = [line for line in lines if line.endswith(r" \\")]
+    assert lines[0].startswith("% Miniature") and lines[1].startswith(r"\begin{tabular}{llrrrrrr}")
+    assert len(body) == 2 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
+    assert "51.3 (+15.2)" in body[5] and r"official-coco" in body[1]
 
 
 @pytest.mark.parametrize(

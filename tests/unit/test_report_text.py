@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_r1.report.text import csv_name, csv_text, duration, markdown_text, points, visible
+from vision_r1.report.text import LATEX, csv_name, csv_text, duration, latex_text, markdown_text, points, visible
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\x1b", "\x00", "\ud800"])
@@ -37,6 +37,16 @@ def test_markdown_cells_stay_one_cell(text):
     assert "\n" not in cell and "\r" not in cell
     bare = cell.replace("\\\\", "")
     assert bare.count("|") == bare.count("\\|") and bare.count("<") == bare.count("\\<")
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_latex_text_starts_no_command_of_its_own(text):
+    cell = latex_text(text)
+    assert "\n" not in cell and "\r" not in cell
+    for own in sorted(LATEX.values(), key=len, reverse=True):
+        cell = cell.replace(own, "")
+    assert not set(cell) & set("\\&%$#_{}~^")
 
 
 @pytest.mark.parametrize(

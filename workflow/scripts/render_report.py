@@ -37,6 +37,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--annotations", **pair, metavar=("DATASET", "FILE"), help="COCO annotations of the gallery's data sets; repeat"
     )
+    parser.add_argument(
+        "--metrics",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("CHECKPOINT", "SUITE", "FILE"),
+        help="metrics of one checkpoint on one suite, for its errors; repeat",
+    )
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
     parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
@@ -67,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gallery=gallery.gallery(predictions, annotations, protocol, args.gallery_images, config["seed"]),
         curation=read_json(args.curation) if args.curation else None,
         comparison=read_json(args.comparison) if args.comparison else None,
+        metrics={(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics},
         anchors=read_json(args.anchors) if args.anchors else (),
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
         snakemake=args.snakemake,

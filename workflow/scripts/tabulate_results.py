@@ -1,10 +1,11 @@
-"""Gather the scores of all checkpoints into one long CSV table and one Markdown table.
+"""Gather the scores of all checkpoints into one long CSV table, and the main table as Markdown and LaTeX.
 
 Example:
   python workflow/scripts/tabulate_results.py \\
       --metrics base coco results/miniature/metrics/base/coco.json \\
       --metrics strict/grpo_stage2 coco results/miniature/metrics/strict/grpo_stage2/coco.json \\
-      --output_csv results/miniature/tables/results.csv --output_markdown results/miniature/tables/results.md
+      --output_csv results/miniature/tables/results.csv --output_markdown results/miniature/tables/results.md \\
+      --output_latex results/miniature/tables/results.tex
 """
 
 import argparse
@@ -27,6 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--banner", help="warning above the Markdown table")
     parser.add_argument("--output_csv", required=True, metavar="FILE")
     parser.add_argument("--output_markdown", required=True, metavar="FILE")
+    parser.add_argument("--output_latex", required=True, metavar="FILE")
     return parser.parse_args(argv)
 
 
@@ -34,13 +36,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.files import write_text
     from vision_r1.report.results import of_metrics, write_csv
-    from vision_r1.report.tables import markdown
+    from vision_r1.report.tables import latex, markdown
 
     results = [
         result for checkpoint, suite, path in args.metrics for result in of_metrics(path, checkpoint, suite, args.seed)
     ]
     write_csv(args.output_csv, results)
     write_text(args.output_markdown, markdown(results, args.banner))
+    write_text(args.output_latex, latex(results, args.banner))
 
 
 if __name__ == "__main__":

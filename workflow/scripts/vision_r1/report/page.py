@@ -12,8 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vision_r1 import configuration
+from vision_r1.evaluation.errors import KINDS
 from vision_r1.report import provenance
 from vision_r1.report.gallery import Example
+from vision_r1.report.reasons import reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
@@ -39,6 +41,7 @@ class Inputs:
     training: checkpoint -> metrics.json of its training; gallery: None where there is none;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
+    metrics: (checkpoint, suite) -> metrics of score_suite.py;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -49,6 +52,7 @@ class Inputs:
     gallery: Sequence[Example] | None = None
     curation: Mapping[str, Any] | None = None
     comparison: Mapping[str, Any] | None = None
+    metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
     snakemake: str = "snakemake"
@@ -134,6 +138,9 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "spreads": spread_table(rows),
         "certainties": [result for result in results if result.dataset == MEAN],
         "comparison": inputs.comparison,
+        "differences": _differences(inputs.comparison),
+        "reasons": reasons(inputs.metrics, first_seed(results), benchmarks, KINDS),
+        "kinds": KINDS,
         "anchors": inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
@@ -180,6 +187,16 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     place = Checkpoint.of(name)
     seed = config["seed"] if name == "base" else configuration.seed_of(config, name.partition("/")[0], place.stage)
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
+
+
+def _differences(comparison: Mapping[str, Any] | None) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+    """Index the comparison's lines of the mean AP by (checkpoint, suite, protocol), those without a number left out."""
+    lines = (line for table in (comparison or {}).get("tables", {}).values() for line in table)
+    return {
+        (line["checkpoint"], line["suite"], line["protocol"]): line
+        for line in lines
+        if line["dataset"] == MEAN and line["difference"] is not None
+    }
 
 
 def _best(values: Sequence[float | None]) -> float | None:

@@ -1,11 +1,11 @@
-"""The tables of the report as plain data, and the main one as Markdown."""
+"""The tables of the report as plain data, and the main one as Markdown and LaTeX."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup, pairs
-from vision_r1.report.text import markdown_text, points
+from vision_r1.report.text import latex_text, markdown_text, points
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,27 @@ def markdown(results: Sequence[Result], banner: str | None) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def latex(results: Sequence[Result], banner: str | None) -> str:
+    """The main table in LaTeX (package booktabs), numbers as in `markdown`; the banner is a comment above it."""
+    columns = main_columns(pairs(results))
+    rows = main_table(results, list(dict.fromkeys(result.checkpoint for result in results)), columns)
+    heads = [
+        ["", "training", *(latex_text(f"{column.suite} {column.metric}") for column in columns)],
+        ["checkpoint", "seed", *(latex_text(column.protocol) for column in columns)],
+    ]
+    lines = [f"% {latex_text(banner, length=1000)}"] if banner else []
+    lines += [rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}", r"\toprule"]
+    lines += [*(" & ".join(head) + r" \\" for head in heads), r"\midrule"]
+    for row in rows:
+        cells = [row.checkpoint.title, seed_text(row.checkpoint)]
+        cells += [
+            points(cell.value) + (f" ({points(cell.delta, signed=True)})" if cell.delta is not None else "")
+            for cell in row.cells
+        ]
+        lines.append(" & ".join(map(latex_text, cells)) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def seed_text(checkpoint: Checkpoint) -> str:

@@ -1,12 +1,23 @@
 """Foreign text made harmless: model output, labels and file names may hold anything.
 
-HTML is escaped by jinja2 itself; this module serves CSV and Markdown and shows what can't be seen.
+HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX and shows what can't be seen.
 """
 
 import re
 import unicodedata
 
 FORMULA = ("=", "+", "-", "@", "'")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\N{MINUS SIGN}": "$-$",
+    "–": "--",
+    "…": r"\ldots{}",
+} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
 
@@ -37,6 +48,11 @@ def csv_name(text: str) -> str:
 def markdown_text(text: str, length: int = 60) -> str:
     """Escape one line of text, cut to `length`, for Markdown."""
     return MARKDOWN.sub(r"\\\1", visible(shorten(text, length)))
+
+
+def latex_text(text: str, length: int = 60) -> str:
+    """Escape one line of text, cut to `length`, for LaTeX."""
+    return "".join(LATEX.get(sign, sign) for sign in visible(shorten(text, length)))
 
 
 def points(value: float | None, signed: bool = False) -> str:

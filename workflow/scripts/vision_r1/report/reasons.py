@@ -1,0 +1,82 @@
+"""Why the scores are what they are: what each kind of error costs, and AP by object size and by objects per image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Of one checkpoint on one suite under one protocol; the mean over data sets that have a number, None without any.
+
+    errors: kind -> (how many boxes or objects, cost in AP50 of 0..1); sizes, objects: slice -> AP of 0..1.
+    """
+
+    checkpoint: str
+    suite: str
+    protocol: str
+    errors: Mapping[str, tuple[int | None, float | None]]
+    sizes: Mapping[str, float | None]
+    objects: Mapping[str, float | None]
+
+
+def reasons(
+    metrics: Mapping[tuple[str, str], Mapping[str, Any]],
+    checkpoints: Sequence[str],
+    benchmarks: Sequence[tuple[str, str]],
+    kinds: Sequence[str],
+) -> list[Reasons]:
+    """Return one entry per checkpoint and benchmark, those without metrics too.
+
+    metrics: (checkpoint, suite) -> what score_suite.py wrote; benchmarks: (suite, protocol); kinds: of error.
+    """
+    slices = list(dict.fromkeys(name for each in metrics.values() for name in _slices(each)))
+    found = []
+    for suite, protocol in benchmarks:
+        for checkpoint in checkpoints:
+            scores = metrics.get((checkpoint, suite), {}).get("protocols", {}).get(protocol, {})
+            sets = list(scores.get("datasets", {}).values())
+            found.append(
+                Reasons(
+                    checkpoint,
+                    suite,
+                    protocol,
+                    {kind: (_total(sets, kind), _mean(sets, "errors", kind, "cost")) for kind in kinds},
+                    {size: _mean(sets, "slices", "size", size, "AP") for size in SIZES},
+                    {name: _mean(sets, "slices", "objects", name, "AP") for name in slices},
+                )
+            )
+    return found
+
+
+def _slices(metrics: Mapping[str, Any]) -> list[str]:
+    """List the slices by objects per image; images without any object have no AP."""
+    return [
+        name
+        for scores in metrics["protocols"].values()
+        for values in scores["datasets"].values()
+        for name in values.get("slices", {}).get("objects", {})
+        if name != "0"
+    ]
+
+
+def _numbers(sets: Sequence[Mapping[str, Any]], *keys: str) -> list[float]:
+    numbers = []
+    for value in sets:
+        found: Any = value
+        for key in keys:
+            found = (found or {}).get(key)
+        if found is not None:
+            numbers.append(found)
+    return numbers
+
+
+def _mean(sets: Sequence[Mapping[str, Any]], *keys: str) -> float | None:
+    return mean(numbers) if (numbers := _numbers(sets, *keys)) else None
+
+
+def _total(sets: Sequence[Mapping[str, Any]], kind: str) -> int | None:
+    return int(sum(numbers)) if (numbers := _numbers(sets, "errors", kind, "count")) else None
