@@ -10,7 +10,9 @@ SIZES = ("small", "medium", "large")
 
 @dataclass(frozen=True)
 class Reasons:
-    """Of one checkpoint on one suite under one protocol; the mean over data sets that have a number, None without any.
+    """Of one checkpoint on one suite under one protocol, None where a data set is incomplete, as for the suite's AP.
+
+    Means are over the data sets that have such objects.
 
     errors: kind -> (how many boxes or objects, cost in AP50 of 0..1); sizes, objects: slice -> AP of 0..1.
     """
@@ -38,7 +40,7 @@ def reasons(
     for suite, protocol in benchmarks:
         for checkpoint in checkpoints:
             scores = metrics.get((checkpoint, suite), {}).get("protocols", {}).get(protocol, {})
-            sets = list(scores.get("datasets", {}).values())
+            sets = [] if scores.get("incomplete") else list(scores.get("datasets", {}).values())
             found.append(
                 Reasons(
                     checkpoint,
