@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.files import read_json, read_jsonl, write_json, write_text
     from vision_r1.report.datasheet import choose_overlays, describe, overlay
-    from vision_r1.report.page import fill
+    from vision_r1.report.template import fill
 
     rows = read_jsonl(args.train_file)
     sheet = describe(rows, read_json(args.curation), read_json(args.leaks), dict(args.licence))

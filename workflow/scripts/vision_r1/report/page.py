@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
@@ -19,10 +17,9 @@ from vision_r1.report.reasons import reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
-from vision_r1.report.text import duration, points, shorten, visible
+from vision_r1.report.template import fill
 from vision_r1.report.verdict import verdict
 
-TEMPLATES = Path(__file__).with_name("templates")
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
 PROMPTS = {
     "all-in-one": "One question per image lists every category of the data set; the model has to find what is there.",
@@ -60,22 +57,7 @@ class Inputs:
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
-    return fill("report.html.j2", _context(inputs))
-
-
-def fill(template: str, context: Mapping[str, Any]) -> str:
-    """Return a page of the folder `templates`, foreign text in it escaped, with the style sheet as `css`."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"points": points, "shorten": shorten, "duration": duration, "seed": seed_text}
-    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(css=css, **context)
+    return fill("report.html.j2", _context(inputs), {"seed": seed_text})
 
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
@@ -201,8 +183,3 @@ def _differences(comparison: Mapping[str, Any] | None) -> dict[tuple[str, str, s
 
 def _best(values: Sequence[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def _finalize(value: Any) -> Any:
-    """Show unseen characters in every text that a template writes; jinja2 escapes the rest."""
-    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,32 @@
+"""Pages from the folder `templates`: foreign text in them is escaped, and what can't be seen is shown."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vision_r1.report.text import duration, points, shorten, visible
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None) -> str:
+    """Return a page with the style sheet as `css`; `filters` are a template's own, beside those of all."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": points, "shorten": shorten, "duration": duration, **(filters or {})}
+    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(css=css, **context)
+
+
+def _finalize(value: Any) -> Any:
+    """Show unseen characters in every text that a template writes; jinja2 escapes the rest."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
