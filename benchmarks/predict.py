@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 import torch
 
 from vision_r1.data.coco import read_coco
-from vision_r1.evaluation.answers import Question, load_image
+from vision_r1.data.images import load_image
+from vision_r1.evaluation.answers import Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.evaluation.predict import plan, question_of
 from vision_r1.evaluation.protocols import PROMPTS, Protocol, requests

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import sys
 
 import pytest
@@ -76,3 +77,8 @@ def test_profiles_leave_the_software_environment_out_of_the_triggers(root, profi
     """So that plain runs and --use-conda see each other's results as current."""
     settings = yaml.safe_load((root / f"profiles/{profile}/config.yaml").read_text())
     assert settings["rerun-triggers"] == ["mtime", "params", "input", "code"]
+
+
+def test_benchmarks_still_fit_the_package(root):
+    for file in sorted((root / "benchmarks").glob("*.py")):
+        runpy.run_path(str(file), run_name="benchmark")
