@@ -37,7 +37,13 @@ GRPO_ARMS = [
     for seed in config["report"]["training_seeds"]
 ]
 CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
-METRICS = [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in CHECKPOINTS for suite in SUITES]
+
+
+def metrics_files(checkpoints):
+    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+
+
+METRICS = metrics_files(CHECKPOINTS)
 RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
 # Parts of a prediction that jobs of their own answer first.
 SHARDS = [
@@ -319,10 +325,6 @@ GALLERY_SUITE = next(iter(SUITES))
 
 def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
-
-
-def metrics_files(checkpoints):
-    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
 
 
 def metrics_flags(checkpoints, resamples=False):

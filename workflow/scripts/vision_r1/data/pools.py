@@ -108,14 +108,14 @@ def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[str, in
     if source.coco:
         places = [image for image in source.coco.images if image.path in frames]
         labels = list(source.coco.categories.values())
-        boxes = _corners(item.bbox for image in places for item in image.objects)
+        boxes = _flat_boxes(item.bbox for image in places for item in image.objects)
         boxes[:, 2:] += boxes[:, :2]
         crowd = [item.crowd for image in places for item in image.objects]
         kept = [frames[image.path] for image in places]
     else:
         places = [sample for sample in source.samples if sample.image in frames]
         labels = list(dict.fromkeys(item.label for sample in places for item in sample.objects))
-        boxes = _corners(item.bbox for sample in places for item in sample.objects)
+        boxes = _flat_boxes(item.bbox for sample in places for item in sample.objects)
         crowd = [False] * len(boxes)
         kept = [frames[sample.image] for sample in places]
     number = {label: place for place, label in enumerate(labels)}
@@ -130,5 +130,5 @@ def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[str, in
     return Pool(source, places, kept, image, labels, usable, lost), fates
 
 
-def _corners(boxes: Iterable[Sequence[float]]) -> np.ndarray:
+def _flat_boxes(boxes: Iterable[Sequence[float]]) -> np.ndarray:
     return np.fromiter(chain.from_iterable(boxes), np.float64).reshape(-1, 4)
