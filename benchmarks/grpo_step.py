@@ -30,6 +30,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
+from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
@@ -94,7 +95,7 @@ class Clock:
 
 def make_checkpoint(folder, args):
     """Write a model with random weights and its processor; return the latter."""
-    processor = make_processor(CATEGORIES)
+    processor = make_processor(WORLDS["miniature"])
     if args.size == "miniature":
         model = make_model(processor.tokenizer, hidden_size=128, text_layers=2, vision_layers=2, seed=0)
     else:
@@ -151,7 +152,7 @@ def generation(args, processor):
 
 def with_trl(folder, rows, args, shared):
     """Return (clock, function that takes steps) for TRL's trainer, alone or with what copies of a prompt can share."""
-    processor = make_processor(CATEGORIES)
+    processor = make_processor(WORLDS["miniature"])
     processor.image_processor.size = args.limits
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=args.dtype)
     config = GRPOConfig(
@@ -218,7 +219,7 @@ def plain_dataset(rows):
 
 def released(folder, rows, args):
     """Return (clock, function that takes steps) for the way of the released code."""
-    processor = make_processor(CATEGORIES)
+    processor = make_processor(WORLDS["miniature"])
     processor.image_processor.size = args.limits
     policy, reference = (
         Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=args.dtype).to(args.device) for _ in range(2)
