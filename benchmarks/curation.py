@@ -69,15 +69,15 @@ def index_with_pycocotools(file: Path) -> dict[str, float]:
 
 def curate(file: Path) -> dict[str, float]:
     from vision_r1.data.curation import Recipe, curate
-    from vision_r1.data.scenes import CATEGORIES
     from vision_r1.data.sources import read_sources
     from vision_r1.data.tokens import ProcessorTokens
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.families import family
     from vision_r1.files import write_jsonl
     from vision_r1.miniature.processor import make_processor
 
     folder = file.parent / "processor"
-    make_processor(CATEGORIES).save_pretrained(folder)
+    make_processor(WORLDS["miniature"]).save_pretrained(folder)
     tokens = ProcessorTokens(folder)
     counting = 0.0
 
@@ -105,11 +105,11 @@ def index_images(folder: Path, count: int) -> dict[str, float]:
 
     from vision_r1.data.images import index_images
     from vision_r1.data.scenes import draw_scenes
-    from vision_r1.data.shifts import SHIFTS
+    from vision_r1.data.worlds import WORLDS
 
     folder.mkdir(exist_ok=True)
     paths = []
-    for number, scene in enumerate(draw_scenes(SHIFTS["none"], count, 0)):
+    for number, scene in enumerate(draw_scenes(WORLDS["miniature"].plain, count, 0)):
         paths.append(str(folder / f"{number}.jpg"))
         Image.fromarray(scene.image).resize((640, 480)).save(paths[-1])
     (folder / "cache.sqlite").unlink(missing_ok=True)

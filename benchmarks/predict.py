@@ -83,6 +83,25 @@ def timed(way: Callable[[], dict[Question, str]], device: str) -> tuple[float, d
     return time.perf_counter() - start, texts
 
 
+def compared(generator: Generator, questions: Sequence[Question], batch_size: int, device: str, rounds: int) -> str:
+    """Answer the questions in both ways, several times in turn; return their best speeds in words."""
+    images = len({question.path for question in questions})
+    ways = {
+        "official, batch size 1": lambda: official(generator, questions),
+        f"ours, batch size {batch_size}": lambda: ours(generator, questions, batch_size),
+    }
+    best, texts = dict.fromkeys(ways, float("inf")), {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds, texts[name] = timed(way, device)
+            best[name] = min(best[name], seconds)
+    lines = [f"{name:24s} {images / seconds:8.2f} images/s" for name, seconds in best.items()]
+    first, second = best
+    same = sum(texts[first][question] == texts[second][question] for question in questions)
+    lines.append(f"{best[first] / best[second]:.1f} times as fast; {same} of {len(questions)} answers the same")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
@@ -93,22 +112,9 @@ def main() -> None:
     generator = Generator(args.checkpoint, family(args.family), args.dtype, args.device)
     questions = [question_of(request, generator.family) for request in asked]
     images = len({question.path for question in questions})
-    ways = {
-        "official, batch size 1": lambda: official(generator, questions),
-        f"ours, batch size {args.batch_size}": lambda: ours(generator, questions, args.batch_size),
-    }
-    best, texts = dict.fromkeys(ways, float("inf")), {}
-    for _ in range(args.rounds):
-        for name, way in ways.items():
-            seconds, texts[name] = timed(way, args.device)
-            best[name] = min(best[name], seconds)
     device = torch.cuda.get_device_name() if args.device != "cpu" else f"CPU, {args.threads} threads"
     sys.stdout.write(f"{args.checkpoint}, {args.dtype}, {device}; {images} images, {len(questions)} prompts\n")
-    for name, seconds in best.items():
-        sys.stdout.write(f"{name:24s} {images / seconds:8.2f} images/s\n")
-    first, second = best
-    same = sum(texts[first][question] == texts[second][question] for question in questions)
-    sys.stdout.write(f"{best[first] / best[second]:.1f} times as fast; {same} of {len(questions)} answers the same\n")
+    sys.stdout.write(compared(generator, questions, args.batch_size, args.device, args.rounds))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ rule fetch_processor:
         runtime=30,
         gpu=0,
     params:
-        args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+        args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")})
+        + (configuration.flags({"world": config["base"]["world"]}) if config["model"]["source"] == "made" else []),
     message:
         "Fetching the processor of the base model"
     shell:

@@ -264,7 +264,9 @@ def files_of(names):
 def scene_flags(name):
     scenes = config["datasets"][name]["scenes"]
     seed = [scenes["seed"], config["seed"]] if scenes.get("follow_chain_seed") else scenes["seed"]
-    return configuration.flags({"count": scenes["count"], "shift": scenes["shift"], "seed": seed})
+    return configuration.flags(
+        {"count": scenes["count"], "world": scenes.get("world"), "shift": scenes["shift"], "seed": seed}
+    )
 
 
 def curation_flags():

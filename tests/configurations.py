@@ -9,6 +9,8 @@ CONFIGURATIONS = {
     "miniature": [],
     "coco_tiny": ["config/coco_tiny.yaml"],
     "smoke": ["tests/smoke.yaml"],
+    "midi": ["config/midi.yaml"],
+    "midi_exact": ["config/midi.yaml", "config/midi_exact.yaml"],
     "paper": ["config/paper.yaml"],
     **{
         name: ["config/paper.yaml", f"config/{name}.yaml"]

@@ -10,6 +10,7 @@ from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForCond
 
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
+from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import CHAT_TEMPLATE, ImageOnlyQwen3VLProcessor, make_processor
@@ -21,10 +22,10 @@ PIXELS = (784, 7056)  # smallest and largest image of all trainings here
 def make_checkpoint(folder: Path, name: str) -> None:
     """Write a model of family `name` with one layer and random weights, and its processor."""
     if name == "qwen2_5_vl":
-        processor = make_processor(CATEGORIES)
+        processor = make_processor(WORLDS["miniature"])
         model = make_model(processor.tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0)
     else:
-        tokenizer = make_tokenizer(CATEGORIES)
+        tokenizer = make_tokenizer(CATEGORIES, 127)
         images = Qwen2VLImageProcessorPil(patch_size=16, min_pixels=PIXELS[0], max_pixels=PIXELS[1])
         processor = ImageOnlyQwen3VLProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
         model = _make_qwen3_vl(tokenizer)

@@ -137,9 +137,9 @@ def test_benchmark_images_are_dropped_by_id_by_content_and_by_looks(tmp_path, pr
     benchmark = coco(tmp_path / "test", coco_factory.content({number: [] for number in (101, 102, 3)}))
     place = coco(tmp_path / "train", coco_factory.content(boxes))
     from vision_r1.data.scenes import draw_scenes
-    from vision_r1.data.shifts import SHIFTS
+    from vision_r1.data.worlds import WORLDS
 
-    for number, scene in enumerate(draw_scenes(SHIFTS["none"], 11, 0)):  # pictures instead of noise
+    for number, scene in enumerate(draw_scenes(WORLDS["miniature"].plain, 11, 0)):  # pictures instead of noise
         (folder, name) = ("test", (101, 102, 3)[number]) if number < 3 else ("train", number - 2)
         Image.fromarray(scene.image).save(tmp_path / f"{folder}/images/{name}.png")
     images = tmp_path / "train/images"

@@ -3,13 +3,15 @@ import json
 import make_base_model
 import pytest
 
+from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
+from vision_r1.prompts import format_answer
 
 SETTINGS = {
-    **{"hidden_size": 32, "text_layers": 1, "vision_layers": 1, "steps": 3, "batch_size": 2},
-    **{"muon_learning_rate": 0.02, "adamw_learning_rate": 0.003, "weight_decay": 0.05, "warmup_steps": 1},
-    **{"grow": 0.08, "jitter": 0.05, "drop": 0.3},
-    **{"detection_share": 0.6, "grounding_share": 0.3, "negative_share": 0.1},
+    **{"world": "miniature", "hidden_size": 32, "head_size": 16, "text_layers": 1, "vision_layers": 1},
+    **{"steps": 3, "batch_size": 2, "muon_learning_rate": 0.02, "adamw_learning_rate": 0.003, "weight_decay": 0.05},
+    **{"warmup_steps": 1, "grow": 0.08, "jitter": 0.05, "drop": 0.3},
+    **{"detection_share": 0.6, "grounding_share": 0.3, "negative_share": 0.1, "device": "cpu", "workers": 0},
 }
 
 
@@ -34,6 +36,20 @@ def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
     assert metrics["steps"] == 3 and metrics["samples_seen"] == 6
     history = [json.loads(line) for line in (tmp_path / "a" / "h.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 3 and history[-1] == metrics["final"]
+
+
+def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
+    from transformers import AutoProcessor
+
+    midi = {"world": "midi", "head_size": 32, "steps": 2, "batch_size": 2, "workers": 2}
+    for name in ("a", "b"):
+        make_base_model.main(arguments(tmp_path / name, **midi))
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("a", "b")]
+    assert weights[0] == weights[1]
+    processor = AutoProcessor.from_pretrained(tmp_path / "a" / "model")
+    assert processor.image_processor.size["longest_edge"] == WORLDS["midi"].max_pixels
+    answer = format_answer([[0, 1, 300, 336]], ["hourglass"])
+    assert len(processor.tokenizer(answer).input_ids) == 6
 
 
 def test_an_impossible_setting_writes_nothing(tmp_path):

@@ -8,7 +8,7 @@ from configurations import CONFIGURATIONS, ON_GPUS
 from configurations import load as load_configuration
 
 from vision_r1 import configuration
-from vision_r1.data.shifts import SHIFTS
+from vision_r1.data.worlds import SHIFTS, WORLDS
 from vision_r1.files import UserError
 
 CONTINUOUS = {"grpo": {"refinement": "continuous"}}
@@ -261,12 +261,15 @@ def test_paper_scale_takes_no_number_of_the_miniature(default, load):
 def test_shifts_of_the_schema_are_those_of_the_code(schema):
     scenes = schema["properties"]["datasets"]["additionalProperties"]["properties"]["scenes"]
     assert scenes["properties"]["shift"]["enum"] == list(SHIFTS)
+    base = schema["properties"]["base"]["properties"]
+    assert scenes["properties"]["world"]["enum"] == base["world"]["enum"] == list(WORLDS)
 
 
-def test_answers_of_the_miniature_fit_its_protocols(config):
+@pytest.mark.parametrize("name", WORLDS)
+def test_answers_of_a_made_world_fit_its_protocols(root, name):
     """The longest right answer of every made test set has fewer tokens than the protocols allow."""
-    for protocol in config["evaluation"]["protocols"].values():
-        for style in SHIFTS.values():
+    for protocol in load_configuration(root, name)["evaluation"]["protocols"].values():
+        for style in WORLDS[name].styles.values():
             most = 1 + 5 * style.objects[1] + 1  # fences, five tokens an object, the end
             assert most <= protocol["max_new_tokens"]
 

@@ -5,7 +5,7 @@ from PIL import Image
 from vision_r1.data.images import index_images
 from vision_r1.data.leakage import IndexedImage, find_leaks, refused_images
 from vision_r1.data.scenes import draw_scenes
-from vision_r1.data.shifts import SHIFTS
+from vision_r1.data.worlds import WORLDS
 
 
 def index(role, paths, cache, id_space=None, ids=None):
@@ -24,9 +24,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scenes(folder):
     """400 test scenes and 40 of each kind, 800 training scenes: none is another one's copy."""
-    benchmark = [scene for seed, style in enumerate(SHIFTS.values()) for scene in draw_scenes(style, 40, seed)]
-    benchmark += draw_scenes(SHIFTS["none"], 400, 9000)
-    train = draw_scenes(SHIFTS["none"], 800, 5000)
+    benchmark = [
+        scene
+        for seed, style in enumerate(WORLDS["miniature"].styles.values())
+        for scene in draw_scenes(style, 40, seed)
+    ]
+    benchmark += draw_scenes(WORLDS["miniature"].plain, 400, 9000)
+    train = draw_scenes(WORLDS["miniature"].plain, 800, 5000)
     paths = []
     for number, (role, scene) in enumerate(
         [("benchmark", scene) for scene in benchmark] + [("train", s) for s in train]

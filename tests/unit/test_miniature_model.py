@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vision_r1.data.scenes import CATEGORIES, Style, draw_scenes
+from vision_r1.data.scenes import Style, draw_scenes
+from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.pretrain import coarsen, collate, draw_question, pretrain, prompt_encoder
@@ -15,7 +16,9 @@ from vision_r1.miniature.processor import make_processor, patchify
 from vision_r1.miniature.recipe import Recipe
 
 RECIPE = Recipe(
+    world="miniature",
     hidden_size=32,
+    head_size=16,
     text_layers=1,
     vision_layers=1,
     steps=15,
@@ -30,13 +33,15 @@ RECIPE = Recipe(
     detection_share=0.5,
     grounding_share=0.3,
     negative_share=0.2,
+    device="cpu",
+    workers=0,
 )
 EXACT = replace(RECIPE, grow=0.0, jitter=0.0, drop=0.0)
 
 
 @pytest.fixture(scope="module")
 def processor():
-    return make_processor(CATEGORIES)
+    return make_processor(WORLDS["miniature"])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -62,13 +62,15 @@ def test_every_published_model_is_of_its_family():
 
 
 def test_the_miniature_is_counted_as_it_is_made():
-    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.processor import make_processor
 
-    widths = {"hidden_size": 32, "text_layers": 1, "vision_layers": 2}
-    made = make_model(make_processor(CATEGORIES).tokenizer, **widths, seed=0)
-    model, _ = find_architecture({"model": {"source": "made", "id": None}, "base": widths}, "nowhere")
+    widths = {"hidden_size": 64, "head_size": 32, "text_layers": 1, "vision_layers": 2}
+    made = make_model(make_processor(WORLDS["miniature"]).tokenizer, **widths, seed=0)
+    model, _ = find_architecture(
+        {"model": {"source": "made", "id": None}, "base": {"world": "miniature", **widths}}, "nowhere"
+    )
     assert model == architecture_of(made.config)
     assert model.parameters == sum(weight.numel() for weight in made.parameters())
     assert model.vision_parameters == sum(weight.numel() for weight in made.model.visual.parameters())
@@ -127,11 +129,12 @@ def test_kv_cache_is_what_transformers_keeps():
     """The formula against a cache that a real forward pass filled, in float32 (twice bfloat16's bytes)."""
     import torch
 
-    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.processor import make_processor
 
-    made = make_model(make_processor(CATEGORIES).tokenizer, hidden_size=32, text_layers=2, vision_layers=1, seed=0)
+    tokenizer = make_processor(WORLDS["miniature"]).tokenizer
+    made = make_model(tokenizer, hidden_size=32, text_layers=2, vision_layers=1, seed=0)
     with torch.no_grad():
         cache = made(input_ids=torch.ones(3, 7, dtype=torch.long), use_cache=True).past_key_values
     kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)

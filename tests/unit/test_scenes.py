@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vision_r1.data.scenes import CATEGORIES, PALETTE, Style, draw_scene, draw_scenes, visible_box, write_scenes
-from vision_r1.data.shifts import SHIFTS
+from vision_r1.data.worlds import WORLDS
 
 
 def test_box_is_tight_and_excludes_the_far_edge():
@@ -37,7 +37,7 @@ def test_a_lone_object_fills_its_box():
 
 def test_boxes_stay_tight_when_turned_covered_outlined_or_scaled():
     for name in ("rotation", "occlusion", "outline", "large", "wide"):
-        for scene in draw_scenes(SHIFTS[name], 50, seed=3):
+        for scene in draw_scenes(WORLDS["miniature"].styles[name], 50, seed=3):
             coloured = (scene.image[..., None, :] == np.array(PALETTE)).all(-1).any(-1)
             union = np.array([item["bbox"] for item in scene.objects])
             assert visible_box(coloured) == [*union[:, :2].min(0), *union[:, 2:].max(0)]

@@ -3,10 +3,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vision_r1.data.scenes import CATEGORIES
-from vision_r1.miniature.tokenizer import LARGEST_NUMBER, SPECIAL_TOKENS, make_tokenizer
+from vision_r1.miniature.tokenizer import SPECIAL_TOKENS, make_tokenizer
 from vision_r1.prompts import detection_prompt, format_answer, phrase_prompt
 
-TOKENIZER = make_tokenizer(CATEGORIES)
+LARGEST_NUMBER = 127
+TOKENIZER = make_tokenizer(CATEGORIES, LARGEST_NUMBER)
 
 
 @settings(deadline=None)

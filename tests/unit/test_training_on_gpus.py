@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoProcessor
 from trl import GRPOConfig
 
-from vision_r1.data.scenes import CATEGORIES
+from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError, write_json
 from vision_r1.miniature.processor import make_processor
 from vision_r1.models import load_processor
@@ -25,7 +25,7 @@ def test_missing_vllm_is_named():
 
 def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_path):
     weights = tmp_path / "weights"
-    make_processor(CATEGORIES).save_pretrained(weights)
+    make_processor(WORLDS["miniature"]).save_pretrained(weights)
     (weights / "model.safetensors").write_bytes(b"weights")
     write_json(weights / "preprocessor_config.json", {"size": {"shortest_edge": 1, "longest_edge": 2}})
     processor = load_processor(weights, min_pixels=784, max_pixels=3136)

@@ -15,11 +15,11 @@ from PIL import Image
 from project import copy_project
 
 from vision_r1.data.scenes import draw_scenes
-from vision_r1.data.shifts import SHIFTS
+from vision_r1.data.worlds import WORLDS
 
 
 def pictures(seed):
-    return [Image.fromarray(scene.image) for scene in draw_scenes(SHIFTS["none"], 12, seed)]
+    return [Image.fromarray(scene.image) for scene in draw_scenes(WORLDS["miniature"].plain, 12, seed)]
 
 
 def encoded(image, kind="PNG", **options):

@@ -19,6 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--source", required=True, choices=["made", "hub", "folder"])
     arguments.add_argument("--id", help="repository on the hub, or a folder")
     arguments.add_argument("--revision", help="commit of the repository, 40 hex digits")
+    arguments.add_argument("--world", default="miniature", help="made scenes that a made processor is for")
     arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)
 
@@ -34,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif args.source == "folder":
             shutil.copytree(args.id, partial, ignore=shutil.ignore_patterns("*.safetensors*", ".*"))
         else:
-            from vision_r1.data.scenes import CATEGORIES
+            from vision_r1.data.worlds import WORLDS
             from vision_r1.miniature.processor import make_processor
 
-            make_processor(CATEGORIES).save_pretrained(partial)
+            make_processor(WORLDS[args.world]).save_pretrained(partial)
 
 
 if __name__ == "__main__":

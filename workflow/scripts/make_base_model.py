@@ -1,8 +1,9 @@
-"""Make the miniature's base model: a tiny Qwen2.5-VL, trained from random weights on made scenes with coarse labels.
+"""Make a base model: a small Qwen2.5-VL, trained from random weights on made scenes with coarse labels.
 
 Example:
-  python workflow/scripts/make_base_model.py --hidden_size 128 --text_layers 2 --vision_layers 2 --steps 2600 \\
-      --batch_size 16 --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
+  python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
+      --vision_layers 2 --steps 2600 --batch_size 16 --device cpu --workers 0 \\
+      --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
       --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
 
@@ -35,14 +36,21 @@ def main(argv=None) -> None:
 
     import torch
 
-    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.pretrain import pretrain, summary
     from vision_r1.miniature.processor import make_processor
 
     torch.set_num_threads(args.threads)
-    processor = make_processor(CATEGORIES)
-    model = make_model(processor.tokenizer, recipe.hidden_size, recipe.text_layers, recipe.vision_layers, args.seed)
+    processor = make_processor(WORLDS[recipe.world])
+    model = make_model(
+        processor.tokenizer,
+        recipe.hidden_size,
+        recipe.text_layers,
+        recipe.vision_layers,
+        args.seed,
+        head_size=recipe.head_size,
+    )
     started = time.monotonic()
     history = pretrain(model, processor, recipe, args.seed)
     seconds = time.monotonic() - started

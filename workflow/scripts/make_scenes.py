@@ -1,17 +1,17 @@
 """Draw made scenes: PNG images and COCO-format annotations with exact boxes.
 
 Example:
-  python workflow/scripts/make_scenes.py --count 400 --seed 7 --shift none \\
+  python workflow/scripts/make_scenes.py --count 400 --seed 7 --world miniature --shift none \\
       --annotations scenes/annotations.json --images scenes/images
 
-The same count, seed and shift give the same bytes. Shifts: see vision_r1/data/shifts.py.
+The same count, seed, world and shift give the same bytes. Worlds and shifts: see vision_r1/data/worlds.py.
 """
 
 import logging
 
 from vision_r1.cli import parser, run, whole_number
 from vision_r1.data.scenes import write_scenes
-from vision_r1.data.shifts import SHIFTS
+from vision_r1.data.worlds import SHIFTS, WORLDS
 
 
 def parse_args(argv=None):
@@ -24,7 +24,8 @@ def parse_args(argv=None):
         required=True,
         help="seed of all that is drawn, one or several",
     )
-    arguments.add_argument("--shift", choices=list(SHIFTS), default="none", help="domain shift")
+    arguments.add_argument("--world", choices=list(WORLDS), default="miniature", help="what the scenes are made of")
+    arguments.add_argument("--shift", choices=SHIFTS, default="none", help="domain shift")
     arguments.add_argument("--annotations", required=True, help="JSON file to write")
     arguments.add_argument("--images", required=True, help="folder to write; its old content is replaced")
     return arguments.parse_args(argv)
@@ -32,7 +33,7 @@ def parse_args(argv=None):
 
 def main(argv=None) -> None:
     args = parse_args(argv)
-    write_scenes(SHIFTS[args.shift], args.count, args.seed, args.annotations, args.images)
+    write_scenes(WORLDS[args.world].styles[args.shift], args.count, args.seed, args.annotations, args.images)
     logging.info("wrote %d scenes (shift %s, seed %s) to %s", args.count, args.shift, args.seed, args.annotations)
 
 

@@ -14,25 +14,79 @@ from PIL import Image, ImageDraw
 
 from vision_r1.files import write_json, written_whole
 
-CATEGORIES = ("circle", "square", "triangle")
 PALETTE = ((220, 40, 40), (40, 170, 60), (50, 80, 220), (235, 150, 20), (150, 60, 190))
+
+
+def _arc(start: float, end: float, count: int = 32) -> np.ndarray:
+    """Return (count, 2) points of the circle in the unit square, from one angle to another, in turns clockwise."""
+    angles = 2 * np.pi * np.linspace(start, end, count)
+    return 0.5 + 0.5 * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def _regular(corners: int, inner: float = 1.0) -> np.ndarray:
+    """Return a regular polygon with a corner on top; with `inner` below 1 a star of twice as many corners."""
+    count = corners if inner == 1 else 2 * corners
+    angles = 2 * np.pi * np.arange(count) / count - np.pi / 2
+    radius = np.where(np.arange(count) % 2, inner, 1.0) if inner != 1 else np.ones(count)
+    return radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def _heart() -> np.ndarray:
+    turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    down = 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)
+    return np.stack([16 * np.sin(turn) ** 3, -down], 1)
+
+
+def _fitted(corners: np.ndarray | Sequence[tuple[float, float]]) -> np.ndarray:
+    """Stretch corners over the unit square."""
+    corners = np.array(corners, float)
+    corners = corners - corners.min(0)
+    return corners / corners.max(0)
+
+
 OUTLINES = {  # corners of each shape in a unit square, y down
     "circle": np.stack([0.5 + 0.5 * f(np.linspace(0, 2 * np.pi, 64, endpoint=False)) for f in (np.cos, np.sin)], 1),
     "square": np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float),
     "triangle": np.array([(0.5, 0), (1, 1), (0, 1)], float),
+    "arrow": _fitted([(0, 3), (5, 3), (5, 0), (10, 5), (5, 10), (5, 7), (0, 7)]),
+    "bolt": _fitted([(6, 0), (2, 5), (5, 5), (3, 10), (9, 4), (6, 4), (9, 0)]),
+    "chevron": _fitted([(0, 0), (5, 0), (10, 5), (5, 10), (0, 10), (5, 5)]),
+    "crescent": _fitted(np.concatenate([_arc(0.15, 0.85), 0.6 * _arc(0.85, 0.15) + (0.3, 0.2)])),
+    "cross": _fitted(
+        [(3, 0), (7, 0), (7, 3), (10, 3), (10, 7), (7, 7), (7, 10), (3, 10), (3, 7), (0, 7), (0, 3), (3, 3)]
+    ),
+    "diamond": _fitted([(5, 0), (10, 5), (5, 10), (0, 5)]),
+    "dome": _fitted(_arc(0.5, 1.0)),
+    "drop": _fitted(np.concatenate([_arc(-0.08, 0.58), [(0.5, -0.6)]])),
+    "ell": _fitted([(0, 0), (4, 0), (4, 6), (10, 6), (10, 10), (0, 10)]),
+    "flag": _fitted([(0, 0), (10, 3), (2, 6), (2, 10), (0, 10)]),
+    "heart": _fitted(_heart()),
+    "hexagon": _fitted(_regular(6)),
+    "hourglass": _fitted([(0, 0), (10, 0), (6, 5), (10, 10), (0, 10), (4, 5)]),
+    "house": _fitted([(5, 0), (10, 4), (8, 4), (8, 10), (2, 10), (2, 4), (0, 4)]),
+    "kite": _fitted([(5, 0), (10, 3), (5, 10), (0, 3)]),
+    "parallelogram": _fitted([(4, 0), (10, 0), (6, 10), (0, 10)]),
+    "pentagon": _fitted(_regular(5)),
+    "stairs": _fitted([(0, 0), (3, 0), (3, 3), (6, 3), (6, 6), (10, 6), (10, 10), (0, 10)]),
+    "star": _fitted(_regular(5, 0.4)),
+    "tee": _fitted([(0, 0), (10, 0), (10, 3), (7, 3), (7, 10), (3, 10), (3, 3), (0, 3)]),
+    "trapezoid": _fitted([(3, 0), (7, 0), (10, 10), (0, 10)]),
 }
+CATEGORIES = ("circle", "square", "triangle")
 
 
 @dataclass(frozen=True)
 class Style:
     """How scenes of one domain look. Lengths are in units of `scale` pixels; ranges include both ends."""
 
+    categories: tuple[str, ...] = CATEGORIES
     width: int = 84
     height: int = 84
     scale: tuple[float, float] = (1, 1)
     objects: tuple[int, int] = (1, 3)
     sides: tuple[int, int] = (16, 40)
     max_overlap: float = 0.05  # IoU of two objects' boxes
+    tries: int = 50  # of a scene; an object that finds no free place in them is left out, but one always fits
     max_turn: float = 0.0  # degrees, either way
     line_width: int = 0  # units; 0 fills the shapes
     bars: int = 0  # strips of ground colour laid over the objects
@@ -53,7 +107,7 @@ class Scene:
 
 
 def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
-    """Draw one scene. An object that finds no free place in 50 tries of the scene is left out; one always fits."""
+    """Draw one scene."""
     scale = rng.uniform(*style.scale)
     width, height = round(style.width * scale), round(style.height * scale)
     canvas = Image.new("L", (width, height))
@@ -62,10 +116,10 @@ def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
     placed: list[np.ndarray] = []
     labels: list[str] = []
     wanted = rng.integers(*style.objects, endpoint=True)
-    for _ in range(50):
+    for _ in range(style.tries):
         if len(placed) == wanted:
             break
-        label = CATEGORIES[rng.integers(len(CATEGORIES))]
+        label = style.categories[rng.integers(len(style.categories))]
         corners = _outline(label, style, scale, rng)
         free = np.array((width, height)) - 1 - corners.max(0)
         corners = corners + rng.integers(0, np.floor(free), endpoint=True)
@@ -140,7 +194,7 @@ def write_scenes(
     coco: dict[str, list[dict[str, Any]]] = {
         "images": [],
         "annotations": [],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(CATEGORIES, start=1)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(style.categories, start=1)],
     }
     with written_whole(images) as folder:
         folder.mkdir()
@@ -155,7 +209,7 @@ def write_scenes(
                     {
                         "id": len(coco["annotations"]) + 1,
                         "image_id": image_id,
-                        "category_id": CATEGORIES.index(item["label"]) + 1,
+                        "category_id": style.categories.index(item["label"]) + 1,
                         "bbox": [x1, y1, x2 - x1, y2 - y1],
                         "area": (x2 - x1) * (y2 - y1),
                         "iscrowd": 0,

@@ -1,23 +1,34 @@
-"""The miniature's model: the real Qwen2.5-VL architecture with few and narrow layers, weights at random."""
+"""Made models: the real Qwen2.5-VL architecture with few and narrow layers, weights at random."""
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vision_r1.miniature.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START
 
-HEAD_SIZE = 16
-# Rotary sections (time, height, width) of a head, and a base so low that one cell to the side, which the
-# last and slowest pairs tell, still turns them by .13 radian; at Qwen's base of 1e6 it is .00001 (ours).
-ROPE_SECTIONS, ROPE_THETA = (2, 3, 3), 10.0
-# Three times Qwen's .02: at this width the signal would otherwise fade (ours).
-INITIALIZER_RANGE = 0.06
+# A base so low that one cell to the side, which a head's last and slowest pairs tell, still turns them by a tenth of
+# a radian; at Qwen's base of 1e6 it is .00001 (ours).
+ROPE_THETA = 10.0
+
+
+def initializer_range(hidden_size: int) -> float:
+    """Return three times Qwen's .02 to width 128, where the signal would otherwise fade; less above (ours)."""
+    return 0.06 * min(1.0, (128 / hidden_size) ** 0.5)
 
 
 def make_model(
-    tokenizer: PreTrainedTokenizerFast, hidden_size: int, text_layers: int, vision_layers: int, seed: int
+    tokenizer: PreTrainedTokenizerFast,
+    hidden_size: int,
+    text_layers: int,
+    vision_layers: int,
+    seed: int,
+    head_size: int = 16,
 ) -> Qwen2_5_VLForConditionalGeneration:
-    """Build an untrained model in float32; `hidden_size`, a multiple of 16, is the width of both towers."""
-    heads = hidden_size // HEAD_SIZE
+    """Build an untrained model in float32.
+
+    `hidden_size`, a multiple of `head_size`, is the width of both towers; `head_size` is a multiple of 16.
+    """
+    heads = hidden_size // head_size
+    time, side = head_size // 8, 3 * head_size // 16  # pairs of a head that tell time, height and width
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -29,13 +40,13 @@ def make_model(
             "max_position_embeddings": 1024,
             "rope_parameters": {
                 "rope_type": "default",
-                "mrope_section": list(ROPE_SECTIONS),
+                "mrope_section": [time, side, side],
                 "rope_theta": ROPE_THETA,
             },
             "bos_token_id": None,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
-            "initializer_range": INITIALIZER_RANGE,
+            "initializer_range": initializer_range(hidden_size),
         },
         vision_config={
             "depth": vision_layers,
@@ -44,7 +55,7 @@ def make_model(
             "num_heads": heads,
             "out_hidden_size": hidden_size,
             "fullatt_block_indexes": list(range(vision_layers)),
-            "initializer_range": INITIALIZER_RANGE,
+            "initializer_range": initializer_range(hidden_size),
         },
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         video_token_id=tokenizer.convert_tokens_to_ids(VIDEO),

@@ -1,4 +1,4 @@
-"""Pretraining of the miniature's base model: fresh made scenes at every step, coarse labels (ours).
+"""Pretraining of a made base model: fresh made scenes at every step, coarse labels (ours).
 
 The labels are coarse on purpose: boxes too large, corners shaken, objects left out. So the base knows
 the answer's form and roughly where things are, and leaves reinforcement learning a bias to correct.
@@ -7,16 +7,18 @@ the answer's form and roughly where things are, and leaves reinforcement learnin
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import PreTrainedModel
 
-from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
+from vision_r1.data.scenes import draw_scene
 from vision_r1.data.tasks import ask
+from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
@@ -34,18 +36,19 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train the model in place and return one {step, loss, learning_rate} per LOG_EVERY steps.
 
-    `loss` is the mean since the entry before, `learning_rate` AdamW's. Float32 on the CPU; the same
-    seed and number of threads give the same weights.
+    `loss` is the mean since the entry before, `learning_rate` AdamW's. On the CPU the same
+    seed, number of threads and of workers give the same weights.
     """
-    rng = np.random.default_rng((SCENES, seed))
-    prompt_tokens = prompt_encoder(processor)
+    batches = iter(DataLoader(Batches(processor, recipe, seed), batch_size=None, num_workers=recipe.workers))
+    model.to(recipe.device)
     optimizers = make_optimizers(model, recipe)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]
     history, losses, start = [], [], time.monotonic()
     model.train()
     for step in range(1, recipe.steps + 1):
-        questions = [draw_question(recipe, rng) for _ in range(recipe.batch_size)]
-        loss = model(**collate(questions, processor, prompt_tokens)).loss
+        inputs = {name: tensor.to(recipe.device) for name, tensor in next(batches).items()}
+        with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.device == "cuda"):
+            loss = model(**inputs).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         learning_rate = schedules[-1].get_last_lr()[0]
@@ -53,16 +56,31 @@ def pretrain(
             optimizer.step()
             optimizer.zero_grad()
             scheduler.step()
-        losses.append(loss.item())
+        losses.append(loss.detach())
         if step % LOG_EVERY == 0 or step == recipe.steps:
-            mean = float(np.mean(losses))
+            mean = float(np.mean([value.item() for value in losses]))
             history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
             pace = (time.monotonic() - start) / step
             left = pace * (recipe.steps - step)
             log.info("step %d/%d  loss %.3f  %.3f s/step  left %.0f s", step, recipe.steps, mean, pace, left)
             losses = []
-    model.eval()
+    model.to("cpu").eval()
     return history
+
+
+class Batches(IterableDataset):
+    """Batches of model inputs without end; each worker draws scenes from a stream of its own."""
+
+    def __init__(self, processor: ImageOnlyProcessor, recipe: Recipe, seed: int) -> None:
+        self.processor, self.recipe, self.seed = processor, recipe, seed
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = get_worker_info()
+        rng = np.random.default_rng((SCENES, self.seed) if worker is None else (SCENES, self.seed, worker.id))
+        prompt_tokens = prompt_encoder(self.processor)
+        while True:
+            questions = [draw_question(self.recipe, rng) for _ in range(self.recipe.batch_size)]
+            yield collate(questions, self.processor, prompt_tokens)
 
 
 def make_optimizers(model: PreTrainedModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -89,10 +107,10 @@ def schedule(recipe: Recipe) -> Callable[[int], float]:
 def draw_question(recipe: Recipe, rng: np.random.Generator) -> dict[str, Any]:
     """Draw a scene and a question about it: {image (height, width, 3) uint8, prompt, answer with coarse boxes}."""
     task = ("detection", "grounding", "negative")[rng.choice(3, p=recipe.shares)]
-    question = None
+    style, question = WORLDS[recipe.world].plain, None
     while question is None:  # a scene that has every category serves no negative question
-        scene = draw_scene(Style(), rng)
-        question = ask(task, scene.objects, CATEGORIES, rng)
+        scene = draw_scene(style, rng)
+        question = ask(task, scene.objects, style.categories, rng)
     height, width = scene.image.shape[:2]
     objects = coarsen(question["objects"], width, height, recipe, rng)
     answer = format_answer([item["bbox"] for item in objects], [item["label"] for item in objects])

@@ -18,9 +18,10 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.processing_utils import ProcessorMixin
 
+from vision_r1.data.worlds import World
 from vision_r1.miniature.tokenizer import IMAGE, VIDEO, make_tokenizer
 
-MIN_PIXELS, MAX_PIXELS = 28 * 28, 10 * 28 * 28
+MIN_PIXELS = 28 * 28
 # Qwen2.5-VL's turns, without its default system message.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -56,10 +57,11 @@ AutoProcessor.register(Qwen2_5_VLConfig, ImageOnlyProcessor, exist_ok=True)
 AutoProcessor.register(Qwen3VLConfig, ImageOnlyQwen3VLProcessor, exist_ok=True)
 
 
-def make_processor(categories) -> ImageOnlyProcessor:
-    """Build the processor with a tokenizer for these categories."""
-    images = Qwen2VLImageProcessorPil(min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
-    return ImageOnlyProcessor(images, make_tokenizer(categories), chat_template=CHAT_TEMPLATE)
+def make_processor(world: World) -> ImageOnlyProcessor:
+    """Build the processor, with its tokenizer, for a world of made scenes."""
+    images = Qwen2VLImageProcessorPil(min_pixels=MIN_PIXELS, max_pixels=world.max_pixels)
+    tokenizer = make_tokenizer(world.plain.categories, world.largest_number)
+    return ImageOnlyProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
 
 
 def patchify(images: np.ndarray) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
+from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
 
 
@@ -13,7 +14,9 @@ def _setting(text: str):
 class Recipe:
     """One pretraining. Raises UserError naming the setting that cannot be."""
 
-    hidden_size: int = _setting("width of both towers, a multiple of 16")
+    world: str = _setting(f"made scenes to learn: {', '.join(WORLDS)}")
+    hidden_size: int = _setting("width of both towers, a multiple of head_size")
+    head_size: int = _setting("width of an attention head, a multiple of 16")
     text_layers: int = _setting("layers of the language model")
     vision_layers: int = _setting("layers of the vision tower")
     steps: int = _setting("optimiser steps")
@@ -28,14 +31,25 @@ class Recipe:
     detection_share: float = _setting("share of prompts that ask for all categories")
     grounding_share: float = _setting("share of prompts that ask for one category that is there")
     negative_share: float = _setting("share of prompts that ask for one category that is not there")
+    device: str = _setting("cpu, in float32, or cuda, in bfloat16 where autocast says so")
+    workers: int = _setting("processes that draw scenes ahead; 0: the training itself draws")
 
     def __post_init__(self) -> None:
+        for name, values in (("world", WORLDS), ("device", ("cpu", "cuda"))):
+            if getattr(self, name) not in values:
+                raise UserError(f"--{name} {getattr(self, name)}: must be one of {', '.join(values)}")
         for item in fields(self):
+            if item.type is str or item.name == "workers":
+                continue
             low = 1 if item.type is int else 0
             if not low <= getattr(self, item.name) < float("inf"):
                 raise UserError(f"--{item.name} {getattr(self, item.name)}: must be a number of at least {low}")
-        if self.hidden_size % 16:
-            raise UserError(f"--hidden_size {self.hidden_size}: must be a multiple of 16, the size of a head")
+        if self.workers < 0:
+            raise UserError(f"--workers {self.workers}: must be at least 0")
+        if self.head_size % 16:
+            raise UserError(f"--head_size {self.head_size}: must be a multiple of 16")
+        if self.hidden_size % self.head_size:
+            raise UserError(f"--hidden_size {self.hidden_size}: must be a multiple of --head_size {self.head_size}")
         if self.drop > 1:
             raise UserError(f"--drop {self.drop}: must be at most 1, it is a chance")
         if abs(sum(self.shares) - 1) > 1e-6:

@@ -1,7 +1,7 @@
 """The miniature's tokenizer: short answers take few tokens, and any text can be written.
 
 Vocabulary: Qwen's special tokens, the 256 bytes, the fixed pieces of prompts and answers about the
-known categories, and each whole number up to LARGEST_NUMBER once after "[" and once with its comma.
+known categories, and each whole number up to a largest one, once after "[" and once with its comma.
 So an answer costs two tokens plus five per object. What is not in the vocabulary (other categories,
 larger numbers, other languages) falls back to bytes.
 """
@@ -17,7 +17,6 @@ from vision_r1.prompts import detection_prompt, format_answer, phrase_prompt
 END, PAD = "<|im_end|>", "<|endoftext|>"
 IMAGE, VIDEO, VISION_START, VISION_END = "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
 SPECIAL_TOKENS = [PAD, "<|im_start|>", END, VISION_START, VISION_END, IMAGE, VIDEO]
-LARGEST_NUMBER = 127
 NUMBER = r"(?<=\[)\d+|, \d+"
 
 
@@ -37,10 +36,10 @@ def prompt_pieces(categories: Sequence[str]) -> set[str]:
     return {*fixed, *categories, "user\n", "assistant\n", "\n"} - {""}
 
 
-def make_tokenizer(categories: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Build the tokenizer for a list of known categories. Decoding gives back every text that was encoded."""
+def make_tokenizer(categories: Sequence[str], largest_number: int) -> PreTrainedTokenizerFast:
+    """Build the tokenizer for a list of known categories and coordinates. Decoding gives back what was encoded."""
     pieces = sorted(answer_pieces(categories) | prompt_pieces(categories), key=lambda piece: (-len(piece), piece))
-    numbers = [f"{comma}{number}" for number in range(LARGEST_NUMBER + 1) for comma in ("", ", ")]
+    numbers = [f"{comma}{number}" for number in range(largest_number + 1) for comma in ("", ", ")]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokens = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokens += [byte_level.pre_tokenize_str(text)[0][0] for text in [*pieces, *numbers]]

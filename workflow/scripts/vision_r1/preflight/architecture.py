@@ -130,9 +130,9 @@ def find_architecture(config: Mapping[str, Any], base_model: str | Path) -> tupl
 
 
 def _made(base: Mapping[str, Any]) -> "PreTrainedConfig":
-    from vision_r1.data.scenes import CATEGORIES
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.processor import make_processor
 
-    widths = {name: base[name] for name in ("hidden_size", "text_layers", "vision_layers")}
-    return make_model(make_processor(CATEGORIES).tokenizer, **widths, seed=0).config
+    widths = {name: base[name] for name in ("hidden_size", "text_layers", "vision_layers", "head_size")}
+    return make_model(make_processor(WORLDS[base["world"]]).tokenizer, **widths, seed=0).config

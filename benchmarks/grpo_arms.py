@@ -1,0 +1,389 @@
+"""Three ways to take GRPO steps on drawn scenes with random weights, each with a clock on its parts.
+
+ours: TRL's trainer with what copies of a prompt can share; trl: TRL's trainer left as it is; released: the way the
+released code trains, written from a description: one prompt at a time with its completions sampled in one batch
+(transformers' default top_k of 50), one image-processor call a prompt, the vision encoder run on every copy of the
+image in the policy's and the reference's pass, the reference model always, an optimiser step every few prompts.
+"""
+
+import argparse
+import gc
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+from PIL import Image
+from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGeneration, TrainerCallback
+from transformers.utils.logging import disable_progress_bar
+from trl import GRPOConfig, GRPOTrainer
+
+from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
+from vision_r1.data.tasks import ask
+from vision_r1.data.worlds import WORLDS
+from vision_r1.families import family
+from vision_r1.miniature.model import make_model
+from vision_r1.miniature.processor import make_processor
+from vision_r1.preflight.architecture import PUBLISHED, Architecture, architecture_of
+from vision_r1.preflight.batches import Batches
+from vision_r1.preflight.memory import Setting, estimate, peak
+from vision_r1.resources import peak_rss_mb
+from vision_r1.rewards import Criterion, reward_functions
+from vision_r1.training.dataset import grpo_dataset
+from vision_r1.training.sharing import share_forward, share_processing
+
+TEXT_TOKENS = 60  # of a prompt, about
+PARTS = ("generation", "log-probabilities", "backward", "image processing", "reward", "data", "other")
+SIZES = {"3b": "Qwen/Qwen2.5-VL-3B-Instruct", "7b": "Qwen/Qwen2.5-VL-7B-Instruct"}
+PHOTOGRAPH = Style(width=160, height=120, scale=(4, 4))  # 640 x 480 pixels, the most common size in COCO
+PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "L4": 121e12, "RTX 4090": 165e12}  # bfloat16, dense
+
+
+disable_progress_bar()
+
+
+class Clock:
+    """Seconds by part; time within an inner part does not count for the outer one."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.steps, self.stack = device, [], []
+
+    @contextmanager
+    def step(self):
+        self.now = defaultdict(float)
+        with self.part("other"):
+            yield
+        self.steps.append(self.now)
+
+    @contextmanager
+    def part(self, name):
+        began = self._time()
+        self.stack.append(0.0)
+        yield
+        seconds = self._time() - began
+        self.now[name] += seconds - self.stack.pop()
+        if self.stack:
+            self.stack[-1] += seconds
+
+    def around(self, owner, method, name):
+        """Count calls of owner.method as part `name`."""
+        function = getattr(owner, method)
+
+        def timed(*args, **kwargs):
+            with self.part(name):
+                return function(*args, **kwargs)
+
+        setattr(owner, method, timed)
+
+    def _time(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def make_checkpoint(folder: str | Path, size: str, device: str, dtype: str) -> tuple[Any, Architecture]:
+    """Write a model with random weights and its processor to a folder; return the processor and the sizes."""
+    processor = make_processor(WORLDS["miniature"])
+    if size == "miniature":
+        model = make_model(processor.tokenizer, hidden_size=128, text_layers=2, vision_layers=2, seed=0)
+    else:
+        processor.image_processor.size = {"shortest_edge": 784, "longest_edge": 401408}
+        name, published = PUBLISHED[SIZES[size]]
+        small = make_model(processor.tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0).config
+        ends = {"bos_token_id": None, "eos_token_id": processor.tokenizer.eos_token_id}
+        rope = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}
+        text = published["text_config"] | ends
+        text |= {"pad_token_id": processor.tokenizer.pad_token_id, "rope_parameters": rope}
+        ids = {name: getattr(small, name) for name in ("image_token_id", "video_token_id", "vision_start_token_id")}
+        config = AutoConfig.for_model(name, **(published | {"text_config": text}), **ids)
+        torch.manual_seed(0)
+        with torch.device(device):
+            torch.set_default_dtype(getattr(torch, dtype))
+            model = Qwen2_5_VLForConditionalGeneration(config)
+            torch.set_default_dtype(torch.float32)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return processor, architecture_of(model.config)
+
+
+def make_rows(folder: str | Path, size: str, count: int, limits: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return `count` rows of a training file about drawn scenes, as large as photographs for the large models."""
+    rng = np.random.default_rng(0)
+    rows = []
+    while len(rows) < count:
+        scene = draw_scene(Style() if size == "miniature" else PHOTOGRAPH, rng)
+        asked = ask("detection", scene.objects, CATEGORIES, rng)
+        path = Path(folder) / f"{len(rows)}.png"
+        Image.fromarray(scene.image).save(path)
+        height, width = scene.image.shape[:2]
+        seen = family("qwen2_5_vl").input_size(width, height, limits["shortest_edge"], limits["longest_edge"])
+        sizes = {"width": width, "height": height, "input_width": seen[0], "input_height": seen[1]}
+        about = {"num_instances": len(asked["objects"]), "frame": "pixel", "task": "detection", "source_id": path.stem}
+        rows.append({**asked, **sizes, **about, "image": str(path)})
+    return rows
+
+
+def generation(args: argparse.Namespace, processor: Any) -> dict[str, Any]:
+    """Return sampling options that make every completion args.length tokens long."""
+    forbidden = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    return {
+        "min_new_tokens": args.length,
+        "suppress_tokens": processor.tokenizer.convert_tokens_to_ids(forbidden),
+    }
+
+
+def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace, shared: bool) -> tuple:
+    """Return (clock, function that takes steps) for TRL's trainer, alone or with what copies of a prompt can share."""
+    processor = make_processor(WORLDS["miniature"])
+    processor.image_processor.size = args.limits
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=args.dtype)
+    config = GRPOConfig(
+        output_dir=f"{folder}/state",
+        per_device_train_batch_size=args.micro or args.prompts * args.generations,
+        gradient_accumulation_steps=args.prompts * args.generations // args.micro if args.micro else 1,
+        num_generations=args.generations,
+        max_completion_length=args.length,
+        generation_kwargs=generation(args, processor),
+        max_steps=args.steps,
+        beta=args.beta,
+        loss_type="grpo",
+        gradient_checkpointing=args.size != "miniature",
+        bf16=args.dtype == "bfloat16",
+        use_cpu=args.device == "cpu",
+        top_k=0,
+        learning_rate=1e-6,
+        save_strategy="no",
+        logging_steps=10**6,
+        disable_tqdm=True,
+        **(args.options if shared else {}),
+    )
+    if shared:
+        share_processing(processor)
+        share_forward(model)
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=reward_functions(Criterion.named("official", "stage1")),
+        args=config,
+        train_dataset=grpo_dataset(rows) if shared else plain_dataset(rows),
+        processing_class=processor,
+        peft_config=adapters(args.lora_r),
+    )
+    if shared and trainer.ref_model is not None:
+        share_forward(trainer.ref_model)
+    clock = Clock(args.device)
+    clock.around(trainer, "_generate_single_turn", "generation")
+    clock.around(trainer, "_tokenize_prompts", "image processing")
+    clock.around(processor.image_processor, "preprocess", "image processing")
+    clock.around(trainer, "_get_per_token_logps_and_entropies", "log-probabilities")
+    clock.around(trainer, "_calculate_rewards", "reward")
+    clock.around(trainer, "get_batch_samples", "data")
+    clock.around(trainer.accelerator, "backward", "backward")
+
+    class Steps(TrainerCallback):
+        """From one step's end to the next one's: the data of a step is read before it begins."""
+
+        def on_train_begin(self, *_, **__):
+            self.step = clock.step()
+            self.step.__enter__()
+
+        def on_step_end(self, *_, **__):
+            self.step.__exit__(None, None, None)
+            self.on_train_begin()
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Steps())
+    return clock, trainer.train
+
+
+def plain_dataset(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the rows with images as TRL's users have them: decoded anew for every copy."""
+    from datasets import Image as ImageColumn
+
+    return grpo_dataset(rows).with_format(None).cast_column("image", ImageColumn(mode="RGB"))
+
+
+def released(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> tuple:
+    """Return (clock, function that takes steps) for the way of the released code."""
+    processor = make_processor(WORLDS["miniature"])
+    processor.image_processor.size = args.limits
+    policy, reference = (
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=args.dtype).to(args.device) for _ in range(2)
+    )
+    policy.train()
+    if args.size != "miniature":
+        policy.gradient_checkpointing_enable()
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6)
+    rewards = reward_functions(Criterion.named("official", "stage1"))
+    clock = Clock(args.device)
+    options = {"max_new_tokens": args.length, "do_sample": True, "top_k": 50, **generation(args, processor)}
+
+    def logprobs(model, sequences, inputs, length):
+        copies = {
+            "pixel_values": inputs["pixel_values"].repeat(args.generations, 1),
+            "image_grid_thw": inputs["image_grid_thw"].repeat(args.generations, 1),
+            "mm_token_type_ids": (sequences == processor.image_token_id).int(),
+        }
+        logits = model(input_ids=sequences, **copies).logits[:, :-1]
+        chosen = [  # row by row: the whole would not fit in memory at full size
+            row.log_softmax(-1).gather(1, ids[:, None])[:, 0] for row, ids in zip(logits, sequences[:, 1:], strict=True)
+        ]
+        return torch.stack(chosen)[:, -length:]
+
+    def prompt_loss(row):
+        with clock.part("data"), Image.open(row["image"]) as file:
+            image = file.convert("RGB")
+        with clock.part("image processing"):
+            content = [{"type": "image"}, {"type": "text", "text": row["prompt"]}]
+            text = processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+            inputs = processor(images=[image], text=[text], return_tensors="pt").to(args.device)
+        with clock.part("generation"), torch.no_grad():
+            sequences = policy.generate(**inputs, num_return_sequences=args.generations, **options)
+        length = sequences.shape[1] - inputs["input_ids"].shape[1]
+        with clock.part("log-probabilities"):
+            own = logprobs(policy, sequences, inputs, length)
+            with torch.inference_mode():
+                other = logprobs(reference, sequences, inputs, length)
+        texts = processor.batch_decode(sequences[:, -length:], skip_special_tokens=True)
+        with clock.part("reward"):
+            columns = {name: [value] * args.generations for name, value in row.items()}
+            score = torch.tensor([function(texts, **columns) for function in rewards], device=args.device).sum(0)
+        advantages = (score - score.mean()) / (score.std() + 1e-4)
+        kl = torch.exp(other - own) - (other - own) - 1
+        return -(torch.exp(own - own.detach()) * advantages[:, None] - 0.04 * kl).mean(1).mean()
+
+    def steps():
+        for _ in range(args.steps):
+            with clock.step():
+                for number, row in enumerate(rows, start=1):
+                    loss = prompt_loss(row) / args.released_accumulation
+                    with clock.part("backward"):
+                        loss.backward()
+                    if number % args.released_accumulation == 0:
+                        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+                        optimizer.step()
+                        optimizer.zero_grad()
+
+    return clock, steps
+
+
+def adapters(rank: int | None) -> Any:
+    if rank is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=32, target_modules="all-linear")
+
+
+def flops_of_a_step(model: Architecture, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> float:
+    """Return what the mathematics of a step needs, whatever an arm repeats.
+
+    A weight costs 2 operations a token in a forward pass: one pass to sample, one for the loss, one for the reference
+    where there is one. Backward it costs 4, or 2 where it is frozen. The language model's weights meet every token of
+    every completion's sequence, the vision encoder's each patch of each distinct image. Attention's products, a few
+    percent at these lengths, are left out.
+    """
+    patches = sum(row["input_width"] * row["input_height"] for row in rows) / 14**2
+    tokens = args.generations * (patches / model.merge + len(rows) * (TEXT_TOKENS + args.length))
+    text = model.parameters - model.vision_parameters
+    a_weight = 2 + 2 + (4 if args.lora_r is None else 2) + (2 if args.beta > 0 else 0)
+    return a_weight * (text * tokens + model.vision_parameters * patches)
+
+
+def estimated_memory(model: Architecture, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> float:
+    """Return the peak of GPU memory that target `preflight` would state for these steps, in MB."""
+    completions = args.prompts * args.generations
+    micro = args.micro or completions
+    batches = Batches(
+        "step", args.steps, micro, completions // micro, 1, len(rows), args.generations, completions // micro
+    )
+    setting = Setting(
+        mode="single",
+        dtype=args.dtype,
+        gradient_checkpointing=True,
+        image_tokens=max(row["input_width"] * row["input_height"] for row in rows) // (14**2 * model.merge),
+        text_tokens=TEXT_TOKENS,
+        answer_tokens=args.length,
+        reference=args.beta > 0,
+        lora_rank=args.lora_r or 0,
+    )
+    return peak(estimate(model, batches, setting)) / 2**20
+
+
+@dataclass
+class Measured:
+    """An arm's steps, seconds by part, without the first of each turn, and its peak memory in MB."""
+
+    steps: list[Mapping[str, float]]
+    memory: float
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        return min(self.steps, key=lambda step: sum(step.values()))
+
+
+def measure(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> dict[str, Measured | None]:
+    """Return each arm's figures; None where the GPU's memory did not suffice.
+
+    On the CPU the arms take turns, so that a busy machine slows all of them alike; a GPU holds one arm at a time.
+    """
+    make: dict[str, Callable[[], tuple]] = {
+        "ours": lambda: with_trl(folder, rows, args, shared=True),
+        "trl": lambda: with_trl(folder, rows, args, shared=False),
+        "released": lambda: released(folder, rows, args),
+    }
+    if args.device == "cpu":
+        arms = {name: make[name]() for name in args.arms}
+        for _ in range(args.rounds):
+            for _, take_steps in arms.values():
+                take_steps()
+        return {name: Measured(clock.steps[1:], peak_rss_mb()) for name, (clock, _) in arms.items()}
+    found: dict[str, Measured | None] = {}
+    for name in args.arms:
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            clock, take_steps = make[name]()
+            for _ in range(args.rounds):
+                take_steps()
+            found[name] = Measured(clock.steps[1:], torch.cuda.max_memory_allocated() / 2**20)
+        except torch.cuda.OutOfMemoryError:
+            found[name] = None
+        clock = take_steps = None  # the trainer, before the next one is built
+        gc.collect()
+        torch.cuda.empty_cache()
+    return found
+
+
+def table(found: Mapping[str, Measured | None], flops: float, args: argparse.Namespace) -> str:
+    """Return an arm a column: seconds of the fastest step by part, speeds, memory."""
+    completions = args.prompts * args.generations
+
+    def line(title: str, value: Callable[[Measured], str]) -> str:
+        cells = (f"{'no memory' if one is None else value(one):>10s}" for one in found.values())
+        return f"{title:37s}" + "".join(cells) + "\n"
+
+    def total(one: Measured) -> float:
+        return sum(one.best.values())
+
+    text = f"{'seconds of the fastest step, by part':37s}" + "".join(f"{name:>10s}" for name in found) + "\n"
+    for part in PARTS:
+        text += line(f"  {part}", lambda one, part=part: f"{one.best.get(part, 0.0):.3f}")
+    text += line("  whole step", lambda one: f"{total(one):.3f}")
+    text += line("completions/s", lambda one: f"{completions / total(one):.1f}")
+    text += line("tokens/s", lambda one: f"{completions * args.length / total(one):.0f}")
+    if args.device == "cpu":
+        return text + line("peak memory of the process so far, MB", lambda one: f"{one.memory:.0f}")
+    text += line("peak GPU memory, MB", lambda one: f"{one.memory:.0f}")
+    card = torch.cuda.get_device_name()
+    most = next((value for key, value in PEAK_FLOPS.items() if key in card), None)
+    used = (lambda one: f"{flops / total(one) / most:.1%}") if most else (lambda one: "unknown")
+    return text + line(f"model FLOP utilisation, {card}"[:37], used)

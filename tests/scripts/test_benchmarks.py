@@ -1,0 +1,88 @@
+"""Benchmarks of training and prediction run, and count what they say they count; their speeds are nobody's test."""
+
+import importlib
+import logging
+import re
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def run(root, monkeypatch, capsys):
+    """Run a benchmark with some words; return what it printed."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+
+    def benchmark(name, *words, **flags):
+        words += tuple(word for flag, value in flags.items() for word in (f"--{flag}", str(value)))
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    yield benchmark
+    logging.disable(logging.NOTSET)
+
+
+def cells(printed, title):
+    """Return the numbers of the one line that begins with a title."""
+    (line,) = [line.strip() for line in printed.splitlines() if line.strip().startswith(title)]
+    return [float(value) for value in line[len(title) :].split()]
+
+
+def test_grpo_step_takes_every_arms_step_apart(run):
+    printed = run("grpo_step", prompts=2, generations=2, length=2, steps=2, rounds=1, beta=0.04)
+    from grpo_arms import PARTS
+
+    for part in (*PARTS, "completions/s"):
+        values = cells(printed, part)
+        assert len(values) == 3 and all(value >= 0 for value in values)
+        if part in ("generation", "log-probabilities", "backward"):
+            assert all(value > 0 for value in values)
+
+
+def test_gpu_step_compares_trl_and_ours_in_every_case(run):
+    small = {
+        "sizes": "miniature",
+        "device": "cpu",
+        "dtype": "float32",
+        "prompts": 2,
+        "micro": 2,
+        "length": 2,
+        "steps": 2,
+    }
+    printed = run("gpu_step", "--generations", "2", "--training", "lora", "full", **small)
+    assert re.findall(r"miniature, (\w+), cpu", printed) == ["lora", "full"]
+    for case in printed.split("\n\n")[:2]:
+        assert len(cells(case, "completions/s")) == 2
+        assert cells(case, "preflight's estimate of GPU memory, MB")[0] > 2000  # its fixed share alone is 2 GiB
+
+
+def test_gpu_step_without_a_gpu_says_so(run, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("gpu_step", "gpu_predict"):
+        with pytest.raises(SystemExit, match="no GPU is visible; give --device cpu"):
+            run(name)
+
+
+def test_gpu_predict_gives_the_same_answers_in_both_ways(run):
+    small = {"sizes": "miniature", "device": "cpu", "dtype": "float32", "images": 3, "max_new_tokens": 2}
+    printed = run("gpu_predict", "--batch_sizes", "2", **small)
+    assert "3 of 3 answers the same" in printed and printed.count("images/s") == 2
+
+
+def test_a_step_s_operations_are_counted_by_hand(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from argparse import Namespace
+    from types import SimpleNamespace
+
+    from grpo_arms import TEXT_TOKENS, flops_of_a_step
+
+    model = SimpleNamespace(parameters=1000, vision_parameters=100, merge=4)
+    rows = [{"input_width": 28, "input_height": 28}]  # 4 patches, 1 image token
+    args = Namespace(generations=2, length=10, beta=0.0, lora_r=None)
+    text = 900 * 2 * (1 + TEXT_TOKENS + 10)
+    assert flops_of_a_step(model, rows, args) == 8 * (text + 100 * 4)
+    assert flops_of_a_step(model, rows, Namespace(**vars(args) | {"lora_r": 4, "beta": 0.1})) == 8 * (text + 100 * 4)
+    assert flops_of_a_step(model, rows, Namespace(**vars(args) | {"lora_r": 4})) == 6 * (text + 100 * 4)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from vision_r1.data.scenes import OUTLINES, Style, draw_scenes
+from vision_r1.data.worlds import SHIFTS, WORLDS
+from vision_r1.families import family
+
+MINIATURE = WORLDS["miniature"].styles
+
+
+def test_every_world_has_thirteen_shifts_beside_the_plain_scenes():
+    assert len(SHIFTS) == 14 and MINIATURE["none"] == Style()
+    assert all(tuple(world.styles) == SHIFTS for world in WORLDS.values())
+
+
+def test_the_midi_world_is_what_its_name_says():
+    world = WORLDS["midi"]
+    assert len(world.plain.categories) == len(OUTLINES) >= 20
+    scenes = list(draw_scenes(world.plain, 40, seed=1))
+    assert {scene.image.shape for scene in scenes} == {(336, 336, 3)}
+    assert 1 <= min(len(scene.objects) for scene in scenes) and max(len(scene.objects) for scene in scenes) == 20
+    assert {item["label"] for scene in scenes for item in scene.objects} == set(OUTLINES)
+
+
+def test_a_world_s_images_can_be_seen_and_its_coordinates_said():
+    for world in WORLDS.values():
+        for style in world.styles.values():
+            height, width = next(draw_scenes(style, 1, seed=0)).image.shape[:2]
+            seen = family("qwen2_5_vl").input_size(width, height, 784, world.max_pixels)
+            assert max(seen) <= world.largest_number
+        plain = next(draw_scenes(world.plain, 1, seed=0)).image.shape[:2]
+        assert family("qwen2_5_vl").input_size(*plain, 784, world.max_pixels) == plain
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("world", WORLDS)
+def test_each_shift_gives_valid_scenes_and_repeats(world, shift):
+    style = WORLDS[world].styles[shift]
+    scenes = list(draw_scenes(style, 8, seed=4))
+    again = list(draw_scenes(style, 8, seed=4))
+    for scene, same in zip(scenes, again, strict=True):
+        height, width, channels = scene.image.shape
+        assert channels == 3 and scene.image.dtype == np.uint8
+        assert np.array_equal(scene.image, same.image) and scene.objects == same.objects
+        assert scene.objects
+        for item in scene.objects:
+            x1, y1, x2, y2 = item["bbox"]
+            assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
+
+
+@pytest.mark.parametrize("name", ["thermal", "blur", "noise", "dark", "texture", "outline", "colours"])
+def test_a_change_of_looks_changes_the_pixels(name):
+    plain = next(draw_scenes(MINIATURE["none"], 1, seed=9)).image
+    assert not np.array_equal(plain, next(draw_scenes(MINIATURE[name], 1, seed=9)).image)
+
+
+def test_sizes_and_numbers_are_what_the_names_say():
+    def sides(name):
+        return [b[2] - b[0] for s in draw_scenes(MINIATURE[name], 50, 4) for b in (o["bbox"] for o in s.objects)]
+
+    assert max(sides("tiny")) < min(sides("none"))
+    assert min(len(scene.objects) for scene in draw_scenes(MINIATURE["crowd"], 50, 4)) >= 4
+    shapes = {scene.image.shape[:2] for scene in draw_scenes(MINIATURE["wide"], 5, 4)}
+    assert shapes == {(112, 168)}
+    assert all(168 <= scene.image.shape[0] <= 252 for scene in draw_scenes(MINIATURE["large"], 20, 4))
