@@ -318,9 +318,17 @@ RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, 
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
-# The gallery compares the base model, the SFT arm and where the leading experiment ends, on the first suite.
-GALLERY = ["base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}"]
-GALLERY_SUITE = next(iter(SUITES))
+# The galleries compare the base model, the SFT arm and where the leading experiment ends.
+GALLERY_PREDICTIONS = {
+    (checkpoint, suite): f"{RESULTS}/predictions/{checkpoint}/{suite}.jsonl"
+    for suite in SUITES
+    for checkpoint in ("base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}")
+}
+TEMPLATES = sorted(
+    f"workflow/scripts/vision_r1/report/templates/{file.name}"
+    for file in (SCRIPTS / "vision_r1/report/templates").iterdir()
+    if not file.name.startswith("datasheet")
+)
 
 
 def of_checkpoints(checkpoints, file):

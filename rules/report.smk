@@ -72,10 +72,7 @@ rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
         code=code("render_report.py"),
-        templates=[
-            "workflow/scripts/vision_r1/report/templates/report.html.j2",
-            "workflow/scripts/vision_r1/report/templates/report.css",
-        ],
+        templates=TEMPLATES,
         config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
         metrics=METRICS,
@@ -84,8 +81,8 @@ rule render_report:
         figures=rules.plot_results.output,
         curation="<results>/data/curation.json",
         training=of_checkpoints(CHECKPOINTS, "metrics.json"),
-        predictions=[f"{RESULTS}/predictions/{checkpoint}/{GALLERY_SUITE}.jsonl" for checkpoint in GALLERY],
-        files=files_of(SUITES[GALLERY_SUITE]),
+        predictions=GALLERY_PREDICTIONS.values(),
+        files=files_of(TEST),
     output:
         report("<results>/report/index.html", caption="../docs/captions/report.rst", category="Report"),
     log:
@@ -102,12 +99,8 @@ rule render_report:
     params:
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
         training=lambda wildcards, input: pairs("--training", CHECKPOINTS, input.training),
-        predictions=lambda wildcards, input: pairs("--predictions", GALLERY, input.predictions),
-        annotations=pairs(
-            "--annotations",
-            SUITES[GALLERY_SUITE],
-            [dataset_place(name, "annotations") for name in SUITES[GALLERY_SUITE]],
-        ),
+        predictions=[word for key, file in GALLERY_PREDICTIONS.items() for word in ["--predictions", *key, file]],
+        annotations=pairs("--annotations", TEST, [dataset_place(name, "annotations") for name in TEST]),
         metrics=metrics_flags(CHECKPOINTS),
         benchmarks=f"{RESULTS}/benchmarks",
         command=this_command(),

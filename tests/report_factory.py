@@ -186,8 +186,8 @@ class Run:
     def history(self, checkpoint: str) -> Path:
         return self.folder / f"models/{checkpoint}/history.jsonl"
 
-    def predictions(self, checkpoint: str) -> Path:
-        return self.folder / f"predictions/{checkpoint}/coco.jsonl"
+    def predictions(self, checkpoint: str, suite: str = "coco") -> Path:
+        return self.folder / f"predictions/{checkpoint}/{suite}.jsonl"
 
     @property
     def annotations(self) -> Path:
@@ -218,15 +218,19 @@ class Run:
     def flags_of_render(self) -> list[str]:
         words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
         words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
-        words += ["--annotations", "scenes_test", str(self.annotations), "--benchmarks", f"{self.folder}/benchmarks"]
+        words += ["--benchmarks", f"{self.folder}/benchmarks"]
+        for names in SUITES.values():
+            for name in names:
+                words += ["--annotations", name, str(self.annotations)]
         words += ["--comparison", f"{self.folder}/tables/comparison.json"]
         words += ["--anchors", f"{self.folder}/anchors/all.json"]
         for name in CHECKPOINTS:
             for suite in SUITES:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]
             words += ["--training", name, str(self.training(name))]
-        for name in ("base", "sft", "strict/grpo_stage2"):
-            words += ["--predictions", name, str(self.predictions(name))]
+        for suite in SUITES:
+            for name in ("base", "sft", "strict/grpo_stage2"):
+                words += ["--predictions", name, suite, str(self.predictions(name, suite))]
         return [*words, "--output", f"{self.folder}/report/index.html"]
 
     def _training(self, name: str, steps: int) -> dict[str, Any]:
@@ -292,3 +296,10 @@ class Run:
         write(self.annotations, {"images": records, "annotations": objects, "categories": categories})
         for name, rows in predictions.items():
             write_lines(self.predictions(name), rows)
+            # The other suite's data sets are the same images under other names.
+            shifted = [
+                {**row, "dataset": each, "protocol": PROTOCOLS["odinw13"][0]}
+                for each in SUITES["odinw13"]
+                for row in rows
+            ]
+            write_lines(self.predictions(name, "odinw13"), shifted)

@@ -12,7 +12,7 @@ import yaml
 from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
 from vision_r1.report import provenance
-from vision_r1.report.gallery import Example
+from vision_r1.report.gallery import Gallery
 from vision_r1.report.reasons import reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.style import DARK, FIGURES
@@ -35,7 +35,7 @@ PROMPTS = {
 class Inputs:
     """What the page is made from.
 
-    training: checkpoint -> metrics.json of its training; gallery: None where there is none;
+    training: checkpoint -> metrics.json of its training; galleries: of test images;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
     metrics: (checkpoint, suite) -> metrics of score_suite.py;
@@ -46,7 +46,7 @@ class Inputs:
     config: Mapping[str, Any]
     figures: Path
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gallery: Sequence[Example] | None = None
+    galleries: Sequence[Gallery] = ()
     curation: Mapping[str, Any] | None = None
     comparison: Mapping[str, Any] | None = None
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "anchors": inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
-        "gallery": inputs.gallery,
+        "galleries": inputs.galleries,
         "experiments": {name: configuration.experiment_config(config, name) for name in experiments},
         "stages": configuration.STAGES,
         "protocols": _protocols(config, benchmarks),
