@@ -17,7 +17,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 from vision_r1 import configuration
 from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
-from vision_r1.report.style import FIGURES
+from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
 
 try:
@@ -315,6 +315,8 @@ def anchor_flags(scope):
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+# The paper's configuration, file over file: its numbers stand beside those of a run that was configured so.
+PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments", "paper")]
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]

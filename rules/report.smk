@@ -2,14 +2,20 @@
 
 
 rule tabulate_results:
-    """Gather the scores of all checkpoints into one long table."""
+    """Gather the scores of all checkpoints into one long table, and write the report's tables."""
     input:
         code=code("tabulate_results.py"),
         metrics=METRICS,
+        comparison="<results>/tables/comparison.json",
+        anchors="<results>/anchors/all.json",
+        config=RESOLVED_CONFIG,
+        paper=PAPER,
     output:
-        csv=report("<results>/tables/results.csv", caption="../docs/captions/results.rst", category="Tables"),
-        markdown=report("<results>/tables/results.md", caption="../docs/captions/results.rst", category="Tables"),
-        latex=report("<results>/tables/results.tex", caption="../docs/captions/results.rst", category="Tables"),
+        [
+            report(f"<results>/tables/{sheet}.{kind}", caption="../docs/captions/results.rst", category="Tables")
+            for sheet in ["results", *SHEETS]
+            for kind in ["csv", "md", "tex"]
+        ],
     log:
         "<logs>/tabulate_results.log",
     benchmark:
@@ -25,12 +31,13 @@ rule tabulate_results:
         seed=config["seed"],
         banner=optional("--banner", config["report"]["banner"]),
         metrics=metrics_flags(CHECKPOINTS),
+        folder=subpath(output[0], parent=True),
     message:
         "Gathering the scores of all checkpoints"
     shell:
         "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.banner:q} {params.metrics:q}"
-        " --output_csv {output.csv:q} --output_markdown {output.markdown:q}"
-        " --output_latex {output.latex:q} > {log:q} 2>&1"
+        " --comparison {input.comparison:q} --anchors {input.anchors:q} --config {input.config:q}"
+        " --paper {input.paper:q} --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_results:
@@ -39,6 +46,7 @@ rule plot_results:
         code=code("plot_results.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
         results="<results>/tables/results.csv",
+        metrics=METRICS,
         histories=of_checkpoints(WITH_HISTORY, "history.jsonl"),
     output:
         [
@@ -60,12 +68,13 @@ rule plot_results:
     params:
         note=optional("--note", config["report"]["banner"]),
         histories=lambda wildcards, input: pairs("--history", WITH_HISTORY, input.histories),
+        metrics=metrics_flags(CHECKPOINTS),
         folder=subpath(output[0], parent=True),
     message:
         "Drawing the figures"
     shell:
         "python workflow/scripts/plot_results.py --results {input.results:q} {params.histories:q} {params.note:q}"
-        " --output_directory {params.folder:q} > {log:q} 2>&1"
+        " {params.metrics:q} --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
 rule render_report:
@@ -79,7 +88,11 @@ rule render_report:
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
+        paper=PAPER,
+        audit="<results>/audit/summary.json",
         curation="<results>/data/curation.json",
+        datasheet="<results>/data/datasheet.json",
+        train="<results>/data/train.jsonl",
         training=of_checkpoints(CHECKPOINTS, "metrics.json"),
         predictions=GALLERY_PREDICTIONS.values(),
         files=files_of(TEST),
@@ -102,6 +115,7 @@ rule render_report:
         predictions=[word for key, file in GALLERY_PREDICTIONS.items() for word in ["--predictions", *key, file]],
         annotations=pairs("--annotations", TEST, [dataset_place(name, "annotations") for name in TEST]),
         metrics=metrics_flags(CHECKPOINTS),
+        audit=subpath(input.audit, parent=True),
         benchmarks=f"{RESULTS}/benchmarks",
         command=this_command(),
     message:
@@ -110,5 +124,6 @@ rule render_report:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
         " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
+        " --paper {input.paper:q} --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
         " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"

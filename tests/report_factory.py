@@ -196,14 +196,7 @@ class Run:
     def flags_of_tabulate(
         self, checkpoints: tuple[str, ...] = CHECKPOINTS, suites: tuple[str, ...] = tuple(SUITES)
     ) -> list[str]:
-        words = [
-            "--output_csv",
-            f"{self.folder}/tables/results.csv",
-            "--output_markdown",
-            f"{self.folder}/tables/results.md",
-            "--output_latex",
-            f"{self.folder}/tables/results.tex",
-        ]
+        words = ["--output_directory", f"{self.folder}/tables", "--comparison", f"{self.folder}/tables/comparison.json"]
         for name in checkpoints:
             for suite in suites:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]

@@ -1,6 +1,17 @@
 """Names and colours that the figures and the page share."""
 
-FIGURES = ("ap_by_checkpoint", "boxes_by_checkpoint", "ap_by_dataset", "reward_by_step", "loss_by_step")
+FIGURES = (
+    "ap_by_checkpoint",
+    "boxes_by_checkpoint",
+    "ap_by_dataset",
+    "reward_by_step",
+    "signal_by_step",
+    "verdicts_by_step",
+    "loss_by_step",
+    "precision_recall",
+)
+# Tables that tabulate_results.py writes beside the scores, each as CSV, Markdown and LaTeX.
+SHEETS = ("differences", "errors", "error_counts", "slices", "score_policies")
 INK, MUTED = "#1f2328", "#5b636d"
 # Colours of style.mplstyle -> what the page shows instead on a dark screen.
 DARK = {
