@@ -49,6 +49,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
+    parser.add_argument(
+        "--paper", nargs="+", metavar="FILE", help="the paper's configuration: YAML files laid over each other"
+    )
+    parser.add_argument("--audit", metavar="DIR", help="folder of audit_rewards.py")
+    parser.add_argument("--datasheet", metavar="FILE", help="numbers (JSON) of render_datasheet.py")
+    parser.add_argument("--train_file", metavar="FILE", help="training file of curate_train.py, for its samples")
+    parser.add_argument("--samples", type=int, default=6, metavar="N", help="training samples to draw")
     parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
     parser.add_argument("--benchmarks", metavar="DIR", help="folder of Snakemake's benchmark files")
     parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="images a gallery")
@@ -61,8 +68,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from vision_r1.configuration import load
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
+    from vision_r1.report.datasheet import choose_overlays, overlay
     from vision_r1.report.results import read_csv
 
     results, config = read_csv(args.results), read_json(args.config)
@@ -86,6 +95,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         comparison=read_json(args.comparison) if args.comparison else None,
         metrics={(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics},
         anchors=read_json(args.anchors) if args.anchors else (),
+        paper=load(args.paper) if args.paper else None,
+        audit=Path(args.audit) if args.audit else None,
+        datasheet=read_json(args.datasheet) if args.datasheet else None,
+        overlays=[overlay(row) for row in choose_overlays(read_jsonl(args.train_file), args.samples, config["seed"])]
+        if args.train_file
+        else (),
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
         snakemake=args.snakemake,
     )

@@ -11,12 +11,29 @@ import yaml
 
 from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.gallery import Gallery
-from vision_r1.report.reasons import reasons
+from vision_r1.report.published import departures, paper_numbers
+from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
+from vision_r1.report.datasheet import Overlay
+from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
-from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
+from vision_r1.report.tables import (
+    Column,
+    Row,
+    column_groups,
+    comparison_sheet,
+    dataset_columns,
+    dataset_tables,
+    datasets_of,
+    main_columns,
+    main_table,
+    policy_sheet,
+    seed_text,
+    spread_table,
+)
 from vision_r1.report.template import fill
 from vision_r1.report.verdict import verdict
 
@@ -38,7 +55,8 @@ class Inputs:
     training: checkpoint -> metrics.json of its training; galleries: of test images;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
-    metrics: (checkpoint, suite) -> metrics of score_suite.py;
+    metrics: (checkpoint, suite) -> metrics of score_suite.py; paper: the paper's resolved configuration;
+    audit: folder of audit_rewards.py; datasheet, overlays: of the training file;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -51,13 +69,17 @@ class Inputs:
     comparison: Mapping[str, Any] | None = None
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
+    paper: Mapping[str, Any] | None = None
+    audit: Path | None = None
+    datasheet: Mapping[str, Any] | None = None
+    overlays: Sequence[Overlay] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
     snakemake: str = "snakemake"
 
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
-    return fill("report.html.j2", _context(inputs), {"seed": seed_text})
+    return fill("report.html.j2", _context(inputs), {"seed": seed_text, "shown": shown})
 
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
@@ -105,24 +127,34 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     benchmarks = expected_benchmarks(config, results)
     checkpoints = expected_checkpoints(config, results)
     columns = main_columns(benchmarks)
-    rows = main_table(results, checkpoints, columns)
+    paper = paper_numbers(config, inputs.paper, inputs.anchors) if inputs.paper else []
+    rows = main_table(results, checkpoints, columns, paper)
+    suites = {suite: config["evaluation"]["suites"].get(suite, []) for suite, _ in benchmarks}
+    for suite, names in datasets_of(results).items():
+        suites[suite] = list(dict.fromkeys([*suites[suite], *names]))
+    every_column = dataset_columns(benchmarks, suites)
+    every_row = main_table(results, checkpoints, every_column, paper)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     arms = [[configuration.with_training_seed(name, seed) for seed in seeds] for name in experiments]
     return {
         "config": config,
+        "banner": _banner(config, inputs.paper),
         "run": configuration.run_name(config),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
+        "scores": _scores(columns, rows),
+        "every_score": _scores(every_column, every_row),
         "columns": columns,
-        "rows": rows,
-        "best": [_best([row.cells[number].value for row in rows]) for number in range(len(columns))],
         "spreads": spread_table(rows),
         "certainties": [result for result in results if result.dataset == MEAN],
         "comparison": inputs.comparison,
-        "differences": _differences(inputs.comparison),
-        "reasons": reasons(inputs.metrics, first_seed(results), benchmarks, KINDS),
-        "kinds": KINDS,
+        "differences": inputs.comparison and comparison_sheet(inputs.comparison),
+        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, KINDS)),
+        "policies": policy_sheet(results, first_seed(results)),
+        "audit": _audit(inputs.audit),
+        "datasheet": inputs.datasheet,
+        "overlays": inputs.overlays,
         "anchors": inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
@@ -171,14 +203,25 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
 
 
-def _differences(comparison: Mapping[str, Any] | None) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    """Index the comparison's lines of the mean AP by (checkpoint, suite, protocol), those without a number left out."""
-    lines = (line for table in (comparison or {}).get("tables", {}).values() for line in table)
-    return {
-        (line["checkpoint"], line["suite"], line["protocol"]): line
-        for line in lines
-        if line["dataset"] == MEAN and line["difference"] is not None
-    }
+def _banner(config: Mapping[str, Any], paper: Mapping[str, Any] | None) -> str | None:
+    """Return the configured banner, or one that says in what the configuration is not the paper's; None where it is."""
+    if config["report"]["banner"] or paper is None or not (keys := departures(config, paper)):
+        return config["report"]["banner"]
+    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+    return f"Not the paper's configuration ({', '.join(keys[:5])}{more}): its numbers are not comparable with these."
+
+
+def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:
+    """Return a table of scores for the page, with the highest of our own values in each column."""
+    own = [[row.cells[number].value for row in rows if not row.paper] for number in range(len(columns))]
+    return {"columns": columns, "groups": column_groups(columns), "rows": rows, "best": list(map(_best, own))}
+
+
+def _audit(folder: Path | None) -> dict[str, Any] | None:
+    """Return the audit's summary and figure, None where there is none."""
+    if folder is None or not (folder / "summary.json").is_file():
+        return None
+    return {**read_json(folder / "summary.json"), "figure": embedded(folder, "rewards")}
 
 
 def _best(values: Sequence[float | None]) -> float | None:

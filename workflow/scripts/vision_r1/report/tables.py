@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import mean
 from typing import Any
 
@@ -70,6 +71,12 @@ def dataset_columns(measured: Sequence[tuple[str, str]], suites: Mapping[str, Se
         metrics = ("AP", "AP50", "AP75") if suite == measured[0][0] else ("AP",)
         columns += [Column(suite, protocol, metric) for metric in metrics]
     return columns
+
+
+def column_groups(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
+    """Return (suite, protocol, how many columns) of neighbouring columns of one benchmark."""
+    groups = groupby(columns, key=lambda column: (column.suite, column.protocol))
+    return [(suite, protocol, len(list(group))) for (suite, protocol), group in groups]
 
 
 def main_table(
