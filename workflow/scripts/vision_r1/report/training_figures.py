@@ -24,11 +24,11 @@ REWARD = {
     "rewards/precision/mean": ("precision reward", (0, 1)),
 }
 SIGNAL = {
-    "kl": ("KL to where it started, nats", (0, None)),
+    "kl": ("KL to the reference, nats", (0, None)),
     "entropy": ("entropy, nats a token", (0, None)),
     "completions/mean_length": ("completion length, tokens", (0, None)),
     "completions/clipped_ratio": ("completions cut off, share", (0, None)),
-    "reward_std": ("spread of rewards in a group (SD)", (0, None)),
+    "reward_std": ("spread of a group's rewards, SD", (0, None)),
     "frac_reward_zero_std": ("groups without signal, share", (0, 1)),
 }
 VERDICTS = "verdicts/"
@@ -91,22 +91,25 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
     parts = [names[start : start + EXPERIMENTS_A_PANEL] for start in range(0, len(names), EXPERIMENTS_A_PANEL)]
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = plt.figure(figsize=((11 if columns == 4 else 9) / 4 * columns, (2.1 * rows + 0.3) * len(parts)))
+    figure = plt.figure(figsize=(11, (2.1 * rows + 0.3) * len(parts)))
     ends: dict[str, list[Axes]] = {}
     for part, names in zip(figure.subfigures(len(parts), 1, squeeze=False).flat, parts, strict=True):
         all_axes = part.subplots(rows, columns, squeeze=False).flat
         for axes, (key, (title, _)) in zip(all_axes, panels.items(), strict=False):
+            axes.set(title=title)
+            if key not in logged:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=MUTED)
+                continue
             switches: set[float] = set()
             for number, experiment in enumerate(names):
                 switches |= _stages(axes, arms[experiment].values(), key, f"C{number}", plain(experiment))
-            axes.set(title=title, xlabel="step, both stages")
+            axes.set(xlabel="step, both stages")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
                 place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 axes.annotate("stage 2", (switch, 0), (4, 4), **place, fontsize=7.5, color=MUTED)
-            if key not in logged:
-                axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=MUTED)
             ends.setdefault(key, []).append(axes)
         for axes in list(all_axes)[len(panels) :]:
             axes.set_visible(False)
