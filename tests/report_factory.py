@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.report.datasheet import describe
 
 CHECKPOINTS = (
     "base",
@@ -65,6 +66,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
             "mean": mean,
             "mean_interval": {"AP": [mean["AP"] - 0.02, mean["AP"] + 0.02]},
             "mean_score_policies": {name: {"AP": mean["AP"]} for name in ("constant", "order", "token-probability")},
+            "precision_recall": {"0.50": [1.0, 0.9, 0.0], "0.75": [0.9, 0.5, 0.0]},
             "incomplete": [],
             "datasets": datasets,
         }
@@ -84,7 +86,15 @@ def comparison() -> dict[str, Any]:
 
 def anchors() -> list[dict[str, Any]]:
     """What check_anchors.py writes."""
-    about = {"model": "Qwen2.5-VL-7B", "suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    about = {
+        "model": "Qwen2.5-VL-7B",
+        "id": "Qwen/Qwen2.5-VL-7B-Instruct",
+        "checkpoint": "base",
+        "suite": "coco",
+        "protocol": "official-coco",
+        "dataset": "mean",
+        "metric": "AP",
+    }
     numbers = {"value": 0.177, "tolerance": 0.01, "measured": 0.181, "source": "table 1", "status": "reproduced"}
     return [{**about, **numbers}, {**about, **numbers, "measured": None, "status": "not run"}]
 
@@ -107,6 +117,10 @@ def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list
                 "rewards/recall/mean": parts[1],
                 "rewards/precision/mean": parts[2],
                 "completions/mean_length": 18 + float(rng.normal(0, 0.3)),
+                "entropy": 1.5 - 0.2 * rise,
+                "frac_reward_zero_std": 0.1,
+                "verdicts/fenced": 0.95,
+                "verdicts/not_json": 0.05 * (1 - rise),
             }
         )
     return [*rows, {"step": steps, "train_runtime": 105.5}]
@@ -176,6 +190,8 @@ class Run:
         write(folder / "anchors/all.json", anchors())
         write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
         self._scenes(images)
+        self._audit()
+        self._train_file()
 
     def metrics(self, checkpoint: str, suite: str) -> Path:
         return self.folder / f"metrics/{checkpoint}/{suite}.json"
@@ -206,6 +222,8 @@ class Run:
         words = ["--results", f"{self.folder}/tables/results.csv", "--output_directory", f"{self.folder}/figures"]
         for name in CHECKPOINTS:
             words += ["--history", name, str(self.history(name))]
+            for suite in SUITES:
+                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
         return words
 
     def flags_of_render(self) -> list[str]:
@@ -216,7 +234,13 @@ class Run:
             for name in names:
                 words += ["--annotations", name, str(self.annotations)]
         words += ["--comparison", f"{self.folder}/tables/comparison.json"]
-        words += ["--anchors", f"{self.folder}/anchors/all.json"]
+        words += ["--anchors", f"{self.folder}/anchors/all.json", "--audit", f"{self.folder}/audit"]
+        words += [
+            "--datasheet",
+            f"{self.folder}/data/datasheet.json",
+            "--train_file",
+            f"{self.folder}/data/train.jsonl",
+        ]
         for name in CHECKPOINTS:
             for suite in SUITES:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]
@@ -237,6 +261,36 @@ class Run:
             "versions": {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"},
             "final": {"loss": 0.01},
         }
+
+    def _audit(self) -> None:
+        hole = {"criterion": "official", "stage": "stage1", "family": "spam", "strength": 1.0}
+        spearman = {"official": {"stage1": 0.51}, "strict": {"stage1": 0.87}}
+        loopholes = [hole | {"ap_fall": 0.778, "reward_fall": 0.0}]
+        summary = {"samples": 200, "seed": 0, "spearman": spearman, "loopholes": loopholes}
+        write(self.folder / "audit/summary.json", summary)
+        (self.folder / "audit/rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
+
+    def _train_file(self) -> None:
+        """Training rows about the test scenes, and their datasheet: enough for a page."""
+        truth = json.loads(self.annotations.read_text())
+        rows = []
+        for record in truth["images"]:
+            own = [item for item in truth["annotations"] if item["image_id"] == record["id"]]
+            objects = [
+                {"bbox": [x, y, x + w, y + h], "label": LABELS[item["category_id"] - 1]}
+                for item in own
+                for x, y, w, h in [item["bbox"]]
+            ]
+            about = {"image": str(self.annotations.parent / "images" / record["file_name"]), "categories": list(LABELS)}
+            frame = {"width": 84, "height": 84, "input_width": 84, "input_height": 84, "frame": "pixel"}
+            about |= {"prompt": "Locate every item", "task": "detection", "source_id": f"scenes_train/{record['id']}"}
+            tokens = {"prompt_tokens": 20, "image_tokens": 9, "answer_tokens": 17}
+            rows.append(about | frame | tokens | {"objects": objects, "num_instances": len(objects)})
+        write_lines(self.folder / "data/train.jsonl", rows)
+        curation = {"datasets": ["scenes_train"], "images": {"read": 12}, "objects": {"read": 24}, "short": []}
+        curation["samples"] = {"detection": {"asked": len(rows), "written": len(rows)}}
+        leaks = {"train_images": 12, "benchmark_images": 4, "leaks": {"same_pixels": 0}}
+        write(self.folder / "data/datasheet.json", describe(rows, curation, leaks, {"scenes_train": "made here"}))
 
     def _scenes(self, count: int) -> None:
         records: list[dict[str, Any]] = []

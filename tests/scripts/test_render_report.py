@@ -1,7 +1,9 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import configurations
 import plot_results
 import pytest
 import render_report
@@ -10,6 +12,7 @@ from report_factory import CHECKPOINTS, Run, metrics, write, write_lines
 
 from vision_r1.files import read_json, read_jsonl
 
+CONFIG = configurations.load(Path(__file__).parents[2], "paper")
 HOSTILE = "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7411*7411 }}\u202e\u2066\x1b[31m"
 
 
@@ -59,21 +62,55 @@ def test_the_first_screen_says_what_happened(complete):
 
 def test_differences_stand_with_their_certainty(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "official-odinw +20.0+15.0 to +25.00.004 crowd \N{MINUS SIGN}10.0" in text
+    assert "official-odinw +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
 def test_the_main_table_has_intervals_and_stars(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     main = text[text.index("Did it work?") : text.index("Read this with the numbers")]
-    assert main.count("+15.0 to +25.0 *") == 1
+    # In the mean's column, and again beside every data set; one data set got worse.
+    assert main.count("+15.0 to +25.0 *") == 2 and main.count("\N{MINUS SIGN}15.0 to \N{MINUS SIGN}5.0 *") == 1
 
 
 def test_errors_and_slices_say_why(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     why = text[text.index("Why?") : text.index("How sure are the numbers?")]
     # Four data sets with 48 errors each are one line of the suite.
-    assert "5.648" in why and "5.6192" in why and "2 to 5 objects" in why
+    assert "base 5.6 5.6 5.6 5.6 5.6 5.6" in why and "192 192 192 192 192 192" in why and "2 to 5 objects" in why
+
+
+def test_the_audit_and_the_training_data_are_in_the_page(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    assert "official stage1 0.51; strict stage1 0.87" in text and "1 loophole" in text and "spamofficialstage1" in text
+    assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
+
+
+def test_the_papers_numbers_stand_where_the_configuration_is_the_papers_and_else_a_banner(complete):
+    config = read_json(complete.config)
+    config["report"]["banner"] = None
+    own = dict(CONFIG, report=config["report"], evaluation=CONFIG["evaluation"] | config["evaluation"])
+    text = {}
+    for name, base in (("paper", own), ("other", dict(own, lora={"r": 16}))):
+        write(complete.folder / f"{name}.json", base)
+        flags = ["--config", str(complete.folder / f"{name}.json"), "--paper", str(complete.folder / "paper.json")]
+        text[name] = " ".join(Tags(page_of(complete, *flags)).text.split())
+    assert "the paper’s 17.7" in text["paper"] and "Not the paper's" not in text["paper"]
+    assert "the paper’s" not in text["other"]
+    assert "Not the paper's configuration (lora, lora.r): its numbers are not comparable" in text["other"]
+
+
+def test_many_experiments_fold(tmp_path):
+    run = Run(tmp_path, images=1)
+    names = [f"arm{number}/{stage}" for number in range(6) for stage in ("grpo_stage1", "grpo_stage2")]
+    flags = []
+    for name in names:
+        for suite in ("coco", "odinw13"):
+            flags += ["--metrics", name, suite, str(write(run.metrics(name, suite), metrics(0.4, 1500, suite)))]
+    tabulate_results.main([*run.flags_of_tabulate(), *flags])
+    page = page_of(run, *flags)
+    assert page.count("<summary>Errors: ") == 4 and page.count("<details open>") >= 2
+    assert "arm5 stage 2" in page
 
 
 def test_the_page_needs_nothing_from_outside(complete):

@@ -44,9 +44,7 @@ def test_made_up_scores_of_the_papers_model_stand_beside_the_published_ones():
     lines = check(read_published(ROOT / "config/published.yaml"), PAPER["model"]["id"], {})
     columns = [Column("coco", "official-coco", metric) for metric in ("AP", "AP50", "AP75")]
     columns += [Column("odinw13", "official-odinw", "AP"), Column("odinw13", "official-odinw", "AP", "odinw_raccoon")]
-    rows = main_table(
-        [], ["base", "sft", "official/grpo_stage2"], columns, paper_numbers(PAPER, PAPER, lines)
-    )
+    rows = main_table([], ["base", "sft", "official/grpo_stage2"], columns, paper_numbers(PAPER, PAPER, lines))
     shown = {row.checkpoint.name: [str(cell) for cell in row.cells] for row in rows if row.paper}
     assert shown["base"] == ["17.7", "27.3", "18.0", "37.0", "–"]
     assert shown["official/grpo_stage2"] == ["26.6 (+8.9)", "40.0 (+12.7)", "27.8 (+9.8)", "46.0 (+9.0)", "–"]

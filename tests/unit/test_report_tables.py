@@ -89,7 +89,8 @@ def test_differences_stand_with_their_interval(results):
 
 
 PAPER = [
-    {"suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"} | {"checkpoint": name, "value": ap}
+    {"suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    | {"checkpoint": name, "value": ap}
     for name, ap in (("base", 0.177), ("official/grpo_stage2", 0.266))
 ]
 

@@ -57,8 +57,8 @@ class Matches:
     """What pycocotools matched, over all areas, at most 100 detections an image and category.
 
     `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
-    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in image_ids, object)
-    of everything annotated, crowd regions among it.
+    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
+    image_ids, object) of everything annotated, crowd regions among it.
     """
 
     stats: dict[str, float | None]

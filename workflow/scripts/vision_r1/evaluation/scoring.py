@@ -43,13 +43,14 @@ def score_suite(
     parsers: Mapping[str, str],
     count: int,
 ) -> tuple[dict[str, Scores], dict[str, Samples]]:
-    """Return {protocol: {parser, mean, mean_..., precision_recall, incomplete, datasets: {name: scores}}}, each protocol's samples.
+    """Return {protocol: {parser, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
 
     lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
     image with objects of which no line tells. precision_recall: mean over the data sets of their curves, which are
-    left out of their own scores: they would be most of the file. samples: {data set: AP of each resample}. Raises UserError for
-    lines that are not about these data sets, for a protocol without a parser, and where there are no lines.
+    left out of their own scores: they would be most of the file. samples: {data set: AP of each resample}. Raises
+    UserError for lines that are not about these data sets, for a protocol without a parser, and where there are no
+    lines.
     """
     if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")

@@ -90,7 +90,7 @@ def ap_by_dataset(results: Sequence[Result]) -> Figure:
 
 
 def precision_recall(results: Sequence[Result], metrics: Metrics) -> Figure:
-    """Precision over recall at IoU 0.5 (full) and 0.75 (dashed), a panel per benchmark, last stages and what they beat."""
+    """Precision over recall at IoU 0.5 (full) and 0.75 (dashed), a panel per benchmark: base, SFT, each last stage."""
     checkpoints = [name for name in first_seed(results) if Checkpoint.of(name).stage != STAGES[0]]
     curves = {
         (name, pair): metrics.get((name, pair[0]), {}).get("protocols", {}).get(pair[1], {}).get("precision_recall")

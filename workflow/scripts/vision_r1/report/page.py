@@ -13,11 +13,11 @@ from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
 from vision_r1.files import read_json
 from vision_r1.report import provenance
+from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery
 from vision_r1.report.published import departures, paper_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
-from vision_r1.report.datasheet import Overlay
 from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (

@@ -13,7 +13,7 @@ from vision_r1.report.text import points
 
 @dataclass(frozen=True)
 class Column:
-    """One number per checkpoint: `metric` (AP, AP50, AP75) on a data set, or MEAN over the suite's, under a protocol."""
+    """One number per checkpoint: `metric` (AP, AP50, AP75) on a data set, or MEAN over the suite's, by protocol."""
 
     suite: str
     protocol: str
@@ -59,7 +59,7 @@ def main_columns(measured: Sequence[tuple[str, str]]) -> list[Column]:
 
 
 def dataset_columns(measured: Sequence[tuple[str, str]], suites: Mapping[str, Sequence[str]]) -> list[Column]:
-    """Under each suite's headline (first) protocol: AP, AP50, AP75 of the first suite, AP of each data set and the mean.
+    """AP of each data set and the mean by each suite's headline (first) protocol, of the first suite AP50, AP75, too.
 
     suites: suite -> its data sets.
     """
@@ -242,9 +242,12 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
     policies = {"constant": "constant 0.99", "order": "order", "token_probability": "token probability"}
     return Sheet(
         "score_policies",
-        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by their "
-        "place in the answer, or by the probability of their tokens. Means over a suite's data sets.",
-        ("checkpoint", *(f"{suite}, {protocol}: {title}" for suite, protocol in measured for title in policies.values())),
+        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
+        "their place in the answer, or by the probability of their tokens. Means over a suite's data sets.",
+        (
+            "checkpoint",
+            *(f"{suite}, {protocol}: {title}" for suite, protocol in measured for title in policies.values()),
+        ),
         tuple(
             (
                 checkpoint,

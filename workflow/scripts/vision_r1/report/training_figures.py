@@ -84,7 +84,13 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
         if place.stage in STAGES:
             seeds = arms.setdefault(place.experiment, {})
             seeds.setdefault(name.partition("/")[0], {})[place.stage] = history
-    logged = {key for seeds in arms.values() for stages in seeds.values() for rows in stages.values() for key in _keys(rows)}
+    logged = {
+        key
+        for name, history in histories.items()
+        for row in history
+        for key, value in row.items()
+        if value is not None and Checkpoint.of(name).stage in STAGES
+    }
     if not logged & set(panels):
         return missing(what)
     names = list(arms)
@@ -122,13 +128,7 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
     return figure
 
 
-def _keys(rows: History) -> set[str]:
-    return {key for row in rows for key, value in row.items() if value is not None}
-
-
-def _stages(
-    axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour: str, label: str
-) -> set[float]:
+def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour: str, label: str) -> set[float]:
     """Draw one experiment's number over both stages, each smoothed by itself; return the steps where stage 2 begins."""
     switches = set()
     series: dict[str, list[pd.Series]] = {stage: [] for stage in STAGES}
@@ -139,13 +139,15 @@ def _stages(
             # A stage that goes on with the first one's schedule goes on counting its steps, too.
             logged = [row["step"] for row in history]
             before = 0 if logged and min(logged) > offset else offset
-            series[stage].append(_series(history, key).rename(lambda step, before=before: before + step))
+            values = _series(history, key)
+            if len(values):
+                series[stage].append(values.rename(lambda step, before=before: before + step))
             if stage == STAGES[1] and logged:
                 switches.add(offset)
             offset = before + max(logged, default=0)
-    for number, stage in enumerate(STAGES):
-        if series[stage]:
-            _draw(axes, series[stage], colour, label if number == 0 else None)
+    drawn = [same for same in series.values() if same]
+    for number, same in enumerate(drawn):
+        _draw(axes, same, colour, label if number == 0 else None)
     return switches
 
 
