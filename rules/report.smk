@@ -1,6 +1,10 @@
 """Tables, figures and the HTML page."""
 
 
+localrules:
+    draw_rulegraph,
+
+
 rule tabulate_results:
     """Gather the scores of all checkpoints into one long table."""
     input:
@@ -68,6 +72,67 @@ rule plot_results:
         " --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
+rule checksum_inputs:
+    """Write the checksums of what the run started from."""
+    input:
+        code=code("checksum_inputs.py"),
+        weights="<results>/models/base/model",
+        train="<results>/data/train.jsonl",
+        index="<results>/data/images.jsonl",
+        files=files_of([*TRAIN, *TEST]),
+    output:
+        "<results>/checksums.json",
+    log:
+        "<logs>/checksum_inputs.log",
+    benchmark:
+        "<benchmarks>/checksum_inputs.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=0,
+    params:
+        files=checksum_flags(),
+    message:
+        "Hashing the inputs"
+    shell:
+        "python workflow/scripts/checksum_inputs.py {params.files:q} --weights {input.weights:q}"
+        " --index {input.index:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule draw_rulegraph:
+    """Draw the pipeline with the times of its jobs; Snakemake itself says what follows what."""
+    input:
+        code=code("draw_rulegraph.py"),
+        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        before=[*rules.plot_results.output, "<results>/tables/comparison.json", "<results>/anchors/all.json"],
+    output:
+        svg=report("<results>/figures/rulegraph.svg", caption="../docs/captions/rulegraph.rst", category="Figures"),
+        png=report("<results>/figures/rulegraph.png", caption="../docs/captions/rulegraph.rst", category="Figures"),
+    log:
+        "<logs>/draw_rulegraph.log",
+    benchmark:
+        "<benchmarks>/draw_rulegraph.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        command=f"python -m {this_command('--rulegraph', '--nolock').removesuffix(' --')} -- all",
+        benchmarks=f"{RESULTS}/benchmarks",
+        stem=lambda wildcards, output: os.path.splitext(output.svg)[0],
+    message:
+        "Drawing the pipeline"
+    shell:
+        "({params.command} | python workflow/scripts/draw_rulegraph.py --benchmarks {params.benchmarks:q}"
+        " --output {params.stem:q}) > {log:q} 2>&1"
+
+
 rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
@@ -79,7 +144,10 @@ rule render_report:
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
+        rulegraph=rules.draw_rulegraph.output,
         curation="<results>/data/curation.json",
+        checksums=rules.checksum_inputs.output,
+        paper=["config/config.yaml", "config/paper.yaml"],
         training=of_checkpoints(CHECKPOINTS, "metrics.json"),
         predictions=GALLERY_PREDICTIONS.values(),
         files=files_of(TEST),
@@ -103,12 +171,14 @@ rule render_report:
         annotations=pairs("--annotations", TEST, [dataset_place(name, "annotations") for name in TEST]),
         metrics=metrics_flags(CHECKPOINTS),
         benchmarks=f"{RESULTS}/benchmarks",
-        command=this_command(),
+        gpus=lambda wildcards: gpus_of_rules(),
+        command=this_command("--force"),
     message:
         "Writing the report"
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
         " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
-        " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
+        " --curation {input.curation:q} --checksums {input.checksums:q} --paper {input.paper:q}"
+        " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"

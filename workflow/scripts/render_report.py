@@ -51,6 +51,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
     parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
     parser.add_argument("--benchmarks", metavar="DIR", help="folder of Snakemake's benchmark files")
+    parser.add_argument(
+        "--gpus", **pair, metavar=("RULE", "N"), help="GPUs that a job of a rule asks for, for GPU-hours; repeat"
+    )
+    parser.add_argument("--checksums", metavar="FILE", help="checksums of the inputs, of checksum_inputs.py")
+    parser.add_argument(
+        "--paper", nargs="+", default=[], metavar="FILE", help="the paper's configuration (YAML), later files on top"
+    )
     parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="images a gallery")
     parser.add_argument(
         "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"
@@ -61,6 +68,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    import yaml
+
+    from vision_r1.configuration import layered
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.results import read_csv
@@ -87,9 +97,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics={(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics},
         anchors=read_json(args.anchors) if args.anchors else (),
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
+        gpus={rule: int(number) for rule, number in args.gpus},
+        checksums=read_json(args.checksums) if args.checksums else (),
+        paper=layered(*(yaml.safe_load(Path(file).read_text(encoding="utf-8")) for file in args.paper)),
+        targets=targets(args),
         snakemake=args.snakemake,
     )
     write_text(args.output, page.render(inputs))
+
+
+def targets(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Pair what the page shows with the file that it stands in."""
+    named = {
+        "every score in one table": args.results,
+        "intervals of the differences, p": args.comparison,
+        "published numbers": args.anchors,
+        "training data": args.curation,
+        "checksums of the inputs": args.checksums,
+    }
+    found = [(what, file) for what, file in named.items() if file]
+    found += [(f"scores of {checkpoint} on {suite}", file) for checkpoint, suite, file in args.metrics]
+    return found + [(f"training of {checkpoint}", file) for checkpoint, file in args.training]
 
 
 if __name__ == "__main__":

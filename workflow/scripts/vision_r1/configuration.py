@@ -1,6 +1,7 @@
 """The configuration: one schema, experiments as overrides, and one clear line for each mistake."""
 
 import copy
+import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -308,6 +309,11 @@ def _explain(error: ValidationError) -> str:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
     return error.message
+
+
+def layered(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return configurations laid over each other, the last one on top, as Snakemake's --configfile does."""
+    return functools.reduce(_merge, configs, {})
 
 
 def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

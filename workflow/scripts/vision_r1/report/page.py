@@ -39,6 +39,8 @@ class Inputs:
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
     metrics: (checkpoint, suite) -> metrics of score_suite.py;
+    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; paper: the
+    paper's configuration, to compare with; targets: (what, file) of the numbers;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -52,6 +54,10 @@ class Inputs:
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    checksums: Sequence[Mapping[str, Any]] = ()
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    targets: Sequence[tuple[str, str]] = ()
     snakemake: str = "snakemake"
 
 
@@ -131,17 +137,25 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "stages": configuration.STAGES,
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
-        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "provenance": _provenance(inputs),
+    }
+
+
+def _provenance(inputs: Inputs) -> dict[str, Any]:
+    """What the section "Can I trust it?" shows beside the trainings."""
+    config, trainings = inputs.config, inputs.training.values()
+    return {
+        "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
         "jobs": inputs.benchmarks,
-        "versions": sorted(
-            {item for metrics in inputs.training.values() for item in metrics.get("versions", {}).items()}
-        ),
-        "commit": provenance.commit(),
+        "rulegraph": embedded(inputs.figures, "rulegraph"),
+        "hardware": sorted({metrics["hardware"] for metrics in trainings if metrics.get("hardware")}),
         "machine": provenance.machine(),
-        "commands": provenance.commands(
-            ((f"{Checkpoint.of(result.checkpoint).title}, {result.suite}", result.source) for result in results),
-            inputs.snakemake,
-        ),
+        "versions": provenance.versions(trainings),
+        "commit": provenance.commit(),
+        "checksums": inputs.checksums,
+        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "differences": provenance.differences(config, inputs.paper) if inputs.paper else None,
+        "commands": provenance.commands(inputs.targets, inputs.snakemake),
         "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
     }
 
