@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, no network, no script."""
+"""The report: one HTML file with everything in it, no network, one script that sorts tables."""
 
 import base64
 import json
