@@ -18,6 +18,7 @@ from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
 from vision_r1.report.template import fill
+from vision_r1.report.text import shorten
 from vision_r1.report.verdict import verdict
 
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
@@ -176,7 +177,11 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
 def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
     names = config["evaluation"]["suites"].get(suite, [])
     entries = [config["datasets"].get(name, {}) for name in names]
-    return {"name": suite, "datasets": names, "made": any("scenes" in entry for entry in entries)}
+    return {
+        "name": suite,
+        "datasets": [shorten(name, 48) for name in names],
+        "made": any("scenes" in entry for entry in entries),
+    }
 
 
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
