@@ -337,10 +337,12 @@ GALLERY_PREDICTIONS = {
     for suite in SUITES
     for checkpoint in ("base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}")
 }
+# Where training ends: what a reader would take away.
+FINAL = [*SFT_ARMS, *(f"{arm}/{configuration.STAGES[-1]}" for arm in GRPO_ARMS)]
 TEMPLATES = sorted(
     f"workflow/scripts/vision_r1/report/templates/{file.name}"
     for file in (SCRIPTS / "vision_r1/report/templates").iterdir()
-    if not file.name.startswith("datasheet")
+    if file.name.startswith(("report", "_", "sort"))
 )
 
 

@@ -182,3 +182,37 @@ rule render_report:
         " --curation {input.curation:q} --checksums {input.checksums:q} --paper {input.paper:q}"
         " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule release_checkpoint:
+    """Lay a trained checkpoint out to be handed on: its weights and a model card."""
+    input:
+        code=code("release_checkpoint.py"),
+        template="workflow/scripts/vision_r1/report/templates/card.md.j2",
+        config=RESOLVED_CONFIG,
+        model="<results>/models/{checkpoint}/model",
+        base="<results>/models/base/model",
+        training="<results>/models/{checkpoint}/metrics.json",
+        curation="<results>/data/curation.json",
+        comparison="<results>/tables/comparison.json",
+    output:
+        directory("<results>/release/{checkpoint}"),
+    log:
+        "<logs>/release_checkpoint/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/release_checkpoint/{checkpoint}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+        gpu=0,
+    params:
+        licences=licence_flags(),
+    message:
+        "Writing the model card of {wildcards.checkpoint}"
+    shell:
+        "python workflow/scripts/release_checkpoint.py --checkpoint {wildcards.checkpoint:q} --config {input.config:q}"
+        " --model {input.model:q} --base {input.base:q} --training {input.training:q} --curation {input.curation:q}"
+        " --comparison {input.comparison:q} {params.licences:q} --output {output:q} > {log:q} 2>&1"
