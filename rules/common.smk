@@ -267,6 +267,19 @@ def scene_flags(name):
     return configuration.flags({"count": scenes["count"], "shift": scenes["shift"], "seed": seed})
 
 
+def checksum_flags():
+    """Return --file or --archive NAME FILE for each input: an archive's manifest knows the checksum of its archive."""
+    words = ["--file", "training file", f"{RESULTS}/data/train.jsonl"]
+    archives = []
+    for name in dict.fromkeys([*TRAIN, *TEST]):
+        entry = config["datasets"][name]
+        archives += [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
+        words += ["--file", f"annotations of {name}", dataset_place(name, "annotations")]
+    for archive in dict.fromkeys(archives):
+        words += ["--archive", f"archive {archive}", f"results/downloads/{archive}.json"]
+    return words
+
+
 def curation_flags():
     data, model = dict(config["data"]), config["model"]
     del data["train"]
@@ -326,10 +339,12 @@ GALLERY_PREDICTIONS = {
     for suite in SUITES
     for checkpoint in ("base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}")
 }
+# Where training ends: what a reader would take away.
+FINAL = [*SFT_ARMS, *(f"{arm}/{configuration.STAGES[-1]}" for arm in GRPO_ARMS)]
 TEMPLATES = sorted(
     f"workflow/scripts/vision_r1/report/templates/{file.name}"
     for file in (SCRIPTS / "vision_r1/report/templates").iterdir()
-    if not file.name.startswith("datasheet")
+    if file.name.startswith(("report", "_", "sort"))
 )
 
 
@@ -357,11 +372,17 @@ def pairs(flag, names, files):
     return [word for name, file in zip(names, files, strict=True) for word in [flag, name, file]]
 
 
-def this_command():
-    """Return how this run was asked for, so that the report can name the command behind each number."""
+def this_command(*words):
+    """Return how this run was asked for, with `words` before a target that may follow: the command behind a number."""
     settings = workflow.config_settings
     files = [os.path.relpath(file) for file in settings.configfiles]
-    words = ["snakemake", "--cores", "all"] + (["--configfile", *files] if files else [])
+    words = ["snakemake", "--cores", "all", *words] + (["--configfile", *files] if files else [])
     if settings.config:
         words += ["--config", *(f"{key}={value}" for key, value in settings.config.items())]
     return shlex.join(words) + (" --" if files or settings.config else "")
+
+
+def gpus_of_rules():
+    """Return --gpus RULE N for each rule."""
+    numbers = {rule.name: rule.resources["gpu"].value for rule in workflow.rules if "gpu" in rule.resources}
+    return [word for name, number in numbers.items() for word in ["--gpus", name, str(number)]]

@@ -1,6 +1,10 @@
 """Tables, figures and the HTML page."""
 
 
+localrules:
+    draw_rulegraph,
+
+
 rule tabulate_results:
     """Gather the scores of all checkpoints into one long table, and write the report's tables."""
     input:
@@ -77,6 +81,67 @@ rule plot_results:
         " {params.metrics:q} --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
+rule checksum_inputs:
+    """Write the checksums of what the run started from."""
+    input:
+        code=code("checksum_inputs.py"),
+        weights="<results>/models/base/model",
+        train="<results>/data/train.jsonl",
+        index="<results>/data/images.jsonl",
+        files=files_of([*TRAIN, *TEST]),
+    output:
+        "<results>/checksums.json",
+    log:
+        "<logs>/checksum_inputs.log",
+    benchmark:
+        "<benchmarks>/checksum_inputs.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=0,
+    params:
+        files=checksum_flags(),
+    message:
+        "Hashing the inputs"
+    shell:
+        "python workflow/scripts/checksum_inputs.py {params.files:q} --weights {input.weights:q}"
+        " --index {input.index:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule draw_rulegraph:
+    """Draw the pipeline with the times of its jobs; Snakemake itself says what follows what."""
+    input:
+        code=code("draw_rulegraph.py"),
+        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        before=[*rules.plot_results.output, "<results>/tables/comparison.json", "<results>/anchors/all.json"],
+    output:
+        svg=report("<results>/figures/rulegraph.svg", caption="../docs/captions/rulegraph.rst", category="Figures"),
+        png=report("<results>/figures/rulegraph.png", caption="../docs/captions/rulegraph.rst", category="Figures"),
+    log:
+        "<logs>/draw_rulegraph.log",
+    benchmark:
+        "<benchmarks>/draw_rulegraph.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+        gpu=0,
+    params:
+        command=f"python -m {this_command('--rulegraph', '--nolock').removesuffix(' --')} -- all",
+        benchmarks=f"{RESULTS}/benchmarks",
+        stem=lambda wildcards, output: os.path.splitext(output.svg)[0],
+    message:
+        "Drawing the pipeline"
+    shell:
+        "({params.command} | python workflow/scripts/draw_rulegraph.py --benchmarks {params.benchmarks:q}"
+        " --output {params.stem:q}) > {log:q} 2>&1"
+
+
 rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
@@ -88,11 +153,13 @@ rule render_report:
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
+        rulegraph=rules.draw_rulegraph.output,
         paper=PAPER,
         audit="<results>/audit/summary.json",
         curation="<results>/data/curation.json",
         datasheet="<results>/data/datasheet.json",
         train="<results>/data/train.jsonl",
+        checksums=rules.checksum_inputs.output,
         training=of_checkpoints(CHECKPOINTS, "metrics.json"),
         predictions=GALLERY_PREDICTIONS.values(),
         files=files_of(TEST),
@@ -117,13 +184,49 @@ rule render_report:
         metrics=metrics_flags(CHECKPOINTS),
         audit=subpath(input.audit, parent=True),
         benchmarks=f"{RESULTS}/benchmarks",
-        command=this_command(),
+        gpus=lambda wildcards: gpus_of_rules(),
+        command=this_command("--force"),
     message:
         "Writing the report"
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
         " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
-        " --paper {input.paper:q} --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
-        " --curation {input.curation:q} --benchmarks {params.benchmarks:q} --snakemake {params.command:q}"
+        " --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
+        " --curation {input.curation:q} --checksums {input.checksums:q} --paper {input.paper:q}"
+        " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+rule release_checkpoint:
+    """Lay a trained checkpoint out to be handed on: its weights and a model card."""
+    input:
+        code=code("release_checkpoint.py"),
+        template="workflow/scripts/vision_r1/report/templates/card.md.j2",
+        config=RESOLVED_CONFIG,
+        model="<results>/models/{checkpoint}/model",
+        base="<results>/models/base/model",
+        training="<results>/models/{checkpoint}/metrics.json",
+        curation="<results>/data/curation.json",
+        comparison="<results>/tables/comparison.json",
+    output:
+        directory("<results>/release/{checkpoint}"),
+    log:
+        "<logs>/release_checkpoint/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/release_checkpoint/{checkpoint}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+        gpu=0,
+    params:
+        licences=licence_flags(),
+    message:
+        "Writing the model card of {wildcards.checkpoint}"
+    shell:
+        "python workflow/scripts/release_checkpoint.py --checkpoint {wildcards.checkpoint:q} --config {input.config:q}"
+        " --model {input.model:q} --base {input.base:q} --training {input.training:q} --curation {input.curation:q}"
+        " --comparison {input.comparison:q} {params.licences:q} --output {output:q} > {log:q} 2>&1"

@@ -22,6 +22,7 @@ AP = dict(zip(CHECKPOINTS, (0.361, 0.561, 0.466, 0.513, 0.425, 0.383), strict=Tr
 BOXES = dict(zip(CHECKPOINTS, (1434, 1570, 1490, 1505, 1795, 2211), strict=True))
 SUITES = {"coco": ["scenes_test"], "odinw13": ["thermal", "tiny", "crowd", "wide"]}
 PROTOCOLS = {"coco": ["official-coco", "all-categories"], "odinw13": ["official-odinw", "all-categories"]}
+GALLERY = ("base", "sft", "strict/grpo_stage2")
 LABELS = ("circle", "square", "triangle")
 
 
@@ -148,6 +149,8 @@ def config() -> dict[str, Any]:
         "run": "miniature",
         "seed": 0,
         "reward": {"criterion": "strict"},
+        "model": {"id": None},
+        "data": {"train": ["scenes_train"]},
         "grpo": {},
         **stages,
         "evaluation": {
@@ -165,6 +168,46 @@ def config() -> dict[str, Any]:
         "experiments": {"strict": {}, "official": {"reward": {"criterion": "official"}}},
         "datasets": {name: {"scenes": {}} for names in SUITES.values() for name in names},
     }
+
+
+def checksums() -> list[dict[str, Any]]:
+    """What checksum_inputs.py writes."""
+    return [{"name": "training file", "files": 1, "bytes": 2_048, "sha256": "a" * 64}]
+
+
+def make_hostile(run: "Run", text: str) -> None:
+    """Plant a text, and labels and names of 10,000 characters, wherever foreign text can enter a run's report."""
+    long = "long " * 2 + "z" * 10_000
+    configuration = json.loads(run.config.read_text())
+    configuration["report"] |= {"title": text, "banner": text, "disclosures": [text, long]}
+    configuration["sft"] = {text: text, long: long}
+    configuration["datasets"] = {text: {}, long: {}}
+    configuration["evaluation"]["suites"] = {"coco": [text], "odinw13": [text, long]}
+    write(run.config, configuration)
+    images = json.loads(run.annotations.read_text())
+    images["categories"][0]["name"] = text
+    images["categories"][1]["name"] = long
+    write(run.annotations, images)
+    for suite, names in (("coco", [text]), ("odinw13", [text, long])):
+        for checkpoint in CHECKPOINTS:
+            write(run.metrics(checkpoint, suite), metrics(0.3, 1400, suite, names))
+        for checkpoint in GALLERY:
+            lines = [json.loads(line) for line in run.predictions(checkpoint).open()]
+            labels = [text, long, "\u202eabc\u2066", "\ud800", '=1+1|","'] * len(lines)
+            for number, (line, label) in enumerate(zip(lines, labels, strict=False)):
+                line |= {"dataset": names[-1], "protocol": PROTOCOLS[suite][0], "prompt": label + text}
+                line["categories"] = [label, *LABELS]
+                line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}] * (number + 1)) + text
+            write_lines(run.predictions(checkpoint, suite), lines)
+    named = json.loads((run.folder / "tables/comparison.json").read_text())
+    named["note"] = named["tables"]["sft"][0]["suite"] = named["tables"]["sft"][1]["dataset"] = text
+    write(run.folder / "tables/comparison.json", named)
+    write(run.folder / "anchors/all.json", [{**line, "model": text, "source": long} for line in anchors()])
+    write(run.folder / "data/curation.json", {text: text, long: [long]})
+    write(run.folder / "checksums.json", [{**line, "name": name} for line in checksums() for name in (text, long)])
+    (run.folder / "benchmarks").mkdir(exist_ok=True)
+    name = text.replace("/", "|")[:80]
+    (run.folder / f"benchmarks/{name}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n")
 
 
 class Run:
@@ -188,6 +231,7 @@ class Run:
             write(self.training(name), self._training(name, len(rows)))
         write(folder / "tables/comparison.json", comparison())
         write(folder / "anchors/all.json", anchors())
+        write(folder / "checksums.json", checksums())
         write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
         self._scenes(images)
         self._audit()
@@ -229,10 +273,9 @@ class Run:
     def flags_of_render(self) -> list[str]:
         words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
         words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
-        words += ["--benchmarks", f"{self.folder}/benchmarks"]
-        for names in SUITES.values():
-            for name in names:
-                words += ["--annotations", name, str(self.annotations)]
+        words += ["--benchmarks", f"{self.folder}/benchmarks", "--checksums", f"{self.folder}/checksums.json"]
+        for name in json.loads(self.config.read_text())["datasets"]:
+            words += ["--annotations", name, str(self.annotations)]
         words += ["--comparison", f"{self.folder}/tables/comparison.json"]
         words += ["--anchors", f"{self.folder}/anchors/all.json", "--audit", f"{self.folder}/audit"]
         words += [
@@ -246,7 +289,7 @@ class Run:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]
             words += ["--training", name, str(self.training(name))]
         for suite in SUITES:
-            for name in ("base", "sft", "strict/grpo_stage2"):
+            for name in GALLERY:
                 words += ["--predictions", name, suite, str(self.predictions(name, suite))]
         return [*words, "--output", f"{self.folder}/report/index.html"]
 
@@ -256,6 +299,7 @@ class Run:
             "steps": steps,
             "seconds": 105.5,
             "peak_rss_mb": 1812.3,
+            "hardware": "AMD EPYC, 2 cores",
             "parameters": 1310720,
             "samples_seen": 2400,
             "versions": {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"},

@@ -49,15 +49,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
-    parser.add_argument(
-        "--paper", nargs="+", metavar="FILE", help="the paper's configuration: YAML files laid over each other"
-    )
     parser.add_argument("--audit", metavar="DIR", help="folder of audit_rewards.py")
     parser.add_argument("--datasheet", metavar="FILE", help="numbers (JSON) of render_datasheet.py")
     parser.add_argument("--train_file", metavar="FILE", help="training file of curate_train.py, for its samples")
     parser.add_argument("--samples", type=int, default=6, metavar="N", help="training samples to draw")
     parser.add_argument("--curation", metavar="FILE", help="summary of curate_train.py")
     parser.add_argument("--benchmarks", metavar="DIR", help="folder of Snakemake's benchmark files")
+    parser.add_argument(
+        "--gpus", **pair, metavar=("RULE", "N"), help="GPUs that a job of a rule asks for, for GPU-hours; repeat"
+    )
+    parser.add_argument("--checksums", metavar="FILE", help="checksums of the inputs, of checksum_inputs.py")
+    parser.add_argument(
+        "--paper", nargs="+", default=[], metavar="FILE", help="the paper's configuration (YAML), later files on top"
+    )
     parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="images a gallery")
     parser.add_argument(
         "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"
@@ -95,16 +99,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         comparison=read_json(args.comparison) if args.comparison else None,
         metrics={(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics},
         anchors=read_json(args.anchors) if args.anchors else (),
-        paper=load(args.paper) if args.paper else None,
         audit=Path(args.audit) if args.audit else None,
         datasheet=read_json(args.datasheet) if args.datasheet else None,
         overlays=[overlay(row) for row in choose_overlays(read_jsonl(args.train_file), args.samples, config["seed"])]
         if args.train_file
         else (),
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
+        gpus={rule: int(number) for rule, number in args.gpus},
+        checksums=read_json(args.checksums) if args.checksums else (),
+        paper=load(args.paper),
+        targets=targets(args),
         snakemake=args.snakemake,
     )
     write_text(args.output, page.render(inputs))
+
+
+def targets(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Pair what the page shows with the file that it stands in."""
+    named = {
+        "every score in one table": args.results,
+        "intervals of the differences, p": args.comparison,
+        "published numbers": args.anchors,
+        "training data": args.curation,
+        "checksums of the inputs": args.checksums,
+    }
+    found = [(what, file) for what, file in named.items() if file]
+    found += [(f"scores of {checkpoint} on {suite}", file) for checkpoint, suite, file in args.metrics]
+    return found + [(f"training of {checkpoint}", file) for checkpoint, file in args.training]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from vision_r1.data.tasks import ask
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
-from vision_r1.resources import peak_rss_mb
+from vision_r1.resources import hardware, peak_rss_mb
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,7 @@ def summary(model: PreTrainedModel, recipe: Recipe, history: list[dict[str, floa
         "samples_seen": recipe.steps * recipe.batch_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "peak_rss_mb": peak_rss_mb(),
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "final": history[-1],

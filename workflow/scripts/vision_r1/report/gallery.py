@@ -17,6 +17,7 @@ from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import Parsed, label_key, parse
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
+from vision_r1.report.style import INK, contrast
 from vision_r1.report.text import points, shorten, visible
 
 SIDE = 360  # pixels of a drawn image's longer side
@@ -261,6 +262,11 @@ def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, p
     return tuple(views)
 
 
+def ink(colour: str) -> str:
+    """Return the colour of text on a colour: white or black, what is read more easily."""
+    return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
+
+
 def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> str:
     """Draw boxes and labels on a copy of the image, its longer side SIDE pixels, as a data URI."""
     scale = SIDE / max(image.size)
@@ -270,13 +276,13 @@ def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> st
     corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
     corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may say a box from its far corner
     for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), "#1f2328")
+        colour = colours.get(label_key(label), INK)
         pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white", width=5)
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
         text = visible(shorten(label, 18)) or "no label"
         left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 1), text, font=font)
         pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colour)
-        pen.text((x1 + 3, y1 + 1), text, font=font, fill="white")
+        pen.text((x1 + 3, y1 + 1), text, font=font, fill=ink(colour))
     content = io.BytesIO()
     canvas.save(content, "WEBP", quality=85)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, no network, no script."""
+"""The report: one HTML file with everything in it, no network, one script that sorts tables."""
 
 import base64
 import json
@@ -35,6 +35,7 @@ from vision_r1.report.tables import (
     spread_table,
 )
 from vision_r1.report.template import fill
+from vision_r1.report.text import shorten
 from vision_r1.report.verdict import verdict
 
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
@@ -55,8 +56,10 @@ class Inputs:
     training: checkpoint -> metrics.json of its training; galleries: of test images;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
-    metrics: (checkpoint, suite) -> metrics of score_suite.py; paper: the paper's resolved configuration;
+    metrics: (checkpoint, suite) -> metrics of score_suite.py;
     audit: folder of audit_rewards.py; datasheet, overlays: of the training file;
+    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; paper: the
+    paper's configuration, to compare with; targets: (what, file) of the numbers;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -69,11 +72,14 @@ class Inputs:
     comparison: Mapping[str, Any] | None = None
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
-    paper: Mapping[str, Any] | None = None
     audit: Path | None = None
     datasheet: Mapping[str, Any] | None = None
     overlays: Sequence[Overlay] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    checksums: Sequence[Mapping[str, Any]] = ()
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    targets: Sequence[tuple[str, str]] = ()
     snakemake: str = "snakemake"
 
 
@@ -163,17 +169,25 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "stages": configuration.STAGES,
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
-        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "provenance": _provenance(inputs),
+    }
+
+
+def _provenance(inputs: Inputs) -> dict[str, Any]:
+    """What the section "Can I trust it?" shows beside the trainings."""
+    config, trainings = inputs.config, inputs.training.values()
+    return {
+        "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
         "jobs": inputs.benchmarks,
-        "versions": sorted(
-            {item for metrics in inputs.training.values() for item in metrics.get("versions", {}).items()}
-        ),
-        "commit": provenance.commit(),
+        "rulegraph": embedded(inputs.figures, "rulegraph"),
+        "hardware": sorted({metrics["hardware"] for metrics in trainings if metrics.get("hardware")}),
         "machine": provenance.machine(),
-        "commands": provenance.commands(
-            ((f"{Checkpoint.of(result.checkpoint).title}, {result.suite}", result.source) for result in results),
-            inputs.snakemake,
-        ),
+        "versions": provenance.versions(trainings),
+        "commit": provenance.commit(),
+        "checksums": inputs.checksums,
+        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "differences": provenance.differences(config, inputs.paper) if inputs.paper else None,
+        "commands": provenance.commands(inputs.targets, inputs.snakemake),
         "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
     }
 
@@ -194,7 +208,11 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
 def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
     names = config["evaluation"]["suites"].get(suite, [])
     entries = [config["datasets"].get(name, {}) for name in names]
-    return {"name": suite, "datasets": names, "made": any("scenes" in entry for entry in entries)}
+    return {
+        "name": suite,
+        "datasets": [shorten(name, 48) for name in names],
+        "made": any("scenes" in entry for entry in entries),
+    }
 
 
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -203,9 +221,9 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
 
 
-def _banner(config: Mapping[str, Any], paper: Mapping[str, Any] | None) -> str | None:
+def _banner(config: Mapping[str, Any], paper: Mapping[str, Any]) -> str | None:
     """Return the configured banner, or one that says in what the configuration is not the paper's; None where it is."""
-    if config["report"]["banner"] or paper is None or not (keys := departures(config, paper)):
+    if config["report"]["banner"] or not paper or not (keys := departures(config, paper)):
         return config["report"]["banner"]
     more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
     return f"Not the paper's configuration ({', '.join(keys[:5])}{more}): its numbers are not comparable with these."

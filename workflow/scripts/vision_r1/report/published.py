@@ -1,5 +1,6 @@
 """The paper's numbers beside ours: only where the configuration is the paper's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,11 +43,11 @@ def paper_numbers(
 
 def _method(config: Mapping[str, Any]) -> dict[str, str]:
     merged = configuration.experiment_config(config, EXPERIMENT)
-    sections = {name: merged[name] for name in SECTIONS}
+    sections = {name: merged.get(name) for name in SECTIONS}
     method = {key: text for key, text in flatten(sections) if not OF_THE_MACHINE & set(key.split("."))}
-    processes = configuration.processes(config)
     for name in ("sft", "grpo"):
-        section = merged[name]
-        batch = section["per_device_train_batch_size"] * section["gradient_accumulation_steps"] * processes
-        method[f"{name}.batch"] = str(batch)
+        own = merged.get(name, {})
+        parts = own.get("per_device_train_batch_size"), own.get("gradient_accumulation_steps")
+        if None not in parts:
+            method[f"{name}.batch"] = str(math.prod(parts) * configuration.processes(config))
     return method
