@@ -3,9 +3,9 @@ import pytest
 from report_factory import history, metrics, write
 
 from vision_r1.report.figures import STYLE_SHEET, precision_recall
+from vision_r1.report.panels import TOLD_APART
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import (
-    EXPERIMENTS_A_PANEL,
     REWARD,
     loss_by_step,
     reward_by_step,
@@ -54,10 +54,10 @@ def test_the_raw_values_of_each_training_seed_lie_behind_the_smoothed_mean():
 
 
 def test_many_experiments_get_panels_of_their_own_on_the_same_scale():
-    names = [f"arm{number}" for number in range(EXPERIMENTS_A_PANEL * 2)]
+    names = [f"arm{number}" for number in range(TOLD_APART * 2)]
     figure = reward_by_step({f"{name}/grpo_stage1": history(1, seed) for seed, name in enumerate(names)})
     panels = [axes for axes in figure.axes if axes.get_title(loc="left") == REWARD["reward"][0]]
-    assert len(panels) == 2 and all(len(bold(axes)) == EXPERIMENTS_A_PANEL for axes in panels)
+    assert len(panels) == 2 and all(len(bold(axes)) == TOLD_APART for axes in panels)
     assert len({axes.get_ylim() for axes in panels}) == 1
 
 

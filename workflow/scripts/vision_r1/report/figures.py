@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from vision_r1.configuration import STAGES
 from vision_r1.files import written_whole
-from vision_r1.report.panels import grid, legend, missing, plain
+from vision_r1.report.panels import TOLD_APART, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
@@ -75,17 +76,20 @@ def ap_by_dataset(results: Sequence[Result]) -> Figure:
     tables = dataset_tables(results, checkpoints)
     if not tables:
         return missing("scores by data set")
-    figure, all_axes = grid(len(tables), width=4.2, height=0.9 + 0.26 * max(len(table.lines) for table in tables))
-    for axes, table in zip(all_axes, tables, strict=True):
-        for number, place in enumerate(table.checkpoints):
-            scores = [line[number] for _, line in table.lines]
-            spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
-            axes.plot(*_split(spots), linestyle="", **_look(results, place) | {"label": place.title})
-        axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
-        axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP", xlim=(0, None))
-        axes.set_ylim(len(table.lines) - 0.5, -0.5)
-        axes.set_yticks(range(len(table.lines)), [plain(name, 28) for name, _ in table.lines])
-    legend(figure, all_axes)
+    height = 0.9 + 0.26 * max(len(table.lines) for table in tables)
+    figure, parts = grids(_experiments(results), len(tables), width=4.2, height=height)
+    for part, experiments, panels in parts:
+        for axes, table in zip(panels, tables, strict=True):
+            for number, place in enumerate(table.checkpoints):
+                if place.experiment in ("", *experiments):
+                    scores = [line[number] for _, line in table.lines]
+                    spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
+                    axes.plot(*_split(spots), linestyle="", **_look(results, place) | {"label": place.title})
+            axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
+            axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP", xlim=(0, None))
+            axes.set_ylim(len(table.lines) - 0.5, -0.5)
+            axes.set_yticks(range(len(table.lines)), [plain(name, 28) for name, _ in table.lines])
+        legend(part, panels)
     return figure
 
 
@@ -100,17 +104,19 @@ def precision_recall(results: Sequence[Result], metrics: Metrics) -> Figure:
     shown = [pair for pair in pairs(results) if any(curves[name, pair] for name in checkpoints)]
     if not shown:
         return missing("precision-recall curves")
-    figure, all_axes = grid(len(shown), width=2.45, height=2.6, sharey=True)
-    for axes, (suite, protocol) in zip(all_axes, shown, strict=True):
-        for name in checkpoints:
-            curve = curves[name, (suite, protocol)] or {}
-            look = _look(results, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
-            for threshold, values in curve.items():
-                dashed = {} if threshold == "0.50" else {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
-                axes.plot([place / (len(values) - 1) for place in range(len(values))], values, **look | dashed)
-        axes.set(title=plain(f"{suite} · {protocol}"), xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
-    all_axes[0].set(ylabel="precision")
-    legend(figure, all_axes)
+    figure, parts = grids(_experiments(results), len(shown), width=2.45, height=2.6, sharey=True)
+    for part, experiments, panels in parts:
+        for axes, (suite, protocol) in zip(panels, shown, strict=True):
+            for name in checkpoints:
+                if Checkpoint.of(name).experiment in ("", *experiments):
+                    look = _look(results, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
+                    for threshold, values in (curves[name, (suite, protocol)] or {}).items():
+                        dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
+                        recalls = np.linspace(0, 1, len(values))
+                        axes.plot(recalls, values, **look | (dashed if threshold != "0.50" else {}))
+            axes.set(title=plain(f"{suite} · {protocol}"), xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
+        panels[0].set(ylabel="precision")
+        legend(part, panels)
     return figure
 
 
@@ -122,20 +128,23 @@ def _by_checkpoint(results: Sequence[Result], value: Callable[[Result], float | 
     index = lookup(results)
     stages = ("base", *STAGES)
     arms = dict.fromkeys(result.checkpoint.partition("/")[0] for result in results if result.stage in STAGES)
-    figure, all_axes = grid(len(benchmarks), width=2.45, height=2.6, sharey=True)
-    for axes, (suite, protocol) in zip(all_axes, benchmarks, strict=True):
-        means = {name: value(result) for (name, *rest), result in index.items() if rest == [suite, protocol, MEAN]}
-        for arm in arms:
-            names = ("base", *(f"{arm}/{stage}" for stage in STAGES))
-            spots = [(spot, means[name]) for spot, name in enumerate(names) if means.get(name) is not None]
-            axes.plot(*_split(spots), **_look(results, Checkpoint.of(names[-1])))
-        for name, level in means.items():
-            if Checkpoint.of(name).stage == "sft" and level is not None:
-                axes.axhline(level, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), label="SFT")
-        axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
-        axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
-    all_axes[0].set(ylabel=label, ylim=(0, None))
-    legend(figure, all_axes)
+    figure, parts = grids(_experiments(results), len(benchmarks), width=2.45, height=2.6, sharey=True)
+    for part, experiments, panels in parts:
+        for axes, (suite, protocol) in zip(panels, benchmarks, strict=True):
+            means = {name: value(result) for (name, *rest), result in index.items() if rest == [suite, protocol, MEAN]}
+            for arm in arms:
+                names = ("base", *(f"{arm}/{stage}" for stage in STAGES))
+                if (place := Checkpoint.of(names[-1])).experiment in experiments:
+                    spots = [(spot, means[name]) for spot, name in enumerate(names) if means.get(name) is not None]
+                    axes.plot(*_split(spots), **_look(results, place))
+            for name, level in means.items():
+                if Checkpoint.of(name).stage == "sft" and level is not None:
+                    axes.axhline(level, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), label="SFT")
+            axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
+            axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
+        panels[0].set(ylabel=label, ylim=(0, None))
+        legend(part, panels)
+    same_tops(parts)
     return figure
 
 
@@ -143,6 +152,10 @@ def _boxes_per_object(result: Result) -> float | None:
     if result.predictions is None or not result.ground_truth:
         return None
     return result.predictions / result.ground_truth
+
+
+def _experiments(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(result.experiment for result in results if result.experiment))
 
 
 def _split(spots: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -155,7 +168,6 @@ def _look(results: Sequence[Result], place: Checkpoint) -> dict[str, Any]:
         return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": "base"}
     if place.stage == "sft":
         return {"color": INK, "marker": "|", "markersize": 9, "markeredgewidth": 1.6, "label": "SFT"}
-    experiments = list(dict.fromkeys(result.experiment for result in results if result.experiment))
     cycle = plt.rcParams["axes.prop_cycle"].by_key()
-    number = experiments.index(place.experiment) % len(cycle["color"])
+    number = _experiments(results).index(place.experiment) % TOLD_APART
     return {"color": cycle["color"][number], "marker": cycle["marker"][number], "label": place.experiment}

@@ -12,15 +12,35 @@ from matplotlib.figure import Figure, FigureBase
 from vision_r1.report.style import MUTED
 from vision_r1.report.text import shorten, visible
 
+TOLD_APART = 4  # experiments in a panel
 
-def grid(count: int, width: float, height: float, columns: int = 4, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` panels, each so large (inches), and the panels."""
+
+def grids(
+    experiments: Sequence[str], count: int, width: float, height: float, columns: int = 4, sharey: bool = False
+) -> tuple[Figure, list[tuple[FigureBase, list[str], list[Axes]]]]:
+    """Return a figure with a grid of `count` panels for every few experiments: more lines can't be told apart.
+
+    Each grid comes as its part of the figure, its experiments, and its panels.
+    """
+    parts = [experiments[start : start + TOLD_APART] for start in range(0, len(experiments), TOLD_APART)] or [()]
     columns = min(count, columns)
     rows = -(-count // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, sharey=sharey)
-    for axes in grid.flat[count:]:
-        axes.set_visible(False)
-    return figure, list(grid.flat[:count])
+    figure = plt.figure(figsize=(width * columns, height * rows * len(parts)))
+    found = []
+    for part, names in zip(figure.subfigures(len(parts), 1, squeeze=False).flat, parts, strict=True):
+        panels = part.subplots(rows, columns, squeeze=False, sharey=sharey).flat
+        for axes in panels[count:]:
+            axes.set_visible(False)
+        found.append((part, list(names), list(panels[:count])))
+    return figure, found
+
+
+def same_tops(parts: Sequence[tuple[FigureBase, Sequence[str], Sequence[Axes]]]) -> None:
+    """Give the panels of the same place in every grid the same upper end."""
+    for same in zip(*(panels for _, _, panels in parts), strict=True):
+        top = max(axes.get_ylim()[1] for axes in same)
+        for axes in same:
+            axes.set_ylim(top=top)
 
 
 def legend(figure: FigureBase, all_axes: Sequence[Axes]) -> None:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vision_r1.configuration import STAGES
-from vision_r1.report.panels import grid, legend, missing, plain
+from vision_r1.report.panels import grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
@@ -33,7 +32,6 @@ SIGNAL = {
 }
 VERDICTS = "verdicts/"
 MOST_VERDICTS = 6
-EXPERIMENTS_A_PANEL = 4  # more lines can't be told apart; the others get panels of their own
 WINDOW = 0.15  # of a stage's logs, in the moving average
 
 
@@ -69,7 +67,7 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
             losses.setdefault(Checkpoint.of(name).title, []).append(series)
     if not losses:
         return missing("loss history of base and SFT")
-    figure, all_axes = grid(len(losses), width=3.6, height=2.3)
+    figure, ((_, _, all_axes),) = grids((), len(losses), width=3.6, height=2.3)
     for axes, title in zip(all_axes, sorted(losses), strict=True):
         _draw(axes, losses[title], INK)
         axes.set(title=plain(f"{title}: loss"), xlabel="step", ylim=(0, None))
@@ -93,15 +91,10 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
     }
     if not logged & set(panels):
         return missing(what)
-    names = list(arms)
-    parts = [names[start : start + EXPERIMENTS_A_PANEL] for start in range(0, len(names), EXPERIMENTS_A_PANEL)]
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = plt.figure(figsize=(11, (2.1 * rows + 0.3) * len(parts)))
-    ends: dict[str, list[Axes]] = {}
-    for part, names in zip(figure.subfigures(len(parts), 1, squeeze=False).flat, parts, strict=True):
-        all_axes = part.subplots(rows, columns, squeeze=False).flat
-        for axes, (key, (title, _)) in zip(all_axes, panels.items(), strict=False):
+    width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
+    figure, parts = grids(list(arms), len(panels), width, height, columns)
+    for part, names, all_axes in parts:
+        for axes, (key, (title, (low, high))) in zip(all_axes, panels.items(), strict=True):
             axes.set(title=title)
             if key not in logged:
                 axes.set_axis_off()
@@ -116,15 +109,9 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
                 place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 axes.annotate("stage 2", (switch, 0), (4, 4), **place, fontsize=7.5, color=MUTED)
-            ends.setdefault(key, []).append(axes)
-        for axes in list(all_axes)[len(panels) :]:
-            axes.set_visible(False)
-        legend(part, part.axes)
-    for key, same in ends.items():
-        low, high = panels[key][1]
-        top = max(axes.get_ylim()[1] for axes in same) if high is None else 1.04 * high
-        for axes in same:
-            axes.set_ylim(low, top)
+            axes.set_ylim(low, None if high is None else 1.04 * high)
+        legend(part, all_axes)
+    same_tops(parts)
     return figure
 
 
