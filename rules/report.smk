@@ -33,13 +33,12 @@ rule tabulate_results:
         gpu=0,
     params:
         seed=config["seed"],
-        banner=optional("--banner", config["report"]["banner"]),
         metrics=metrics_flags(CHECKPOINTS),
         folder=subpath(output[0], parent=True),
     message:
         "Gathering the scores of all checkpoints"
     shell:
-        "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.banner:q} {params.metrics:q}"
+        "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.metrics:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q} --config {input.config:q}"
         " --paper {input.paper:q} --output_directory {params.folder:q} > {log:q} 2>&1"
 

@@ -257,6 +257,7 @@ class Run:
         self, checkpoints: tuple[str, ...] = CHECKPOINTS, suites: tuple[str, ...] = tuple(SUITES)
     ) -> list[str]:
         words = ["--output_directory", f"{self.folder}/tables", "--comparison", f"{self.folder}/tables/comparison.json"]
+        words += ["--config", str(self.config)]
         for name in checkpoints:
             for suite in suites:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]

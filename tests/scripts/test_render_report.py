@@ -12,6 +12,7 @@ import tabulate_results
 from report_factory import CHECKPOINTS, Run, make_hostile, metrics, write
 
 from vision_r1.files import read_json
+from vision_r1.report.style import SHEETS
 
 CONFIG = configurations.load(Path(__file__).parents[2], "paper")
 HOSTILE = "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7411*7411 }}\u202e\u2066\x1b[31m"
@@ -187,6 +188,7 @@ def test_training_seeds_get_a_table_of_their_spread(tmp_path):
     tabulate_results.main(run.flags_of_tabulate((*CHECKPOINTS, "sft_s1")))
     text = " ".join(Tags(page_of(run)).text.split())
     assert "Over training seeds" in text and "53.150.1 to 56.1" in text
+    assert "strict stage 21 missing missing" in text  # a training that failed
 
 
 def test_rendering_twice_gives_the_same_page(complete):
@@ -209,16 +211,17 @@ def test_missing_parts_are_called_missing(tmp_path):
 def test_hostile_text_is_only_text(tmp_path):
     run = Run(tmp_path, images=4)
     make_hostile(run, HOSTILE)
-    tabulate_results.main([*run.flags_of_tabulate(), "--banner", HOSTILE])
+    tabulate_results.main(run.flags_of_tabulate())
     plot_results.main([*run.flags_of_plot(), "--note", HOSTILE])
     tags = Tags(page_of(run, "--snakemake", HOSTILE))
     assert tags.scripts == 1 and not tags.handlers
     assert all(address.startswith("data:image/") for address in tags.addresses)
     assert "\u202e" not in tags.text and "\\u202e" in tags.text and "\x1b" not in tags.text
     assert str(7411 * 7411) not in tags.text
-    markdown = (run.folder / "tables/results.md").read_text()
-    latex = (run.folder / "tables/results.tex").read_text()
-    assert latex.startswith("% ") and "\n\\end{document}" not in latex and "\u202e" not in latex
-    assert "<script>" not in markdown.replace("\\<script", "")
+    for name in ("results", *SHEETS):
+        markdown = (run.folder / f"tables/{name}.md").read_text()
+        latex = (run.folder / f"tables/{name}.tex").read_text()
+        assert latex.startswith("% ") and "\n\\end{document}" not in latex and "\u202e" not in latex
+        assert "<script>" not in markdown.replace("\\<script", "") and "\u202e" not in markdown
     for figure in sorted((run.folder / "figures").glob("*.svg")):
         assert "<script" not in (svg := figure.read_text()) and "onerror" not in re.sub("<!--.*?-->", "", svg), figure

@@ -11,14 +11,14 @@ from vision_r1.report.style import SHEETS
 
 def test_writes_every_table(tmp_path):
     run = Run(tmp_path, images=1)
-    tabulate_results.main([*run.flags_of_tabulate(), "--seed", "3", "--banner", "Not comparable"])
+    tabulate_results.main([*run.flags_of_tabulate(), "--seed", "3"])
     results = read_csv(tmp_path / "tables/results.csv")
     assert list(dict.fromkeys(result.checkpoint for result in results)) == list(CHECKPOINTS)
     assert {result.chain_seed for result in results} == {3}
-    assert "**Not comparable**" in (tmp_path / "tables/results.md").read_text()
+    assert "**Miniature: not comparable with the paper's numbers.**" in (tmp_path / "tables/results.md").read_text()
     assert {result.significant for result in results if result.checkpoint == "sft"} == {"yes", ""}
     for name in SHEETS:
-        assert "Not comparable" in (tmp_path / f"tables/{name}.md").read_text()
+        assert "Miniature: not comparable" in (tmp_path / f"tables/{name}.md").read_text()
         assert (tmp_path / f"tables/{name}.tex").read_text().count(r"\begin{tabular}") == 1
         with open(tmp_path / f"tables/{name}.csv", newline="") as file:
             rows = list(csv.reader(file))

@@ -8,6 +8,7 @@ from configurations import CONFIGURATIONS, ON_GPUS
 DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
 CHAIN = DATA | {
     "train_sft": 1,
+    "audit_rewards": 1,
     "compare_checkpoints": 1,
     "check_anchors": 1,
     "tabulate_results": 1,

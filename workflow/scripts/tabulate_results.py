@@ -28,12 +28,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="metrics of one checkpoint on one suite; repeat, in the order of the table",
     )
     parser.add_argument("--seed", type=int, default=0, help="chain seed of the run, a column of the table")
-    parser.add_argument("--banner", help="warning above the Markdown and LaTeX tables")
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
-    parser.add_argument("--config", metavar="FILE", help="the run's resolved configuration, JSON; with --anchors")
     parser.add_argument(
-        "--paper", nargs="+", metavar="FILE", help="the paper's configuration: YAML files laid over each other"
+        "--config", metavar="FILE", help="the run's resolved configuration, JSON: its banner stands above the tables"
+    )
+    parser.add_argument(
+        "--paper",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="the paper's configuration (YAML), later files on top",
     )
     parser.add_argument("--output_directory", required=True, metavar="DIR")
     return parser.parse_args(argv)
@@ -44,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import load
     from vision_r1.evaluation.errors import KINDS
     from vision_r1.files import UserError, read_json, write_text
-    from vision_r1.report.published import paper_numbers
+    from vision_r1.report.published import banner, paper_numbers
     from vision_r1.report.reasons import reason_sheets, reasons
     from vision_r1.report.results import of_metrics, pairs, with_differences, write_csv
     from vision_r1.report.sheets import as_latex, as_markdown, write_sheet
@@ -57,17 +62,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     comparison = read_json(args.comparison) if args.comparison else {"reference": "base", "tables": {}}
     results = with_differences(results, comparison)
-    paper = paper_numbers(read_json(args.config), load(args.paper), read_json(args.anchors)) if args.anchors else []
+    config, paper = read_json(args.config) if args.config else None, load(args.paper)
+    warning = banner(config, paper) if config else None
+    published = paper_numbers(config, paper, read_json(args.anchors)) if args.anchors else []
     metrics = {(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics}
     checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
 
-    folder, main_tables = Path(args.output_directory), main_sheets(results, paper)
+    folder, main_tables = Path(args.output_directory), main_sheets(results, published)
     write_csv(folder / "results.csv", results)
-    write_text(folder / "results.md", as_markdown(main_tables, args.banner))
-    write_text(folder / "results.tex", as_latex(main_tables, args.banner))
+    write_text(folder / "results.md", as_markdown(main_tables, warning))
+    write_text(folder / "results.tex", as_latex(main_tables, warning))
     found = reasons(metrics, checkpoints, pairs(results), KINDS)
     for sheet in (comparison_sheet(comparison), *reason_sheets(found), policy_sheet(results, checkpoints)):
-        write_sheet(folder, sheet, args.banner)
+        write_sheet(folder, sheet, warning)
 
 
 if __name__ == "__main__":

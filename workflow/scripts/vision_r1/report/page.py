@@ -15,7 +15,7 @@ from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery
-from vision_r1.report.published import departures, paper_numbers
+from vision_r1.report.published import banner, paper_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
@@ -144,7 +144,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     arms = [[configuration.with_training_seed(name, seed) for seed in seeds] for name in experiments]
     return {
         "config": config,
-        "banner": _banner(config, inputs.paper),
+        "banner": banner(config, inputs.paper),
         "run": configuration.run_name(config),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
@@ -219,14 +219,6 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     place = Checkpoint.of(name)
     seed = config["seed"] if name == "base" else configuration.seed_of(config, name.partition("/")[0], place.stage)
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
-
-
-def _banner(config: Mapping[str, Any], paper: Mapping[str, Any]) -> str | None:
-    """Return the configured banner, or one that says in what the configuration is not the paper's; None where it is."""
-    if config["report"]["banner"] or not paper or not (keys := departures(config, paper)):
-        return config["report"]["banner"]
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"Not the paper's configuration ({', '.join(keys[:5])}{more}): its numbers are not comparable with these."
 
 
 def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:

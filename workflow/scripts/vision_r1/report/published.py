@@ -41,6 +41,17 @@ def paper_numbers(
     return [line for line in anchors if line["id"] == config["model"]["id"]]
 
 
+def banner(config: Mapping[str, Any], paper: Mapping[str, Any]) -> str | None:
+    """Return the configured banner, or one that says in what the configuration is not the paper's; None where it is.
+
+    paper: as in `departures`, empty where it was not given.
+    """
+    if config["report"]["banner"] or not paper or not (keys := departures(config, paper)):
+        return config["report"]["banner"]
+    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+    return f"Not the paper's configuration ({', '.join(keys[:5])}{more}): its numbers are not comparable with these."
+
+
 def _method(config: Mapping[str, Any]) -> dict[str, str]:
     merged = configuration.experiment_config(config, EXPERIMENT)
     sections = {name: merged.get(name) for name in SECTIONS}
