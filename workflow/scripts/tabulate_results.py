@@ -1,7 +1,7 @@
 """Gather the scores of all checkpoints into one long CSV table, and write the report's tables.
 
 Into the folder go results.csv (all scores), results.md and results.tex (the main table and every data set), and each as
-.csv, .md and .tex: differences to the base model, errors and error_counts, slices, score_policies.
+.csv, .md and .tex: differences to the base model, intervals of AP, errors and error_counts, slices, score_policies.
 
 Example:
   python workflow/scripts/tabulate_results.py \\
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.reasons import reason_sheets, reasons
     from vision_r1.report.results import of_metrics, pairs, with_differences, write_csv
     from vision_r1.report.sheets import as_latex, as_markdown, write_sheet
-    from vision_r1.report.tables import comparison_sheet, main_sheets, policy_sheet
+    from vision_r1.report.tables import comparison_sheet, interval_sheet, main_sheets, policy_sheet
 
     if args.anchors and not (args.config and args.paper):
         raise UserError("--anchors: give --config and --paper, too; the paper's numbers need its configuration")
@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(folder / "results.md", as_markdown(main_tables, warning))
     write_text(folder / "results.tex", as_latex(main_tables, warning))
     found = reasons(metrics, checkpoints, pairs(results), KINDS)
-    for sheet in (comparison_sheet(comparison), *reason_sheets(found), policy_sheet(results, checkpoints)):
+    tables = (comparison_sheet(comparison), interval_sheet(results), policy_sheet(results, checkpoints))
+    for sheet in (*tables, *reason_sheets(found)):
         write_sheet(folder, sheet, warning)
 
 

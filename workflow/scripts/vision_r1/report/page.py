@@ -17,7 +17,7 @@ from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery
 from vision_r1.report.published import banner, paper_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
-from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
+from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (
@@ -28,6 +28,7 @@ from vision_r1.report.tables import (
     dataset_columns,
     dataset_tables,
     datasets_of,
+    interval_sheet,
     main_columns,
     main_table,
     policy_sheet,
@@ -153,7 +154,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "every_score": _scores(every_column, every_row),
         "columns": columns,
         "spreads": spread_table(rows),
-        "certainties": [result for result in results if result.dataset == MEAN],
+        "intervals": interval_sheet(results),
         "comparison": inputs.comparison,
         "differences": inputs.comparison and comparison_sheet(inputs.comparison),
         "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, KINDS)),

@@ -11,7 +11,7 @@ FIGURES = (
     "precision_recall",
 )
 # Tables that tabulate_results.py writes beside the scores, each as CSV, Markdown and LaTeX.
-SHEETS = ("differences", "errors", "error_counts", "slices", "score_policies")
+SHEETS = ("differences", "intervals", "errors", "error_counts", "slices", "score_policies")
 INK, MUTED = "#1f2328", "#5b636d"
 # Colours of style.mplstyle -> what the page shows instead on a dark screen.
 DARK = {

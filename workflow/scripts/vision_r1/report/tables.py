@@ -236,6 +236,21 @@ def _about(line: Mapping[str, Any]) -> tuple[str, str, str]:
     return line["checkpoint"], line["suite"], line["protocol"]
 
 
+def interval_sheet(results: Sequence[Result]) -> Sheet:
+    """Every checkpoint's AP on every benchmark with its own interval."""
+    return Sheet(
+        "intervals",
+        "AP with its 95 % interval over test images, mean over a suite's data sets.",
+        ("checkpoint", "suite", "protocol", "AP", "from", "to"),
+        tuple(
+            (result.checkpoint, result.suite, result.protocol, result.AP, result.AP_low, result.AP_high)
+            for result in results
+            if result.dataset == MEAN
+        ),
+        texts=3,
+    )
+
+
 def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
     """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
     index, measured = lookup(results), pairs(results)
