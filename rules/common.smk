@@ -344,7 +344,7 @@ FINAL = [*SFT_ARMS, *(f"{arm}/{configuration.STAGES[-1]}" for arm in GRPO_ARMS)]
 TEMPLATES = sorted(
     f"workflow/scripts/vision_r1/report/templates/{file.name}"
     for file in (SCRIPTS / "vision_r1/report/templates").iterdir()
-    if file.name.startswith(("report", "_", "sort"))
+    if file.name.startswith(("report", "_", "tables"))
 )
 
 

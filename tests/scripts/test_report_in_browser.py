@@ -8,7 +8,7 @@ import plot_results
 import pytest
 import tabulate_results
 from browser import CHROMIUM, Browser
-from report_factory import Run, make_hostile
+from report_factory import Run, make_hostile, write
 from test_render_report import page_of
 
 from vision_r1.files import write_text
@@ -140,6 +140,24 @@ def test_missing_numbers_sort_last_and_the_mean_stays_at_the_end(browser, page):
         cells = browser.ask(f"[...{heat}.tBodies[0].rows].map(row => row.cells[1].innerText)")
         names = browser.ask(f"[...{heat}.tBodies[0].rows].map(row => row.cells[0].innerText)")
         assert cells[-2] == "missing" and names[-1] == "mean"
+
+
+def test_a_long_table_is_filtered_and_keeps_its_head_in_sight(browser, tmp_path):
+    run = Run(tmp_path / "run", images=1)
+    row = {"name": "images of one", "files": 3, "bytes": None, "sha256": "b" * 64}
+    write(run.folder / "checksums.json", [row, *({**row, "name": f"images of {n}"} for n in range(40))])
+    browser.open(rendered(run))
+    table = "document.querySelector('[aria-label=Checksums] table')"
+    browser.ask(f"{table}.closest('details').open = true")
+    shown = f"[...{table}.tBodies[0].rows].filter(row => !row.hidden).map(row => row.cells[0].innerText)"
+    browser.ask(f"field = {table}.closest('details').querySelector('input'); field.value = ' ONE'")
+    browser.ask("field.dispatchEvent(new Event('input'))")
+    assert browser.ask(shown) == ["images of one"]
+    browser.ask("field.value = ''; field.dispatchEvent(new Event('input'))")
+    assert len(browser.ask(shown)) == 41
+    offset = f"{table}.tHead.getBoundingClientRect().top - {table}.parentElement.getBoundingClientRect().top"
+    browser.ask(f"{table}.parentElement.scrollTop = 500")
+    assert browser.ask(f"{table}.parentElement.scrollTop") > 0 and abs(browser.ask(offset)) < 2
 
 
 def test_every_head_of_a_column_is_a_button(browser, page):

@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, no network, one script that sorts tables."""
+"""The report: one HTML file with everything in it, no network, one script that sorts and filters tables."""
 
 import base64
 import json

@@ -29,7 +29,7 @@ def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callab
         lstrip_blocks=True,
     )
     environment.filters |= {"points": points, "shorten": shorten, "duration": duration, **(filters or {})}
-    css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "sort.js"))
+    css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "tables.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"css": css, "script": script, "script_hash": f"sha256-{digest}"}
     return environment.get_template(template).render(**own, **context)

@@ -1,5 +1,6 @@
 // A click on a column's head sorts its table: numbers from high to low first, names from A to Z, then the other way,
-// then as written. What is missing comes last, a line of sums or means stays at the end. Without this, the page is whole.
+// then as written. What is missing comes last, a line of sums or means stays at the end. A long table can be filtered.
+// Without this script the page is whole.
 "use strict";
 
 // Return the heads of single columns by column, also where a head spans rows or a group of columns stands above.
@@ -54,9 +55,22 @@ function sort(table, rows, column, head) {
   table.tBodies[0].prepend(...keyed.map(([, row]) => row));
 }
 
+// Above a long table: a field that leaves the rows that hold what is typed into it.
+function addFilter(table, rows) {
+  const label = document.createElement("label"), field = document.createElement("input");
+  field.type = "search";
+  field.addEventListener("input", () => {
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(field.value.trim().toLowerCase());
+  });
+  label.className = "filter";
+  label.append(`${rows.length} rows; only those with `, field);
+  (table.closest(".scroll") ?? table).before(label);
+}
+
 for (const table of document.querySelectorAll("table")) {
   const rows = [...(table.tBodies[0]?.rows ?? [])].filter((row) => !row.matches(".total"));
   if (!table.tHead || rows.length < 2) continue;
+  if (rows.length > 20) addFilter(table, rows);
   heads(table.tHead).forEach((head, column) => {
     if (!head.textContent.trim()) return;
     const button = document.createElement("button");
