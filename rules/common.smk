@@ -373,13 +373,13 @@ def pairs(flag, names, files):
 
 
 def this_command(*words):
-    """Return how this run was asked for, with `words` before a target that may follow: the command behind a number."""
+    """Return the words that asked for this run, with `words` among them; a target follows: the command of a number."""
     settings = workflow.config_settings
     files = [os.path.relpath(file) for file in settings.configfiles]
     words = ["snakemake", "--cores", "all", *words] + (["--configfile", *files] if files else [])
     if settings.config:
         words += ["--config", *(f"{key}={value}" for key, value in settings.config.items())]
-    return shlex.join(words) + (" --" if files or settings.config else "")
+    return [*words, "--"]
 
 
 def gpus_of_rules():

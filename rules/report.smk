@@ -131,13 +131,13 @@ rule draw_rulegraph:
         runtime=10,
         gpu=0,
     params:
-        command=f"python -m {this_command('--rulegraph', '--nolock').removesuffix(' --')} -- all",
+        command=["python", "-m", *this_command("--rulegraph", "--nolock"), "all"],
         benchmarks=f"{RESULTS}/benchmarks",
         stem=lambda wildcards, output: os.path.splitext(output.svg)[0],
     message:
         "Drawing the pipeline"
     shell:
-        "({params.command} | python workflow/scripts/draw_rulegraph.py --benchmarks {params.benchmarks:q}"
+        "({params.command:q} | python workflow/scripts/draw_rulegraph.py --benchmarks {params.benchmarks:q}"
         " --output {params.stem:q}) > {log:q} 2>&1"
 
 
@@ -184,7 +184,7 @@ rule render_report:
         audit=subpath(input.audit, parent=True),
         benchmarks=f"{RESULTS}/benchmarks",
         gpus=lambda wildcards: gpus_of_rules(),
-        command=this_command("--force"),
+        command=shlex.join(this_command("--force")),
     message:
         "Writing the report"
     shell:

@@ -15,7 +15,10 @@ from vision_r1.files import read_json
 from vision_r1.report.style import SHEETS
 
 CONFIG = configurations.load(Path(__file__).parents[2], "paper")
-HOSTILE = "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7411*7411 }}\u202e\u2066\x1b[31m"
+HOSTILE = (
+    "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    "$\\frac{{{ 7411*7411 }}\u202e\u2066\x1b[31m"
+)
 
 
 class Tags(HTMLParser):
@@ -206,6 +209,24 @@ def test_missing_parts_are_called_missing(tmp_path):
     assert "Unknown. coco AP (official-coco) is missing for strict: base, stage 1, stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
+
+
+def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
+    """The second seed has its stage 1 only: no range is told, no average is made of what is there."""
+    run = Run(tmp_path, images=1)
+    config = read_json(run.config)
+    config["report"] |= {"training_seeds": [0, 1], "experiments": ["strict"]}
+    write(run.config, config)
+    measured = [name for name in CHECKPOINTS if "official" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
+    for name in measured[-2:]:
+        for suite in ("coco", "odinw13"):
+            write(run.metrics(name, suite), metrics(0.5, 1500, suite))
+    tabulate_results.main(run.flags_of_tabulate(measured))
+    page = page_of(run)
+    spread = section(page, "Over training seeds", "Read this with the numbers")
+    assert "strict stage 20, 1 missing" in spread and "strict stage 10, 1 48.3" in spread
+    assert "over 1 of 2 training seeds" in section(page, "Did it work?", "Over training seeds")
+    assert not re.search(r"(?<![\d.])0\.0(?!\d)", section(page, "Did it work?", "Read this with the numbers"))
 
 
 def test_hostile_text_is_only_text(tmp_path):

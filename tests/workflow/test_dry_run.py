@@ -13,7 +13,10 @@ CHAIN = DATA | {
     "check_anchors": 1,
     "tabulate_results": 1,
     "plot_results": 1,
+    "checksum_inputs": 1,
+    "draw_rulegraph": 1,
     "render_report": 1,
+    "release_checkpoint": 3,
     "all": 1,
 }
 
@@ -124,6 +127,7 @@ def test_training_seeds_share_data_and_base(project):
         "train_grpo_stage2": 6,
         "predict_suite": 32,
         "score_suite": 32,
+        "release_checkpoint": 9,
     }
 
 
