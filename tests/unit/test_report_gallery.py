@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from report_factory import PROTOCOLS, SUITES, Run, config
 
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.report.gallery import Objects, choose, galleries, gallery, quality, worst_dataset
+from vision_r1.report.gallery import Objects, choose, galleries, gallery, palette, quality, worst_dataset
 from vision_r1.report.results import Result
 
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))
@@ -59,6 +59,12 @@ def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
         assert all(view.image.startswith("data:image/webp;base64,") for view in example.views)
         first, last = example.views[1].quality, example.views[-1].quality
         assert example.change == pytest.approx(last - first)
+
+
+def test_a_label_has_one_colour_in_all_images_whatever_was_asked():
+    """A protocol may ask about one category at a time, so the colours are the data set's, not the question's."""
+    colours = palette({"categories": [{"name": name} for name in ("Circle", "square", "circle", "triangle")]})
+    assert list(colours) == ["circle", "square", "triangle"] and len(set(colours.values())) == 3
 
 
 def test_gallery_names_what_is_missing(tmp_path):

@@ -93,6 +93,12 @@ def ground_truth(dataset: str, annotations: Mapping[str, Any]) -> dict[Key, Obje
     return truth
 
 
+def palette(annotations: Mapping[str, Any]) -> dict[str, str]:
+    """Return label key -> colour, the same in all images of a data set; repeated when they run out."""
+    labels = dict.fromkeys(label_key(category["name"]) for category in annotations["categories"])
+    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+
+
 def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
     """Group one protocol's prediction lines by image; a protocol may ask several questions about one."""
     groups: dict[Key, list[Mapping[str, Any]]] = {}
@@ -219,6 +225,7 @@ def gallery(
     }
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
+    colours = {name: palette(content) for name, content in annotations.items()}
     first, last = list(answered)[0], list(answered)[-1]
     scores = {
         title: {key: quality(detections(answered[title][key], parser), truth[key]) for key in common}
@@ -231,21 +238,20 @@ def gallery(
             key[0],
             str(key[1]),
             change[key],
-            _views({title: lines[key] for title, lines in answered.items()}, truth[key], parser),
+            _views({title: lines[key] for title, lines in answered.items()}, truth[key], parser, colours[key[0]]),
         )
         for why, key in choose(change, count, seed)
     ]
 
 
-def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, parser: Parser) -> tuple[View, ...]:
+def _views(
+    answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, parser: Parser, colours: Mapping[str, str]
+) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     try:
         image = load_image(path)
     except FAULTS as error:
         raise UserError(f"{path}: image can't be read ({error})") from None
-    colours: dict[str, str] = {}
-    for label in next(iter(answers.values()))[0]["categories"]:
-        colours[label_key(label)] = COLOURS[len(colours) % len(COLOURS)]
     views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
     for title, lines in answers.items():
         said = detections(lines, parser)

@@ -124,9 +124,8 @@ def _places(depth: Mapping[str, int], chains: Sequence[Sequence[str | tuple[str,
             }
             row.sort(key=lambda point: (wish[point], str(point)))  # noqa: B023
             widths = [SLOT if isinstance(point, str) else BEND for point in row]
-            start = sum(wish.values()) / len(row) - sum(widths) / 2
             for number, point in enumerate(row):
-                across[point] = start + sum(widths[:number]) + widths[number] / 2
+                across[point] = -sum(widths) / 2 + sum(widths[:number]) + widths[number] / 2
     down = {point: (HEIGHT + GAP) * number + HEIGHT / 2 for number, row in enumerate(rows) for point in row}
     return {point: (across[point], down[point]) for point in across}
 
