@@ -39,15 +39,17 @@ localrules:
     evaluation,
     selection,
     anchors,
+    release,
     report,
 
 
 rule all:
-    """Everything: data, models, evaluation and the report."""
+    """Everything: data, models, evaluation, the report, and the final checkpoints with their model cards."""
     default_target: True
     input:
         REPORT,
         "<results>/data/datasheet.html",
+        [f"{RESULTS}/release/{checkpoint}" for checkpoint in FINAL],
 
 
 rule data:
@@ -86,6 +88,12 @@ rule selection:
     """Scores of every checkpoint on the held-out training images: choose on these, never on test numbers."""
     input:
         [f"{RESULTS}/metrics/{checkpoint}/selection.json" for checkpoint in CHECKPOINTS],
+
+
+rule release:
+    """The final checkpoints, each a folder with its model card, to be loaded or handed on."""
+    input:
+        [f"{RESULTS}/release/{checkpoint}" for checkpoint in FINAL],
 
 
 rule report:

@@ -9,7 +9,10 @@ rule audit_rewards:
         train="<results>/data/train.jsonl",
     output:
         table="<results>/audit/rewards.csv",
-        figure="<results>/audit/rewards.svg",
+        figures=[
+            report(f"<results>/audit/rewards.{kind}", caption="../docs/captions/audit.rst", category="Figures")
+            for kind in ["svg", "png"]
+        ],
         loopholes="<results>/audit/loopholes.md",
         summary="<results>/audit/summary.json",
     log:
@@ -29,5 +32,5 @@ rule audit_rewards:
         "Auditing the rewards"
     shell:
         "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
-        " --output_table {output.table:q} --output_figure {output.figure:q}"
+        " --output_table {output.table:q} --output_figure {output.figures:q}"
         " --output_loopholes {output.loopholes:q} --output_summary {output.summary:q} > {log:q} 2>&1"

@@ -17,7 +17,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 from vision_r1 import configuration
 from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
-from vision_r1.report.style import FIGURES
+from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
 
 try:
@@ -269,6 +269,19 @@ def scene_flags(name):
     )
 
 
+def checksum_flags():
+    """Return --file or --archive NAME FILE for each input: an archive's manifest knows the checksum of its archive."""
+    words = ["--file", "training file", f"{RESULTS}/data/train.jsonl"]
+    archives = []
+    for name in dict.fromkeys([*TRAIN, *TEST]):
+        entry = config["datasets"][name]
+        archives += [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
+        words += ["--file", f"annotations of {name}", dataset_place(name, "annotations")]
+    for archive in dict.fromkeys(archives):
+        words += ["--archive", f"archive {archive}", f"results/downloads/{archive}.json"]
+    return words
+
+
 def curation_flags():
     data, model = dict(config["data"]), config["model"]
     del data["train"]
@@ -317,12 +330,24 @@ def anchor_flags(scope):
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+# The paper's configuration, file over file: its numbers stand beside those of a run that was configured so.
+PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments", "paper")]
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
-# The gallery compares the base model, the SFT arm and where the leading experiment ends, on the first suite.
-GALLERY = ["base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}"]
-GALLERY_SUITE = next(iter(SUITES))
+# The galleries compare the base model, the SFT arm and where the leading experiment ends.
+GALLERY_PREDICTIONS = {
+    (checkpoint, suite): f"{RESULTS}/predictions/{checkpoint}/{suite}.jsonl"
+    for suite in SUITES
+    for checkpoint in ("base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}")
+}
+# Where training ends: what a reader would take away.
+FINAL = [*SFT_ARMS, *(f"{arm}/{configuration.STAGES[-1]}" for arm in GRPO_ARMS)]
+TEMPLATES = sorted(
+    f"workflow/scripts/vision_r1/report/templates/{file.name}"
+    for file in (SCRIPTS / "vision_r1/report/templates").iterdir()
+    if file.name.startswith(("report", "_", "tables"))
+)
 
 
 def of_checkpoints(checkpoints, file):
@@ -349,11 +374,17 @@ def pairs(flag, names, files):
     return [word for name, file in zip(names, files, strict=True) for word in [flag, name, file]]
 
 
-def this_command():
-    """Return how this run was asked for, so that the report can name the command behind each number."""
+def this_command(*words):
+    """Return the words that asked for this run, with `words` among them; a target follows: the command of a number."""
     settings = workflow.config_settings
     files = [os.path.relpath(file) for file in settings.configfiles]
-    words = ["snakemake", "--cores", "all"] + (["--configfile", *files] if files else [])
+    words = ["snakemake", "--cores", "all", *words] + (["--configfile", *files] if files else [])
     if settings.config:
         words += ["--config", *(f"{key}={value}" for key, value in settings.config.items())]
-    return shlex.join(words) + (" --" if files or settings.config else "")
+    return [*words, "--"]
+
+
+def gpus_of_rules():
+    """Return --gpus RULE N for each rule."""
+    numbers = {rule.name: rule.resources["gpu"].value for rule in workflow.rules if "gpu" in rule.resources}
+    return [word for name, number in numbers.items() for word in ["--gpus", name, str(number)]]

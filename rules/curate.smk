@@ -152,6 +152,7 @@ rule render_datasheet:
         code=code("render_datasheet.py"),
         templates=[
             "workflow/scripts/vision_r1/report/templates/datasheet.html.j2",
+            "workflow/scripts/vision_r1/report/templates/_datasheet.html.j2",
             "workflow/scripts/vision_r1/report/templates/report.css",
         ],
         train="<results>/data/train.jsonl",

@@ -1,7 +1,5 @@
 """Every configuration that is shipped: the files that are laid over the default ones, in this order."""
 
-import yaml
-
 from vision_r1 import configuration
 
 DEFAULT = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
@@ -25,7 +23,4 @@ ON_GPUS = [name for name, files in CONFIGURATIONS.items() if "config/paper.yaml"
 
 def load(root, name):
     """Return one configuration, merged as Snakemake merges --configfile (dicts merge, lists replace)."""
-    merged = {}
-    for file in [*DEFAULT, *CONFIGURATIONS[name]]:
-        merged = configuration._merge(merged, yaml.safe_load((root / file).read_text()))
-    return merged
+    return configuration.load([root / file for file in [*DEFAULT, *CONFIGURATIONS[name]]])

@@ -1,6 +1,7 @@
 """Made inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.report.datasheet import describe
 
 CHECKPOINTS = (
     "base",
@@ -21,6 +23,7 @@ AP = dict(zip(CHECKPOINTS, (0.361, 0.561, 0.466, 0.513, 0.425, 0.383), strict=Tr
 BOXES = dict(zip(CHECKPOINTS, (1434, 1570, 1490, 1505, 1795, 2211), strict=True))
 SUITES = {"coco": ["scenes_test"], "odinw13": ["thermal", "tiny", "crowd", "wide"]}
 PROTOCOLS = {"coco": ["official-coco", "all-categories"], "odinw13": ["official-odinw", "all-categories"]}
+GALLERY = ("base", "sft", "strict/grpo_stage2")
 LABELS = ("circle", "square", "triangle")
 
 
@@ -42,7 +45,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
     for shift, protocol in enumerate(PROTOCOLS[suite]):
         datasets = {}
         for number, name in enumerate(names or SUITES[suite]):
-            own = round(ap * (1 - 0.12 * number) - 0.05 * shift, 4)
+            own = round(max(0.01, ap * (1 - 0.12 * number) - 0.05 * shift), 4)
             datasets[name] = {
                 "AP": own,
                 "AP50": round(own + 0.3, 4),
@@ -65,6 +68,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
             "mean": mean,
             "mean_interval": {"AP": [mean["AP"] - 0.02, mean["AP"] + 0.02]},
             "mean_score_policies": {name: {"AP": mean["AP"]} for name in ("constant", "order", "token-probability")},
+            "precision_recall": {"0.50": [1.0, 0.9, 0.0], "0.75": [0.9, 0.5, 0.0]},
             "incomplete": [],
             "datasets": datasets,
         }
@@ -84,7 +88,15 @@ def comparison() -> dict[str, Any]:
 
 def anchors() -> list[dict[str, Any]]:
     """What check_anchors.py writes."""
-    about = {"model": "Qwen2.5-VL-7B", "suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    about = {
+        "model": "Qwen2.5-VL-7B",
+        "id": "Qwen/Qwen2.5-VL-7B-Instruct",
+        "checkpoint": "base",
+        "suite": "coco",
+        "protocol": "official-coco",
+        "dataset": "mean",
+        "metric": "AP",
+    }
     numbers = {"value": 0.177, "tolerance": 0.01, "measured": 0.181, "source": "table 1", "status": "reproduced"}
     return [{**about, **numbers}, {**about, **numbers, "measured": None, "status": "not run"}]
 
@@ -107,6 +119,10 @@ def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list
                 "rewards/recall/mean": parts[1],
                 "rewards/precision/mean": parts[2],
                 "completions/mean_length": 18 + float(rng.normal(0, 0.3)),
+                "entropy": 1.5 - 0.2 * rise,
+                "frac_reward_zero_std": 0.1,
+                "verdicts/fenced": 0.95,
+                "verdicts/not_json": 0.05 * (1 - rise),
             }
         )
     return [*rows, {"step": steps, "train_runtime": 105.5}]
@@ -134,6 +150,8 @@ def config() -> dict[str, Any]:
         "run": "miniature",
         "seed": 0,
         "reward": {"criterion": "strict"},
+        "model": {"id": None},
+        "data": {"train": ["scenes_train"]},
         "grpo": {},
         **stages,
         "evaluation": {
@@ -153,20 +171,70 @@ def config() -> dict[str, Any]:
     }
 
 
-class Run:
-    """A run's files under `folder`, laid out as the workflow does it."""
+def checksums() -> list[dict[str, Any]]:
+    """What checksum_inputs.py writes."""
+    return [{"name": "training file", "files": 1, "bytes": 2_048, "sha256": "a" * 64}]
 
-    def __init__(self, folder: Path, images: int = 12) -> None:
-        self.folder = folder
-        self.config = write(folder / "config.json", config())
+
+def make_hostile(run: "Run", text: str) -> None:
+    """Plant a text, and labels and names of 10,000 characters, wherever foreign text can enter a run's report."""
+    long = "long " * 2 + "z" * 10_000
+    configuration = json.loads(run.config.read_text())
+    configuration["report"] |= {"title": text, "banner": text, "disclosures": [text, long]}
+    configuration["sft"] = {text: text, long: long}
+    configuration["datasets"] = {text: {}, long: {}}
+    configuration["evaluation"]["suites"] = {"coco": [text], "odinw13": [text, long]}
+    write(run.config, configuration)
+    images = json.loads(run.annotations.read_text())
+    images["categories"][0]["name"] = text
+    images["categories"][1]["name"] = long
+    write(run.annotations, images)
+    for suite, names in (("coco", [text]), ("odinw13", [text, long])):
+        for checkpoint in CHECKPOINTS:
+            write(run.metrics(checkpoint, suite), metrics(0.3, 1400, suite, names))
+        for checkpoint in GALLERY:
+            lines = [json.loads(line) for line in run.predictions(checkpoint).open()]
+            labels = [text, long, "\u202eabc\u2066", "\ud800", '=1+1|","'] * len(lines)
+            for number, (line, label) in enumerate(zip(lines, labels, strict=False)):
+                line |= {"dataset": names[-1], "protocol": PROTOCOLS[suite][0], "prompt": label + text}
+                line["categories"] = [label, *LABELS]
+                line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}] * (number + 1)) + text
+            write_lines(run.predictions(checkpoint, suite), lines)
+    named = json.loads((run.folder / "tables/comparison.json").read_text())
+    named["note"] = named["tables"]["sft"][0]["suite"] = named["tables"]["sft"][1]["dataset"] = text
+    write(run.folder / "tables/comparison.json", named)
+    write(run.folder / "anchors/all.json", [{**line, "model": text, "source": long} for line in anchors()])
+    write(run.folder / "data/curation.json", {text: text, long: [long]})
+    write(run.folder / "checksums.json", [{**line, "name": name} for line in checksums() for name in (text, long)])
+    (run.folder / "benchmarks").mkdir(exist_ok=True)
+    name = text.replace("/", "|")[:80]
+    (run.folder / f"benchmarks/{name}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n")
+
+
+class Run:
+    """A run's files under `folder`, laid out as the workflow does it; of other sizes where `settings` ask for it.
+
+    settings: sections of the configuration in place of those of `config`; checkpoints: those that they lead to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: int = 12,
+        checkpoints: Sequence[str] = CHECKPOINTS,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.checkpoints = folder, tuple(checkpoints)
+        content = config() | (settings or {})
+        self.config, self.suites = write(folder / "config.json", content), content["evaluation"]["suites"]
         self.seed = np.random.default_rng(7)
-        for name in CHECKPOINTS:
-            for suite in SUITES:
-                drop = 0.0 if suite == "coco" else 0.1
-                write(self.metrics(name, suite), metrics(AP[name] - drop, BOXES[name], suite))
+        for number, name in enumerate(checkpoints):
+            for suite, names in self.suites.items():
+                ap = AP.get(name, 0.3 + 0.05 * (number % 7)) - (0.0 if suite == "coco" else 0.1)
+                write(self.metrics(name, suite), metrics(ap, BOXES.get(name, 1500), suite, names))
             stage = 2 if name.endswith("2") else 1
             rows = (
-                history(stage, seed=CHECKPOINTS.index(name) // 4)
+                history(stage, seed=number // 4)
                 if "/" in name
                 else [{"step": s, "loss": 0.5 + 2 * float(np.exp(-s / 40))} for s in range(10, 160, 10)]
             )
@@ -174,8 +242,11 @@ class Run:
             write(self.training(name), self._training(name, len(rows)))
         write(folder / "tables/comparison.json", comparison())
         write(folder / "anchors/all.json", anchors())
+        write(folder / "checksums.json", checksums())
         write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
         self._scenes(images)
+        self._audit()
+        self._train_file()
 
     def metrics(self, checkpoint: str, suite: str) -> Path:
         return self.folder / f"metrics/{checkpoint}/{suite}.json"
@@ -186,47 +257,52 @@ class Run:
     def history(self, checkpoint: str) -> Path:
         return self.folder / f"models/{checkpoint}/history.jsonl"
 
-    def predictions(self, checkpoint: str) -> Path:
-        return self.folder / f"predictions/{checkpoint}/coco.jsonl"
+    def predictions(self, checkpoint: str, suite: str = "coco") -> Path:
+        return self.folder / f"predictions/{checkpoint}/{suite}.jsonl"
 
     @property
     def annotations(self) -> Path:
         return self.folder / "data/scenes/scenes_test/annotations.json"
 
     def flags_of_tabulate(
-        self, checkpoints: tuple[str, ...] = CHECKPOINTS, suites: tuple[str, ...] = tuple(SUITES)
+        self, checkpoints: Sequence[str] | None = None, suites: Sequence[str] | None = None
     ) -> list[str]:
-        words = [
-            "--output_csv",
-            f"{self.folder}/tables/results.csv",
-            "--output_markdown",
-            f"{self.folder}/tables/results.md",
-            "--output_latex",
-            f"{self.folder}/tables/results.tex",
-        ]
-        for name in checkpoints:
-            for suite in suites:
+        words = ["--output_directory", f"{self.folder}/tables", "--comparison", f"{self.folder}/tables/comparison.json"]
+        words += ["--config", str(self.config)]
+        for name in checkpoints or self.checkpoints:
+            for suite in suites or self.suites:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]
         return words
 
     def flags_of_plot(self) -> list[str]:
         words = ["--results", f"{self.folder}/tables/results.csv", "--output_directory", f"{self.folder}/figures"]
-        for name in CHECKPOINTS:
+        for name in self.checkpoints:
             words += ["--history", name, str(self.history(name))]
+            for suite in self.suites:
+                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
         return words
 
     def flags_of_render(self) -> list[str]:
         words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
         words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
-        words += ["--annotations", "scenes_test", str(self.annotations), "--benchmarks", f"{self.folder}/benchmarks"]
+        words += ["--benchmarks", f"{self.folder}/benchmarks", "--checksums", f"{self.folder}/checksums.json"]
+        for name in json.loads(self.config.read_text())["datasets"]:
+            words += ["--annotations", name, str(self.annotations)]
         words += ["--comparison", f"{self.folder}/tables/comparison.json"]
-        words += ["--anchors", f"{self.folder}/anchors/all.json"]
-        for name in CHECKPOINTS:
-            for suite in SUITES:
+        words += ["--anchors", f"{self.folder}/anchors/all.json", "--audit", f"{self.folder}/audit"]
+        words += [
+            "--datasheet",
+            f"{self.folder}/data/datasheet.json",
+            "--train_file",
+            f"{self.folder}/data/train.jsonl",
+        ]
+        for name in self.checkpoints:
+            for suite in self.suites:
                 words += ["--metrics", name, suite, str(self.metrics(name, suite))]
             words += ["--training", name, str(self.training(name))]
-        for name in ("base", "sft", "strict/grpo_stage2"):
-            words += ["--predictions", name, str(self.predictions(name))]
+        for suite in self.suites:
+            for name in GALLERY:
+                words += ["--predictions", name, suite, str(self.predictions(name, suite))]
         return [*words, "--output", f"{self.folder}/report/index.html"]
 
     def _training(self, name: str, steps: int) -> dict[str, Any]:
@@ -235,11 +311,42 @@ class Run:
             "steps": steps,
             "seconds": 105.5,
             "peak_rss_mb": 1812.3,
+            "hardware": "AMD EPYC, 2 cores",
             "parameters": 1310720,
             "samples_seen": 2400,
             "versions": {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"},
             "final": {"loss": 0.01},
         }
+
+    def _audit(self) -> None:
+        hole = {"criterion": "official", "stage": "stage1", "family": "spam", "strength": 1.0}
+        spearman = {"official": {"stage1": 0.51}, "strict": {"stage1": 0.87}}
+        loopholes = [hole | {"ap_fall": 0.778, "reward_fall": 0.0}]
+        summary = {"samples": 200, "seed": 0, "spearman": spearman, "loopholes": loopholes}
+        write(self.folder / "audit/summary.json", summary)
+        (self.folder / "audit/rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
+
+    def _train_file(self) -> None:
+        """Training rows about the test scenes, and their datasheet: enough for a page."""
+        truth = json.loads(self.annotations.read_text())
+        rows = []
+        for record in truth["images"]:
+            own = [item for item in truth["annotations"] if item["image_id"] == record["id"]]
+            objects = [
+                {"bbox": [x, y, x + w, y + h], "label": LABELS[item["category_id"] - 1]}
+                for item in own
+                for x, y, w, h in [item["bbox"]]
+            ]
+            about = {"image": str(self.annotations.parent / "images" / record["file_name"]), "categories": list(LABELS)}
+            frame = {"width": 84, "height": 84, "input_width": 84, "input_height": 84, "frame": "pixel"}
+            about |= {"prompt": "Locate every item", "task": "detection", "source_id": f"scenes_train/{record['id']}"}
+            tokens = {"prompt_tokens": 20, "image_tokens": 9, "answer_tokens": 17}
+            rows.append(about | frame | tokens | {"objects": objects, "num_instances": len(objects)})
+        write_lines(self.folder / "data/train.jsonl", rows)
+        curation = {"datasets": ["scenes_train"], "images": {"read": 12}, "objects": {"read": 24}, "short": []}
+        curation["samples"] = {"detection": {"asked": len(rows), "written": len(rows)}}
+        leaks = {"train_images": 12, "benchmark_images": 4, "leaks": {"same_pixels": 0}}
+        write(self.folder / "data/datasheet.json", describe(rows, curation, leaks, {"scenes_train": "made here"}))
 
     def _scenes(self, count: int) -> None:
         records: list[dict[str, Any]] = []
@@ -292,3 +399,10 @@ class Run:
         write(self.annotations, {"images": records, "annotations": objects, "categories": categories})
         for name, rows in predictions.items():
             write_lines(self.predictions(name), rows)
+            # The other suite's data sets are the same images under other names.
+            shifted = [
+                {**row, "dataset": each, "protocol": PROTOCOLS["odinw13"][0]}
+                for each in self.suites["odinw13"]
+                for row in rows
+            ]
+            write_lines(self.predictions(name, "odinw13"), shifted)

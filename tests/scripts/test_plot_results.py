@@ -29,7 +29,8 @@ def test_the_page_knows_the_colours_of_the_style(tmp_path):
     assert [colour for colour in DARK if colour not in drawn] == [
         "#009e73",
         "#cc79a7",
-    ]  # a third and a fourth experiment's
+        "#e69f00",
+    ]  # a third experiment's, and so on
 
 
 def test_missing_numbers_and_hostile_names_draw_too(tmp_path):

@@ -1,16 +1,24 @@
-import json
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import configurations
 import plot_results
 import pytest
 import render_report
 import tabulate_results
-from report_factory import CHECKPOINTS, Run, metrics, write, write_lines
+from report_factory import CHECKPOINTS, Run, make_hostile, metrics, write
 
-from vision_r1.files import read_json, read_jsonl
+from vision_r1.files import read_json
+from vision_r1.report.style import SHEETS
 
-HOSTILE = "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7411*7411 }}\u202e\u2066\x1b[31m"
+CONFIG = configurations.load(Path(__file__).parents[2], "paper")
+HOSTILE = (
+    "</pre></script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    "$\\frac{{{ 7411*7411 }}\u202e\u2066\x1b[31m"
+)
 
 
 class Tags(HTMLParser):
@@ -18,17 +26,19 @@ class Tags(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.seen, self.addresses, self.handlers, self.text, self.tag = set(), [], [], "", ""
+        self.scripts, self.addresses, self.handlers, self.text, self.tag = 0, [], [], "", ""
+        self.seen = set()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tag = tag
         self.seen.add(tag)
+        self.scripts += tag == "script"
         self.addresses += [value for name, value in attrs if name in ("src", "href", "action", "data")]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
 
     def handle_data(self, data):
-        if self.tag != "style":
+        if self.tag not in ("style", "script"):
             self.text += data
 
 
@@ -47,47 +57,120 @@ def page_of(run, *flags):
     return (run.folder / "report/index.html").read_text(encoding="utf-8")
 
 
+def section(page, start, end=None):
+    text = " ".join(Tags(page).text.split())
+    return text[text.index(start) : text.index(end) if end else None]
+
+
 def test_the_first_screen_says_what_happened(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
     assert "SFT on the same data reached 56.1, higher" in text
     assert "Miniature: not comparable" in text and "coarse labels on purpose" in text
     assert text.index("Miniature: not comparable") < text.index("Did it work?") < text.index("coarse labels")
-    assert "missing" not in text.replace("missing (of the code", "").replace("3.0 smissing", "")
-    assert "Chain seed 0" in text and "24 s" in text and "812 MB" in text
+    assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text
+
+
+def test_the_cost_is_summed_up_by_rule(complete):
+    cost = section(page_of(complete, "--gpus", "train_sft", "8"), "What it took", "The configuration against")
+    # Two jobs of 24.5 s and 3 s on 8 GPUs: 220 GPU-seconds.
+    assert "train_sft228 s24 s812 MB80.1" in cost and "all228 s0.1" in cost
+    unknown = section(page_of(complete), "What it took", "The configuration against")
+    assert "train_sft228 s24 s812 MBmissingmissing" in unknown
+
+
+def test_the_paper_s_configuration_stands_beside_this_run_s(complete, tmp_path):
+    paper = tmp_path / "paper.yaml"
+    paper.write_text("reward: {criterion: official}\nmodel: {revision: abc}\nrun: paper\nreport: {title: other}\n")
+    text = section(
+        page_of(complete, "--paper", str(complete.config), str(paper)), "The configuration against", "The command"
+    )
+    assert "2 keys differ" in text and "reward.criterionstrictofficial" in text and "model.revisionnot setabc" in text
+    same = section(page_of(complete, "--paper", str(complete.config)), "The configuration against", "The command")
+    assert "no keys differ" in same and "Every key that is compared is the paper's." in same
+    assert "was not given: missing" in section(page_of(complete), "The configuration against", "The command")
+
+
+def test_inputs_have_checksums_and_trainings_their_hardware(complete):
+    text = section(page_of(complete), "Can I trust it?")
+    assert f"training file12,048{'a' * 64}" in text and "hardwareAMD EPYC, 2 cores (where" in text
 
 
 def test_differences_stand_with_their_certainty(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "official-odinw +20.0+15.0 to +25.00.004 crowd \N{MINUS SIGN}10.0" in text
+    assert "official-odinw +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
 def test_the_main_table_has_intervals_and_stars(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     main = text[text.index("Did it work?") : text.index("Read this with the numbers")]
-    assert main.count("+15.0 to +25.0 *") == 1
+    # In the mean's column, and again beside every data set; one data set got worse.
+    assert main.count("+15.0 to +25.0 *") == 2 and main.count("\N{MINUS SIGN}15.0 to \N{MINUS SIGN}5.0 *") == 1
 
 
 def test_errors_and_slices_say_why(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     why = text[text.index("Why?") : text.index("How sure are the numbers?")]
     # Four data sets with 48 errors each are one line of the suite.
-    assert "5.648" in why and "5.6192" in why and "2 to 5 objects" in why
+    assert "base 5.6 5.6 5.6 5.6 5.6 5.6" in why and "192 192 192 192 192 192" in why and "2 to 5 objects" in why
+
+
+def test_the_audit_and_the_training_data_are_in_the_page(complete):
+    text = " ".join(Tags(page_of(complete)).text.split())
+    assert "official stage1 0.51; strict stage1 0.87" in text and "1 loophole" in text and "spamofficialstage1" in text
+    assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
+
+
+def test_the_papers_numbers_stand_where_the_configuration_is_the_papers_and_else_a_banner(complete):
+    config = read_json(complete.config)
+    config["report"]["banner"] = None
+    own = dict(CONFIG, report=config["report"], evaluation=CONFIG["evaluation"] | config["evaluation"])
+    text = {}
+    for name, base in (("paper", own), ("other", dict(own, lora={"r": 16}))):
+        write(complete.folder / f"{name}.json", base)
+        flags = ["--config", str(complete.folder / f"{name}.json"), "--paper", str(complete.folder / "paper.json")]
+        text[name] = " ".join(Tags(page_of(complete, *flags)).text.split())
+    assert "the paper’s 17.7" in text["paper"] and "Not the paper's" not in text["paper"]
+    assert "the paper’s" not in text["other"]
+    assert "Not the paper's configuration (lora, lora.r): its numbers are not comparable" in text["other"]
+
+
+def test_many_experiments_fold(tmp_path):
+    run = Run(tmp_path, images=1)
+    names = [f"arm{number}/{stage}" for number in range(6) for stage in ("grpo_stage1", "grpo_stage2")]
+    flags = []
+    for name in names:
+        for suite in ("coco", "odinw13"):
+            flags += ["--metrics", name, suite, str(write(run.metrics(name, suite), metrics(0.4, 1500, suite)))]
+    tabulate_results.main([*run.flags_of_tabulate(), *flags])
+    page = page_of(run, *flags)
+    assert page.count("<summary>Errors: ") == 4 and page.count("<details open>") >= 2
+    assert "arm5 stage 2" in page
 
 
 def test_the_page_needs_nothing_from_outside(complete):
     page = page_of(complete)
     tags = Tags(page)
     assert all(address.startswith("data:image/") for address in tags.addresses) and not tags.handlers
-    assert "script" not in tags.seen and "link" not in tags.seen
+    assert tags.scripts == 1 and "link" not in tags.seen
     assert not re.search(r"url\(|@import", page)
-    assert "default-src 'none'" in page
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in page and f"script-src 'sha256-{digest}'" in page
 
 
 def test_each_number_has_its_command(complete):
-    text = Tags(page_of(complete, "--snakemake", "snakemake --configfile config/paper.yaml")).text
-    assert f"snakemake --configfile config/paper.yaml {complete.metrics('strict/grpo_stage2', 'coco')}" in text
+    command = "snakemake --force --configfile config/paper.yaml --"
+    text = Tags(page_of(complete, "--snakemake", command)).text
+    for file in (
+        complete.metrics("strict/grpo_stage2", "coco"),
+        complete.training("sft"),
+        complete.folder / "tables/results.csv",
+        complete.folder / "tables/comparison.json",
+        complete.folder / "anchors/all.json",
+    ):
+        assert f"{command} {file}" in text
 
 
 def test_a_fetched_base_model_names_its_revision(complete):
@@ -108,6 +191,7 @@ def test_training_seeds_get_a_table_of_their_spread(tmp_path):
     tabulate_results.main(run.flags_of_tabulate((*CHECKPOINTS, "sft_s1")))
     text = " ".join(Tags(page_of(run)).text.split())
     assert "Over training seeds" in text and "53.150.1 to 56.1" in text
+    assert "strict stage 21 missing missing" in text  # a training that failed
 
 
 def test_rendering_twice_gives_the_same_page(complete):
@@ -127,32 +211,38 @@ def test_missing_parts_are_called_missing(tmp_path):
     assert text.count("missing") > 20 and " 0.0 " not in text
 
 
+def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
+    """The second seed has its stage 1 only: no range is told, no average is made of what is there."""
+    run = Run(tmp_path, images=1)
+    config = read_json(run.config)
+    config["report"] |= {"training_seeds": [0, 1], "experiments": ["strict"]}
+    write(run.config, config)
+    measured = [name for name in CHECKPOINTS if "official" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
+    for name in measured[-2:]:
+        for suite in ("coco", "odinw13"):
+            write(run.metrics(name, suite), metrics(0.5, 1500, suite))
+    tabulate_results.main(run.flags_of_tabulate(measured))
+    page = page_of(run)
+    spread = section(page, "Over training seeds", "Read this with the numbers")
+    assert "strict stage 20, 1 missing" in spread and "strict stage 10, 1 48.3" in spread
+    assert "over 1 of 2 training seeds" in section(page, "Did it work?", "Over training seeds")
+    assert not re.search(r"(?<![\d.])0\.0(?!\d)", section(page, "Did it work?", "Read this with the numbers"))
+
+
 def test_hostile_text_is_only_text(tmp_path):
     run = Run(tmp_path, images=4)
-    config = read_json(run.config)
-    config["report"] |= {"title": HOSTILE, "banner": HOSTILE, "disclosures": [HOSTILE, "x" * 10_000]}
-    write(run.config, config)
-    for name in ("base", "sft", "strict/grpo_stage2"):
-        lines = read_jsonl(run.predictions(name))
-        for line, label in zip(lines, (HOSTILE, "y" * 10_000, "\u202eabc", "\ud800"), strict=True):
-            line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}]) + HOSTILE
-            line["prompt"] = line["categories"][0] = label
-        write_lines(run.predictions(name), lines)
-    truth = read_json(run.annotations)
-    truth["categories"][0]["name"] = HOSTILE
-    write(run.annotations, truth)
-    for suite, names in (("coco", [HOSTILE]), ("odinw13", [HOSTILE, "z" * 10_000])):
-        for name in CHECKPOINTS:
-            write(run.metrics(name, suite), metrics(0.3, 1400, suite, names))
-    write(run.folder / "data/curation.json", {HOSTILE: HOSTILE})
-    tabulate_results.main([*run.flags_of_tabulate(), "--banner", HOSTILE])
+    make_hostile(run, HOSTILE)
+    tabulate_results.main(run.flags_of_tabulate())
     plot_results.main([*run.flags_of_plot(), "--note", HOSTILE])
     tags = Tags(page_of(run, "--snakemake", HOSTILE))
-    assert "script" not in tags.seen and not tags.handlers
+    assert tags.scripts == 1 and not tags.handlers
     assert all(address.startswith("data:image/") for address in tags.addresses)
     assert "\u202e" not in tags.text and "\\u202e" in tags.text and "\x1b" not in tags.text
     assert str(7411 * 7411) not in tags.text
-    markdown = (run.folder / "tables/results.md").read_text()
-    latex = (run.folder / "tables/results.tex").read_text()
-    assert latex.startswith("% ") and "\n\\end{document}" not in latex and "\u202e" not in latex
-    assert "<script>" not in markdown.replace("\\<script", "")
+    for name in ("results", *SHEETS):
+        markdown = (run.folder / f"tables/{name}.md").read_text()
+        latex = (run.folder / f"tables/{name}.tex").read_text()
+        assert latex.startswith("% ") and "\n\\end{document}" not in latex and "\u202e" not in latex
+        assert "<script>" not in markdown.replace("\\<script", "") and "\u202e" not in markdown
+    for figure in sorted((run.folder / "figures").glob("*.svg")):
+        assert "<script" not in (svg := figure.read_text()) and "onerror" not in re.sub("<!--.*?-->", "", svg), figure

@@ -64,6 +64,8 @@ def test_right_answers_have_ap_1(score, annotations, tmp_path):
         **{"truncated": 0, "unknown_labels": 0, "unanswered": 0},
     }
     assert values["answers"]["verdicts"] == {"fenced": 3}
+    assert scores["precision_recall"] == {"0.50": [1] * 101, "0.75": [1] * 101}
+    assert "precision_recall" not in values
     assert scores["mean_interval"]["AP"] == pytest.approx([1, 1])
     assert set(np.load(tmp_path / "m.resamples.npz")) == {"all/set"}
 

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vision_r1.data.coco import read_coco
-from vision_r1.evaluation.coco_ap import METRICS, Detection, average_precision
+from vision_r1.evaluation.coco_ap import METRICS, Detection, average_precision, match
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,14 @@ def test_truth_has_ap_1_silence_and_wrong_labels_0_and_a_shift_something_between
     by_shift = [average_precision(val, shifted(truth(val), pixels))["AP"] for pixels in (0, 2, 5, 20)]
     assert by_shift == sorted(by_shift, reverse=True) and 0 < by_shift[3] < by_shift[2] < by_shift[1] < 1
     assert capsys.readouterr().out == ""
+
+
+def test_the_area_under_the_precision_recall_curve_is_its_ap(val):
+    matches = match(val, shifted(truth(val), 5)[::2])
+    for threshold, metric in (("0.50", "AP50"), ("0.75", "AP75")):
+        curve = matches.precision[threshold]
+        assert len(curve) == 101 and curve == sorted(curve, reverse=True)
+        assert np.mean(curve) == pytest.approx(matches.stats[metric], abs=1e-4)
 
 
 def test_equals_plain_pycocotools_number_for_number(val, tmp_path):

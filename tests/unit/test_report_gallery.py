@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_factory import Run
+from report_factory import PROTOCOLS, SUITES, Run, config
 
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.report.gallery import Objects, choose, gallery, quality
+from vision_r1.report.gallery import Objects, choose, galleries, gallery, palette, quality, worst_dataset
+from vision_r1.report.results import Result
 
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))
 
@@ -60,6 +61,12 @@ def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
         assert example.change == pytest.approx(last - first)
 
 
+def test_a_label_has_one_colour_in_all_images_whatever_was_asked():
+    """A protocol may ask about one category at a time, so the colours are the data set's, not the question's."""
+    colours = palette({"categories": [{"name": name} for name in ("Circle", "square", "circle", "triangle")]})
+    assert list(colours) == ["circle", "square", "triangle"] and len(set(colours.values())) == 3
+
+
 def test_gallery_names_what_is_missing(tmp_path):
     run = Run(tmp_path, images=3)
     predictions = {"base": read_jsonl(run.predictions("base"))}
@@ -71,3 +78,35 @@ def test_gallery_names_what_is_missing(tmp_path):
         gallery(predictions, annotations, "official-coco")
     assert gallery({}, annotations, "official-coco") == []
     assert gallery(predictions, annotations, "a protocol nobody ran") == []
+
+
+BENCHMARKS = [(suite, protocol) for suite in SUITES for protocol in PROTOCOLS[suite]]
+LAST = "strict/grpo_stage2"
+
+
+def result(checkpoint, dataset, ap):
+    return Result(0, checkpoint, "strict", "grpo_stage2", 0, "odinw13", "official-odinw", dataset, AP=ap)
+
+
+def test_the_worst_data_set_has_the_lowest_ap_of_the_last_checkpoint():
+    scores = [("mean", 0.01), ("thermal", 0.4), ("wide", 0.2), ("tiny", 0.2), ("crowd", None)]
+    results = [result(LAST, name, ap) for name, ap in scores] + [result("base", "tiny", 0.3)]
+    name, about = worst_dataset(results, "odinw13", "official-odinw", LAST)
+    assert name == "tiny" and "of the 3 of odinw13" in about and "20.0 (base: 30.0)" in about
+    assert worst_dataset(results, "odinw13", "all-categories", LAST) is None
+
+
+def test_the_worst_data_set_has_a_gallery_of_its_own(tmp_path):
+    run = Run(tmp_path, images=4)
+    lines = {(name, suite): read_jsonl(run.predictions(name, suite)) for suite in SUITES for name in ("base", LAST)}
+    truth = {name: read_json(run.annotations) for names in SUITES.values() for name in names}
+    results = [result(LAST, "thermal", 0.4), result(LAST, "tiny", 0.3)]
+    first, worst = galleries(lines, truth, results, BENCHMARKS, config()["evaluation"], count=3)
+    assert {example.dataset for example in first.examples} == {"scenes_test"}
+    assert {example.dataset for example in worst.examples} == {"tiny"} and len(worst.examples) == 3
+    assert "tiny" in worst.about and worst.protocol == "official-odinw"
+
+
+def test_a_gallery_without_predictions_is_there_and_empty():
+    first, worst = galleries({}, {}, [], BENCHMARKS, config()["evaluation"])
+    assert not first.examples and not worst.examples and "odinw13" in worst.about

@@ -1,8 +1,18 @@
-import pytest
-from report_factory import AP, BOXES, CHECKPOINTS, SUITES, metrics, write
+from dataclasses import replace
 
-from vision_r1.report.results import of_metrics, pairs
-from vision_r1.report.tables import dataset_tables, latex, main_columns, main_table, markdown, spread_table
+import pytest
+from report_factory import AP, BOXES, CHECKPOINTS, SUITES, comparison, metrics, write
+
+from vision_r1.report.results import of_metrics, pairs, with_differences
+from vision_r1.report.sheets import as_latex, as_markdown
+from vision_r1.report.tables import (
+    dataset_columns,
+    dataset_tables,
+    main_columns,
+    main_sheets,
+    main_table,
+    spread_table,
+)
 from vision_r1.report.verdict import verdict
 
 
@@ -50,20 +60,55 @@ def test_dataset_tables_end_in_the_mean(results):
     assert [name for name, _ in tables[0].lines] == [*SUITES["odinw13"], "mean"]
 
 
-def test_markdown_table_is_well_formed(results):
-    text = markdown(results, "Miniature | <b>not</b> comparable")
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + len(CHECKPOINTS) and len({line.count("|") for line in table}) == 1
-    assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "")
-    assert "Chain seed 0" in text
+def test_files_hold_the_main_table_and_every_data_set(results):
+    text = as_markdown(main_sheets(results), "Miniature | <b>not</b> comparable")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    main, sets = lines[: 2 + len(CHECKPOINTS)], lines[2 + len(CHECKPOINTS) :]
+    assert len(sets) == len(main)
+    for table in (main, sets):
+        assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    assert all(name in sets[0] for name in SUITES["odinw13"]) and "odinw13 AP (official-odinw)" in sets[0]
+    assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "") and "Chain seed 0" in text
 
 
 def test_latex_table_is_well_formed(results):
-    lines = latex(results, "Miniature\nof 5 %").splitlines()
+    lines = as_latex(main_sheets(results)[:1], "Miniature\nof 5 %").splitlines()
     body = [line for line in lines if line.endswith(r" \\")]
-    assert lines[0].startswith("% Miniature") and lines[1].startswith(r"\begin{tabular}{llrrrrrr}")
-    assert len(body) == 2 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
-    assert "51.3 (+15.2)" in body[5] and r"official-coco" in body[1]
+    assert lines[0].startswith("% Miniature") and lines[2].startswith(r"\begin{tabular}{llrrrrrr}")
+    assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
+    assert "51.3 (+15.2)" in body[4] and r"official-coco" in body[0]
+
+
+def test_differences_stand_with_their_interval(results):
+    compared = with_differences(results, comparison())
+    (columns,) = [c for c in dataset_columns(pairs(results), SUITES) if c.dataset == "crowd"]
+    (row,) = main_table(compared, ["sft"], [columns])
+    assert (row.cells[0].low, row.cells[0].high, row.cells[0].significant) == (-0.15, -0.05, True)
+    assert str(row.cells[0]).endswith(", −15.0 to −5.0) *")
+    assert main_table(compared, ["strict/grpo_stage1"], [columns])[0].cells[0].low is None
+
+
+PAPER = [
+    {"suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    | {"checkpoint": name, "value": ap}
+    for name, ap in (("base", 0.177), ("official/grpo_stage2", 0.266))
+]
+
+
+def test_the_papers_numbers_stand_below_ours(results):
+    columns = main_columns(pairs(results))
+    rows = main_table(results, CHECKPOINTS, columns, PAPER)
+    assert [row.checkpoint.name for row in rows if row.paper] == ["base", "official/grpo_stage2"]
+    theirs = rows[-1].cells
+    assert theirs[0].value == 0.266 and theirs[0].delta == pytest.approx(0.089) and str(theirs[1]) == "–"
+    assert "| paper: official stage 2 |  | 26.6 (+8.9) | – |" in as_markdown(main_sheets(results, PAPER))
+
+
+def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
+    results = results_of(tmp_path, {"base": 0.3}) + results_of(tmp_path, {"sft": 0.4}, suites=("coco",))
+    text = as_markdown(main_sheets(results))
+    (line,) = [line for line in text.splitlines() if line.startswith("| SFT") and line.count("|") == 11]
+    assert line.count("missing") == 5 and " 0.0 " not in line
 
 
 @pytest.mark.parametrize(
@@ -72,7 +117,7 @@ def test_latex_table_is_well_formed(results):
         (0.36, 0.40, 0.46, 0.51, "Yes", "raised"),
         (0.36, 0.56, 0.46, 0.51, "Partly", "reached 56.0, higher"),
         (0.36, 0.40, 0.51, 0.46, "Partly", "stage 2 −5.0"),
-        (0.36, 0.40, 0.30, 0.25, "No", "lowered coco AP from 36.0 to 25.0"),
+        (0.36, 0.40, 0.30, 0.25, "No", "made the model worse: it lowered coco AP from 36.0 to 25.0"),
         (0.36, 0.40, 0.36, 0.365, "Unclear", "did not clearly move"),
         (0.36, None, 0.46, 0.51, "Yes", "SFT is missing"),
         (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: stage 2"),
@@ -100,3 +145,37 @@ def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, wo
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
     found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "official-coco")
     assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
+
+
+def with_interval(results, low, high):
+    return [
+        replace(result, delta_low=low, delta_high=high) if result.checkpoint == "strict/grpo_stage2" else result
+        for result in results
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "low", "high", "answer", "words"),
+    [
+        (0.40, 0.02, 0.06, "Yes", "95 % interval of the change +2.0 to +6.0;"),
+        (0.40, -0.01, 0.09, "Unclear", "−1.0 to +9.0, which holds 0"),
+        (0.32, -0.09, 0.01, "Unclear", "did not clearly move"),
+        (0.32, -0.06, -0.02, "No", "made the model worse: it lowered"),
+    ],
+)
+def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high, answer, words):
+    scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
+    found = verdict(
+        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high), ["strict"], "coco", "official-coco"
+    )
+    assert found.answer == answer and words in found.sentence
+
+
+def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
+    scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": 0.40}
+    results = results_of(tmp_path, scores, suites=("coco",))
+    for name, ap in scores.items():
+        results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
+    found = verdict(results, ["strict"], "coco", "official-coco")
+    assert found.answer == "Partly" and "made the model worse on odinw13 (official-odinw, AP −" in found.sentence
+    assert "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "official-coco").sentence

@@ -14,7 +14,9 @@ from project import SMOKE, copy_project
 
 from vision_r1.configuration import STAGES
 
-REPORTING = {"tabulate_results": 1, "plot_results": 1, "render_report": 1, "all": 1}
+# The report, and what else tells of the configuration: the cards of the two final checkpoints.
+REPORTING = {"tabulate_results": 1, "plot_results": 1, "draw_rulegraph": 1, "render_report": 1, "all": 1}
+REPORTING |= {"release_checkpoint": 2}
 SCORED = REPORTING | {"compare_checkpoints": 1, "check_anchors": 1}
 ALL_SCORED = SCORED | {"score_suite": 8}
 
@@ -42,6 +44,8 @@ def test_the_report_and_every_checkpoint_are_there(chain):
         assert (results / "models" / checkpoint / "model/model.safetensors").is_file()
         metrics = json.loads((results / "metrics" / checkpoint / "coco.json").read_text())
         assert set(metrics["protocols"]) == {"official-coco", "all-categories"}
+    for checkpoint in ("sft", "strict/grpo_stage2"):
+        assert (results / "release" / checkpoint / "README.md").read_text().startswith("---\nlanguage: en\n")
     # A finished stage needs no trainer state any more.
     assert not list(results.glob("models/**/state"))
 
@@ -67,12 +71,12 @@ def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
 
 def test_how_a_training_is_watched_trains_nothing_again(chain):
     overlay = chain.overlay({"guards": {"patience": 7, "kl": 0.5}, "logging": {"sample_steps": 3}})
-    assert chain.planned(*SMOKE, overlay) == {"render_report": 1, "all": 1}  # the page shows the configuration
+    assert chain.planned(*SMOKE, overlay) == REPORTING  # the page shows the configuration
 
 
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
-    assert chain.planned(*SMOKE) == ALL_SCORED
+    assert chain.planned(*SMOKE) == ALL_SCORED | {"audit_rewards": 1}
 
 
 def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
@@ -88,7 +92,7 @@ def test_grpo_waited_for_the_base_model_s_anchors_once(chain):
     gate, trained = results / "anchors/gate.json", results / "models/strict/grpo_stage1/metrics.json"
     assert gate.stat().st_mtime < trained.stat().st_mtime
     stop = chain.overlay({"evaluation": {"anchors": "stop"}})
-    assert chain.planned(*SMOKE, stop) == {"render_report": 1, "all": 1}
+    assert chain.planned(*SMOKE, stop) == REPORTING
 
 
 def test_every_checkpoint_is_compared_with_the_base_model(chain):
@@ -105,6 +109,7 @@ def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     jobs = chain.planned(*SMOKE)
     assert jobs == SCORED | {
+        "audit_rewards": 1,
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,
         "predict_suite": 4,
@@ -125,10 +130,10 @@ def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     edited("config/config.yaml", "freeze_code: false", "freeze_code: true")
     # The page shows the configuration, in which the key now stands differently.
-    assert chain.planned(*SMOKE) == {"render_report": 1, "all": 1}
+    assert chain.planned(*SMOKE) == REPORTING
     edited("rules/curate.smk", "python workflow/scripts/curate_train.py", "python -u workflow/scripts/curate_train.py")
     triggers = ["--rerun-triggers", "mtime", "params", "input"]
-    assert chain.planned(*SMOKE, *triggers) == {"render_report": 1, "all": 1}
+    assert chain.planned(*SMOKE, *triggers) == REPORTING
 
 
 def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):

@@ -8,11 +8,15 @@ from configurations import CONFIGURATIONS, ON_GPUS
 DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
 CHAIN = DATA | {
     "train_sft": 1,
+    "audit_rewards": 1,
     "compare_checkpoints": 1,
     "check_anchors": 1,
     "tabulate_results": 1,
     "plot_results": 1,
+    "checksum_inputs": 1,
+    "draw_rulegraph": 1,
     "render_report": 1,
+    "release_checkpoint": 3,
     "all": 1,
 }
 
@@ -123,6 +127,7 @@ def test_training_seeds_share_data_and_base(project):
         "train_grpo_stage2": 6,
         "predict_suite": 32,
         "score_suite": 32,
+        "release_checkpoint": 9,
     }
 
 

@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None):
     arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
     arguments.add_argument("--seed", type=whole_number(0), default=0)
     arguments.add_argument("--output_table", required=True, help=".csv")
-    arguments.add_argument("--output_figure", required=True, help=".svg or .png")
+    arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
     arguments.add_argument("--output_loopholes", required=True, help=".md, a table")
     arguments.add_argument("--output_summary", required=True, help=".json")
     return arguments.parse_args(argv)
@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.audit_figure import draw
     from vision_r1.rewards import CRITERIA, STAGES, Criterion
 
-    if not args.output_figure.endswith((".svg", ".png")):
-        raise UserError(f"--output_figure {args.output_figure}: give a path that ends in .svg or .png")
+    for path in args.output_figure:
+        if not path.endswith((".svg", ".png")):
+            raise UserError(f"--output_figure {path}: give a path that ends in .svg or .png")
     rows = sample(args.train_file, args.samples, args.seed)
     criteria = {(name, stage): Criterion.named(name, stage) for name in CRITERIA for stage in STAGES}
     records = audit(rows, criteria, args.seed)

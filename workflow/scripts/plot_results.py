@@ -1,7 +1,7 @@
-"""Draw the figures of a run: AP and number of boxes by checkpoint, AP by data set, reward and loss by step.
+"""Draw the figures of a run: scores by checkpoint and data set, training by step, precision over recall.
 
-Writes ap_by_checkpoint, boxes_by_checkpoint, ap_by_dataset, reward_by_step and loss_by_step, each as .svg and .png;
-a figure without any numbers says so.
+Writes ap_by_checkpoint, boxes_by_checkpoint, ap_by_dataset, reward_by_step, signal_by_step, verdicts_by_step,
+loss_by_step and precision_recall, each as .svg and .png; a figure without any numbers says so.
 
 Example:
   python workflow/scripts/plot_results.py --results results/miniature/tables/results.csv \\
@@ -27,6 +27,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("CHECKPOINT", "FILE"),
         help="history.jsonl of one training; repeat",
     )
+    parser.add_argument(
+        "--metrics",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("CHECKPOINT", "SUITE", "FILE"),
+        help="metrics of one checkpoint on one suite, for its precision-recall curves; repeat",
+    )
     parser.add_argument("--note", help="one line under every figure, such as the report's banner")
     parser.add_argument("--output_directory", required=True, metavar="DIR")
     return parser.parse_args(argv)
@@ -34,12 +42,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.files import read_jsonl
+    from vision_r1.files import read_json, read_jsonl
     from vision_r1.report.figures import draw_all
     from vision_r1.report.results import read_csv
 
     histories = {checkpoint: read_jsonl(path) for checkpoint, path in args.history}
-    draw_all(read_csv(args.results), histories, args.output_directory, args.note)
+    metrics = {(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics}
+    draw_all(read_csv(args.results), histories, metrics, args.output_directory, args.note)
 
 
 if __name__ == "__main__":

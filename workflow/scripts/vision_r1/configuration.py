@@ -4,8 +4,10 @@ import copy
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
@@ -19,6 +21,17 @@ SHARED = {
     "data": ("data", "prompts", "train_file"),
     "evaluation": ("evaluation",),
 }
+
+
+def load(files: Sequence[str | Path]) -> dict[str, Any]:
+    """Return YAML files laid over each other, as Snakemake merges --configfile (dicts merge, lists replace)."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            merged = _merge(merged, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+        except (OSError, yaml.YAMLError, AttributeError) as error:
+            raise UserError(f"{file}: not a configuration in YAML ({error!r})") from None
+    return merged
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from vision_r1.data.coco import CocoDataset
 
 # In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections an image, by area.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+CURVES = ("0.50", "0.75")  # IoU thresholds of the precision-recall curves
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class CategoryMatches:
 class Matches:
     """What pycocotools matched, over all areas, at most 100 detections an image and category.
 
-    `stats`: METRICS, None where there is no ground truth to find; `objects`: (place in image_ids, object)
-    of everything annotated, crowd regions among it.
+    `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
+    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
+    image_ids, object) of everything annotated, crowd regions among it.
     """
 
     stats: dict[str, float | None]
     per_category: dict[str, float | None]
+    precision: dict[str, list[float]]
     image_ids: tuple[int, ...]
     objects: tuple[tuple[int, Any], ...]
     categories: tuple[CategoryMatches, ...]
@@ -78,7 +81,7 @@ def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> 
 def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = True) -> Matches:
     """Match detections to a data set's objects once; every other number follows from the matches.
 
-    Without `areas`, four times as fast, `stats` and `per_category` are empty.
+    Without `areas`, four times as fast, `stats`, `per_category` and `precision` are empty.
     """
     objects = [(image.id, item) for image in dataset.images for item in image.objects]
     truth = [
@@ -102,7 +105,7 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
         }
         for detection in detections
     ]
-    stats, per_category = {}, {}
+    stats, per_category, curves = {}, {}, {}
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_coco(dataset, truth), _coco(dataset, found), "bbox")
         if not areas:
@@ -119,10 +122,18 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
             dataset.categories[category]: _known(np.mean(precision[:, :, place]))
             for place, category in enumerate(evaluation.params.catIds)
         }
+        known = precision[:, :, (precision > -1).all(axis=(0, 1))]
+        if known.shape[2]:
+            curves = {
+                f"{threshold:.2f}": known[place].mean(axis=1).round(4).tolist()
+                for place, threshold in enumerate(evaluation.params.iouThrs)
+                if f"{threshold:.2f}" in CURVES
+            }
     places = {image_id: place for place, image_id in enumerate(evaluation.params.imgIds)}
     return Matches(
         stats,
         per_category,
+        curves,
         tuple(map(int, places)),
         tuple((places[image_id], item) for image_id, item in objects),
         tuple(_category_matches(evaluation, place) for place in range(len(evaluation.params.catIds))),

@@ -9,7 +9,7 @@ import numpy as np
 
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
-from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.coco_ap import CURVES, Detection, match
 from vision_r1.evaluation.errors import error_costs
 from vision_r1.evaluation.measures import answer_quality, detection_quality, slices
 from vision_r1.evaluation.parsers import PARSERS
@@ -47,8 +47,10 @@ def score_suite(
 
     lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
-    image with objects of which no line tells. samples: {data set: AP of each resample}. Raises UserError for
-    lines that are not about these data sets, for a protocol without a parser, and where there are no lines.
+    image with objects of which no line tells. precision_recall: mean over the data sets of their curves, which are
+    left out of their own scores: they would be most of the file. samples: {data set: AP of each resample}. Raises
+    UserError for lines that are not about these data sets, for a protocol without a parser, and where there are no
+    lines.
     """
     if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")
@@ -62,6 +64,7 @@ def score_suite(
             if each.name in answers
         }
         scores = {name: own for name, (own, _) in scored.items()}
+        curves = [own.pop("precision_recall") for own in scores.values()]
         samples[protocol] = {name: resampled["AP"] for name, (_, resampled) in scored.items()}
         incomplete = [
             each.name
@@ -78,6 +81,7 @@ def score_suite(
             "mean": mean,
             "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]))},
             "mean_score_policies": mean and _mean_policies(scores.values()),
+            "precision_recall": None if incomplete else _mean_curves(curves),
             "incomplete": incomplete,
             "datasets": scores,
         }
@@ -137,6 +141,7 @@ def score_detections(
         **matches.stats,
         "score_policy": policy,
         "per_category": matches.per_category,
+        "precision_recall": matches.precision,
         "interval": {
             "level": LEVEL,
             "resamples": count,
@@ -162,6 +167,12 @@ def score_detections(
 def _mean_policies(scores: Iterable[Scores]) -> dict[str, dict[str, float]]:
     each = [own["score_policies"] for own in scores]
     return {policy: {key: float(np.mean([own[policy][key] for own in each])) for key in MEANS} for policy in each[0]}
+
+
+def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
+    return {
+        threshold: np.mean([curve[threshold] for curve in curves], axis=0).round(4).tolist() for threshold in CURVES
+    }
 
 
 def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, float | None]:

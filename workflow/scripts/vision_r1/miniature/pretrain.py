@@ -22,7 +22,7 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
-from vision_r1.resources import peak_rss_mb
+from vision_r1.resources import hardware, peak_rss_mb
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +187,7 @@ def summary(model: PreTrainedModel, recipe: Recipe, history: list[dict[str, floa
         "samples_seen": recipe.steps * recipe.batch_size,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "peak_rss_mb": peak_rss_mb(),
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "final": history[-1],

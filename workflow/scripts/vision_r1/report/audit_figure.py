@@ -22,8 +22,8 @@ GROUPS = {
 LOOKS = {family: (colour, "os^D"[i]) for colour, group in GROUPS.items() for i, family in enumerate(group)}
 
 
-def draw(records: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write the figure of the records of `vision_r1.audit.audit`; the path's ending chooses the format."""
+def draw(records: Sequence[Mapping[str, Any]], paths: Sequence[str | Path]) -> None:
+    """Write the figure of the records of `vision_r1.audit.audit`; a path's ending, .svg or .png, chooses the format."""
     criteria = list(dict.fromkeys(record["criterion"] for record in records))
     stages = list(dict.fromkeys(record["stage"] for record in records))
     with plt.style.context(STYLE_SHEET):
@@ -42,6 +42,8 @@ def draw(records: Sequence[Mapping[str, Any]], path: str | Path) -> None:
             panel.set_xlabel("COCO AP of the same answers")
         names = [family.replace("_", " ") for family in LOOKS]
         figure.legend(panel.get_lines(), names, loc="outside right center", title="made worse by")
-        with written_whole(path) as partial:
-            figure.savefig(partial, format=Path(path).suffix.lstrip("."), metadata={"Date": None})
+        for path in paths:
+            looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
+            with written_whole(path) as partial:
+                figure.savefig(partial, format=Path(path).suffix.lstrip("."), **looks)
         plt.close(figure)

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,20 @@ from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
 from vision_r1.data.images import FAULTS, load_image
+from vision_r1.evaluation.parsers import PARSERS
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
-from vision_r1.parsing import label_key, parse
-from vision_r1.report.text import shorten, visible
+from vision_r1.parsing import Parsed, label_key, parse
+from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
+from vision_r1.report.style import INK, contrast
+from vision_r1.report.text import points, shorten, visible
 
 SIDE = 360  # pixels of a drawn image's longer side
 # Okabe and Ito's palette, one colour per label in the order of the data set's categories.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 Key = tuple[str, Any]  # data set, image id
+Parser = Callable[[str, Sequence[str]], Parsed]
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,16 @@ class Example:
     views: tuple[View, ...]
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """Examples of one suite under one protocol, none where nothing was answered; `about` says of which, and why."""
+
+    suite: str
+    protocol: str
+    about: str
+    examples: tuple[Example, ...]
+
+
 def ground_truth(dataset: str, annotations: Mapping[str, Any]) -> dict[Key, Objects]:
     """Read a COCO annotation file's objects by image; crowd regions are left out."""
     names = {category["id"]: category["name"] for category in annotations["categories"]}
@@ -79,6 +93,12 @@ def ground_truth(dataset: str, annotations: Mapping[str, Any]) -> dict[Key, Obje
     return truth
 
 
+def palette(annotations: Mapping[str, Any]) -> dict[str, str]:
+    """Return label key -> colour, the same in all images of a data set; repeated when they run out."""
+    labels = dict.fromkeys(label_key(category["name"]) for category in annotations["categories"])
+    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+
+
 def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
     """Group one protocol's prediction lines by image; a protocol may ask several questions about one."""
     groups: dict[Key, list[Mapping[str, Any]]] = {}
@@ -88,11 +108,11 @@ def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Ke
     return groups
 
 
-def detections(lines: Sequence[Mapping[str, Any]]) -> Objects:
+def detections(lines: Sequence[Mapping[str, Any]], parser: Parser = parse) -> Objects:
     """Parse all completions on one image; boxes in original pixels."""
     boxes, labels = [np.zeros((0, 4))], []
     for line in lines:
-        parsed = parse(line["completion"], line["categories"])
+        parsed = parser(line["completion"], line["categories"])
         boxes.append(Frame.of(line).to_original(parsed.boxes))
         labels += [label or "" for label in parsed.labels]
     return Objects(np.concatenate(boxes), tuple(labels))
@@ -125,22 +145,79 @@ def choose(change: Mapping[Key, float], count: int, seed: int) -> list[tuple[str
     return chosen + [("at random", rest[place]) for place in order]
 
 
+def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoint: str) -> tuple[str, str] | None:
+    """Return the suite's data set of the lowest AP of a checkpoint, and a sentence; None with fewer than two measured.
+
+    Of equal ones, the one that comes first by name.
+    """
+    index, title = lookup(results), Checkpoint.of(checkpoint).title
+    scores = {
+        result.dataset: result.AP
+        for result in results
+        if (result.checkpoint, result.suite, result.protocol) == (checkpoint, suite, protocol)
+        and result.dataset != MEAN
+        and result.AP is not None
+    }
+    if len(scores) < 2:
+        return None
+    worst = min(sorted(scores), key=scores.__getitem__)
+    base = index.get(("base", suite, protocol, worst))
+    before = "missing" if base is None else points(base.AP)
+    return worst, (
+        f"Data set {shorten(worst)}: of the {len(scores)} of {suite}, the one with the lowest AP of {title}, "
+        f"{points(scores[worst])} (base: {before}), protocol {protocol}."
+    )
+
+
+def galleries(
+    predictions: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
+    annotations: Mapping[str, Mapping[str, Any]],
+    results: Sequence[Result],
+    benchmarks: Sequence[tuple[str, str]],
+    evaluation: Mapping[str, Any],
+    count: int = 8,
+    seed: int = 0,
+) -> list[Gallery]:
+    """Return a gallery of the first suite, and one of the worst data set of each suite that has several.
+
+    predictions: (checkpoint, suite) -> lines of its predictions file, the checkpoint to compare with first, the
+    result last; benchmarks: (suite, protocol), of which each suite's first is shown; evaluation: the
+    configuration's section. Raises UserError as `gallery`.
+    """
+    found: list[Gallery] = []
+    last = next((checkpoint for checkpoint, _ in reversed(predictions)), "base")
+    for suite in dict.fromkeys(suite for suite, _ in benchmarks):
+        protocol = next(way for name, way in benchmarks if name == suite)
+        answered = {Checkpoint.of(name).title: lines for (name, of), lines in predictions.items() if of == suite}
+        parser = PARSERS[evaluation["protocols"].get(protocol, {}).get("parser", "strict")]
+        choices: list[tuple[str | None, str]] = [] if found else [(None, f"All of {suite}, protocol {protocol}.")]
+        if len(evaluation["suites"].get(suite, ())) > 1:
+            choices.append(worst_dataset(results, suite, protocol, last) or ("", f"The worst data set of {suite}."))
+        for dataset, about in choices:
+            examples = gallery(answered, annotations, protocol, count, seed, parser, dataset)
+            found.append(Gallery(suite, protocol, about, tuple(examples)))
+    return found
+
+
 def gallery(
     predictions: Mapping[str, Sequence[Mapping[str, Any]]],
     annotations: Mapping[str, Mapping[str, Any]],
     protocol: str,
     count: int = 8,
     seed: int = 0,
+    parser: Parser = parse,
+    dataset: str | None = None,
 ) -> list[Example]:
     """Draw `count` test images. The first checkpoint of `predictions` is compared with the last.
 
-    predictions: title -> lines of its predictions file; annotations: data set -> COCO annotations.
+    predictions: title -> lines of its predictions file; annotations: data set -> COCO annotations;
+    parser: how the protocol reads a completion; dataset: the only one to choose from, None for all.
     Raises UserError when annotations or an image are missing.
     """
     if not predictions:
         return []
     answered = {title: by_image(lines, protocol) for title, lines in predictions.items()}
-    common = set.intersection(*map(set, answered.values()))
+    common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
         raise UserError(f"predictions ask about data set {name!r}; give --annotations {name} FILE")
     truth = {
@@ -148,9 +225,10 @@ def gallery(
     }
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
+    colours = {name: palette(content) for name, content in annotations.items()}
     first, last = list(answered)[0], list(answered)[-1]
     scores = {
-        title: {key: quality(detections(answered[title][key]), truth[key]) for key in common}
+        title: {key: quality(detections(answered[title][key], parser), truth[key]) for key in common}
         for title in dict.fromkeys((first, last))
     }
     change = {key: scores[last][key] - scores[first][key] for key in common}
@@ -160,29 +238,28 @@ def gallery(
             key[0],
             str(key[1]),
             change[key],
-            _views({title: lines[key] for title, lines in answered.items()}, truth[key]),
+            _views({title: lines[key] for title, lines in answered.items()}, truth[key], parser, colours[key[0]]),
         )
         for why, key in choose(change, count, seed)
     ]
 
 
-def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects) -> tuple[View, ...]:
+def _views(
+    answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, parser: Parser, colours: Mapping[str, str]
+) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     try:
         image = load_image(path)
     except FAULTS as error:
         raise UserError(f"{path}: image can't be read ({error})") from None
-    colours: dict[str, str] = {}
-    for label in next(iter(answers.values()))[0]["categories"]:
-        colours[label_key(label)] = COLOURS[len(colours) % len(COLOURS)]
     views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
     for title, lines in answers.items():
-        said = detections(lines)
+        said = detections(lines, parser)
         texts = tuple(
             Answer(
                 line["prompt"],
                 line["completion"],
-                str(parse(line["completion"], line["categories"]).verdict),
+                str(parser(line["completion"], line["categories"]).verdict),
                 bool(line["truncated"]),
             )
             for line in lines
@@ -191,21 +268,27 @@ def _views(answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects) -
     return tuple(views)
 
 
+def ink(colour: str) -> str:
+    """Return the colour of text on a colour: white or black, what is read more easily."""
+    return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
+
+
 def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> str:
     """Draw boxes and labels on a copy of the image, its longer side SIDE pixels, as a data URI."""
     scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    corners = np.clip(objects.boxes * scale, 0, [*size, *size])
+    corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
+    corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may say a box from its far corner
     for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), "#1f2328")
+        colour = colours.get(label_key(label), INK)
         pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white", width=5)
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
         text = visible(shorten(label, 18)) or "no label"
         left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 1), text, font=font)
         pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colour)
-        pen.text((x1 + 3, y1 + 1), text, font=font, fill="white")
+        pen.text((x1 + 3, y1 + 1), text, font=font, fill=ink(colour))
     content = io.BytesIO()
     canvas.save(content, "WEBP", quality=85)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

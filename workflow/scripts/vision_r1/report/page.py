@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, no network, no script."""
+"""The report: one HTML file with everything in it, no network, one script that sorts and filters tables."""
 
 import base64
 import json
@@ -11,13 +11,32 @@ import yaml
 
 from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.files import read_json
 from vision_r1.report import provenance
-from vision_r1.report.gallery import Example
-from vision_r1.report.reasons import reasons
-from vision_r1.report.results import MEAN, Checkpoint, Result, first_seed, pairs
+from vision_r1.report.datasheet import Overlay
+from vision_r1.report.gallery import Gallery
+from vision_r1.report.published import banner, paper_numbers
+from vision_r1.report.reasons import reason_sheets, reasons
+from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
+from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
-from vision_r1.report.tables import dataset_tables, main_columns, main_table, seed_text, spread_table
+from vision_r1.report.tables import (
+    Column,
+    Row,
+    column_groups,
+    comparison_sheet,
+    dataset_columns,
+    dataset_tables,
+    datasets_of,
+    interval_sheet,
+    main_columns,
+    main_table,
+    policy_sheet,
+    seed_text,
+    spread_table,
+)
 from vision_r1.report.template import fill
+from vision_r1.report.text import shorten
 from vision_r1.report.verdict import verdict
 
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
@@ -35,10 +54,13 @@ PROMPTS = {
 class Inputs:
     """What the page is made from.
 
-    training: checkpoint -> metrics.json of its training; gallery: None where there is none;
+    training: checkpoint -> metrics.json of its training; galleries: of test images;
     figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
     metrics: (checkpoint, suite) -> metrics of score_suite.py;
+    audit: folder of audit_rewards.py; datasheet, overlays: of the training file;
+    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; paper: the
+    paper's configuration, to compare with; targets: (what, file) of the numbers;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -46,18 +68,25 @@ class Inputs:
     config: Mapping[str, Any]
     figures: Path
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    gallery: Sequence[Example] | None = None
+    galleries: Sequence[Gallery] = ()
     curation: Mapping[str, Any] | None = None
     comparison: Mapping[str, Any] | None = None
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
+    audit: Path | None = None
+    datasheet: Mapping[str, Any] | None = None
+    overlays: Sequence[Overlay] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    checksums: Sequence[Mapping[str, Any]] = ()
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    targets: Sequence[tuple[str, str]] = ()
     snakemake: str = "snakemake"
 
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
-    return fill("report.html.j2", _context(inputs), {"seed": seed_text})
+    return fill("report.html.j2", _context(inputs), {"seed": seed_text, "shown": shown})
 
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
@@ -105,43 +134,61 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     benchmarks = expected_benchmarks(config, results)
     checkpoints = expected_checkpoints(config, results)
     columns = main_columns(benchmarks)
-    rows = main_table(results, checkpoints, columns)
+    paper = paper_numbers(config, inputs.paper, inputs.anchors) if inputs.paper else []
+    rows = main_table(results, checkpoints, columns, paper)
+    suites = {suite: config["evaluation"]["suites"].get(suite, []) for suite, _ in benchmarks}
+    for suite, names in datasets_of(results).items():
+        suites[suite] = list(dict.fromkeys([*suites[suite], *names]))
+    every_column = dataset_columns(benchmarks, suites)
+    every_row = main_table(results, checkpoints, every_column, paper)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     arms = [[configuration.with_training_seed(name, seed) for seed in seeds] for name in experiments]
     return {
         "config": config,
+        "banner": banner(config, inputs.paper),
         "run": configuration.run_name(config),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
+        "scores": _scores(columns, rows),
+        "every_score": _scores(every_column, every_row),
         "columns": columns,
-        "rows": rows,
-        "best": [_best([row.cells[number].value for row in rows]) for number in range(len(columns))],
         "spreads": spread_table(rows),
-        "certainties": [result for result in results if result.dataset == MEAN],
+        "intervals": interval_sheet(results),
         "comparison": inputs.comparison,
-        "differences": _differences(inputs.comparison),
-        "reasons": reasons(inputs.metrics, first_seed(results), benchmarks, KINDS),
-        "kinds": KINDS,
+        "differences": inputs.comparison and comparison_sheet(inputs.comparison),
+        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, KINDS)),
+        "policies": policy_sheet(results, first_seed(results)),
+        "audit": _audit(inputs.audit),
+        "datasheet": inputs.datasheet,
+        "overlays": inputs.overlays,
         "anchors": inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
-        "gallery": inputs.gallery,
+        "galleries": inputs.galleries,
         "experiments": {name: configuration.experiment_config(config, name) for name in experiments},
         "stages": configuration.STAGES,
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
-        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "provenance": _provenance(inputs),
+    }
+
+
+def _provenance(inputs: Inputs) -> dict[str, Any]:
+    """What the section "Can I trust it?" shows beside the trainings."""
+    config, trainings = inputs.config, inputs.training.values()
+    return {
+        "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
         "jobs": inputs.benchmarks,
-        "versions": sorted(
-            {item for metrics in inputs.training.values() for item in metrics.get("versions", {}).items()}
-        ),
-        "commit": provenance.commit(),
+        "rulegraph": embedded(inputs.figures, "rulegraph"),
+        "hardware": sorted({metrics["hardware"] for metrics in trainings if metrics.get("hardware")}),
         "machine": provenance.machine(),
-        "commands": provenance.commands(
-            ((f"{Checkpoint.of(result.checkpoint).title}, {result.suite}", result.source) for result in results),
-            inputs.snakemake,
-        ),
+        "versions": provenance.versions(trainings),
+        "commit": provenance.commit(),
+        "checksums": inputs.checksums,
+        "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
+        "differences": provenance.differences(config, inputs.paper) if inputs.paper else None,
+        "commands": provenance.commands(inputs.targets, inputs.snakemake),
         "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
     }
 
@@ -162,7 +209,11 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
 def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
     names = config["evaluation"]["suites"].get(suite, [])
     entries = [config["datasets"].get(name, {}) for name in names]
-    return {"name": suite, "datasets": names, "made": any("scenes" in entry for entry in entries)}
+    return {
+        "name": suite,
+        "datasets": [shorten(name, 48) for name in names],
+        "made": any("scenes" in entry for entry in entries),
+    }
 
 
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -171,14 +222,17 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
 
 
-def _differences(comparison: Mapping[str, Any] | None) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    """Index the comparison's lines of the mean AP by (checkpoint, suite, protocol), those without a number left out."""
-    lines = (line for table in (comparison or {}).get("tables", {}).values() for line in table)
-    return {
-        (line["checkpoint"], line["suite"], line["protocol"]): line
-        for line in lines
-        if line["dataset"] == MEAN and line["difference"] is not None
-    }
+def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:
+    """Return a table of scores for the page, with the highest of our own values in each column."""
+    own = [[row.cells[number].value for row in rows if not row.paper] for number in range(len(columns))]
+    return {"columns": columns, "groups": column_groups(columns), "rows": rows, "best": list(map(_best, own))}
+
+
+def _audit(folder: Path | None) -> dict[str, Any] | None:
+    """Return the audit's summary and figure, None where there is none."""
+    if folder is None or not (folder / "summary.json").is_file():
+        return None
+    return {**read_json(folder / "summary.json"), "figure": embedded(folder, "rewards")}
 
 
 def _best(values: Sequence[float | None]) -> float | None:

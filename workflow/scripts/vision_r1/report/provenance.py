@@ -1,13 +1,47 @@
-"""Where the numbers come from: commit, machine, commands, and what each job cost."""
+"""Where the numbers come from: commit, machine, configuration, commands, and what each job cost."""
 
 import csv
+import hashlib
+import json
 import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from vision_r1.report.text import shorten
+from vision_r1.resources import processor
+
+# What a run says or where it runs, not what it does: no part of the difference between two configurations.
+NOT_COMPARED = (
+    *("archives", "datasets", "experiments", "preflight", "run", "seed", "freeze_code"),
+    *("report.title", "report.banner", "report.disclosures"),
+)
+PACKAGES = ("numpy", "pycocotools", "scipy", "matplotlib", "jinja2")  # that score and write the page
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All jobs of one rule: how many, seconds of all and of the longest, peak memory in MB, GPUs a job, GPU-hours.
+
+    None where Snakemake measured nothing, or nobody said how many GPUs the rule asks for.
+    """
+
+    rule: str
+    jobs: int
+    seconds: float
+    longest: float
+    memory: float | None
+    gpus: int | None
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """GPU-hours of all jobs: what was reserved, not what was busy."""
+        return None if self.gpus is None else self.gpus * self.seconds / 3600
 
 
 def commit() -> str | None:
@@ -26,40 +60,95 @@ def commit() -> str | None:
 
 def machine() -> dict[str, str]:
     """Describe the machine that this program runs on, without its name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
     }
 
 
+def versions(training: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return package -> versions: those that the trainings noted, and those of here that score and write the page."""
+    found: dict[str, set[str]] = {name: {version(name)} for name in PACKAGES}
+    for metrics in training:
+        for name, number in metrics.get("versions", {}).items():
+            found.setdefault(name, set()).add(number)
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
 def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[str, str]]:
-    """Pair each (title, file) with the command that makes the file."""
+    """Pair each (title, file) with the command that makes the file anew."""
     return [(title, f"{snakemake} {shlex.quote(path)}") for title, path in dict.fromkeys(targets)]
 
 
 def benchmarks(folder: str | Path) -> list[dict[str, Any]]:
-    """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none)."""
+    """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
+
+    Snakemake samples the memory every half second, so that of a shorter job is None too.
+    """
     jobs = []
     for path in sorted(Path(folder).rglob("*.tsv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 name = str(path.relative_to(folder).with_suffix(""))
-                jobs.append({"name": name, "seconds": _number(row.get("s")), "memory": _number(row.get("max_rss"))})
+                seconds, memory = _number(row.get("s")), _number(row.get("max_rss"))
+                sampled = seconds is not None and seconds >= 1
+                jobs.append({"name": name, "seconds": seconds, "memory": memory if sampled else None})
     return jobs
 
 
+def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = None) -> list[Stage]:
+    """Sum up jobs of `benchmarks` by rule, the longest first; gpus: rule -> GPUs that one of its jobs asks for."""
+    rules: dict[str, list[Mapping[str, Any]]] = {}
+    for job in jobs:
+        if job["seconds"] is not None:
+            rules.setdefault(job["name"].partition("/")[0], []).append(job)
+    found = []
+    for rule, own in rules.items():
+        seconds = [job["seconds"] for job in own]
+        memory = [job["memory"] for job in own if job["memory"] is not None]
+        found.append(
+            Stage(rule, len(own), sum(seconds), max(seconds), max(memory, default=None), (gpus or {}).get(rule))
+        )
+    return sorted(found, key=lambda stage: -stage.seconds)
+
+
+def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+    """List (dotted key, value here, value there) where two configurations differ, None where a key is not set."""
+    ours, theirs = dict(flatten(config)), dict(flatten(other))
+    return [
+        (key, ours.get(key), theirs.get(key))
+        for key in dict.fromkeys([*ours, *theirs])
+        if ours.get(key) != theirs.get(key) and not f"{key}.".startswith(tuple(f"{each}." for each in NOT_COMPARED))
+    ]
+
+
+def of_images(index: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Sum up images.jsonl by data set: name, number of images, and the SHA-256 of their sorted checksums."""
+    datasets: dict[str, list[str]] = {}
+    for image in index:
+        datasets.setdefault(image["dataset"], []).append(image["sha256"])
+    return [
+        {
+            "name": f"images of {name}",
+            "files": len(images),
+            "bytes": None,
+            "sha256": hashlib.sha256("\n".join(sorted(images)).encode()).hexdigest(),
+        }
+        for name, images in datasets.items()
+    ]
+
+
 def flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """List the leaves of nested mappings as (dotted key, text)."""
-    if not isinstance(values, dict):
-        return [(prefix, str(values))]
-    return [leaf for key, value in values.items() for leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key))]
+    """List the leaves of nested mappings as (dotted key, text); what is no text, as in JSON."""
+    if isinstance(values, Mapping) and values:
+        return [
+            leaf for key, value in values.items() for leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [(prefix, shorten(", ".join(text for value in values for _, text in flatten(value)), 300))]
+    return [(prefix, values if isinstance(values, str) else json.dumps(values, ensure_ascii=False, default=str))]
 
 
 def _number(cell: str | None) -> float | None:

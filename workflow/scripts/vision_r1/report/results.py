@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ class Result:
     dataset: a data set's name, or MEAN over the suite's data sets (counts are summed there);
     AP_low, AP_high: 95 % bootstrap interval over images; AP_<score policy>: AP with that policy's scores;
     verdicts: "verdict=count" joined by spaces; incomplete: data sets without predictions, on MEAN
-    lines; source: the metrics file.
+    lines; delta: AP minus the base model's, delta_low, delta_high: its 95 % interval, p_holm: corrected,
+    significant: yes, no or "" where nothing was compared; source: the metrics file.
     """
 
     chain_seed: int
@@ -84,6 +85,11 @@ class Result:
     AP_constant: float | None = None
     AP_order: float | None = None
     AP_token_probability: float | None = None
+    delta: float | None = None
+    delta_low: float | None = None
+    delta_high: float | None = None
+    p_holm: float | None = None
+    significant: str = ""
     images: int | None = None
     ground_truth: int | None = None
     predictions: int | None = None
@@ -166,6 +172,25 @@ def _certainty(interval: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
 def _total(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -> list[Result]:
+    """Add each checkpoint's difference to the base model, as compare_checkpoints.py wrote it."""
+    lines = {
+        (line["checkpoint"], line["suite"], line["protocol"], line["dataset"]): line
+        for table in comparison["tables"].values()
+        for line in table
+        if line["difference"] is not None
+    }
+
+    def compared(result: Result) -> Result:
+        line = lines.get((result.checkpoint, result.suite, result.protocol, result.dataset))
+        if line is None:
+            return result
+        numbers = {"delta": line["difference"], "delta_low": line["low"], "delta_high": line["high"]}
+        return replace(result, **numbers, p_holm=line["p_holm"], significant="yes" if line["significant"] else "no")
+
+    return [compared(result) for result in results]
 
 
 def write_csv(path: str | Path, results: Sequence[Result]) -> None:

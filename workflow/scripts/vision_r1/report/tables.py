@@ -1,36 +1,33 @@
-"""The tables of the report as plain data, and the main one as Markdown and LaTeX."""
+"""The tables of scores: the main one, every data set, the spread over training seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import mean
+from typing import Any
 
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup, pairs
-from vision_r1.report.text import latex_text, markdown_text, points
+from vision_r1.report.sheets import Difference, Score, Sheet
+from vision_r1.report.text import points
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number per checkpoint: `metric` (AP, AP50, AP75) over a suite's data sets under a protocol."""
+    """One number per checkpoint: `metric` (AP, AP50, AP75) on a data set, or MEAN over the suite's, by protocol."""
 
     suite: str
     protocol: str
     metric: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value of 0..1 and its difference to the base model, None where missing."""
-
-    value: float | None
-    delta: float | None
+    dataset: str = MEAN
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the main table, cells in the order of its columns."""
+    """One line of the main table, cells in the order of its columns; paper: the numbers are the paper's."""
 
     checkpoint: Checkpoint
-    cells: tuple[Cell, ...]
+    cells: tuple[Score, ...]
+    paper: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class DatasetTable:
 
 
 def main_columns(measured: Sequence[tuple[str, str]]) -> list[Column]:
-    """AP, AP50 and AP75 of the primary (first) suite and protocol, AP of the others."""
+    """AP, AP50 and AP75 of the primary (first) suite and protocol, AP of the others; means over a suite's data sets."""
     return [
         Column(suite, protocol, metric)
         for number, (suite, protocol) in enumerate(measured)
@@ -61,22 +58,65 @@ def main_columns(measured: Sequence[tuple[str, str]]) -> list[Column]:
     ]
 
 
-def main_table(results: Sequence[Result], checkpoints: Sequence[str], columns: Sequence[Column]) -> list[Row]:
-    """One row per checkpoint; what was not measured is None, never 0."""
-    index = lookup(results)
+def dataset_columns(measured: Sequence[tuple[str, str]], suites: Mapping[str, Sequence[str]]) -> list[Column]:
+    """AP of each data set and the mean by each suite's headline (first) protocol, of the first suite AP50, AP75, too.
 
-    def value(checkpoint: str, column: Column) -> float | None:
-        result = index.get((checkpoint, column.suite, column.protocol, MEAN))
-        return None if result is None else getattr(result, column.metric)
+    suites: suite -> its data sets.
+    """
+    columns = []
+    for suite in dict.fromkeys(suite for suite, _ in measured):
+        protocol = next(protocol for name, protocol in measured if name == suite)
+        if len(names := suites[suite]) > 1:
+            columns += [Column(suite, protocol, "AP", name) for name in names]
+        metrics = ("AP", "AP50", "AP75") if suite == measured[0][0] else ("AP",)
+        columns += [Column(suite, protocol, metric) for metric in metrics]
+    return columns
+
+
+def column_groups(columns: Sequence[Column]) -> list[tuple[str, str, int]]:
+    """Return (suite, protocol, how many columns) of neighbouring columns of one benchmark."""
+    groups = groupby(columns, key=lambda column: (column.suite, column.protocol))
+    return [(suite, protocol, len(list(group))) for (suite, protocol), group in groups]
+
+
+def main_table(
+    results: Sequence[Result],
+    checkpoints: Sequence[str],
+    columns: Sequence[Column],
+    paper: Sequence[Mapping[str, Any]] = (),
+) -> list[Row]:
+    """One row per checkpoint, the paper's below its own where there is one; what was not measured is None, never 0.
+
+    paper: published numbers, of `vision_r1.report.published.paper_numbers`.
+    """
+    index = lookup(results)
+    published = {
+        (line["checkpoint"], Column(line["suite"], line["protocol"], line["metric"], line["dataset"])): line["value"]
+        for line in paper
+    }
+
+    def ours(checkpoint: str, column: Column) -> Score:
+        result = index.get((checkpoint, column.suite, column.protocol, column.dataset))
+        base = index.get(("base", column.suite, column.protocol, column.dataset))
+        own = result and getattr(result, column.metric)
+        if own is None or checkpoint == "base":
+            return Score(own)
+        reference = base and getattr(base, column.metric)
+        delta = None if reference is None else own - reference
+        if column.metric != "AP":
+            return Score(own, delta)
+        return Score(own, delta, result.delta_low, result.delta_high, result.significant == "yes")
+
+    def theirs(checkpoint: str, column: Column) -> Score:
+        own, base = published.get((checkpoint, column)), published.get(("base", column))
+        known = own is not None and base is not None and checkpoint != "base"
+        return Score(own, own - base if known else None, missing="–")
 
     rows = []
-    for checkpoint in checkpoints:
-        cells = []
-        for column in columns:
-            own, base = value(checkpoint, column), value("base", column)
-            known = own is not None and base is not None and checkpoint != "base"
-            cells.append(Cell(own, own - base if known else None))
-        rows.append(Row(Checkpoint.of(checkpoint), tuple(cells)))
+    for name in checkpoints:
+        rows.append(Row(Checkpoint.of(name), tuple(ours(name, column) for column in columns)))
+        if any((name, column) in published for column in columns):
+            rows.append(Row(Checkpoint.of(name), tuple(theirs(name, column) for column in columns), paper=True))
     return rows
 
 
@@ -84,7 +124,8 @@ def spread_table(rows: Sequence[Row]) -> list[Spread]:
     """Mean and range over training seeds, for stages that were trained more than once."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.checkpoint.title, []).append(row)
+        if not row.paper:
+            groups.setdefault(row.checkpoint.title, []).append(row)
     return [
         Spread(
             title,
@@ -123,50 +164,117 @@ def dataset_tables(results: Sequence[Result], checkpoints: Sequence[str]) -> lis
     return tables
 
 
-def markdown(results: Sequence[Result], banner: str | None) -> str:
-    """The main table in Markdown: AP in points of 100, in parentheses the difference to the base model."""
-    columns = main_columns(pairs(results))
-    rows = main_table(results, list(dict.fromkeys(result.checkpoint for result in results)), columns)
-    seeds = sorted({result.chain_seed for result in results})
-    head = ["checkpoint", "training seed"]
-    head += [f"{markdown_text(column.suite)} {column.metric} ({markdown_text(column.protocol)})" for column in columns]
-    lines = [f"**{markdown_text(banner, length=1000)}**", ""] if banner else []
-    lines += [
-        f"AP in points of 100, mean over a suite's data sets; in parentheses the difference to the base model. "
-        f"Chain seed {', '.join(map(str, seeds))}.",
-        "",
-        f"| {' | '.join(head)} |",
-        f"| --- | {' | '.join(['---:'] * (len(head) - 1))} |",
+def datasets_of(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return suite -> its data sets, in their order of appearance."""
+    suites: dict[str, dict[str, None]] = {}
+    for result in results:
+        names = suites.setdefault(result.suite, {})
+        if result.dataset != MEAN:
+            names[result.dataset] = None
+    return {suite: list(names) for suite, names in suites.items()}
+
+
+def main_sheets(results: Sequence[Result], paper: Sequence[Mapping[str, Any]] = ()) -> list[Sheet]:
+    """The main table and that of every data set, as they are written to files."""
+    measured, seeds = pairs(results), sorted({result.chain_seed for result in results})
+    checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
+    about = (
+        "AP in points of 100; in parentheses the difference to the base model and, of AP, its 95 % interval over test "
+        f"images; * significant after Holm's correction. Chain seed {', '.join(map(str, seeds))}."
+    )
+    tables = {
+        f"Means over a suite's data sets. {about}": main_columns(measured),
+        f"Every data set, headline protocols. {about}": dataset_columns(measured, datasets_of(results)),
+    }
+    return [
+        _main_sheet(caption, main_table(results, checkpoints, columns, paper), columns)
+        for caption, columns in tables.items()
     ]
-    for row in rows:
-        cells = [markdown_text(row.checkpoint.title), seed_text(row.checkpoint)]
-        cells += [
-            points(cell.value) + (f" ({points(cell.delta, signed=True)})" if cell.delta is not None else "")
-            for cell in row.cells
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
 
 
-def latex(results: Sequence[Result], banner: str | None) -> str:
-    """The main table in LaTeX (package booktabs), numbers as in `markdown`; the banner is a comment above it."""
-    columns = main_columns(pairs(results))
-    rows = main_table(results, list(dict.fromkeys(result.checkpoint for result in results)), columns)
+def _main_sheet(caption: str, rows: Sequence[Row], columns: Sequence[Column]) -> Sheet:
     heads = [
-        ["", "training", *(latex_text(f"{column.suite} {column.metric}") for column in columns)],
-        ["checkpoint", "seed", *(latex_text(column.protocol) for column in columns)],
+        f"{column.suite if column.dataset == MEAN else column.dataset} {column.metric} ({column.protocol})"
+        for column in columns
     ]
-    lines = [f"% {latex_text(banner, length=1000)}"] if banner else []
-    lines += [rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}", r"\toprule"]
-    lines += [*(" & ".join(head) + r" \\" for head in heads), r"\midrule"]
-    for row in rows:
-        cells = [row.checkpoint.title, seed_text(row.checkpoint)]
-        cells += [
-            points(cell.value) + (f" ({points(cell.delta, signed=True)})" if cell.delta is not None else "")
-            for cell in row.cells
-        ]
-        lines.append(" & ".join(map(latex_text, cells)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    lines = [
+        (f"{'paper: ' if row.paper else ''}{row.checkpoint.title}", "" if row.paper else seed_text(row.checkpoint))
+        + row.cells
+        for row in rows
+    ]
+    return Sheet("results", caption, ("checkpoint", "training seed", *heads), tuple(lines), texts=2)
+
+
+def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
+    """Every benchmark's difference to the reference, its interval, and the data sets that got worse."""
+    lines = [line for table in comparison["tables"].values() for line in table]
+    worse: dict[tuple[str, str, str], list[str]] = {}
+    for line in lines:
+        if line["regression"]:
+            worse.setdefault(_about(line), []).append(f"{line['dataset']} {points(line['difference'], signed=True)}")
+    return Sheet(
+        "differences",
+        f"AP against {comparison['reference']}, points of 100, with 95 % intervals; p and significance after Holm's "
+        "correction; regressions: data sets whose interval lies below 0.",
+        ("checkpoint", "suite", "protocol", "difference", "from", "to", "p, corrected", "significant", "regressions"),
+        tuple(
+            (
+                *_about(line),
+                *(None if line[key] is None else Difference(line[key]) for key in ("difference", "low", "high")),
+                None if line["p_holm"] is None else f"{line['p_holm']:.3f}",
+                "yes" if line["significant"] else "no",
+                ", ".join(worse.get(_about(line), ["none"])),
+            )
+            for line in lines
+            if line["dataset"] == MEAN
+        ),
+        texts=3,
+    )
+
+
+def _about(line: Mapping[str, Any]) -> tuple[str, str, str]:
+    return line["checkpoint"], line["suite"], line["protocol"]
+
+
+def interval_sheet(results: Sequence[Result]) -> Sheet:
+    """Every checkpoint's AP on every benchmark with its own interval."""
+    return Sheet(
+        "intervals",
+        "AP with its 95 % interval over test images, mean over a suite's data sets.",
+        ("checkpoint", "suite", "protocol", "AP", "from", "to"),
+        tuple(
+            (result.checkpoint, result.suite, result.protocol, result.AP, result.AP_low, result.AP_high)
+            for result in results
+            if result.dataset == MEAN
+        ),
+        texts=3,
+    )
+
+
+def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
+    """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
+    index, measured = lookup(results), pairs(results)
+    policies = {"constant": "constant 0.99", "order": "order", "token_probability": "token probability"}
+    return Sheet(
+        "score_policies",
+        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
+        "their place in the answer, or by the probability of their tokens. Means over a suite's data sets.",
+        (
+            "checkpoint",
+            *(f"{suite}, {protocol}: {title}" for suite, protocol in measured for title in policies.values()),
+        ),
+        tuple(
+            (
+                checkpoint,
+                *(
+                    result and getattr(result, f"AP_{policy}")
+                    for result in (index.get((checkpoint, *pair, MEAN)) for pair in measured)
+                    for policy in policies
+                ),
+            )
+            for checkpoint in checkpoints
+        ),
+    )
 
 
 def seed_text(checkpoint: Checkpoint) -> str:

@@ -1,5 +1,7 @@
 """Pages from the folder `templates`: foreign text in them is escaped, and what can't be seen is shown."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None) -> str:
-    """Return a page with the style sheet as `css`; `filters` are a template's own, beside those of all."""
+    """Return a page; `filters` are a template's own, beside those of all.
+
+    Templates get the style sheet as `css`, the one script as `script`, and its hash for the page's policy as
+    `script_hash`: a browser runs no other.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -23,8 +29,10 @@ def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callab
         lstrip_blocks=True,
     )
     environment.filters |= {"points": points, "shorten": shorten, "duration": duration, **(filters or {})}
-    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(css=css, **context)
+    css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "tables.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"css": css, "script": script, "script_hash": f"sha256-{digest}"}
+    return environment.get_template(template).render(**own, **context)
 
 
 def _finalize(value: Any) -> Any:

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1.files import UserError, link_or_copy, read_json, write_json, write_jsonl, written_whole
-from vision_r1.resources import peak_rss_mb
+from vision_r1.resources import hardware, peak_rss_mb
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import (
     LogProgress,
@@ -178,6 +178,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "parameters": sum(weight.numel() for weight in trainer.model.parameters()),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
+            "hardware": hardware(),
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
             "versions": versions(),

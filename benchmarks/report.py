@@ -1,0 +1,92 @@
+"""Time and size of a large run's report: 3 training seeds x 8 experiments x 14 benchmarks.
+
+The run is made up, in the shapes that the pipeline writes: 52 checkpoints, each on a COCO-like set and 13 others under
+two protocols, 3,000 logged steps a stage, and a gallery chosen from 400 test images a set. Each program runs by itself,
+as its rule does.
+
+Example:
+    python benchmarks/report.py --folder report_of_many
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+from report_factory import Run, comparison, config, history, write, write_lines
+
+from vision_r1.configuration import STAGES, with_training_seed
+
+SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
+SEEDS, STEPS, IMAGES = (0, 1, 2), 3_000, 400
+EXPERIMENTS = ("strict", "official", "label_blind", "giou", "no_recall", "no_precision", "one_stage", "larger_group")
+DATASETS = (
+    *("aerial_maritime_drone", "aquarium", "cottontail_rabbits", "egohands", "mushrooms", "packages", "pascal_voc"),
+    *("pistols", "pothole", "raccoon", "shellfish", "thermal_dogs_people", "vehicles"),
+)
+
+
+def made(folder: Path) -> Run:
+    """Write the files of the run."""
+    arms = [with_training_seed(name, seed) for name in EXPERIMENTS for seed in SEEDS]
+    checkpoints = ["base", *(with_training_seed("sft", seed) for seed in SEEDS)]
+    checkpoints += [f"{arm}/{stage}" for arm in arms for stage in STAGES]
+    settings = config()
+    suites = {"coco": ["coco_val2017"], "odinw13": [f"odinw_{name}" for name in DATASETS]}
+    settings["evaluation"]["suites"] = suites
+    settings["report"] |= {"experiments": list(EXPERIMENTS), "training_seeds": list(SEEDS)}
+    settings["experiments"] = {name: {} for name in EXPERIMENTS}
+    settings["datasets"] = {name: {} for names in suites.values() for name in names} | {"scenes_test": {}}
+    run = Run(folder, IMAGES, checkpoints, settings)
+    for number, name in enumerate(checkpoints[4:]):
+        write_lines(run.history(name), history(1 + number % 2, number, STEPS, every=10))
+    (template, *_) = comparison()["tables"]["sft"]
+    tables = {
+        name: [
+            {**template, "checkpoint": name, "suite": suite, "protocol": protocol, "dataset": dataset}
+            for suite, protocols in settings["evaluation"]["suite_protocols"].items()
+            for protocol in protocols
+            for dataset in ("mean", *suites[suite])
+        ]
+        for name in checkpoints[1:]
+    }
+    write(folder / "tables/comparison.json", {**comparison(), "tables": tables})
+    jobs = [f"train_grpo_{stage}/{arm}" for arm in arms for stage in ("stage1", "stage2")]
+    jobs += [
+        f"{step}_suite/{name}/{suite}" for step in ("predict", "score") for name in checkpoints for suite in suites
+    ]
+    for job in jobs:
+        path = folder / f"benchmarks/{job}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("s\th:m:s\tmax_rss\n4210.5\t1:10:10\t81240.1\n")
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where to leave the run and its page")
+    folder = parser.parse_args().folder or Path(tempfile.mkdtemp())
+    run = made(folder)
+    steps = {
+        "tabulate_results.py": run.flags_of_tabulate(),
+        "plot_results.py": run.flags_of_plot(),
+        "render_report.py": run.flags_of_render(),
+    }
+    whole = 0.0
+    sys.stdout.write(f"{len(run.checkpoints)} checkpoints, {sum(map(len, run.suites.values()))} benchmarks\n")
+    for script, flags in steps.items():
+        started = time.monotonic()
+        subprocess.run([sys.executable, SCRIPTS / script, *flags], check=True)
+        seconds = time.monotonic() - started
+        whole += seconds
+        sys.stdout.write(f"{script:<20} {seconds:6.1f} s\n")
+    sys.stdout.write(f"{'all':<20} {whole:6.1f} s\n")
+    sys.stdout.write(f"{'index.html':<20} {(folder / 'report/index.html').stat().st_size / 2**20:6.1f} MiB\n")
+
+
+if __name__ == "__main__":
+    main()

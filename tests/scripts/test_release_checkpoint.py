@@ -1,0 +1,116 @@
+"""A released checkpoint: plain transformers loads it, the hub reads its card, and foreign text in it is only text."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import release_checkpoint
+import yaml
+from huggingface_hub import ModelCard
+from report_factory import comparison, config, write
+from tiny_models import make_checkpoint
+
+from vision_r1.files import UserError
+
+HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: mit {{ 7411*7411 }}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run's folder: a model, its base, and the files that the card is made from."""
+    folder = tmp_path_factory.mktemp("release")
+    make_checkpoint(folder / "model", "qwen2_5_vl")
+    (folder / "model/.snakemake_timestamp").touch()
+    (folder / "base").mkdir()
+    (folder / "base/LICENSE").write_text("the base model's licence")
+    write(folder / "training.json", {"steps": 150, "samples_seen": 3600, "versions": {"trl": "1.16.0"}})
+    write(folder / "comparison.json", comparison())
+    write(folder / "curation.json", {"rows": 3000, "samples": {"detection": {"asked": 1800, "written": 1800}}})
+    settings = config()
+    settings["model"] = {"family": "qwen2_5_vl", "source": "hub", "id": "Qwen/x", "revision": "0" * 40}
+    settings["model"] |= {"min_pixels": 784, "max_pixels": 7840}
+    settings |= {"sft": {"learning_rate": 1e-4}, "data": {"train": ["scenes_train"]}}
+    settings["grpo"] = {"refinement": "restart", "beta": 0.04}
+    for stage in ("grpo_stage1", "grpo_stage2"):
+        settings[stage]["max_steps"] = 100
+    write(folder / "config.json", settings)
+    return folder
+
+
+def release(folder, output, checkpoint="sft", **files):
+    """Run the program; `files` stand in for those of the folder. Return the card."""
+    words = ["--checkpoint", checkpoint, "--model", folder / "model", "--base", folder / "base"]
+    for name in ("config", "training", "curation", "comparison"):
+        words += [f"--{name}", files.get(name, folder / f"{name}.json")]
+    words += ["--licence", "scenes_train", files.get("licence", "made here"), "--output", output]
+    release_checkpoint.main(list(map(str, words)))
+    return (output / "README.md").read_text(encoding="utf-8")
+
+
+def test_plain_transformers_loads_the_folder(folder, tmp_path):
+    release(folder, tmp_path / "sft")
+    program = """
+from transformers import AutoModelForImageTextToText, AutoTokenizer
+model, info = AutoModelForImageTextToText.from_pretrained("sft", output_loading_info=True)
+assert not any(info[key] for key in ("missing_keys", "unexpected_keys")), info
+print(model.config.model_type, len(AutoTokenizer.from_pretrained("sft")) > 10)
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert loaded.stdout == "qwen2_5_vl True\n", loaded.stderr
+
+
+def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp_path):
+    release(folder, tmp_path / "sft")
+    weights, settings = (tmp_path / "sft" / name for name in ("model.safetensors", "config.json"))
+    assert weights.samefile(folder / "model/model.safetensors") and not settings.samefile(folder / "model/config.json")
+    assert (tmp_path / "sft/LICENSE").read_text() == "the base model's licence"
+    assert not (tmp_path / "sft/.snakemake_timestamp").exists()
+
+
+def test_the_card_says_base_data_method_results_and_licence(folder, tmp_path):
+    text = release(folder, tmp_path / "sft")
+    data = ModelCard(text).data
+    assert (data.license, data.base_model, data.library_name) == ("other", "Qwen/x", "transformers")
+    ((result,)) = data.eval_results
+    assert (result.dataset_type, result.dataset_config, result.metric_value) == ("odinw13", "official-odinw", 0.5)
+    assert f"Qwen/x at revision {'0' * 40}" in text and "3,000 samples. detection: 1,800." in text
+    assert "| scenes\\_train | made here |" in text and "| learning\\_rate | 0.0001 |" in text
+    assert "| odinw13 | official-odinw | 50.0 | 30.0 | +20.0 (+15.0 to +25.0)\\* |" in text
+    assert "The base model's licence applies to this model too; its text is in this folder" in text
+    assert "not comparable with the paper" in text and "coarse labels on purpose" in text
+
+
+def test_the_card_of_a_grpo_stage_tells_its_own_thresholds_and_parent(folder, tmp_path):
+    text = release(folder, tmp_path / "strict/grpo_stage2", "strict/grpo_stage2")
+    assert "| recall\\_threshold | 0.75 |" in text and "goes on from checkpoint strict/grpo\\_stage1" in text
+    assert "| missing | | | | |" in text  # the comparison does not know this checkpoint
+
+
+def test_hostile_text_in_a_card_is_only_text(folder, tmp_path):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["report"] |= {"title": HOSTILE, "banner": HOSTILE, "disclosures": [HOSTILE]}
+    settings["model"]["id"] = HOSTILE
+    settings["run"] = HOSTILE
+    settings["sft"] = {HOSTILE: HOSTILE}
+    settings["data"]["train"] = [HOSTILE, "scenes_train"]
+    compared = comparison()
+    for line in compared["tables"]["sft"]:
+        line |= {"suite": HOSTILE, "protocol": HOSTILE}
+    files = {
+        name: write(tmp_path / f"{name}.json", value)
+        for name, value in [("config", settings), ("comparison", compared)]
+    }
+    text = release(folder, tmp_path / "sft", licence=HOSTILE, **files)
+    front, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.S).groups()
+    assert yaml.safe_load(front)["license"] == "other" and "\u202e" not in text
+    assert "<script" not in body.replace("\\<script", "") and str(7411 * 7411) not in body
+    assert "# heading" not in body.splitlines() and "license: mit" not in body.splitlines()
+    assert ModelCard(text).data.license == "other"
+
+
+def test_a_folder_without_weights_is_no_model(folder, tmp_path):
+    with pytest.raises(UserError, match=r"holds no \.safetensors file"):
+        release(folder.with_name("nothing"), tmp_path / "sft")
+    assert not (tmp_path / "sft").exists()

@@ -1,0 +1,57 @@
+import hashlib
+
+import pytest
+
+from vision_r1.report.provenance import benchmarks, differences, flatten, of_images, stages
+
+
+def job(name, seconds, memory=None):
+    return {"name": name, "seconds": seconds, "memory": memory}
+
+
+def test_stages_sum_up_jobs_and_gpu_hours_are_time_by_gpus():
+    jobs = [job("train/a", 3600.0, 100.0), job("train/b", 1800.0, 300.0), job("plot", 2.0), job("lost", None)]
+    train, plot = stages(jobs, {"train": 8, "plot": 0})
+    assert (train.rule, train.jobs, train.seconds, train.longest, train.memory) == ("train", 2, 5400, 3600, 300)
+    assert train.gpu_hours == pytest.approx(12.0)
+    assert (plot.gpu_hours, plot.memory) == (0, None)
+    assert stages(jobs)[0].gpu_hours is None and stages([]) == []
+
+
+def test_memory_of_a_job_too_short_to_be_sampled_is_missing(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/a.tsv").write_text("s\tmax_rss\n0.4\t3.4\n24.5\t812.4\n9\t-\n")
+    assert benchmarks(tmp_path) == [job("train/a", 0.4), job("train/a", 24.5, 812.4), job("train/a", 9.0)]
+    assert benchmarks(tmp_path / "nothing") == []
+
+
+def test_configurations_differ_where_values_do_or_a_key_is_missing():
+    ours = {"sft": {"max_steps": 150, "bf16": False}, "data": {"train": ["scenes"]}, "run": "mine", "lora": None}
+    theirs = {"sft": {"max_steps": -1, "bf16": False}, "data": {"train": ["coco", "refcoco"]}, "run": "paper"}
+    assert differences(ours, theirs | {"grpo": {"beta": 0.04}}) == [
+        ("sft.max_steps", "150", "-1"),
+        ("data.train", "scenes", "coco, refcoco"),
+        ("lora", "null", None),
+        ("grpo.beta", None, "0.04"),
+    ]
+    assert differences(ours, ours) == []
+
+
+def test_names_that_only_begin_alike_are_compared():
+    assert differences({"runs": 1, "seed": 2}, {"runs": 2, "seed": 3}) == [("runs", "1", "2")]
+
+
+def test_images_have_one_checksum_a_data_set_whatever_their_order():
+    index = [{"dataset": "one", "sha256": sha} for sha in ("b", "a")] + [{"dataset": "two", "sha256": "c"}]
+    first, second = of_images(index)
+    assert first["sha256"] == hashlib.sha256(b"a\nb").hexdigest() and first["files"] == 2
+    assert first == of_images(index[::-1])[1] and second["name"] == "images of two"
+
+
+def test_leaves_are_written_as_in_json():
+    assert flatten({"a": {"b": None, "c": True}, "d": [1, "x"], "e": {}}) == [
+        ("a.b", "null"),
+        ("a.c", "true"),
+        ("d", "1, x"),
+        ("e", "{}"),
+    ]

@@ -1,0 +1,109 @@
+"""A model card: front matter that the Hugging Face hub reads, and Markdown for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vision_r1 import configuration
+from vision_r1.families import FAMILIES
+from vision_r1.prompts import detection_prompt
+from vision_r1.report.provenance import commit, flatten
+from vision_r1.report.results import MEAN, Checkpoint
+from vision_r1.report.template import TEMPLATES
+from vision_r1.report.text import markdown_text, points, shorten, visible
+
+LONGEST = 300  # characters of one foreign text in a card
+
+
+def card(
+    name: str,
+    config: Mapping[str, Any],
+    training: Mapping[str, Any],
+    curation: Mapping[str, Any],
+    comparison: Mapping[str, Any],
+    licences: Mapping[str, str],
+    licence_files: Sequence[str] = (),
+) -> str:
+    """Return the card of one trained checkpoint as Markdown with YAML front matter; foreign text is escaped.
+
+    name: sft, <experiment>/<stage> or one with a training seed; config: resolved; training: its metrics.json;
+    curation: of curate_train.py; comparison: of compare_checkpoints.py; licences: training source -> licence;
+    licence_files: that came with the base model.
+    """
+    place, lines = Checkpoint.of(name), _lines(comparison, name)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["points"] = points
+    body = environment.get_template("card.md.j2").render(
+        checkpoint=place,
+        title=config["report"]["title"],
+        run=configuration.run_name(config),
+        config=config,
+        prompt=detection_prompt(["cat", "dog"]),
+        frame=FAMILIES[config["model"]["family"]].frame,
+        parent=_parent(config, place),
+        curation=curation,
+        tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
+        licences=licences,
+        settings=flatten(_settings(config, place)),
+        training=training,
+        lines=lines,
+        commit=commit(),
+        licence_files=licence_files,
+    )
+    return f"---\n{_front_matter(config, place, lines).to_yaml()}\n---\n\n{body}"
+
+
+def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[Mapping[str, Any]]) -> ModelCardData:
+    model, own = config["model"], config["model"]["source"] == "made"
+    licence = {"license": "apache-2.0"} if own else {"license": "other", "license_name": "as-the-base-model"}
+    return ModelCardData(
+        **licence,
+        language="en",
+        library_name="transformers",
+        pipeline_tag="image-text-to-text",
+        base_model=visible(model["id"]) if model["source"] == "hub" else None,
+        tags=["vision-r1", "object-detection", "trl", "sft" if place.stage == "sft" else "grpo"],
+        model_name=visible(shorten(f"{configuration.run_name(config)} {place.name}")),
+        eval_results=[
+            EvalResult(
+                task_type="object-detection",
+                dataset_type=visible(shorten(line["suite"])),
+                dataset_name=visible(shorten(f"{line['suite']}, {line['protocol']}")),
+                dataset_config=visible(shorten(line["protocol"])),  # without it, two protocols become one entry
+                metric_type="AP",
+                metric_value=line["AP"],
+            )
+            for line in lines
+            if line["AP"] is not None
+        ],
+    )
+
+
+def _lines(comparison: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the comparison's lines about a suite's mean."""
+    return [line for line in comparison["tables"].get(name, []) if line["dataset"] == MEAN]
+
+
+def _parent(config: Mapping[str, Any], place: Checkpoint) -> str:
+    arm = place.name.partition("/")[0]
+    return "base" if place.stage == "sft" else configuration.parent_checkpoint(config, arm, place.stage)
+
+
+def _settings(config: Mapping[str, Any], place: Checkpoint) -> Mapping[str, Any]:
+    arm = place.name.partition("/")[0]
+    if place.stage == "sft":
+        return {**config["sft"], "seed": configuration.seed_of(config, arm, "sft")}
+    return configuration.grpo_values(config, arm, place.stage)
+
+
+def _finalize(value: Any) -> Any:
+    return markdown_text(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value

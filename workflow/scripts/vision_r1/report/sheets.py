@@ -1,0 +1,121 @@
+"""Tables for readers: defined once, for the page and as CSV, Markdown and LaTeX files."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_r1.files import write_text
+from vision_r1.report.text import csv_text, latex_text, markdown_text, points
+
+
+class Difference(float):
+    """A difference of two APs, shown with its sign."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """An AP of 0..1 and its difference to the base model with a 95 % interval, None where missing.
+
+    significant: after Holm's correction; missing: the word in place of a value that is None.
+    """
+
+    value: float | None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    significant: bool = False
+    missing: str = "missing"
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.missing
+        if self.delta is None:
+            return points(self.value)
+        interval = ""
+        if self.low is not None and self.high is not None:
+            interval = f", {points(self.low, signed=True)} to {points(self.high, signed=True)}"
+        star = " *" if self.significant else ""
+        return f"{points(self.value)} ({points(self.delta, signed=True)}{interval}){star}"
+
+
+Value = str | int | float | Score | None  # a float is an AP of 0..1, an int a count, None missing
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """name: stem of its files; texts: how many columns, from the left, are names; lines: as long as `head`."""
+
+    name: str
+    caption: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[Value, ...], ...]
+    texts: int = 1
+
+    @property
+    def parts(self) -> dict[str, list[tuple[Value, ...]]]:
+        """The lines by what stands in the name columns after the first: suite and protocol."""
+        parts: dict[str, list[tuple[Value, ...]]] = {}
+        for line in self.lines:
+            parts.setdefault(", ".join(map(str, line[1 : self.texts])), []).append(line)
+        return parts
+
+
+def shown(value: Value) -> str:
+    """Write a value as a reader sees it: AP in points of 100."""
+    if value is None or isinstance(value, float):
+        return points(value, signed=isinstance(value, Difference))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def as_csv(sheet: Sheet) -> str:
+    """Return the sheet as CSV: AP as 0..1, missing values as empty cells."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_text, sheet.head))
+    for line in sheet.lines:
+        cells = [cell.value if isinstance(cell, Score) else cell for cell in line]
+        writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in cells)
+    return text.getvalue()
+
+
+def as_markdown(sheets: Sequence[Sheet], banner: str | None = None) -> str:
+    """Return sheets as Markdown tables, each under its caption, `banner` above all."""
+    blocks = [f"**{markdown_text(banner, length=1000)}**"] if banner else []
+    for sheet in sheets:
+        marks = ["---" if number < sheet.texts else "---:" for number in range(len(sheet.head))]
+        rows = [
+            map(markdown_text, sheet.head),
+            marks,
+            *(map(markdown_text, map(shown, line)) for line in sheet.lines),
+        ]
+        blocks.append(markdown_text(sheet.caption, length=2000))
+        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return "\n\n".join(blocks) + "\n"
+
+
+def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
+    """Return sheets as LaTeX tabulars (package booktabs); banner and captions are comments above them."""
+    lines = [f"% {latex_text(banner, length=1000)}"] if banner else []
+    for sheet in sheets:
+        right = len(sheet.head) - sheet.texts
+        lines += [
+            f"% {latex_text(sheet.caption, length=2000)}",
+            rf"\begin{{tabular}}{{{'l' * sheet.texts}{'r' * right}}}",
+            r"\toprule",
+            " & ".join(map(latex_text, sheet.head)) + r" \\",
+            r"\midrule",
+            *(" & ".join(latex_text(shown(cell)) for cell in line) + r" \\" for line in sheet.lines),
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def write_sheet(folder: str | Path, sheet: Sheet, banner: str | None = None) -> None:
+    """Write <name>.csv, .md and .tex into `folder`."""
+    stem = Path(folder) / sheet.name
+    write_text(stem.with_name(f"{sheet.name}.csv"), as_csv(sheet))
+    write_text(stem.with_name(f"{sheet.name}.md"), as_markdown([sheet], banner))
+    write_text(stem.with_name(f"{sheet.name}.tex"), as_latex([sheet], banner))

@@ -1,0 +1,154 @@
+"""The figures of training: what was logged by step, both stages on one axis, smoothed with the raw behind it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vision_r1.configuration import STAGES
+from vision_r1.report.panels import grids, legend, missing, plain, same_tops
+from vision_r1.report.results import Checkpoint
+from vision_r1.report.style import INK, MUTED
+
+History = Sequence[Mapping[str, Any]]
+# What TRL logs -> title and the axis' ends.
+Panels = Mapping[str, tuple[str, tuple[float | None, float | None]]]
+REWARD = {
+    "reward": ("total reward", (0, None)),
+    "rewards/dual_format/mean": ("dual format reward", (0, 1)),
+    "rewards/recall/mean": ("recall reward", (0, 1)),
+    "rewards/precision/mean": ("precision reward", (0, 1)),
+}
+SIGNAL = {
+    "kl": ("KL to the reference, nats", (0, None)),
+    "entropy": ("entropy, nats a token", (0, None)),
+    "completions/mean_length": ("completion length, tokens", (0, None)),
+    "completions/clipped_ratio": ("completions cut off, share", (0, None)),
+    "reward_std": ("spread of a group's rewards, SD", (0, None)),
+    "frac_reward_zero_std": ("groups without signal, share", (0, 1)),
+}
+VERDICTS = "verdicts/"
+MOST_VERDICTS = 6
+WINDOW = 0.15  # of a stage's logs, in the moving average
+
+
+def reward_by_step(histories: Mapping[str, History]) -> Figure:
+    """The reward and its parts; a line marks where the thresholds rise."""
+    return _by_step(histories, REWARD, "GRPO history", columns=4)
+
+
+def signal_by_step(histories: Mapping[str, History]) -> Figure:
+    """KL, entropy, completion length and the group signal."""
+    return _by_step(histories, SIGNAL, "GRPO history")
+
+
+def verdicts_by_step(histories: Mapping[str, History]) -> Figure:
+    """How completions were read: the share of each verdict that was frequent somewhere."""
+    highest: dict[str, float] = {}
+    for history in histories.values():
+        for row in history:
+            for key, share in row.items():
+                if key.startswith(VERDICTS) and share is not None:
+                    highest[key] = max(share, highest.get(key, 0))
+    frequent = sorted((key for key in highest if highest[key] > 0), key=lambda key: -highest[key])[:MOST_VERDICTS]
+    panels = {key: (plain(key.removeprefix(VERDICTS).replace("_", " ")), (0, None)) for key in frequent}
+    return _by_step(histories, panels, "verdicts of GRPO's completions")
+
+
+def loss_by_step(histories: Mapping[str, History]) -> Figure:
+    """Training loss of the SFT arm, over all training seeds, and of the base model."""
+    losses: dict[str, list[pd.Series]] = {}
+    for name, history in histories.items():
+        series = _series(history, "loss")
+        if Checkpoint.of(name).stage in ("sft", "base") and len(series):
+            losses.setdefault(Checkpoint.of(name).title, []).append(series)
+    if not losses:
+        return missing("loss history of base and SFT")
+    figure, ((_, _, all_axes),) = grids((), len(losses), width=3.6, height=2.3)
+    for axes, title in zip(all_axes, sorted(losses), strict=True):
+        _draw(axes, losses[title], INK)
+        axes.set(title=plain(f"{title}: loss"), xlabel="step", ylim=(0, None))
+    return figure
+
+
+def _by_step(histories: Mapping[str, History], panels: Panels, what: str, columns: int = 3) -> Figure:
+    """A panel per logged number, a colour per experiment; more than a few experiments make more rows of panels."""
+    arms: dict[str, dict[str, dict[str, History]]] = {}
+    for name, history in histories.items():
+        place = Checkpoint.of(name)
+        if place.stage in STAGES:
+            seeds = arms.setdefault(place.experiment, {})
+            seeds.setdefault(name.partition("/")[0], {})[place.stage] = history
+    logged = {
+        key
+        for name, history in histories.items()
+        for row in history
+        for key, value in row.items()
+        if value is not None and Checkpoint.of(name).stage in STAGES
+    }
+    if not logged & set(panels):
+        return missing(what)
+    width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
+    figure, parts = grids(list(arms), len(panels), width, height, columns)
+    for part, names, all_axes in parts:
+        for axes, (key, (title, (low, high))) in zip(all_axes, panels.items(), strict=True):
+            axes.set(title=title)
+            if key not in logged:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=MUTED)
+                continue
+            switches: set[float] = set()
+            for number, experiment in enumerate(names):
+                switches |= _stages(axes, arms[experiment].values(), key, f"C{number}", plain(experiment))
+            axes.set(xlabel="step, both stages")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            for switch in switches:
+                axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+                place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                axes.annotate("stage 2", (switch, 0), (4, 4), **place, fontsize=7.5, color=MUTED)
+            axes.set_ylim(low, None if high is None else 1.04 * high)
+        legend(part, all_axes)
+    same_tops(parts)
+    return figure
+
+
+def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour: str, label: str) -> set[float]:
+    """Draw one experiment's number over both stages, each smoothed by itself; return the steps where stage 2 begins."""
+    switches = set()
+    series: dict[str, list[pd.Series]] = {stage: [] for stage in STAGES}
+    for stages in seeds:
+        offset = 0
+        for stage in STAGES:
+            history = stages.get(stage, ())
+            # A stage that goes on with the first one's schedule goes on counting its steps, too.
+            logged = [row["step"] for row in history]
+            before = 0 if logged and min(logged) > offset else offset
+            values = _series(history, key)
+            if len(values):
+                series[stage].append(values.rename(lambda step, before=before: before + step))
+            if stage == STAGES[1] and logged:
+                switches.add(offset)
+            offset = before + max(logged, default=0)
+    drawn = [same for same in series.values() if same]
+    for number, same in enumerate(drawn):
+        _draw(axes, same, colour, label if number == 0 else None)
+    return switches
+
+
+def _series(history: History, key: str) -> pd.Series:
+    """Return one logged number by step, the steps that lack it left out."""
+    rows = {row["step"]: row[key] for row in history if row.get(key) is not None}
+    return pd.Series(rows, dtype=float)
+
+
+def _draw(axes: Axes, seeds: Sequence[pd.Series], colour: str, label: str | None = None) -> None:
+    """Draw each training seed as it was logged, faint, and the moving average of their mean."""
+    for values in seeds:
+        axes.plot(values.index, values, color=colour, marker="", linewidth=0.7, alpha=0.35)
+    means = pd.concat(seeds).groupby(level=0).mean()
+    window = max(1, round(WINDOW * len(means)))
+    smooth = means.rolling(window, center=True, min_periods=1).mean()
+    axes.plot(smooth.index, smooth, color=colour, marker="", linewidth=1.7, label=label)
