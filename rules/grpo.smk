@@ -49,7 +49,7 @@ rule train_grpo_stage1:
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
         " --state {params.folder:q}/state --gpus {resources.gpu:q} --completions {output.completions:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
-        " --code {input.code:q} >> {log:q} 2>&1"
+        " --code {input.code:q} > {log:q} 2>&1"
 
 
 use rule train_grpo_stage1 as train_grpo_stage1_continuous with:

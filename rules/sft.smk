@@ -38,4 +38,4 @@ rule train_sft:
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
-        " --code {input.code:q} >> {log:q} 2>&1"
+        " --code {input.code:q} > {log:q} 2>&1"

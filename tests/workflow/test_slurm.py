@@ -148,9 +148,10 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
     assert weights(undisturbed, "strict/grpo_stage1") != weights(undisturbed, "base")
     for checkpoint in ("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"):
         assert weights(project, checkpoint) == weights(undisturbed, checkpoint), checkpoint
+    assert "stopped by a signal at step" in output(project)  # Snakemake shows the log of what failed
     for stage in ("grpo_stage1", "grpo_stage2"):
-        assert "stopped by a signal at step" in logs(project, stage), stage
-        assert "resuming from checkpoint-" in logs(project, stage), stage
+        resumed = re.search(r"resuming from checkpoint-(\d+)", logs(project, stage))
+        assert resumed and int(resumed[1]) > 2, stage  # not the one that was saved anyway, but one for the signal
     assert holder(project, "grpo_stage1") != cancelled and holder(project, "grpo_stage2") == preempted
     assert "Restarts=1" in slurm(cluster, "scontrol", "show", "job", preempted)
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in output(project)
@@ -197,7 +198,7 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
         if trainer and trainer.is_running():
             trainer.resume()
     assert "this training was finished by another job" in logs(project, "grpo_stage1")
-    assert logs(project, "grpo_stage1").count(f"step {STEPS}/{STEPS}") == 1
+    assert f"/{STEPS} " not in logs(project, "grpo_stage1")  # the second one trained no step
     assert weights(project, "strict/grpo_stage1") == weights(undisturbed, "strict/grpo_stage1")
 
 
@@ -210,8 +211,9 @@ def test_two_nodes_make_the_weights_of_one(cluster, before_training):
         sft = {"mem_mb": 1500, "nodes": nodes}
         # One node needs no rendezvous on a fixed port, and none is given.
         projects[nodes].overlay({**OVERLAY, "compute": {"launch": ["torchrun", *words], "train_sft": sft}})
-        tasks = ["--set-resources", f"train_sft:tasks={nodes}"]  # no GPU tells SLURM that both nodes are needed
-        runs[nodes] = start(projects[nodes], cluster, *tasks, "--", MODELS[0])
+        profile = projects[nodes].folder / "profiles/slurm/config.yaml"  # no GPU tells SLURM that both nodes are needed
+        profile.write_text(profile.read_text().replace("    mpi: 0", f"    tasks: {nodes}\n    mpi: 0"))
+        runs[nodes] = start(projects[nodes], cluster, "--", MODELS[0])
     for nodes, run in runs.items():
         assert run.wait(300) == 0, output(projects[nodes])
     metrics = [json.loads((project.folder / MODELS[0]).read_text()) for project in projects.values()]
