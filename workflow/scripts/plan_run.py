@@ -48,7 +48,7 @@ def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
             snakemake(["--dry-run", "--cores", "all", "--nolock", *words])
         except SystemExit as end:
             if end.code:
-                raise UserError(last_words(str(end.code), *messages, printed.getvalue())) from None
+                raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
     return [job for job in jobs if job.benchmark], run_folder(jobs)
 
 
