@@ -1,13 +1,17 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv for itself.
+# What a run would cost: make plan ARGS="--configfile config/paper.yaml"
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo test lint format docs
+.PHONY: demo plan test lint format docs
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
 	snakemake --cores all --quiet reason
 	@echo "The report: $(CURDIR)/results/miniature/report/index.html"
+
+plan: .venv/.runtime
+	@python workflow/scripts/plan_run.py $(ARGS)
 
 test: .venv/.development
 	python -m pytest

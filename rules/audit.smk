@@ -23,8 +23,8 @@ rule audit_rewards:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
         gpu=0,
     params:
         seed=config["seed"],

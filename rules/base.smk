@@ -21,8 +21,8 @@ rule fetch_processor:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
         gpu=0,
     params:
         args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")})
@@ -51,8 +51,8 @@ if config["model"]["source"] == "made":
             "../environment.yml"
         threads: compute("make_base_model", "threads")
         resources:
-            mem_mb=compute("make_base_model", "mem_mb"),
-            runtime=compute("make_base_model", "runtime"),
+            mem_mb=more(compute("make_base_model", "mem_mb")),
+            runtime=more(compute("make_base_model", "runtime")),
             gpu=compute("make_base_model", "gpu"),
         params:
             args=configuration.flags(
@@ -86,8 +86,8 @@ else:
             "../environment.yml"
         threads: 1
         resources:
-            mem_mb=compute("make_base_model", "mem_mb"),
-            runtime=compute("make_base_model", "runtime"),
+            mem_mb=more(compute("make_base_model", "mem_mb")),
+            runtime=more(compute("make_base_model", "runtime")),
             gpu=0,
         params:
             args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),

@@ -13,6 +13,9 @@ SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
 sys.path.insert(0, str(SCRIPTS))
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
+# launch_job.py has to know whether a job has an allocation of its own, which only Snakemake knows.
+if workflow.remote_exec:
+    os.environ["VISION_R1_SENT_BY_EXECUTOR"] = "1"
 
 from vision_r1 import configuration
 from vision_r1.evaluation.protocols import OF_SCORING
@@ -114,6 +117,14 @@ def code(script):
 def compute(job, key):
     """Return what section compute asks for, e.g. compute("train_grpo", "threads")."""
     return config["compute"][job][key]
+
+
+def more(amount):
+    """Return a function of a job's attempt: a retry asks for half as much more, at most for twice `amount`.
+
+    Trainings and predictions go on from where they were stopped, so their runtime stays.
+    """
+    return lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2))
 
 
 def experiments(refinement):

@@ -16,8 +16,8 @@ rule make_scenes:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
         gpu=0,
     params:
         scenes=lambda wildcards: scene_flags(wildcards.dataset),
@@ -43,8 +43,8 @@ rule check_dataset:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more(4000),
+        runtime=more(30),
         gpu=0,
     params:
         source=lambda wildcards: source_flags("--source", [wildcards.dataset]),
@@ -72,8 +72,8 @@ rule index_images:
         "../environment.yml"
     threads: compute("index_images", "threads")
     resources:
-        mem_mb=compute("index_images", "mem_mb"),
-        runtime=compute("index_images", "runtime"),
+        mem_mb=more(compute("index_images", "mem_mb")),
+        runtime=more(compute("index_images", "runtime")),
         gpu=compute("index_images", "gpu"),
     params:
         train=source_flags("--train", TRAIN),
@@ -102,8 +102,8 @@ rule find_leaks:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
         gpu=0,
     message:
         "Looking for benchmark images in the training sources"
@@ -131,8 +131,8 @@ rule curate_train:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
         gpu=0,
     params:
         sources=source_flags("--source", TRAIN),
@@ -169,8 +169,8 @@ rule render_datasheet:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
         gpu=0,
     params:
         licences=licence_flags(),

@@ -20,8 +20,8 @@ rule download_archive:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=1440,
+        mem_mb=more(1000),
+        runtime=more(1440),
         gpu=0,
     params:
         source=lambda wildcards: archive_flags(wildcards.archive),
@@ -47,8 +47,8 @@ rule unpack_archive:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=more(1000),
+        runtime=more(120),
         gpu=0,
     params:
         folder=subpath(output[0], strip_suffix=".json"),
@@ -73,8 +73,8 @@ rule fetch_released_data:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=more(8000),
+        runtime=more(720),
         gpu=0,
     params:
         source=lambda wildcards: configuration.flags(config["datasets"][wildcards.released]["released"]),

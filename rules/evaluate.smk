@@ -18,7 +18,7 @@ rule predict_shard:
         "../environment.yml"
     threads: compute("predict_suite", "threads")
     resources:
-        mem_mb=compute("predict_suite", "mem_mb"),
+        mem_mb=more(compute("predict_suite", "mem_mb")),
         runtime=compute("predict_suite", "runtime"),
         gpu=compute("predict_suite", "gpu"),
     params:
@@ -27,7 +27,8 @@ rule predict_shard:
     message:
         "Predicting part {wildcards.shard} of {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
-        "python workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
+        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --"
+        " python workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
         " --shard {wildcards.shard:q}/{wildcards.shards:q}"
         " --output {params.predictions:q}/{wildcards.suite:q}.jsonl > {log:q} 2>&1"
 
@@ -50,7 +51,7 @@ rule predict_suite:
         "../environment.yml"
     threads: compute("predict_suite", "threads")
     resources:
-        mem_mb=compute("predict_suite", "mem_mb"),
+        mem_mb=more(compute("predict_suite", "mem_mb")),
         runtime=compute("predict_suite", "runtime"),
         gpu=compute("predict_suite", "gpu"),
     params:
@@ -59,7 +60,8 @@ rule predict_suite:
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
-        "{params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
+        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --"
+        " {params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -80,8 +82,8 @@ rule score_suite:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more(4000),
+        runtime=more(30),
         gpu=0,
     params:
         args=configuration.flags({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
@@ -112,8 +114,8 @@ rule compare_checkpoints:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
         gpu=0,
     params:
         metrics=metrics_flags(CHECKPOINTS, resamples=True),
@@ -140,8 +142,8 @@ rule check_anchors:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
         gpu=0,
     params:
         args=lambda wildcards: anchor_flags(wildcards.scope),

@@ -30,9 +30,10 @@ rule train_grpo_stage1:
         "../environment.yml"
     threads: compute("train_grpo", "threads")
     resources:
-        mem_mb=compute("train_grpo", "mem_mb"),
+        mem_mb=more(compute("train_grpo", "mem_mb")),
         runtime=compute("train_grpo", "runtime"),
         gpu=compute("train_grpo", "gpu"),
+        nodes=compute("train_grpo", "nodes"),
     params:
         launch=config["compute"]["launch"],
         model=model_flags("train_grpo"),
@@ -43,7 +44,8 @@ rule train_grpo_stage1:
     message:
         "Training {wildcards.experiment}, {rule}; progress in {log}"
     shell:
-        "{params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
+        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
+        " {params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
         " --state {params.folder:q}/state --gpus {resources.gpu:q} --completions {output.completions:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"

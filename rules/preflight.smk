@@ -12,8 +12,8 @@ rule preflight:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=more(4000),
+        runtime=more(15),
         gpu=0,
     params:
         # Neither inputs, so that nothing is made for it, nor outputs (nor a benchmark), so that it always runs.

@@ -28,8 +28,8 @@ rule tabulate_results:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
         gpu=0,
     params:
         seed=config["seed"],
@@ -65,8 +65,8 @@ rule plot_results:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
         gpu=0,
     params:
         note=optional("--note", config["report"]["banner"]),
@@ -172,8 +172,8 @@ rule render_report:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
         gpu=0,
     params:
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),

@@ -20,9 +20,10 @@ rule train_sft:
         "../environment.yml"
     threads: compute("train_sft", "threads")
     resources:
-        mem_mb=compute("train_sft", "mem_mb"),
+        mem_mb=more(compute("train_sft", "mem_mb")),
         runtime=compute("train_sft", "runtime"),
         gpu=compute("train_sft", "gpu"),
+        nodes=compute("train_sft", "nodes"),
     params:
         launch=config["compute"]["launch"],
         model=model_flags("train_sft"),
@@ -32,7 +33,8 @@ rule train_sft:
     message:
         "Training the SFT arm {wildcards.sft}; progress in {log}"
     shell:
-        "{params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
+        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
+        " {params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"

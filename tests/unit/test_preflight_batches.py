@@ -1,8 +1,6 @@
 """Batch arithmetic, lengths, launch modes and fairness, from the configuration."""
 
 import copy
-import os
-import subprocess
 
 import pytest
 from configurations import load
@@ -215,24 +213,3 @@ def test_other_pixels_in_evaluation_are_told_and_allowed(paper):
     for protocol in alike["evaluation"]["protocols"].values():
         protocol["max_pixels"] = 401_408
     assert evaluation_limits(alike) == []
-
-
-def test_one_launcher_a_node_with_rank_and_head_from_slurm(root, tmp_path):
-    """With stand-ins for SLURM's and accelerate's programs that say what they were asked."""
-    for name, body in {"scontrol": 'echo "node-a"; echo "node-b"', "accelerate": 'echo "accelerate $*"'}.items():
-        program = tmp_path / name
-        program.write_text(f"#!/bin/sh\n{body}\n")
-        program.chmod(0o755)
-    slurm = {"SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
-    words = ["--num_processes", "16", "train.py", "--name", "two words"]
-    finished = subprocess.run(
-        ["bash", root / "config/accelerate/launch_node.sh", *words],
-        env={**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert finished.stdout.strip() == (
-        "accelerate launch --num_machines 2 --machine_rank 1 --main_process_ip node-a --main_process_port 29500 "
-        "--num_processes 16 train.py --name two words"
-    )

@@ -72,11 +72,47 @@ def test_the_package_knows_nothing_of_snakemake(root):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.M), path
 
 
-@pytest.mark.parametrize("profile", ["default"])
-def test_profiles_leave_the_software_environment_out_of_the_triggers(root, profile):
+def profiles(root):
+    return {path.parent.name: yaml.safe_load(path.read_text()) for path in (root / "profiles").glob("*/config.yaml")}
+
+
+def test_profiles_leave_the_software_environment_out_of_the_triggers(root):
     """So that plain runs and --use-conda see each other's results as current."""
-    settings = yaml.safe_load((root / f"profiles/{profile}/config.yaml").read_text())
-    assert settings["rerun-triggers"] == ["mtime", "params", "input", "code"]
+    assert profiles(root).keys() == {"default", "slurm", "local_gpus"}
+    for settings in profiles(root).values():
+        assert settings["rerun-triggers"] == ["mtime", "params", "input", "code"]
+
+
+def test_the_default_profile_contradicts_no_other(root):
+    """Snakemake lays it over the one that --profile names, so what both set must be the same."""
+    default, *others = (profiles(root)[name] for name in ("default", "slurm", "local_gpus"))
+    for settings in others:
+        assert {key: settings[key] for key in default} == default
+
+
+def test_only_the_launcher_knows_of_slurm(root):
+    """Between a laptop and a cluster only the profile changes."""
+    launcher = {"workflow/scripts/launch_job.py", "workflow/scripts/vision_r1/launcher/slurm.py"}
+    places = [root / "Snakefile", *(root / "rules").rglob("*.smk"), *(root / "workflow").rglob("*.py")]
+    named = {str(path.relative_to(root)) for path in places if "slurm" in path.read_text().lower()}
+    assert named == launcher
+
+
+def test_every_rule_that_downloads_runs_where_snakemake_runs(root):
+    """Compute nodes may have no internet: programs that reach for it belong to local rules."""
+    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    local = {name for block in re.findall(r"localrules:\n((?: +\w+,\n)+)", text) for name in re.findall(r"\w+", block)}
+    blocks = re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |^else:|\Z)", text, re.M | re.S)
+    reaching = re.compile(r"scripts/(?:fetch_|download_)\w+\.py")
+    downloads = {name for name, block in blocks if reaching.search(block)}
+    assert downloads and downloads <= local
+
+
+def test_the_slurm_profile_knows_every_job_with_a_gpu(root):
+    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    rules = re.findall(r"^ *(?:rule|use rule \w+ as) (train_\w+|predict_\w+)", text, re.M)
+    slurm = profiles(root)["slurm"]
+    assert sorted(rules) == sorted(slurm["set-resources"]) == sorted(slurm["preemptible-rules"])
 
 
 def test_benchmarks_still_fit_the_package(root, monkeypatch):

@@ -69,7 +69,11 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     # Two: while the newest is being written, the one before it is the only whole one.
     config.save_total_limit = 2
     settings = settings_of(arguments, config, program, method)
-    config.output_dir = str(Path(arguments.state) / fingerprint(arguments.train_file, arguments.parents(), settings))
+    name = fingerprint(arguments.train_file, arguments.parents(), settings)
+    config.output_dir = str(Path(arguments.state) / name)
+    if is_done(arguments, name):
+        log.info("%s: this training was finished by another job", arguments.metrics)
+        sys.exit(0)
     first_step = 0
     if arguments.continue_from:
         check_same_schedule(arguments.continue_from, settings)
@@ -86,6 +90,17 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         checkpoint = Path(arguments.continue_from)
         log.info("going on from step %d of the stage before", first_step)
     return Stage(arguments, checkpoint, first_step, seconds)
+
+
+def is_done(arguments: StageArguments, name: str) -> bool:
+    """Tell whether all outputs of this very training are there, as they are when another job has made them meanwhile.
+
+    Snakemake deletes outputs before a job starts, so a job that waited for its twin finds the twin's.
+    """
+    kept = (arguments.output_model, arguments.history, arguments.completions, arguments.output_checkpoint)
+    if not all(Path(path).exists() for path in (*filter(None, kept), arguments.metrics)):
+        return False
+    return read_json(arguments.metrics).get("fingerprint") == name
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
@@ -172,6 +187,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
         arguments.metrics,
         {
             "stage": Path(arguments.metrics).parent.name,
+            "fingerprint": Path(trainer.args.output_dir).name,
             "steps": steps,
             "seconds": round(stage.seconds, 1),
             "samples_seen": round(steps * samples_per_step),

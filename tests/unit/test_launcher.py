@@ -1,0 +1,159 @@
+"""What starts jobs: the lock, GPUs of a plain machine, the command on the nodes of a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vision_r1.files import UserError
+from vision_r1.launcher import devices, lock, slurm
+
+
+@pytest.fixture
+def launch(root, tmp_path):
+    """Return a function that starts launch_job.py around a command, on a machine with the faked GPUs 0 to 2."""
+    started = []
+
+    def start(*words, **environment):
+        started.append(
+            subprocess.Popen(
+                [sys.executable, root / "workflow/scripts/launch_job.py", *words],
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "0,1,2", "TMPDIR": str(tmp_path), **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def hold(launch, *words):
+    """Start a job that holds what it got until its process ends; return it and the GPUs that it sees."""
+    process = launch(*words, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 60")
+    return process, process.stdout.readline().strip()
+
+
+def test_every_job_gets_gpus_of_its_own(launch):
+    first, seen_first = hold(launch, "--gpus", "1")
+    second, seen_second = hold(launch, "--gpus", "2")
+    none, seen_none = hold(launch)
+    assert (seen_first, seen_second, seen_none) == ("0", "1,2", "")
+    third = launch("--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    with pytest.raises(subprocess.TimeoutExpired):
+        third.wait(3)
+    first.kill()  # one is free now; the third collects it and waits for another
+    with pytest.raises(subprocess.TimeoutExpired):
+        third.wait(3)
+    second.kill()
+    assert third.communicate(timeout=30)[0] in ("0,1\n", "0,2\n")
+
+
+def test_more_gpus_than_there_are_is_one_line(launch):
+    process = launch("--gpus", "4", "--", "true")
+    assert "error: --gpus 4: this machine shows 3 (0, 1, 2)" in process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+
+
+def test_several_nodes_need_a_cluster(launch):
+    process = launch("--nodes", "2", "--", "torchrun", "x.py")
+    assert "error: --nodes 2: several nodes need SLURM" in process.communicate(timeout=30)[1]
+
+
+def test_a_second_copy_waits_and_names_the_job_that_it_waits_for(launch, tmp_path):
+    words = ["--lock", str(tmp_path / "a/job.lock")]
+    first, _ = hold(launch, *words)
+    second = launch(*words, "--", "echo", "mine")
+    said = second.stderr.readline()
+    assert f"waiting for process {first.pid} on " in said and "which does the same" in said
+    first.kill()
+    assert second.communicate(timeout=30)[0] == "mine\n"
+    assert (tmp_path / "a/job.lock").read_text().startswith(f"process {second.pid} on ")
+
+
+def test_one_job_that_starts_a_command_twice_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "POLL", 0.01)
+    monkeypatch.setattr(lock, "SAME_JOB", 0.02)
+    held = lock.take(tmp_path / "lock", "SLURM job 12", "process 1 on n1")
+    with pytest.raises(
+        UserError, match="held by SLURM job 12, process 1 on n1, since .* started the same command twice"
+    ):
+        lock.take(tmp_path / "lock", "SLURM job 12", "process 2 on n1")
+    os.close(held)
+    os.close(lock.take(tmp_path / "lock", "SLURM job 123", "process 3 on n1"))
+
+
+def test_gpus_of_a_machine(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8f, 3")
+    assert devices.visible_devices() == ["GPU-8f", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.visible_devices() == []
+
+
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        ("accelerate launch", "--num_machines 2 --machine_rank 1 --main_process_ip 10.0.0.7 --main_process_port 12345"),
+        ("torchrun", "--nnodes 2 --node_rank 1 --master_addr 10.0.0.7 --master_port 12345"),
+    ],
+)
+def test_a_launcher_learns_from_the_variables_where_its_processes_meet(launcher, flags, tmp_path, monkeypatch):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        '"show hostnames node-[a-b]") echo node-a; echo node-b ;;\n'
+        '"show node node-a") echo "NodeName=node-a NodeAddr=10.0.0.7 NodeHostName=a" ;;\n'
+        "*) exit 1 ;;\nesac\n"
+    )
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    variables = {"JOB_NODELIST": "node-[a-b]", "NNODES": "2", "NODEID": "1", "JOB_ID": "20345"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    words = [*launcher.split(), "--num_processes", "16", "train.py", "two words"]
+    expected = [*launcher.split(), *flags.split(), "--num_processes", "16", "train.py", "two words"]
+    assert slurm.with_rendezvous(words) == expected
+    with pytest.raises(UserError, match="several nodes need accelerate launch or torchrun first, not python"):
+        slurm.with_rendezvous(["python", "train.py"])
+
+
+def test_gpus_are_shared_out_evenly():
+    assert "--gres=gpu:8" in slurm.srun(["x"], nodes=2, gpus=16)
+    assert "--gres=none" in slurm.srun(["x"], nodes=1, gpus=0)
+    with pytest.raises(UserError, match="--gpus 3: can't be shared out evenly to 2 nodes"):
+        slurm.srun(["x"], nodes=2, gpus=3)
+
+
+TRAINER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("saved", flush=True), sys.exit(143)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_signal_reaches_the_trainers_and_not_their_launcher(root, tmp_path):
+    """A stand-in for torchrun, which would kill its trainers, is left alone; the trainer below it saves."""
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    (tmp_path / "agent.py").write_text(
+        "import subprocess, sys\nsys.exit(subprocess.call([sys.executable, sys.argv[1]]))\n"
+    )
+    agent = [sys.executable, tmp_path / "agent.py", tmp_path / "trainer.py"]
+    words = [sys.executable, root / "workflow/scripts/launch_job.py", "--on_node", "--", *agent]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "saved\n"
+        assert process.wait(20) == 143
+    finally:
+        process.kill()
+        process.communicate()

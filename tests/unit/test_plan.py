@@ -1,0 +1,57 @@
+"""The plan of a run: reasons, hours from benchmark files, estimates, price."""
+
+import pytest
+
+from vision_r1.files import UserError
+from vision_r1.plan import Job, estimates_of, gpu_hours, measured_seconds, page, reasons
+
+
+def job(rule="train_sft", reason="Code has changed since last execution", gpus=8, benchmark=None, **wildcards):
+    return Job(rule, reason, gpus, benchmark, wildcards or {"sft": "sft"})
+
+
+def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(tmp_path):
+    file = tmp_path / "sft.tsv"
+    file.write_text("s\th:m:s\n1800.0\t0:30:00\n")
+    assert gpu_hours(job(benchmark=str(file)), {}, {"sft": 99.0}) == (4.0, "its last run")
+    assert gpu_hours(job(benchmark="none"), {"train_sft": 900.0}, {"sft": 99.0}) == (2.0, "other runs of the rule")
+    assert gpu_hours(job(sft="sft_s2"), {}, {"sft": 99.0}) == (99.0, "preflight")
+    stage = job("train_grpo_stage1_continuous", experiment="strict_s1")
+    assert gpu_hours(stage, {}, {"strict/grpo_stage1": 64.0}) == (64.0, "preflight")
+    assert gpu_hours(job(gpus=0), {}, {}) == (0.0, "no GPU")
+    assert gpu_hours(job(), {}, {}) is None
+
+
+def test_an_odd_benchmark_file_is_named(tmp_path):
+    (tmp_path / "odd.tsv").write_text("x\n1\n")
+    with pytest.raises(UserError, match="odd.tsv: no benchmark file"):
+        measured_seconds(job(benchmark=str(tmp_path / "odd.tsv")))
+
+
+def test_reasons_are_one_line_a_kind():
+    same = [
+        job(reason="Missing output files: a, b; Input files updated by another job: c"),
+        job(reason="Missing output files: d"),
+        job(reason="Params have changed since last execution"),
+    ]
+    assert reasons(same) == [
+        "Missing output files: a and 2 more",
+        "Input files updated by another job: c",
+        "Params have changed since last execution",
+    ]
+
+
+def test_the_page_sums_up():
+    text = page([job(), job(gpus=0, rule="score_suite"), job(rule="other")], {"sft": 10.0}, 2.5, "EUR")
+    assert "train_sft x 1: 10.00 GPU-hours (preflight)" in text
+    assert "of 1 nothing is known" in text
+    assert text.endswith("Together 10.00 GPU-hours, 25.00 EUR, without the 1 unknown.\n")
+    assert page([], {}, None, "EUR") == "Nothing would run.\n"
+
+
+def test_a_prediction_s_share_of_the_preflight_s_hours():
+    summary = {
+        "trainings": [{"name": "sft", "gpu_hours": 4.0}, {"name": "strict/grpo_stage1"}],
+        "prediction": {"gpu_hours": 12.0, "checkpoints": 6},
+    }
+    assert estimates_of(summary, suites=2) == {"sft": 4.0, "predict_suite": 1.0}

@@ -1,0 +1,54 @@
+"""A lock that names the job that holds it, so that the same training never runs twice at once."""
+
+import errno
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+
+from vision_r1.files import UserError
+
+log = logging.getLogger(__name__)
+
+POLL = 2.0  # seconds between two tries
+REMIND = 600.0  # seconds between two lines about the wait
+SAME_JOB = 120.0  # seconds for what is left of a job that was put back into the queue
+
+
+def try_lock(path: Path) -> int | None:
+    """Return a file descriptor that holds the lock until it is closed, which any end of the process does, or None."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        log.warning("%s: this file system has no locks; make sure that the job runs once only", path)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def take(path: Path, job: str, process: str) -> int:
+    """Wait for the lock, write who holds it into its file, and return its descriptor.
+
+    Raises UserError when the same job holds it already, for longer than a job needs to end: its command was started
+    twice.
+    """
+    began = time.monotonic()
+    said = -REMIND
+    while (descriptor := try_lock(path)) is None:
+        waited, holder = time.monotonic() - began, path.read_text(encoding="utf-8").strip()
+        if holder.startswith(f"{job},") and waited > SAME_JOB:
+            raise UserError(f"{path}: held by {holder}: one job has started the same command twice; ask for one task")
+        if waited - said >= REMIND:
+            log.warning("waiting for %s, which does the same (%s); end it to go on here", holder or "another job", path)
+            said = waited
+        time.sleep(POLL)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{job}, {process}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)
+    return descriptor

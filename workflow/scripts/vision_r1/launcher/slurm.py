@@ -1,0 +1,104 @@
+"""Jobs of a SLURM cluster: one step over all nodes, the place where processes meet, and signals passed on.
+
+SLURM tells steps, not what a batch script has started, that time is up or the job is taken away. So the command is
+a step of its own, and on each node a process that SLURM knows passes the signal on to the trainers.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import psutil
+
+from vision_r1.files import UserError
+
+# Options of launchers: number of nodes, this node's rank, address and port of the first node.
+RENDEZVOUS = {
+    "accelerate launch": ("--num_machines", "--machine_rank", "--main_process_ip", "--main_process_port"),
+    "torchrun": ("--nnodes", "--node_rank", "--master_addr", "--master_port"),
+}
+
+
+def job_name() -> str | None:
+    """Return how to name the job that this process belongs to, or None outside of SLURM."""
+    number = os.environ.get("SLURM_JOB_ID")
+    return f"SLURM job {number}" if number else None
+
+
+def srun(words: Sequence[str], nodes: int, gpus: int) -> list[str]:
+    """Return the command that starts `words` once on each of the job's nodes, with all that the job has there."""
+    if gpus % nodes:
+        raise UserError(f"--gpus {gpus}: can't be shared out evenly to {nodes} nodes")
+    return [
+        *("srun", "--overlap", "--whole", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1"),
+        *(f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
+        f"--gres=gpu:{gpus // nodes}" if gpus else "--gres=none",
+        *words,
+    ]
+
+
+def with_rendezvous(words: Sequence[str]) -> list[str]:
+    """Return a launcher's command with its place among several nodes. Raises UserError for an unknown launcher."""
+    launcher = next((name for name in RENDEZVOUS if list(words[: len(name.split())]) == name.split()), None)
+    if launcher is None:
+        raise UserError(f"compute.launch: several nodes need {' or '.join(RENDEZVOUS)} first, not {words[0]}")
+    environment = os.environ
+    names = _output("scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]).split()
+    address = re.search(r"NodeAddr=(\S+)", _output("scontrol", "show", "node", names[0]))[1]
+    port = 12000 + int(environment["SLURM_JOB_ID"]) % 20000  # below the ports that systems give out
+    values = (environment["SLURM_NNODES"], environment["SLURM_NODEID"], address, str(port))
+    length = len(launcher.split())
+    flags = [word for pair in zip(RENDEZVOUS[launcher], values, strict=True) for word in pair]
+    return [*words[:length], *flags, *words[length:]]
+
+
+def run_step(words: Sequence[str], lock: int) -> int:
+    """Run srun, hold the lock as long as it lives, and return its exit status. Signals are SLURM's business."""
+    step = subprocess.Popen(words, start_new_session=True, pass_fds=[lock])
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    return _status(step.wait())
+
+
+def run_on_node(words: Sequence[str]) -> int:
+    """Run a command, pass SIGTERM on to all its processes, and return its exit status.
+
+    torchrun would answer SIGTERM by killing its trainers 30 seconds later, in the middle of a checkpoint. It is told
+    to leave that signal alone; the trainers save and end, and it ends after them.
+    """
+
+    def leave_alone() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    environment = os.environ | {"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
+    command = subprocess.Popen(words, env=environment, preexec_fn=leave_alone)
+
+    def forward(number: int, frame: object) -> None:
+        try:
+            root = psutil.Process(command.pid)
+            processes = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in processes:
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+
+    signal.signal(signal.SIGTERM, forward)
+    return _status(command.wait())
+
+
+def this_program() -> list[str]:
+    """Return the words that start this program again."""
+    return [sys.executable, os.path.abspath(sys.argv[0])]
+
+
+def _status(code: int) -> int:
+    return 128 - code if code < 0 else code
+
+
+def _output(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout

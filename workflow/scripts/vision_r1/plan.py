@@ -1,0 +1,118 @@
+"""What a run would do, why, and what it would cost: from a dry run's jobs and the benchmark files of earlier ones."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vision_r1.configuration import split_training_seed
+from vision_r1.files import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a dry run."""
+
+    rule: str
+    reason: str
+    gpus: int
+    benchmark: str | None  # the file that it will write, or has written when it ran before
+    wildcards: Mapping[str, str]
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Return the checkpoint that a training makes, without its training seed, or None: the preflight knows none."""
+        if self.rule == "train_sft":
+            return "sft"
+        if self.rule.startswith("train_grpo"):
+            arm, _ = split_training_seed(self.wildcards["experiment"])
+            return f"{arm}/{self.rule.removeprefix('train_').removesuffix('_continuous')}"
+        return None
+
+
+def measured_seconds(job: Job) -> float | None:
+    """Return how long the job took last time, or None. Raises UserError for a benchmark file of another shape."""
+    if job.benchmark is None or not Path(job.benchmark).is_file():
+        return None
+    with Path(job.benchmark).open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file, delimiter="\t"), {})
+    try:
+        return float(row["s"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{job.benchmark}: no benchmark file of Snakemake's; remove it") from None
+
+
+def typical_seconds(jobs: Sequence[Job]) -> dict[str, float]:
+    """Return the mean duration of each rule's jobs that ran before, seconds."""
+    found: dict[str, list[float]] = {}
+    for job in jobs:
+        seconds = measured_seconds(job)
+        if seconds is not None:
+            found.setdefault(job.rule, []).append(seconds)
+    return {rule: sum(times) / len(times) for rule, times in found.items()}
+
+
+def gpu_hours(job: Job, typical: Mapping[str, float], estimates: Mapping[str, float]) -> tuple[float, str] | None:
+    """Return (GPU-hours, where the figure is from), or None where nothing is known.
+
+    estimates: GPU-hours of trainings by checkpoint, and of one prediction as `predict_suite`, from the preflight.
+    """
+    if not job.gpus:
+        return 0.0, "no GPU"
+    seconds = measured_seconds(job)
+    if seconds is not None:
+        return job.gpus * seconds / 3600, "its last run"
+    if job.rule in typical:
+        return job.gpus * typical[job.rule] / 3600, "other runs of the rule"
+    for name in (job.checkpoint, job.rule):
+        if name in estimates:
+            return estimates[name], "preflight"
+    return None
+
+
+def estimates_of(summary: Mapping[str, Any], suites: int) -> dict[str, float]:
+    """Return the preflight's GPU-hours by checkpoint, and those of one checkpoint on one of `suites` suites."""
+    found = {item["name"]: item["gpu_hours"] for item in summary["trainings"] if "gpu_hours" in item}
+    prediction = summary["prediction"]
+    if "gpu_hours" in prediction:
+        found["predict_suite"] = prediction["gpu_hours"] / (prediction["checkpoints"] * suites)
+    return found
+
+
+def page(jobs: Sequence[Job], estimates: Mapping[str, float], price: float | None, currency: str) -> str:
+    """Return the plan as text: rules with their jobs and reasons, then hours and cost."""
+    if not jobs:
+        return "Nothing would run.\n"
+    typical = typical_seconds(jobs)
+    lines = [f"{len(jobs)} jobs would run."]
+    total, unknown = 0.0, 0
+    for rule in dict.fromkeys(job.rule for job in jobs):
+        same = [job for job in jobs if job.rule == rule]
+        costs = [gpu_hours(job, typical, estimates) for job in same]
+        known = [cost for cost in costs if cost is not None]
+        hours, missing = sum(cost[0] for cost in known), len(costs) - len(known)
+        total, unknown = total + hours, unknown + missing
+        sources = ", ".join(dict.fromkeys(source for _, source in known if source != "no GPU"))
+        lines += ["", f"{rule} x {len(same)}" + (f": {hours:,.2f} GPU-hours ({sources})" if sources else "")]
+        if missing:
+            lines.append(f"  of {missing} nothing is known: no earlier run, no estimate")
+        lines += [f"  {reason}" for reason in reasons(same)]
+    cost = f", {total * price:,.2f} {currency}" if price is not None else ""
+    lines += ["", f"Together {total:,.2f} GPU-hours{cost}" + (f", without the {unknown} unknown." if unknown else ".")]
+    if price is None:
+        lines.append("No price is given: set preflight.price_per_gpu_hour.")
+    return "\n".join(lines) + "\n"
+
+
+def reasons(jobs: Sequence[Job]) -> list[str]:
+    """Return the jobs' reasons, one line a kind, with the first file, parameter or other thing that it names."""
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        for part in job.reason.split("; "):
+            kind, _, things = part.partition(": ")
+            found.setdefault(kind, []).extend(filter(None, things.split(", ")))
+    return [
+        kind + (f": {things[0]}" if things else "") + (f" and {len(things) - 1} more" if len(things) > 1 else "")
+        for kind, things in found.items()
+    ]
