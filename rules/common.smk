@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 # launch_job.py has to know whether a job has an allocation of its own, which only Snakemake knows.
 if workflow.remote_exec:
-    os.environ["VISION_R1_SENT_BY_EXECUTOR"] = "1"
+    os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
 from vision_r1 import configuration
 from vision_r1.evaluation.protocols import OF_SCORING

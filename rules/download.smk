@@ -15,6 +15,7 @@ rule download_archive:
         "results/downloads/logs/download_archive/{archive}.{kind}.log",
     benchmark:
         "results/downloads/benchmarks/download_archive/{archive}.{kind}.tsv"
+    cache: "omit-software"  # with --cache, between runs and users: docs/cluster.md
     retries: 3
     conda:
         "../environment.yml"
