@@ -91,6 +91,14 @@ def test_preflight_names_what_stops_the_run(project):
     assert "Traceback" not in finished.stdout
 
 
+@pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])
+@pytest.mark.parametrize("profile", ["slurm", "local_gpus"])
+def test_a_profile_is_all_that_changes(project, option, profile):
+    words = ["--configfile", "config/paper.yaml", "--", "models"]
+    planned = project.planned(option, f"profiles/{profile}", *words)
+    assert planned["train_sft"] == 1 and planned["train_grpo_stage2_continuous"] == 2
+
+
 def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     overlay = project.overlay({"preflight": {"price_per_gpu_hour": 2, "currency": "EUR"}})
 
