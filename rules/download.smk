@@ -13,8 +13,8 @@ rule download_archive:
         "results/downloads/{archive}.{kind}",
     log:
         "results/downloads/logs/download_archive/{archive}.{kind}.log",
-    benchmark:
-        "results/downloads/benchmarks/download_archive/{archive}.{kind}.tsv"
+    # Shared between runs and users with --cache (docs/cluster.md); Snakemake allows such a rule no benchmark file.
+    cache: "omit-software" if os.getenv("SNAKEMAKE_OUTPUT_CACHE") else False
     retries: 3
     conda:
         "../environment.yml"

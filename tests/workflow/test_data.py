@@ -141,6 +141,21 @@ def run(root, tmp_path_factory, archives):
         yield project, behaviours, overlay
 
 
+def test_downloads_are_shared_between_clones(run, root, tmp_path, monkeypatch):
+    """With Snakemake's between-workflow cache; the second clone asks the server for nothing."""
+    _, behaviours, overlay = run
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    asked = []
+    for name in ("first", "second"):
+        clone = copy_project(root, tmp_path / name)
+        target = "results/downloads/phrases.tar.gz"
+        clone.snakemake("--cache", "--configfile", clone.overlay(overlay), "--", target)
+        assert (clone.folder / target).read_bytes() == behaviours["phrases.tar.gz"].content
+        asked.append(len(behaviours["phrases.tar.gz"].seen))
+    assert asked[0] == asked[1]
+
+
 def read(project, name):
     return json.loads((project.folder / "results/data_test/data" / name).read_text())
 

@@ -1,6 +1,8 @@
 """What each configuration would run, and what Snakemake's own checks say."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from configurations import CONFIGURATIONS, ON_GPUS
@@ -93,6 +95,31 @@ def test_preflight_names_what_stops_the_run(project):
     assert "Traceback" not in finished.stdout
 
 
+@pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])
+@pytest.mark.parametrize("profile", ["slurm", "local_gpus"])
+def test_a_profile_is_all_that_changes(project, option, profile):
+    words = ["--configfile", "config/paper.yaml", "--", "models"]
+    planned = project.planned(option, f"profiles/{profile}", *words)
+    assert planned["train_sft"] == 1 and planned["train_grpo_stage2_continuous"] == 2
+
+
+def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
+    overlay = project.overlay({"preflight": {"price_per_gpu_hour": 2, "currency": "EUR"}})
+
+    def plan(*words):
+        program = [sys.executable, "workflow/scripts/plan_run.py", *words]
+        return subprocess.run(program, cwd=project.folder, capture_output=True, text=True)
+
+    text = plan("--configfile", "config/paper.yaml", overlay).stdout
+    hours, cost = re.search(r"Together ([\d.]+) GPU-hours, ([\d.]+) EUR, without the 12 unknown", text).groups()
+    assert float(hours) > 100 and float(cost) == pytest.approx(2 * float(hours), abs=0.02)
+    assert re.search(r"train_sft x 1: [\d.]+ GPU-hours \(preflight\)\n  Missing output files: ", text)
+    wrong = plan("--config", "runn=x")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: config: top level: unknown key 'runn'") and not wrong.stdout
+    assert not list((project.folder / "results").rglob("*.log"))
+
+
 def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     target = ["--", "results/paper/models/official/grpo_stage1/metrics.json"]
     jobs = project.planned("--configfile", "config/paper.yaml", *target)
@@ -181,8 +208,10 @@ def test_every_rule_that_runs_something_is_complete(root):
             continue
         assert block.strip().startswith('"""'), name
         for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:"):
-            # A benchmark file would count as an output, and the preflight has none, so that it always runs.
-            assert directive in block or (name, directive) == ("preflight", "benchmark:"), (name, directive)
+            # A benchmark file would count as an output, and the preflight has none, so that it always runs. Snakemake
+            # allows none in a rule whose output is cached.
+            without = directive == "benchmark:" and name in ("preflight", "download_archive")
+            assert directive in block or without, (name, directive)
         for resource in ("mem_mb", "runtime", "gpu"):
             assert f"{resource}=" in block, (name, resource)
 

@@ -31,8 +31,8 @@ def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
 
     def keep(record: logging.LogRecord) -> bool:
         """Collect what is told about jobs, print nothing."""
-        if getattr(record, "event", None) == LogEvent.JOB_INFO:
-            about = vars(record)
+        about = vars(record)
+        if about.get("event") == LogEvent.JOB_INFO and about["shellcmd"]:
             gpus = int(about["resources"].get("gpu", 0) or 0)
             jobs.append(
                 Job(about["rule_name"], about["reason"], gpus, about["benchmark"], dict(about["wildcards"] or {}))
@@ -49,7 +49,7 @@ def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
-    return [job for job in jobs if job.benchmark], run_folder(jobs)
+    return jobs, run_folder(jobs)
 
 
 def last_words(*texts: str) -> str:
