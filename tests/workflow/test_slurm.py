@@ -125,7 +125,12 @@ def weights(project, checkpoint):
 
 
 def logs(project, stage):
-    return (project.folder / f"results/cluster/logs/train_{stage}/strict.log").read_text()
+    """Return a stage's log; Snakemake removes that of the attempt before, so it may be gone for a moment."""
+    file = project.folder / f"results/cluster/logs/train_{stage}/strict.log"
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
