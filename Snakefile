@@ -11,6 +11,7 @@ configfile: "config/experiments.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/flags.smk"
 
 
 pathvars:

@@ -25,8 +25,10 @@ rule fetch_processor:
         runtime=more(30),
         gpu=0,
     params:
-        args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")})
-        + (configuration.flags({"world": config["base"]["world"]}) if config["model"]["source"] == "made" else []),
+        args=configuration.flags(
+            {key: config["model"][key] for key in ("source", "id", "revision")}
+            | {"world": config["base"]["world"] if config["model"]["source"] == "made" else None}
+        ),
     message:
         "Fetching the processor of the base model"
     shell:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import yaml
 
@@ -18,7 +16,6 @@ if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
 from vision_r1 import configuration
-from vision_r1.evaluation.protocols import OF_SCORING
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
@@ -133,54 +130,6 @@ def experiments(refinement):
     return rf"(?:{'|'.join(names)})(?:_s[1-9]\d*)?" if names else "(?!)"
 
 
-def model_flags(job):
-    """Return the flags that every program with a model shares."""
-    model = config["model"]
-    return configuration.flags(
-        {
-            "family": model["family"],
-            "min_pixels": model["min_pixels"],
-            "max_pixels": model["max_pixels"],
-            "dtype": model["dtype"],
-            "threads": compute(job, "threads"),
-            **{f"lora_{key}": value for key, value in (config["lora"] or {}).items() if job.startswith("train")},
-        }
-    )
-
-
-def watch(job, *names):
-    """Write a TRL configuration file of section guards, and of keys `names` of section logging; return its path.
-
-    How a training is watched changes no result: its rule knows the path only, so an edit there trains nothing again.
-    """
-    guards = {f"guard_{name}": bound for name, bound in config["guards"].items()}
-    return record(
-        f"{RESULTS}/watch/{job}.yaml", yaml.safe_dump(guards | {name: config["logging"][name] for name in names})
-    )
-
-
-def sft_flags(wildcards):
-    return configuration.flags({**config["sft"], "seed": configuration.seed_of(config, wildcards.sft, "sft")})
-
-
-def grpo_flags(stage):
-    """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
-    return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
-
-
-def arm_flags():
-    """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
-    train = ["--train_file", f"{RESULTS}/data/train.jsonl"]
-    words = {"base": model_flags("predict_suite")}
-    for arm in SFT_ARMS:
-        words[arm] = train + model_flags("train_sft") + sft_flags(SimpleNamespace(sft=arm))
-    for arm in GRPO_ARMS:
-        for stage in configuration.STAGES:
-            flags = grpo_flags(stage)(SimpleNamespace(experiment=arm))
-            words[f"{arm}/{stage}"] = train + model_flags("train_grpo") + flags
-    return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
-
-
 def init_model(stage):
     """Return a function of wildcards: the model folder that the stage starts from."""
     return lambda wildcards: model_of(configuration.parent_checkpoint(config, wildcards.experiment, stage))
@@ -231,113 +180,8 @@ def dataset_files(name):
     return source_files(name) + ([] if made else [f"{RESULTS}/data/checked/{name}.json"])
 
 
-def dataset_flags(names, *keys):
-    """Return --dataset NAME PLACE... for each data set; keys are `annotations`, `images` or both."""
-    return [word for name in names for word in ["--dataset", name, *(dataset_place(name, key) for key in keys)]]
-
-
-def source_flags(flag, names):
-    """Return `flag KIND NAME FILE IMAGES` for each data set."""
-    kinds = {"expressions": "expressions", "released": "samples"}
-    words = []
-    for name in names:
-        kind = next((kinds[key] for key in kinds if key in config["datasets"][name]), "coco")
-        words += [flag, kind, name, dataset_place(name, "annotations"), dataset_place(name, "images")]
-    return words
-
-
-def id_space_flags(names):
-    spaces = {name: config["datasets"][name].get("id_space") for name in dict.fromkeys(names)}
-    return [word for name, space in spaces.items() if space for word in ["--id_space", name, space]]
-
-
-def expect_flags(name):
-    """Return the numbers that a data set must have, and the lock file where it is one that was downloaded."""
-    entry = config["datasets"][name]
-    words = [word for key, number in entry.get("expect", {}).items() for word in ["--expect", f"{key}={number}"]]
-    local = all(isinstance(entry.get(key, ""), str) for key in PLACES) and "released" not in entry
-    return words if local else [*words, "--lock", LOCK]
-
-
-def licence_flags():
-    made = "made here"
-    licences = {
-        name: made if "scenes" in config["datasets"][name] else config["datasets"][name].get("licence")
-        for name in TRAIN
-    }
-    return [word for name, text in licences.items() if text for word in ["--licence", name, text]]
-
-
 def files_of(names):
     return sorted({file for name in names for file in dataset_files(name)})
-
-
-def scene_flags(name):
-    scenes = config["datasets"][name]["scenes"]
-    seed = [scenes["seed"], config["seed"]] if scenes.get("follow_chain_seed") else scenes["seed"]
-    return configuration.flags(
-        {"count": scenes["count"], "world": scenes.get("world"), "shift": scenes["shift"], "seed": seed}
-    )
-
-
-def checksum_flags():
-    """Return --file or --archive NAME FILE for each input: an archive's manifest knows the checksum of its archive."""
-    words = ["--file", "training file", f"{RESULTS}/data/train.jsonl"]
-    archives = []
-    for name in dict.fromkeys([*TRAIN, *TEST]):
-        entry = config["datasets"][name]
-        archives += [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
-        words += ["--file", f"annotations of {name}", dataset_place(name, "annotations")]
-    for archive in dict.fromkeys(archives):
-        words += ["--archive", f"archive {archive}", f"results/downloads/{archive}.json"]
-    return words
-
-
-def curation_flags():
-    data, model = dict(config["data"]), config["model"]
-    del data["train"]
-    shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
-    return configuration.flags({**data, **shared, "seed": config["seed"]})
-
-
-def archive_flags(name):
-    entry = config["archives"][name]
-    return configuration.flags(
-        {
-            "url": entry["url"],
-            "mirror": entry.get("mirrors"),
-            "bytes": entry.get("bytes"),
-            "md5": entry.get("md5"),
-            "sha256": entry.get("sha256"),
-        }
-    )
-
-
-def predict_flags(suite):
-    """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
-    protocols = {
-        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
-        for name in EVALUATION["suite_protocols"][suite]
-    }
-    return [
-        *model_flags("predict_suite"),
-        *configuration.flags({key: EVALUATION[key] for key in ("backend", "batch_size")}),
-        *dataset_flags(DATASETS_OF[suite], "annotations", "images"),
-        *(word for name, entry in protocols.items() for word in ["--protocol", name, json.dumps(entry)]),
-    ]
-
-
-def parser_flags(suite):
-    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
-    names = EVALUATION["suite_protocols"][suite]
-    return [
-        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
-    ]
-
-
-def anchor_flags(scope):
-    stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
-    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -363,39 +207,3 @@ TEMPLATES = sorted(
 
 def of_checkpoints(checkpoints, file):
     return [f"{RESULTS}/models/{checkpoint}/{file}" for checkpoint in checkpoints]
-
-
-def metrics_flags(checkpoints, resamples=False):
-    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
-    words = []
-    for checkpoint in checkpoints:
-        for suite in SUITES:
-            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
-            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
-    return words
-
-
-def optional(flag, text):
-    """Return `flag=text` as one word, so that the text may begin with a dash, or nothing where there is none."""
-    return [f"{flag}={text}"] if text else []
-
-
-def pairs(flag, names, files):
-    """Return `flag name file` for each pair, as command line words."""
-    return [word for name, file in zip(names, files, strict=True) for word in [flag, name, file]]
-
-
-def this_command(*words):
-    """Return the words that asked for this run, with `words` among them; a target follows: the command of a number."""
-    settings = workflow.config_settings
-    files = [os.path.relpath(file) for file in settings.configfiles]
-    words = ["snakemake", "--cores", "all", *words] + (["--configfile", *files] if files else [])
-    if settings.config:
-        words += ["--config", *(f"{key}={value}" for key, value in settings.config.items())]
-    return [*words, "--"]
-
-
-def gpus_of_rules():
-    """Return --gpus RULE N for each rule."""
-    numbers = {rule.name: rule.resources["gpu"].value for rule in workflow.rules if "gpu" in rule.resources}
-    return [word for name, number in numbers.items() for word in ["--gpus", name, str(number)]]

@@ -1,5 +1,7 @@
 """Tables, figures and the HTML page."""
 
+import shlex
+
 
 localrules:
     draw_rulegraph,
@@ -98,8 +100,8 @@ rule checksum_inputs:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more(2000),
+        runtime=more(60),
         gpu=0,
     params:
         files=checksum_flags(),
@@ -127,8 +129,8 @@ rule draw_rulegraph:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
         gpu=0,
     params:
         command=["python", "-m", *this_command("--rulegraph", "--nolock"), "all"],
@@ -218,8 +220,8 @@ rule release_checkpoint:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=more(1000),
+        runtime=more(60),
         gpu=0,
     params:
         licences=licence_flags(),

@@ -12,21 +12,14 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import add_metrics, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--published", required=True, metavar="FILE", help="published numbers (YAML)")
     arguments.add_argument("--model", metavar="ID", help="the base model's repository on the hub, if it is from there")
-    arguments.add_argument(
-        "--metrics",
-        nargs=3,
-        action="append",
-        required=True,
-        metavar=("CHECKPOINT", "SUITE", "FILE"),
-        help="metrics of one checkpoint on one suite (score_suite.py); repeat",
-    )
+    add_metrics(arguments, "of score_suite.py", required=True)
     arguments.add_argument("--stop", action="store_true", help="fail where a number is not reproduced")
     arguments.add_argument("--output", required=True, metavar="FILE", help="the comparison (JSON) to write")
     return arguments.parse_args(argv)

@@ -27,14 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("CHECKPOINT", "FILE"),
         help="history.jsonl of one training; repeat",
     )
-    parser.add_argument(
-        "--metrics",
-        nargs=3,
-        action="append",
-        default=[],
-        metavar=("CHECKPOINT", "SUITE", "FILE"),
-        help="metrics of one checkpoint on one suite, for its precision-recall curves; repeat",
-    )
+    cli.add_metrics(parser, "for its precision-recall curves")
     parser.add_argument("--note", help="one line under every figure, such as the report's banner")
     parser.add_argument("--output_directory", required=True, metavar="DIR")
     return parser.parse_args(argv)

@@ -39,14 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--annotations", **pair, metavar=("DATASET", "FILE"), help="COCO annotations of the gallery's data sets; repeat"
     )
-    parser.add_argument(
-        "--metrics",
-        nargs=3,
-        action="append",
-        default=[],
-        metavar=("CHECKPOINT", "SUITE", "FILE"),
-        help="metrics of one checkpoint on one suite, for its errors; repeat",
-    )
+    cli.add_metrics(parser, "for its errors")
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")
     parser.add_argument("--audit", metavar="DIR", help="folder of audit_rewards.py")

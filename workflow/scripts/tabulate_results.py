@@ -19,14 +19,7 @@ from vision_r1 import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--metrics",
-        nargs=3,
-        action="append",
-        required=True,
-        metavar=("CHECKPOINT", "SUITE", "FILE"),
-        help="metrics of one checkpoint on one suite; repeat, in the order of the table",
-    )
+    cli.add_metrics(parser, "in the order of the table", required=True)
     parser.add_argument("--seed", type=int, default=0, help="chain seed of the run, a column of the table")
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")
     parser.add_argument("--anchors", metavar="FILE", help="published numbers beside ours, of check_anchors.py")

@@ -49,6 +49,19 @@ def add_id_spaces(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_metrics(arguments: argparse.ArgumentParser, text: str, required: bool = False) -> None:
+    """Add --metrics, repeatable: a checkpoint, a suite and the file of score_suite.py; `text` says what it is for."""
+    arguments.add_argument(
+        "--metrics",
+        nargs=3,
+        action="append",
+        required=required,
+        default=[],
+        metavar=("CHECKPOINT", "SUITE", "FILE"),
+        help=f"metrics of one checkpoint on one suite, {text}; repeat",
+    )
+
+
 def add_scoring(arguments: argparse.ArgumentParser) -> None:
     """Add --score_policy and --resamples."""
     arguments.add_argument(

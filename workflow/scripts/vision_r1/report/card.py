@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vision_r1 import configuration
@@ -12,8 +11,8 @@ from vision_r1.families import FAMILIES
 from vision_r1.prompts import detection_prompt
 from vision_r1.report.provenance import commit, flatten
 from vision_r1.report.results import MEAN, Checkpoint
-from vision_r1.report.template import TEMPLATES
-from vision_r1.report.text import markdown_text, points, shorten, visible
+from vision_r1.report.template import environment
+from vision_r1.report.text import markdown_text, shorten, visible
 
 LONGEST = 300  # characters of one foreign text in a card
 
@@ -34,15 +33,8 @@ def card(
     licence_files: that came with the base model.
     """
     place, lines = Checkpoint.of(name), _lines(comparison, name)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["points"] = points
-    body = environment.get_template("card.md.j2").render(
+    markdown = environment(_finalize, autoescape=False)
+    body = markdown.get_template("card.md.j2").render(
         checkpoint=place,
         title=config["report"]["title"],
         run=configuration.run_name(config),

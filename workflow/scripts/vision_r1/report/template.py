@@ -14,25 +14,32 @@ from vision_r1.report.text import duration, points, shorten, visible
 TEMPLATES = Path(__file__).with_name("templates")
 
 
+def environment(finalize: Callable[[Any], Any], autoescape: bool) -> Environment:
+    """Return how all templates are read. `finalize` makes foreign text safe for the format that is written."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"points": points, "shorten": shorten, "duration": duration}
+    return made
+
+
 def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None) -> str:
     """Return a page; `filters` are a template's own, beside those of all.
 
     Templates get the style sheet as `css`, the one script as `script`, and its hash for the page's policy as
     `script_hash`: a browser runs no other.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"points": points, "shorten": shorten, "duration": duration, **(filters or {})}
+    html = environment(_finalize, autoescape=True)
+    html.filters |= filters or {}
     css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "tables.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"css": css, "script": script, "script_hash": f"sha256-{digest}"}
-    return environment.get_template(template).render(**own, **context)
+    return html.get_template(template).render(**own, **context)
 
 
 def _finalize(value: Any) -> Any:
