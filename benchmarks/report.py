@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from report_factory import Run, comparison, config, history, write, write_lines
 
-from vision_r1.configuration import STAGES, with_training_seed
+from vision_r1.experiments import STAGES, with_training_seed
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 SEEDS, STEPS, IMAGES = (0, 1, 2), 3_000, 400

@@ -15,7 +15,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration
+from vision_r1 import configuration, experiments
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
@@ -30,13 +30,7 @@ RESULTS = f"results/{configuration.run_name(config)}"
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
 SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
-SFT_ARMS = [configuration.with_training_seed("sft", seed) for seed in config["report"]["training_seeds"]]
-GRPO_ARMS = [
-    configuration.with_training_seed(name, seed)
-    for name in config["report"]["experiments"]
-    for seed in config["report"]["training_seeds"]
-]
-CHECKPOINTS = ["base", *SFT_ARMS, *(f"{arm}/{stage}" for arm in GRPO_ARMS for stage in configuration.STAGES)]
+CHECKPOINTS = experiments.checkpoints_of(config, config["report"]["experiments"], config["report"]["training_seeds"])
 
 
 def metrics_files(checkpoints):
@@ -75,14 +69,17 @@ for name in sorted({*TRAIN, *TEST}):
 LOCK = "config/datasets.lock.json"
 RELEASED = [name for name, entry in config["datasets"].items() if "released" in entry]
 
-EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])})(?:_s[1-9]\d*)?"
-SFT_PATTERN = r"sft(?:_s[1-9]\d*)?"
+SEED_PATTERN = r"(?:_s[1-9]\d*)?"
+EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])}){SEED_PATTERN}"
+# The SFT baseline, and that of an experiment which trains another one.
+SFT_PATTERN = rf"(?:sft{SEED_PATTERN}|{EXPERIMENT_PATTERN}/sft)"
 
 
 wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
+    data="|".join(config["experiments"]),
     sft=SFT_PATTERN,
-    checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(configuration.STAGES)})",
+    checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(experiments.STAGES)})",
     suite="|".join(DATASETS_OF),
     shard=r"\d+",
     shards=r"\d+",
@@ -124,24 +121,30 @@ def more(amount):
     return lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2))
 
 
-def experiments(refinement):
-    """Return a pattern for the experiments whose stage 2 follows stage 1 in this way; it may match nothing."""
-    names = configuration.of_refinement(config, refinement)
-    return rf"(?:{'|'.join(names)})(?:_s[1-9]\d*)?" if names else "(?!)"
+def refined(refinement):
+    """Return a pattern for the arms whose stage 2 follows stage 1 in this way; it may match nothing."""
+    names = experiments.of_refinement(config, refinement)
+    return rf"(?:{'|'.join(names)}){SEED_PATTERN}" if names else "(?!)"
 
 
-def init_model(stage):
-    """Return a function of wildcards: the model folder that the stage starts from."""
-    return lambda wildcards: model_of(configuration.parent_checkpoint(config, wildcards.experiment, stage))
+def init_of(stage, part="model"):
+    """Return a function of wildcards: the model folder that the stage starts from, or another part of that checkpoint."""
+    return lambda wildcards: (
+        f"{RESULTS}/models/{experiments.parent_checkpoint(config, wildcards.experiment, stage)}/{part}"
+    )
 
 
 def reference_model(stage):
     """Return a function of wildcards: the model folder that the KL term holds on to."""
-    return lambda wildcards: model_of(configuration.reference_checkpoint(config, wildcards.experiment, stage))
+    return lambda wildcards: (
+        f"{RESULTS}/models/{experiments.reference_checkpoint(config, wildcards.experiment, stage)}/model"
+    )
 
 
-def model_of(checkpoint):
-    return f"{RESULTS}/models/{checkpoint}/model"
+def data_file(arm, file="train.jsonl"):
+    """Return a file of an arm's training data: the shared one, or that of the experiment with its own section data."""
+    name = experiments.data_of(config, arm)
+    return f"{RESULTS}/data/{f'of/{name}/' if name else ''}{file}"
 
 
 def archive_file(name):
@@ -190,14 +193,20 @@ PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments",
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
+# Where training ends, what a reader would take away: SFT baselines, then experiments.
+FINAL = list(
+    dict.fromkeys(
+        experiments.final_checkpoint(config, experiments.with_training_seed(name, seed))
+        for name in ["sft", *config["report"]["experiments"]]
+        for seed in config["report"]["training_seeds"]
+    )
+)
 # The galleries compare the base model, the SFT arm and where the leading experiment ends.
 GALLERY_PREDICTIONS = {
     (checkpoint, suite): f"{RESULTS}/predictions/{checkpoint}/{suite}.jsonl"
     for suite in SUITES
-    for checkpoint in ("base", SFT_ARMS[0], f"{GRPO_ARMS[0]}/{configuration.STAGES[-1]}")
+    for checkpoint in ("base", CHECKPOINTS[1], FINAL[len(config["report"]["training_seeds"])])
 }
-# Where training ends: what a reader would take away.
-FINAL = [*SFT_ARMS, *(f"{arm}/{configuration.STAGES[-1]}" for arm in GRPO_ARMS)]
 TEMPLATES = sorted(
     f"workflow/scripts/vision_r1/report/templates/{file.name}"
     for file in (SCRIPTS / "vision_r1/report/templates").iterdir()

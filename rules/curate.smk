@@ -146,6 +146,23 @@ rule curate_train:
         " --output {output.train:q} --summary {output.summary:q} --selection {output.selection:q} > {log:q} 2>&1"
 
 
+use rule curate_train as curate_experiment with:
+    output:
+        train="<results>/data/of/{data}/train.jsonl",
+        summary="<results>/data/of/{data}/curation.json",
+        selection="<results>/data/of/{data}/selection.json",
+    log:
+        "<logs>/curate_experiment/{data}.log",
+    benchmark:
+        "<benchmarks>/curate_experiment/{data}.tsv"
+    params:
+        sources=source_flags("--source", TRAIN),
+        id_spaces=id_space_flags(TRAIN),
+        args=lambda wildcards: curation_flags(wildcards.data),
+    message:
+        "Curating the training file of {wildcards.data}"
+
+
 rule render_datasheet:
     """Write the datasheet: numbers, losses, and samples drawn in the original and in the model's frame."""
     input:

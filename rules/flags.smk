@@ -2,7 +2,6 @@
 
 import json
 import os
-from types import SimpleNamespace
 
 from vision_r1.evaluation.protocols import OF_SCORING
 
@@ -17,9 +16,14 @@ def model_flags(job):
             "max_pixels": model["max_pixels"],
             "dtype": model["dtype"],
             "threads": compute(job, "threads"),
-            **{f"lora_{key}": value for key, value in (config["lora"] or {}).items() if job.startswith("train")},
         }
     )
+
+
+def train_flags(job, arm):
+    """Return the flags of a training program that tell of the model, and of the adapters that the arm trains."""
+    lora = experiments.experiment_config(config, arm)["lora"] or {}
+    return model_flags(job) + configuration.flags({f"lora_{key}": value for key, value in lora.items()})
 
 
 def watch(job, *names):
@@ -33,25 +37,18 @@ def watch(job, *names):
     )
 
 
-def sft_flags(wildcards):
-    return configuration.flags({**config["sft"], "seed": configuration.seed_of(config, wildcards.sft, "sft")})
-
-
-def grpo_flags(stage):
-    """Return a function of wildcards: the experiment's reward, GRPO and stage sections as flags."""
-    return lambda wildcards: configuration.flags(configuration.grpo_values(config, wildcards.experiment, stage))
+def stage_flags(arm, stage):
+    """Return what a stage of an arm is trained with, as flags."""
+    return configuration.flags(experiments.training_values(config, arm, stage))
 
 
 def arm_flags():
     """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
-    train = ["--train_file", f"{RESULTS}/data/train.jsonl"]
     words = {"base": model_flags("predict_suite")}
-    for arm in SFT_ARMS:
-        words[arm] = train + model_flags("train_sft") + sft_flags(SimpleNamespace(sft=arm))
-    for arm in GRPO_ARMS:
-        for stage in configuration.STAGES:
-            flags = grpo_flags(stage)(SimpleNamespace(experiment=arm))
-            words[f"{arm}/{stage}"] = train + model_flags("train_grpo") + flags
+    for checkpoint in CHECKPOINTS[1:]:
+        arm, stage = experiments.split_checkpoint(checkpoint)
+        job = "train_sft" if stage == "sft" else "train_grpo"
+        words[checkpoint] = ["--train_file", data_file(arm)] + train_flags(job, arm) + stage_flags(arm, stage)
     return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
 
 
@@ -113,8 +110,9 @@ def checksum_flags():
     return words
 
 
-def curation_flags():
-    data, model = dict(config["data"]), config["model"]
+def curation_flags(name=None):
+    """Return what a training file is drawn by: section data, or an experiment's."""
+    data, model = dict(experiments.experiment_config(config, name)["data"] if name else config["data"]), config["model"]
     del data["train"]
     shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
     return configuration.flags({**data, **shared, "seed": config["seed"]})

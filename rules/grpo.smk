@@ -9,8 +9,8 @@ rule train_grpo_stage1:
     """Train the first GRPO stage from the checkpoint that its `init` names."""
     input:
         code=code("train_grpo.py"),
-        train="<results>/data/train.jsonl",
-        init=init_model("grpo_stage1"),
+        train=lambda wildcards: data_file(wildcards.experiment),
+        init=init_of("grpo_stage1"),
         reference=reference_model("grpo_stage1"),
         anchors=ANCHORS_GATE,
     output:
@@ -23,7 +23,7 @@ rule train_grpo_stage1:
     benchmark:
         "<benchmarks>/train_grpo_stage1/{experiment}.tsv"
     wildcard_constraints:
-        experiment=experiments("restart"),
+        experiment=refined("restart"),
     priority: 1  # the longest way to the report: before predictions and the SFT arm
     retries: 1
     conda:
@@ -36,8 +36,8 @@ rule train_grpo_stage1:
         nodes=compute("train_grpo", "nodes"),
     params:
         launch=config["compute"]["launch"],
-        model=model_flags("train_grpo"),
-        args=grpo_flags("grpo_stage1"),
+        model=lambda wildcards: train_flags("train_grpo", wildcards.experiment),
+        args=lambda wildcards: stage_flags(wildcards.experiment, "grpo_stage1"),
         chain=[],
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
@@ -60,11 +60,11 @@ use rule train_grpo_stage1 as train_grpo_stage1_continuous with:
         completions="<results>/models/{experiment}/grpo_stage1/completions.jsonl",
         metrics="<results>/models/{experiment}/grpo_stage1/metrics.json",
     wildcard_constraints:
-        experiment=experiments("continuous"),
+        experiment=refined("continuous"),
     params:
         launch=config["compute"]["launch"],
-        model=model_flags("train_grpo"),
-        args=grpo_flags("grpo_stage1"),
+        model=lambda wildcards: train_flags("train_grpo", wildcards.experiment),
+        args=lambda wildcards: stage_flags(wildcards.experiment, "grpo_stage1"),
         chain=lambda wildcards, output: ["--output_checkpoint", output.checkpoint],
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
@@ -73,8 +73,8 @@ use rule train_grpo_stage1 as train_grpo_stage1_continuous with:
 use rule train_grpo_stage1 as train_grpo_stage2 with:
     input:
         code=code("train_grpo.py"),
-        train="<results>/data/train.jsonl",
-        init=init_model("grpo_stage2"),
+        train=lambda wildcards: data_file(wildcards.experiment),
+        init=init_of("grpo_stage2"),
         reference=reference_model("grpo_stage2"),
         anchors=ANCHORS_GATE,
     output:
@@ -88,8 +88,8 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
         "<benchmarks>/train_grpo_stage2/{experiment}.tsv"
     params:
         launch=config["compute"]["launch"],
-        model=model_flags("train_grpo"),
-        args=grpo_flags("grpo_stage2"),
+        model=lambda wildcards: train_flags("train_grpo", wildcards.experiment),
+        args=lambda wildcards: stage_flags(wildcards.experiment, "grpo_stage2"),
         chain=[],
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
@@ -98,16 +98,16 @@ use rule train_grpo_stage1 as train_grpo_stage2 with:
 use rule train_grpo_stage2 as train_grpo_stage2_continuous with:
     input:
         code=code("train_grpo.py"),
-        train="<results>/data/train.jsonl",
-        init=init_model("grpo_stage2"),
+        train=lambda wildcards: data_file(wildcards.experiment),
+        init=init_of("grpo_stage2"),
         reference=reference_model("grpo_stage2"),
-        checkpoint="<results>/models/{experiment}/grpo_stage1/checkpoint",
+        checkpoint=init_of("grpo_stage2", "checkpoint"),
     wildcard_constraints:
-        experiment=experiments("continuous"),
+        experiment=refined("continuous"),
     params:
         launch=config["compute"]["launch"],
-        model=model_flags("train_grpo"),
-        args=grpo_flags("grpo_stage2"),
+        model=lambda wildcards: train_flags("train_grpo", wildcards.experiment),
+        args=lambda wildcards: stage_flags(wildcards.experiment, "grpo_stage2"),
         chain=lambda wildcards, input: ["--continue_from", input.checkpoint],
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),

@@ -208,7 +208,7 @@ rule release_checkpoint:
         model="<results>/models/{checkpoint}/model",
         base="<results>/models/base/model",
         training="<results>/models/{checkpoint}/metrics.json",
-        curation="<results>/data/curation.json",
+        curation=lambda wildcards: data_file(experiments.split_checkpoint(wildcards.checkpoint)[0], "curation.json"),
         comparison="<results>/tables/comparison.json",
     output:
         directory("<results>/release/{checkpoint}"),

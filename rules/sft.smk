@@ -2,10 +2,10 @@
 
 
 rule train_sft:
-    """Fine-tune the base model on the ground truth answers."""
+    """Fine-tune the base model on the ground truth answers: the baseline, or that of an experiment."""
     input:
         code=code("train_sft.py"),
-        train="<results>/data/train.jsonl",
+        train=lambda wildcards: data_file(experiments.split_checkpoint(wildcards.sft)[0]),
         init="<results>/models/base/model",
     output:
         model=directory("<results>/models/{sft}/model"),
@@ -26,8 +26,8 @@ rule train_sft:
         nodes=compute("train_sft", "nodes"),
     params:
         launch=config["compute"]["launch"],
-        model=model_flags("train_sft"),
-        args=sft_flags,
+        model=lambda wildcards: train_flags("train_sft", experiments.split_checkpoint(wildcards.sft)[0]),
+        args=lambda wildcards: stage_flags(*experiments.split_checkpoint(wildcards.sft)),
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_sft", "report_to"),
     message:

@@ -14,7 +14,7 @@ CONFIGURATIONS = {
         name: ["config/paper.yaml", f"config/{name}.yaml"]
         for name in (
             *("two_nodes", "qwen2_5_vl_3b", "qwen3_vl_8b", "lora_24gb", "lora_80gb", "vllm"),
-            *("sft_matched", "released_script", "released_data"),
+            *("released_script", "released_data"),
         )
     },
 }

@@ -152,7 +152,9 @@ def config() -> dict[str, Any]:
         "reward": {"criterion": "strict"},
         "model": {"id": None},
         "data": {"train": ["scenes_train"]},
-        "grpo": {},
+        "lora": None,
+        "sft": {},
+        "grpo": {"refinement": "restart"},
         **stages,
         "evaluation": {
             "suites": SUITES,

@@ -54,7 +54,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "the card has 79.6",
         "of trainer states for each training that is under way",
         "Assumed, not measured: 35 % of the card's arithmetic",
-        "base, sft, strict/grpo_stage1 share training file, prompts, family, number format and pixel limits.",
+        "base, sft, strict/grpo_stage1 share prompts, family, number format and pixel limits.",
         "Protocol official-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The training file is not made yet",
         "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",

@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
-from vision_r1 import configuration
 from vision_r1.evaluation.anchors import check, read_published
+from vision_r1.experiments import merge
 from vision_r1.files import UserError
 
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -44,7 +44,7 @@ def test_every_number_is_reproduced_or_not_or_not_run(published):
 def test_anchors_are_of_suites_protocols_and_data_sets_that_we_have(published, root):
     config = {}
     for name in ("config", "datasets", "experiments", "paper"):
-        config = configuration._merge(config, yaml.safe_load((root / f"config/{name}.yaml").read_text()))
+        config = merge(config, yaml.safe_load((root / f"config/{name}.yaml").read_text()))
     evaluation = config["evaluation"]
     for anchor in published:
         assert anchor.protocol in evaluation["suite_protocols"][anchor.suite]

@@ -9,6 +9,7 @@ from configurations import load as load_configuration
 
 from vision_r1 import configuration
 from vision_r1.data.worlds import SHIFTS, WORLDS
+from vision_r1.experiments import STAGES, merge
 from vision_r1.files import UserError
 
 CONTINUOUS = {"grpo": {"refinement": "continuous"}}
@@ -34,10 +35,6 @@ def default(load):
 @pytest.fixture
 def config(default):
     return copy.deepcopy(default)
-
-
-def merged(config, overlay):
-    return configuration._merge(config, overlay)
 
 
 def test_default_is_valid(config, schema):
@@ -108,7 +105,7 @@ def test_training_keys_are_trls_own(schema):
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
         (
             {"report": {"experiments": ["nope"]}},
-            "report.experiments: 'nope' is not an experiment.*official, released_script, strict",
+            "report.experiments: 'nope' is not an experiment.*official, released_script, ",
         ),
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
@@ -154,7 +151,7 @@ def test_training_keys_are_trls_own(schema):
             "experiment strict: grpo_stage1.max_steps: 5 is no multiple of 2",
         ),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
-        ({"experiments": {"mine": {"data": {"order": "shuffle"}}}}, "'data' can't differ between arms.*section data"),
+        ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "experiment mine: grpo: 'family' can't differ"),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
         (
@@ -176,59 +173,13 @@ def test_training_keys_are_trls_own(schema):
 )
 def test_a_mistake_is_one_clear_line(config, schema, change, message):
     with pytest.raises(UserError, match=message) as error:
-        configuration.check(merged(config, change), schema)
+        configuration.check(merge(config, change), schema)
     assert "\n" not in str(error.value)
 
 
-def test_experiments_override_and_leave_the_base_alone(config):
-    before = copy.deepcopy(config)
-    official = configuration.experiment_config(config, "official_s3")
-    assert official["reward"]["criterion"] == "official"
-    assert official["grpo"] == config["grpo"]
-    assert config == before
-
-
-def test_parents_and_the_reference_follow_init(config):
-    config["experiments"]["longer"] = {"grpo_stage2": {"init": "strict/grpo_stage1"}}
-    config["experiments"]["after_sft"] = {"grpo_stage1": {"init": "sft"}}
-    parent, reference = configuration.parent_checkpoint, configuration.reference_checkpoint
-    assert parent(config, "strict", "grpo_stage1") == reference(config, "strict", "grpo_stage1") == "base"
-    assert parent(config, "strict_s2", "grpo_stage2") == "strict_s2/grpo_stage1"
-    assert parent(config, "longer_s2", "grpo_stage2") == "strict_s2/grpo_stage1"
-    assert reference(config, "longer_s2", "grpo_stage2") == "base"
-    assert parent(config, "after_sft_s1", "grpo_stage1") == "sft_s1"
-    assert reference(config, "after_sft_s1", "grpo_stage2") == "sft_s1"
-
-
-def test_seeds_differ_by_chain_training_seed_and_stage(config):
-    other_chain = merged(config, {"seed": 1})
-    seeds = [
-        configuration.seed_of(chain, name, stage)
-        for chain in (config, other_chain)
-        for name in ("strict", "strict_s1", "strict_s12")
-        for stage in ("grpo_stage1", "grpo_stage2")
-    ]
-    assert len(set(seeds)) == len(seeds)
-    # Arms are compared under the same seed, so that they see the same prompts.
-    assert configuration.seed_of(config, "strict_s1", "grpo_stage1") == configuration.seed_of(
-        config, "official_s1", "grpo_stage1"
-    )
+def test_a_chain_seed_has_a_folder_of_its_own(config):
     assert configuration.run_name(config) == "miniature"
-    assert configuration.run_name(other_chain) == "miniature_seed1"
-
-
-def test_continuous_stages_share_seed_and_schedule(config):
-    def stages(**options):
-        changed = merged(config, {"experiments": {"strict": {"grpo": {"refinement": "continuous"}}}, **options})
-        return [configuration.grpo_values(changed, "strict_s1", stage) for stage in configuration.STAGES]
-
-    first, second = stages()
-    assert (first["max_steps"], first["stop_at"], second["max_steps"]) == (200, 100, 200)
-    assert first["seed"] == second["seed"] and "stop_at" not in second
-    assert [stage["max_steps"] for stage in stages(grpo_stage2={"max_steps": -1})] == [-1, -1]
-    restarted = [configuration.grpo_values(config, "strict", stage) for stage in configuration.STAGES]
-    assert [stage["max_steps"] for stage in restarted] == [100, 100]
-    assert restarted[0]["seed"] != restarted[1]["seed"]
+    assert configuration.run_name(merge(config, {"seed": 1})) == "miniature_seed1"
 
 
 def test_flags_leave_out_null_and_spread_lists():
@@ -253,9 +204,9 @@ def test_paper_scale_takes_no_number_of_the_miniature(default, load):
     paper = load("config/paper.yaml")
     for section in SCALE_SECTIONS:
         assert set(default[section]) <= set(paper[section]), section
-    for stage in configuration.STAGES:
+    for stage in STAGES:
         assert paper[stage].keys() == {"max_steps"}, "thresholds are the method's, not the scale's"
-    assert "reward" not in paper
+    assert paper["reward"] == {"criterion": "official"}
 
 
 def test_shifts_of_the_schema_are_those_of_the_code(schema):

@@ -1,13 +1,14 @@
 """Batch arithmetic, lengths, launch modes and fairness, from the configuration."""
 
 import copy
+from dataclasses import asdict
 
 import pytest
-from configurations import load
+from configurations import CONFIGURATIONS, load
 
-from vision_r1 import configuration
+from vision_r1.experiments import STAGES, experiment_config, final_checkpoint, training_values
 from vision_r1.files import UserError, write_json
-from vision_r1.preflight.batches import Batches, training_batches, unequal
+from vision_r1.preflight.batches import Batches, budget, training_batches, unequal
 from vision_r1.preflight.drift import (
     check_arms,
     check_checkpoints,
@@ -23,11 +24,15 @@ def paper(root):
     return load(root, "paper")
 
 
+def batches_of(config, rows=49_000):
+    return training_batches(config, rows, config["report"]["experiments"])
+
+
 def test_the_papers_batches(paper):
-    batches = {training.name: training for training in training_batches(paper, rows=49_000)}
+    batches = {training.name: training for training in batches_of(paper)}
     assert list(batches) == [
         "sft",
-        *(f"{name}/{stage}" for name in ("official", "strict") for stage in configuration.STAGES),
+        *(f"{name}/{stage}" for name in ("official", "strict") for stage in STAGES),
     ]
     sft, stage1, stage2 = (batches[name] for name in ("sft", "strict/grpo_stage1", "strict/grpo_stage2"))
     assert (sft.batch, sft.steps) == (128, 383)  # 49,000 / 128, the last batch is not full
@@ -47,21 +52,32 @@ def test_the_papers_batches(paper):
 def test_other_machines_keep_the_papers_batches(root, paper, name):
     other = load(root, name)
     sizes = [
-        {(training.prompts, training.batch, training.steps) for training in training_batches(config, 49_000)}
+        {(training.prompts, training.batch, training.steps) for training in batches_of(config)}
         for config in (paper, other)
     ]
     assert sizes[0] == sizes[1]
 
 
-def test_sft_matched_has_grpos_batch_and_updates(root):
-    config = load(root, "sft_matched")
-    sft, stage1, stage2, *_ = training_batches(config, 49_000)
-    assert (sft.prompts, sft.steps) == (stage1.prompts, stage1.steps + stage2.steps)
-    assert unequal(training_batches(config, 49_000)) == []
+# What an experiment of config/experiments.yaml does not share with the others, said there.
+OTHER_BUDGET = {"after_sft": {"steps", "prompts"}, "sft_matched": {"completions"}, "group_of_16": {"prompts"}}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_experiments_have_equal_steps_prompts_and_completions(root, name):
+    config = load(root, name)
+    names = list(config["experiments"])
+    batches = training_batches(config, 49_000, names)
+    budgets = {name: asdict(budget(config, batches, final_checkpoint(config, name))) for name in names}
+    for experiment, own in budgets.items():
+        differs = {key for key, value in budgets["official"].items() if own[key] != value}
+        assert differs == OTHER_BUDGET.get(experiment, set()), experiment
+        data = experiment_config(config, experiment)["data"]
+        kinds = ("detection", "grounding", "rec", "negative")
+        assert sum(data[kind] for kind in kinds) == sum(config["data"][kind] for kind in kinds)
 
 
 def test_the_released_sft_is_said_to_be_unequal(paper):
-    lines = unequal(training_batches(paper, 49_000))
+    lines = unequal(paper, batches_of(paper))
     assert lines[0] == "official makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
 
 
@@ -69,8 +85,8 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
     from vision_r1.rewards import Criterion
 
     config = load(root, "released_script")
-    for stage in configuration.STAGES:
-        values = configuration.grpo_values(config, "released_script", stage)
+    for stage in STAGES:
+        values = training_values(config, "released_script", stage)
         raw = Criterion.named("official", "raw")
         keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
         assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
@@ -79,8 +95,8 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 
 def test_qwen3_vl_8b_is_the_authors_recipe(root):
     config = load(root, "qwen3_vl_8b")
-    values = configuration.grpo_values(config, "strict", "grpo_stage1")
-    _, stage1, stage2, *_ = training_batches(config, 49_000)
+    values = training_values(config, "strict", "grpo_stage1")
+    _, stage1, stage2, *_ = batches_of(config)
     assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
     assert (values["learning_rate"], values["beta"], values["temperature"]) == (1.0e-6, 0.01, 1.0)
     assert (config["model"]["min_pixels"], config["model"]["max_pixels"]) == (262_144, 4_194_304)
@@ -88,15 +104,15 @@ def test_qwen3_vl_8b_is_the_authors_recipe(root):
 
 def test_epochs_decide_the_length_of_one_schedule(paper):
     paper["grpo_stage2"]["max_steps"] = -1
-    _, stage1, stage2, *_ = training_batches(paper, 49_000)
+    _, stage1, stage2, *_ = batches_of(paper)
     assert (stage1.steps, stage2.steps) == (1500, 3063 - 1500)
     paper["grpo"]["refinement"] = "restart"
-    assert training_batches(paper, 49_000)[2].steps == 3063
+    assert batches_of(paper)[2].steps == 3063
 
 
 def test_too_few_rows_for_one_generation(paper):
     with pytest.raises(UserError, match="official/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
-        training_batches(paper, rows=15)
+        batches_of(paper, 15)
 
 
 def test_epochs_without_max_steps_are_rounded_up():
@@ -171,16 +187,10 @@ WORDS = [
 def test_arms_that_differ_are_named():
     ours = shared_settings(WORDS)
     assert ours == {"family": "qwen2_5_vl", "min_pixels": "784", "max_pixels": "401408", "dtype": "bfloat16"}
-    trained = {**ours, "train_file": "data/train.jsonl"}
-    check_arms({"base": ours, "sft": trained, "strict/grpo_stage1": trained})
-    smaller = {**trained, "max_pixels": "200704"}
+    check_arms({"base": ours, "sft": ours, "strict/grpo_stage1": ours})
+    smaller = {**ours, "max_pixels": "200704"}
     with pytest.raises(UserError, match="arms differ: max_pixels is 200704 for sft, but 401408 for base"):
         check_arms({"base": ours, "sft": smaller})
-    # The base has no training file, so the first arm that has one is the measure.
-    with pytest.raises(
-        UserError, match="train_file is other.jsonl for strict/grpo_stage1, but data/train.jsonl for sft"
-    ):
-        check_arms({"base": ours, "sft": trained, "strict/grpo_stage1": {**trained, "train_file": "other.jsonl"}})
 
 
 def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):

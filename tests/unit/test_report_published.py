@@ -24,7 +24,6 @@ def test_the_papers_configuration_on_other_machines_is_still_the_papers(name):
         ("miniature", "model.id"),
         ("qwen2_5_vl_3b", "model.id"),
         ("lora_24gb", "lora"),
-        ("sft_matched", "sft.batch"),
         ("vllm", "grpo.top_k"),
     ],
 )

@@ -12,7 +12,7 @@ from hashlib import sha256
 import pytest
 from project import SMOKE, copy_project
 
-from vision_r1.configuration import STAGES
+from vision_r1.experiments import STAGES
 
 # The report, and what else tells of the configuration: the cards of the two final checkpoints.
 REPORTING = {"tabulate_results": 1, "plot_results": 1, "draw_rulegraph": 1, "render_report": 1, "all": 1}

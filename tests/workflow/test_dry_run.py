@@ -80,7 +80,7 @@ def test_preflight_makes_nothing_else_and_always_runs(project):
     """Neither data nor model is made for it; the page is printed each time."""
     for _ in range(2):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
-        assert "Preflight of paper" in output and "strict/grpo_stage2 share training file" in output
+        assert "Preflight of paper" in output and "strict/grpo_stage2 share prompts" in output
         assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
             *("code", "config.json", "logs", "preflight", "watch")
         ]

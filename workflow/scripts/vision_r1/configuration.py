@@ -1,6 +1,5 @@
-"""The configuration: one schema, experiments as overrides, and one clear line for each mistake."""
+"""The configuration: one schema, and one clear line for each mistake."""
 
-import copy
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +10,14 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, lineage, merge
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
-STAGES = ("grpo_stage1", "grpo_stage2")
 # What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
 SHARED = {
     "model": ("model", "family", "dtype", "min_pixels", "max_pixels"),
-    "data": ("data", "prompts", "train_file"),
+    "data": ("prompts", "train_file"),
     "evaluation": ("evaluation",),
 }
 
@@ -28,7 +27,7 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            merged = _merge(merged, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+            merged = merge(merged, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, AttributeError) as error:
             raise UserError(f"{file}: not a configuration in YAML ({error!r})") from None
     return merged
@@ -38,12 +37,15 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise UserError, one line naming the key, for the first thing wrong with a merged configuration."""
     _check_schema(config, schema, "config")
     for name in config["experiments"]:
-        if re.search(r"_s\d+$", name) or name in ("base", "sft"):
+        if re.search(r"_s\d+$", name) or name in (BASE, SFT):
             raise UserError(f"experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)")
         merged = experiment_config(config, name)
         _check_schema(merged, schema, f"experiment {name}")
         for stage in STAGES:
-            _check_stage(config, merged, name, stage)
+            _check_init(config, merged, name, stage)
+    for name in config["experiments"]:
+        for stage in STAGES:
+            _check_stage(config, experiment_config(config, name), name, stage)
     _check_references(config)
     _check_model(config)
     _check_compute(config)
@@ -55,83 +57,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")
 
 
-def experiment_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the configuration with one experiment's overrides merged in (dicts merge, lists replace).
-
-    `name` may end in `_s<number>`, the training seed. Raises UserError for an unknown name.
-    """
-    base, _ = split_training_seed(name)
-    _check_known(base, config["experiments"], "experiment", "an experiment of config/experiments.yaml")
-    return _merge(config, config["experiments"][base])
-
-
-def split_training_seed(name: str) -> tuple[str, int]:
-    """Split `strict_s2` into (`strict`, 2); a plain name has training seed 0."""
-    match = re.fullmatch(r"(.+?)_s(\d+)", name)
-    return (match[1], int(match[2])) if match else (name, 0)
-
-
-def with_training_seed(name: str, training_seed: int) -> str:
-    """Return the name under which an experiment (or the SFT arm) runs with a training seed."""
-    return f"{name}_s{training_seed}" if training_seed else name
-
-
-def parent_checkpoint(config: Mapping[str, Any], name: str, stage: str) -> str:
-    """Return the checkpoint that a stage starts from: `base`, `sft`, or `<experiment>/<stage>`.
-
-    An experiment with a training seed starts from checkpoints of the same training seed.
-    """
-    _, training_seed = split_training_seed(name)
-    init = experiment_config(config, name)[stage]["init"]
-    if init == "sft":
-        return with_training_seed("sft", training_seed)
-    if "/" in init:
-        other, other_stage = init.split("/")
-        return f"{with_training_seed(other, training_seed)}/{other_stage}"
-    return init if init == "base" else f"{name}/{init}"
-
-
-def reference_checkpoint(config: Mapping[str, Any], name: str, stage: str) -> str:
-    """Return the checkpoint that the KL term holds on to: where the arm's first GRPO stage started."""
-    checkpoint = parent_checkpoint(config, name, stage)
-    while "/" in checkpoint:
-        checkpoint = parent_checkpoint(config, *checkpoint.split("/"))
-    return checkpoint
-
-
-def seed_of(config: Mapping[str, Any], name: str, stage: str) -> int:
-    """Return the seed of one training job: chain seed, training seed and stage all make it differ."""
-    _, training_seed = split_training_seed(name)
-    return 100_000 * config["seed"] + 10 * training_seed + ("sft", *STAGES).index(stage)
-
-
 def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
     """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
     words = config["compute"][launch]
     return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
-
-
-def grpo_values(config: Mapping[str, Any], name: str, stage: str) -> dict[str, Any]:
-    """Return what a GRPO stage of an experiment is trained with, by flag: sections reward, grpo and the stage's.
-
-    In continuous refinement both stages share a seed and one schedule as long as both; stage 1 stops in it.
-    """
-    merged = experiment_config(config, name)
-    values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed_of(config, name, stage)}
-    del values["init"]
-    if values.pop("refinement") == "continuous":
-        steps = [merged[each]["max_steps"] for each in STAGES]
-        values |= {"seed": seed_of(config, name, STAGES[0]), "max_steps": sum(steps) if steps[1] > 0 else -1}
-        if stage == STAGES[0]:
-            values["stop_at"] = steps[0]
-    return values
-
-
-def of_refinement(config: Mapping[str, Any], refinement: str) -> list[str]:
-    """Return the experiments whose stage 2 follows stage 1 in this way, continuous or restart."""
-    return [
-        name for name in config["experiments"] if experiment_config(config, name)["grpo"]["refinement"] == refinement
-    ]
 
 
 def run_name(config: Mapping[str, Any]) -> str:
@@ -170,25 +99,28 @@ def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) ->
         yield from _described(schema["additionalProperties"], root, f"{path}.<name>")
 
 
-def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+def _check_init(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
     init = merged[stage]["init"]
-    known = {"base", "sft", *STAGES[: STAGES.index(stage)]}
+    known = {BASE, SFT, *STAGES[: STAGES.index(stage)]}
     other, _, other_stage = init.partition("/")
-    if init not in known and not (other in config["experiments"] and other_stage in STAGES and other != name):
+    if init not in known and not (other in config["experiments"] and other_stage in (SFT, *STAGES) and other != name):
         raise UserError(
             f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; "
             f"give one of {', '.join(sorted(known))}, or <another experiment>/<stage>"
         )
-    seen, checkpoint = {f"{name}/{stage}"}, parent_checkpoint(config, name, stage)
-    while "/" in checkpoint:
-        if checkpoint in seen:
-            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {checkpoint}")
-        seen.add(checkpoint)
-        checkpoint = parent_checkpoint(config, *checkpoint.split("/"))
+
+
+def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+    seen: set[tuple[str, str]] = set()
+    for place in lineage(config, name, stage):
+        if place in seen:
+            circle = "/".join(place)
+            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {circle}")
+        seen.add(place)
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
-    if config["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
+    if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
         raise UserError(
             f"experiment {name}: grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
             "on to stage 1's model, not to the initial one; give continuous, or beta 0"
@@ -231,8 +163,10 @@ def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
 
 def _check_references(config: Mapping[str, Any]) -> None:
     evaluation, report, datasets = config["evaluation"], config["report"], config["datasets"]
-    for name in report["experiments"]:
-        _check_known(name, config["experiments"], "report.experiments", "an experiment of config/experiments.yaml")
+    for section in ("report", "ablations"):
+        for name in config[section]["experiments"]:
+            what = "an experiment of config/experiments.yaml"
+            _check_known(name, config["experiments"], f"{section}.experiments", what)
     for name in report["suites"]:
         _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
     for name in config["data"]["train"]:
@@ -321,11 +255,3 @@ def _explain(error: ValidationError) -> str:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
     return error.message
-
-
-def _merge(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    merged = copy.deepcopy(dict(base))
-    for key, value in override.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else copy.deepcopy(value)
-    return merged

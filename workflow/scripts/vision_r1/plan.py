@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vision_r1.configuration import split_training_seed
+from vision_r1.experiments import split_training_seed
 from vision_r1.files import UserError
 
 

@@ -6,6 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from vision_r1 import configuration
+from vision_r1.experiments import (
+    SFT,
+    STAGES,
+    chain_of,
+    checkpoint_of,
+    checkpoints_of,
+    data_of,
+    experiment_config,
+    final_checkpoint,
+    parent_checkpoint,
+    split_checkpoint,
+    split_training_seed,
+)
 from vision_r1.files import UserError
 
 
@@ -65,30 +78,29 @@ class Batches:
         )
 
 
-def training_batches(config: Mapping[str, Any], rows: int) -> list[Batches]:
-    """Return the batches of the SFT arm and of each experiment's stages, in the order of the report.
+def training_batches(config: Mapping[str, Any], rows: int, experiments: Sequence[str]) -> list[Batches]:
+    """Return the batches of the SFT baseline and of each experiment's stages, one for each checkpoint.
 
     Raises UserError where a training file of `rows` rows is too small for one generation.
     """
-    processes = configuration.processes(config)
-    sft = config["sft"]
-    batches = [
-        Batches(
-            "sft",
-            _steps(sft, rows, sft["per_device_train_batch_size"] * sft["gradient_accumulation_steps"] * processes),
-            sft["per_device_train_batch_size"],
-            sft["gradient_accumulation_steps"],
-            processes,
-            rows,
-        )
-    ]
-    for name in config["report"]["experiments"]:
-        before = 0
-        for stage in configuration.STAGES:
-            merged = configuration.experiment_config(config, name)
-            batches.append(_grpo({**merged["grpo"], **merged[stage]}, f"{name}/{stage}", processes, rows, before))
-            before = batches[-1].steps if merged["grpo"]["refinement"] == "continuous" else 0
-    return batches
+    processes, batches = configuration.processes(config), {}
+    for checkpoint in checkpoints_of(config, experiments, [0])[1:]:
+        arm, stage = split_checkpoint(checkpoint)
+        merged = experiment_config(config, arm)
+        if stage == SFT:
+            batches[checkpoint] = _sft(merged[SFT], checkpoint, processes, rows)
+        else:
+            before = batches.get(parent_checkpoint(config, arm, stage)) if stage == STAGES[1] else None
+            continued = before.steps if before and merged["grpo"]["refinement"] == "continuous" else 0
+            values = {**merged["grpo"], **merged[stage]}
+            batches[checkpoint] = _grpo(values, checkpoint, processes, rows, continued)
+    return list(batches.values())
+
+
+def _sft(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Batches:
+    per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
+    steps = _steps(values, rows, per_device * accumulation * processes)
+    return Batches(name, steps, per_device, accumulation, processes, rows)
 
 
 def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, before: int) -> Batches:
@@ -113,16 +125,38 @@ def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:
     return math.ceil(values.get("num_train_epochs", 3) * rows / samples)  # 3 is TRL's default
 
 
-def unequal(batches: Sequence[Batches]) -> list[str]:
+@dataclass(frozen=True)
+class Budget:
+    """What a checkpoint was trained with, all that it started from included; prompts and completions count repeats."""
+
+    steps: int
+    prompts: int
+    completions: int
+
+
+def budget(config: Mapping[str, Any], batches: Sequence[Batches], checkpoint: str) -> Budget:
+    """Return the budget of a checkpoint of any training seed; `batches` are those of all experiments."""
+    known = {each.name: each for each in batches}
+    arm, stage = split_checkpoint(checkpoint)
+    first = checkpoint_of(config, split_training_seed(arm)[0], stage)
+    chain = [known[name] for name in chain_of(config, first)]
+    return Budget(
+        sum(each.steps for each in chain),
+        sum(each.samples_seen for each in chain),
+        sum(each.samples_seen * (each.group or 0) for each in chain),
+    )
+
+
+def unequal(config: Mapping[str, Any], batches: Sequence[Batches]) -> list[str]:
     """Say where arms see other numbers of samples or updates than SFT: no error, but a reader has to know it."""
-    sft, arms = batches[0], {}
-    for training in batches[1:]:
-        arms.setdefault(training.name.partition("/")[0], []).append(training)
-    lines = []
-    for name, stages in arms.items():
-        steps, seen = (sum(getattr(stage, key) for stage in stages) for key in ("steps", "samples_seen"))
-        if abs(steps - sft.steps) > 0.02 * sft.steps or abs(seen - sft.samples_seen) > 0.02 * sft.samples_seen:
+    sft, lines = batches[0], []
+    for name in config["report"]["experiments"]:
+        own = budget(config, batches, final_checkpoint(config, name))
+        if abs(own.steps - sft.steps) > 0.02 * sft.steps or abs(own.prompts - sft.samples_seen) > 0.02 * own.prompts:
             lines.append(
-                f"{name} makes {steps:,} updates on {seen:,} samples in all, sft {sft.steps:,} on {sft.samples_seen:,}"
+                f"{name} makes {own.steps:,} updates on {own.prompts:,} samples in all, "
+                f"sft {sft.steps:,} on {sft.samples_seen:,}"
             )
+        if data_of(config, name):
+            lines.append(f"{name} has a training file of its own")
     return lines

@@ -1,4 +1,4 @@
-"""Are the arms comparable? Base, SFT and every stage must share data, prompts and pixel limits."""
+"""Are the arms comparable? Base, SFT and every stage must share prompts and pixel limits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from vision_r1.families import Family
 from vision_r1.files import UserError, read_json
 from vision_r1.models import check_checkpoint
 
-SHARED = ("family", "min_pixels", "max_pixels", "dtype", "train_file")
+SHARED = ("family", "min_pixels", "max_pixels", "dtype")
 
 
 def shared_settings(words: Sequence[str]) -> dict[str, str]:
@@ -20,7 +20,7 @@ def shared_settings(words: Sequence[str]) -> dict[str, str]:
 def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise UserError naming the first shared setting in which an arm differs from the first arm that has it.
 
-    An arm may leave a setting out: the base has no training file.
+    An arm may leave a setting out.
     """
     for key in SHARED:
         first, *others = [(name, settings[key]) for name, settings in arms.items() if key in settings] or [(None, None)]
@@ -28,7 +28,7 @@ def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
             if value != first[1]:
                 raise UserError(
                     f"arms differ: {key} is {value} for {name}, but {first[1]} for {first[0]}; "
-                    "base and all arms must share data, prompts and pixel limits, or they can't be compared"
+                    "base and all arms must share prompts and pixel limits, or they can't be compared"
                 )
 
 

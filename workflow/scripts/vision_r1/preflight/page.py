@@ -149,7 +149,7 @@ def _prediction(prediction: Mapping[str, Any]) -> list[str]:
 
 
 def _arms(summary: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
-    same = [f"{', '.join(arms)} share training file, prompts, family, number format and pixel limits."] if arms else []
+    same = [f"{', '.join(arms)} share prompts, family, number format and pixel limits."] if arms else []
     return [*same, *summary["evaluation_limits"], *(f"Not alike: {line}." for line in summary["unequal_arms"])]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1 import configuration
+from vision_r1.experiments import STAGES, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
@@ -39,7 +40,7 @@ def survey(
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
         made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
     lengths = lengths_of(config, rows)
-    batches = training_batches(config, lengths.rows)
+    batches = training_batches(config, lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
     mode = mode_of(config["compute"]["launch"], configuration.processes(config))
     summary: dict[str, Any] = {
@@ -51,7 +52,7 @@ def survey(
         "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
         "trainings": [_training(config, training, lengths, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
-        "unequal_arms": unequal(batches),
+        "unequal_arms": unequal(config, batches),
         "evaluation_limits": evaluation_limits(config),
         "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
         "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")},
@@ -113,9 +114,9 @@ def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
 def _training(
     config: Mapping[str, Any], batches: Batches, lengths: Lengths, model: Architecture | None, mode: str
 ) -> dict[str, Any]:
-    name, _, stage = batches.name.partition("/")
-    values = configuration.grpo_values(config, name, stage) if stage else config["sft"]
-    setting = setting_of(config, values, lengths, mode)
+    arm, stage = split_checkpoint(batches.name)
+    values = training_values(config, arm, stage)
+    setting = setting_of(experiment_config(config, arm), values, lengths, mode)
     limit = completion_limit(values, lengths)
     result: dict[str, Any] = {
         "name": batches.name,
@@ -153,7 +154,7 @@ def _prediction(
 ) -> dict[str, Any]:
     loads, missing = loads_of(config, annotations)
     seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
-    arms = 1 + len(configuration.STAGES) * len(config["report"]["experiments"])
+    arms = len(checkpoints_of(config, config["report"]["experiments"], [0])) - 1
     result: dict[str, Any] = {
         "checkpoints": 1 + seeds * arms,
         "suites_not_here": missing,
@@ -192,10 +193,8 @@ def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mappin
 
 def _continued(config: Mapping[str, Any], training: str) -> bool:
     """Tell whether a training's last trainer checkpoint is kept for the stage that goes on from it."""
-    name, _, stage = training.partition("/")
-    if stage != configuration.STAGES[0]:
-        return False
-    return configuration.experiment_config(config, name)["grpo"]["refinement"] == "continuous"
+    arm, stage = split_checkpoint(training)
+    return stage == STAGES[0] and experiment_config(config, arm)["grpo"]["refinement"] == "continuous"
 
 
 def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:

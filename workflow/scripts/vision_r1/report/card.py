@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import configuration
+from vision_r1.experiments import parent_checkpoint, split_checkpoint, training_values
 from vision_r1.families import FAMILIES
 from vision_r1.prompts import detection_prompt
 from vision_r1.report.provenance import commit, flatten
@@ -41,11 +42,11 @@ def card(
         config=config,
         prompt=detection_prompt(["cat", "dog"]),
         frame=FAMILIES[config["model"]["family"]].frame,
-        parent=_parent(config, place),
+        parent=parent_checkpoint(config, *split_checkpoint(name)),
         curation=curation,
         tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
         licences=licences,
-        settings=flatten(_settings(config, place)),
+        settings=flatten(training_values(config, *split_checkpoint(name))),
         training=training,
         lines=lines,
         commit=commit(),
@@ -83,18 +84,6 @@ def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[
 def _lines(comparison: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """Return the comparison's lines about a suite's mean."""
     return [line for line in comparison["tables"].get(name, []) if line["dataset"] == MEAN]
-
-
-def _parent(config: Mapping[str, Any], place: Checkpoint) -> str:
-    arm = place.name.partition("/")[0]
-    return "base" if place.stage == "sft" else configuration.parent_checkpoint(config, arm, place.stage)
-
-
-def _settings(config: Mapping[str, Any], place: Checkpoint) -> Mapping[str, Any]:
-    arm = place.name.partition("/")[0]
-    if place.stage == "sft":
-        return {**config["sft"], "seed": configuration.seed_of(config, arm, "sft")}
-    return configuration.grpo_values(config, arm, place.stage)
 
 
 def _finalize(value: Any) -> Any:

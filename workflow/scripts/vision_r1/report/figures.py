@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vision_r1.configuration import STAGES
+from vision_r1.experiments import STAGES
 from vision_r1.files import written_whole
 from vision_r1.report.panels import TOLD_APART, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs

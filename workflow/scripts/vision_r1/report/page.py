@@ -11,6 +11,14 @@ import yaml
 
 from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.experiments import (
+    STAGES,
+    checkpoints_of,
+    experiment_config,
+    seed_of,
+    split_checkpoint,
+    with_training_seed,
+)
 from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.datasheet import Overlay
@@ -91,15 +99,7 @@ def render(inputs: Inputs) -> str:
 
 def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
     """List the checkpoints that the configuration asks for, then any others that were measured."""
-    report, named = config["report"], configuration.with_training_seed
-    seeds = report["training_seeds"]
-    expected = ["base", *(named("sft", seed) for seed in seeds)]
-    expected += [
-        f"{named(experiment, seed)}/{stage}"
-        for experiment in report["experiments"]
-        for seed in seeds
-        for stage in configuration.STAGES
-    ]
+    expected = checkpoints_of(config, config["report"]["experiments"], config["report"]["training_seeds"])
     return list(dict.fromkeys([*expected, *(result.checkpoint for result in results)]))
 
 
@@ -142,7 +142,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     every_column = dataset_columns(benchmarks, suites)
     every_row = main_table(results, checkpoints, every_column, paper)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
-    arms = [[configuration.with_training_seed(name, seed) for seed in seeds] for name in experiments]
+    arms = [[with_training_seed(name, seed) for seed in seeds] for name in experiments]
     return {
         "config": config,
         "banner": banner(config, inputs.paper),
@@ -166,8 +166,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,
-        "experiments": {name: configuration.experiment_config(config, name) for name in experiments},
-        "stages": configuration.STAGES,
+        "experiments": {name: experiment_config(config, name) for name in experiments},
+        "stages": STAGES,
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
         "provenance": _provenance(inputs),
@@ -218,7 +218,7 @@ def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
 
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     place = Checkpoint.of(name)
-    seed = config["seed"] if name == "base" else configuration.seed_of(config, name.partition("/")[0], place.stage)
+    seed = config["seed"] if name == "base" else seed_of(config, *split_checkpoint(name))
     return {"checkpoint": place, "seed": seed, "metrics": metrics}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1 import configuration
+from vision_r1.experiments import experiment_config
 from vision_r1.report.provenance import flatten
 
 SECTIONS = ("model", "data", "reward", "lora", "sft", "grpo", "grpo_stage1", "grpo_stage2", "evaluation")
@@ -53,7 +54,7 @@ def banner(config: Mapping[str, Any], paper: Mapping[str, Any]) -> str | None:
 
 
 def _method(config: Mapping[str, Any]) -> dict[str, str]:
-    merged = configuration.experiment_config(config, EXPERIMENT)
+    merged = experiment_config(config, EXPERIMENT)
     sections = {name: merged.get(name) for name in SECTIONS}
     method = {key: text for key, text in flatten(sections) if not OF_THE_MACHINE & set(key.split("."))}
     for name in ("sft", "grpo"):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from vision_r1.configuration import STAGES, split_training_seed
+from vision_r1.experiments import SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, write_text
 from vision_r1.report.text import csv_name, csv_text
 
@@ -19,8 +19,8 @@ STAGE_TITLES = {"base": "base", "sft": "SFT", "grpo_stage1": "stage 1", "grpo_st
 class Checkpoint:
     """A checkpoint's place in the chain, read from its name.
 
-    name: base | sft | sft_s1 | <experiment>/<stage> | <experiment>_s1/<stage>; experiment: "" for
-    base and sft; stage: base | sft | grpo_stage1 | grpo_stage2; training_seed: 0 where the name has none.
+    name: as in vision_r1.experiments; experiment: "" for base and the SFT baseline; stage: base | sft |
+    grpo_stage1 | grpo_stage2; training_seed: 0 where the name has none.
     """
 
     name: str
@@ -33,11 +33,12 @@ class Checkpoint:
         """Read a checkpoint's name. Raises UserError on one that is not of the forms above."""
         arm, _, stage = name.partition("/")
         arm, training_seed = split_training_seed(arm)
-        if stage in STAGES and arm not in ("base", "sft", ""):
+        if stage in (SFT, *STAGES) and arm not in ("base", "sft", ""):
             return cls(name, arm, stage, training_seed)
         if not stage and (arm == "sft" or name == "base"):
             return cls(name, "", arm, training_seed)
-        raise UserError(f"checkpoint {name!r}: unknown form; give base, sft or <experiment>/<{'|'.join(STAGES)}>")
+        stages = "|".join((SFT, *STAGES))
+        raise UserError(f"checkpoint {name!r}: unknown form; give base, sft or <experiment>/<{stages}>")
 
     @property
     def title(self) -> str:

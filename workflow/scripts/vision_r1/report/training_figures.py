@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vision_r1.configuration import STAGES
+from vision_r1.experiments import STAGES
 from vision_r1.report.panels import grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED

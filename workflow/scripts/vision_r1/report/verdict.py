@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vision_r1.configuration import STAGES, split_training_seed, with_training_seed
+from vision_r1.experiments import STAGES, split_training_seed, with_training_seed
 from vision_r1.report.results import MEAN, STAGE_TITLES, Result, lookup, pairs
 from vision_r1.report.text import points
 
