@@ -99,6 +99,14 @@ def test_the_worst_fault_is_the_verdict_in_any_order():
     assert SEVERITY.index(Verdict.TRUNCATED) < SEVERITY.index(Verdict.NO_BOX) < SEVERITY.index(Verdict.CLEAN)
 
 
+@pytest.mark.parametrize("label", ['0]', 'a}]', 'b\\"]}'])
+def test_brackets_in_labels_are_no_structure(label):
+    """Found by the next test: a closing bracket in a label made a text that was cut off look closed."""
+    text = f'```json\n[{DOG}, {{"bbox_2d": [1, 2, 3, 4], "label": "{label}"}}'
+    assert parse(text).verdict == parse(text[:-2]).verdict == Verdict.TRUNCATED
+    assert parse(f"{text[:-2]}").labels == ["dog"]
+
+
 ITEM_TEXTS = st.lists(
     st.tuples(st.lists(st.integers(0, 999), min_size=4, max_size=4), st.text(string.printable, max_size=12)), max_size=6
 )

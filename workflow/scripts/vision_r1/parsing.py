@@ -103,6 +103,7 @@ _DECODER = json.JSONDecoder(parse_int=float)
 _PLAIN = r'[^{}"\\]++|"(?:[^"\\]++|\\.)*+"'
 _FLAT_OBJECT = re.compile(rf"\{{(?:{_PLAIN})*+\}}")
 _OBJECT = re.compile(rf"\{{(?:{_PLAIN}|{_FLAT_OBJECT.pattern})*+\}}")
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.S)  # the last one may be cut off
 
 
 def _read(text: str) -> tuple[list, Verdict]:
@@ -115,7 +116,9 @@ def _read(text: str) -> tuple[list, Verdict]:
         return _recovered(text), Verdict.CAPPED
     except ValueError:
         items = _recovered(text)
-        cut = text.count("[") > text.count("]") or text.count("{") > text.count("}")
+        # Brackets in labels count for nothing; in a text that begins otherwise, quotation marks may be prose.
+        bare = _STRING.sub("", payload) if starts_well else text
+        cut = bare.count("[") > bare.count("]") or bare.count("{") > bare.count("}")
         if cut and (items or starts_well):
             return items, Verdict.TRUNCATED
         if not items:
