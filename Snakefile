@@ -29,6 +29,7 @@ include: "rules/sft.smk"
 include: "rules/grpo.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/ablations.smk"
 
 
 localrules:
@@ -42,6 +43,7 @@ localrules:
     anchors,
     release,
     report,
+    ablations,
 
 
 rule all:
@@ -101,3 +103,15 @@ rule report:
     """Tables, figures and the HTML page."""
     input:
         REPORT,
+
+
+rule ablations:
+    """The experiments of section ablations over its training seeds: tables/ablations.md, figures/ablations.png."""
+    input:
+        rules.tabulate_ablations.output,
+
+
+onerror:
+    # With --keep-going the other arms are there: the table shows them, and what failed with its cause.
+    if any(job.rule.name == "tabulate_ablations" for job in workflow.dag.jobs):
+        tabulate_what_is_there()

@@ -33,12 +33,29 @@ SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
 CHECKPOINTS = experiments.checkpoints_of(config, config["report"]["experiments"], config["report"]["training_seeds"])
 
 
+def final_checkpoints(section):
+    """Return where the trainings of section report or ablations end: SFT baselines, then experiments."""
+    return list(
+        dict.fromkeys(
+            experiments.final_checkpoint(config, experiments.with_training_seed(name, seed))
+            for name in ["sft", *config[section]["experiments"]]
+            for seed in config[section]["training_seeds"]
+        )
+    )
+
+
 def metrics_files(checkpoints):
     return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
 
 
+def resamples_files(checkpoints):
+    return [file.replace(".json", ".resamples.npz") for file in metrics_files(checkpoints)]
+
+
 METRICS = metrics_files(CHECKPOINTS)
-RESAMPLES = [file.replace(".json", ".resamples.npz") for file in METRICS]
+RESAMPLES = resamples_files(CHECKPOINTS)
+# What section ablations compares: the base model, and where the training of each arm ends.
+ABLATION_CHECKPOINTS = ["base", *final_checkpoints("ablations")]
 # Parts of a prediction that jobs of their own answer first.
 SHARDS = [
     f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
@@ -193,14 +210,8 @@ PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments",
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
-# Where training ends, what a reader would take away: SFT baselines, then experiments.
-FINAL = list(
-    dict.fromkeys(
-        experiments.final_checkpoint(config, experiments.with_training_seed(name, seed))
-        for name in ["sft", *config["report"]["experiments"]]
-        for seed in config["report"]["training_seeds"]
-    )
-)
+# What a reader would take away.
+FINAL = final_checkpoints("report")
 # The galleries compare the base model, the SFT arm and where the leading experiment ends.
 GALLERY_PREDICTIONS = {
     (checkpoint, suite): f"{RESULTS}/predictions/{checkpoint}/{suite}.jsonl"

@@ -168,6 +168,32 @@ def metrics_flags(checkpoints, resamples=False):
     return words
 
 
+def ablation_flags():
+    return [
+        *("--config", RESOLVED_CONFIG, "--curation", f"{RESULTS}/data/curation.json"),
+        *("--published", "config/published.yaml", "--paper", *PAPER),
+        *("--tables", f"{RESULTS}/tables", "--figures", f"{RESULTS}/figures"),
+        *metrics_flags(ABLATION_CHECKPOINTS, resamples=True),
+    ]
+
+
+def ablation_jobs():
+    """Return --job CHECKPOINT OUTPUT LOG for each job behind each number of the ablations, first things first."""
+    words = []
+    for final in ABLATION_CHECKPOINTS:
+        jobs = []
+        for checkpoint in experiments.chain_of(config, final):
+            arm, stage = experiments.split_checkpoint(checkpoint)
+            place = f"train_sft/{checkpoint}" if stage == "sft" else f"train_{stage}/{arm}"
+            jobs.append((f"models/{checkpoint}/metrics.json", place))
+        for suite in SUITES:
+            jobs.append((f"predictions/{final}/{suite}.jsonl", f"predict_suite/{final}/{suite}"))
+            jobs.append((f"metrics/{final}/{suite}.json", f"score_suite/{final}/{suite}"))
+        for output, log in jobs:
+            words += ["--job", final, f"{RESULTS}/{output}", f"{RESULTS}/logs/{log}.log"]
+    return words
+
+
 def optional(flag, text):
     """Return `flag=text` as one word, so that the text may begin with a dash, or nothing where there is none."""
     return [f"{flag}={text}"] if text else []

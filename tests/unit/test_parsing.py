@@ -99,7 +99,7 @@ def test_the_worst_fault_is_the_verdict_in_any_order():
     assert SEVERITY.index(Verdict.TRUNCATED) < SEVERITY.index(Verdict.NO_BOX) < SEVERITY.index(Verdict.CLEAN)
 
 
-@pytest.mark.parametrize("label", ['0]', 'a}]', 'b\\"]}'])
+@pytest.mark.parametrize("label", ["0]", "a}]", 'b\\"]}'])
 def test_brackets_in_labels_are_no_structure(label):
     """Found by the next test: a closing bracket in a label made a text that was cut off look closed."""
     text = f'```json\n[{DOG}, {{"bbox_2d": [1, 2, 3, 4], "label": "{label}"}}'

@@ -17,20 +17,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import add_measured, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--reference", required=True, metavar="CHECKPOINT", help="what the others are compared with")
-    arguments.add_argument(
-        "--metrics",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("CHECKPOINT", "SUITE", "METRICS", "RESAMPLES"),
-        help="the two files of score_suite.py on one checkpoint and suite; repeat",
-    )
+    add_measured(arguments)
     arguments.add_argument("--output_json", required=True, metavar="FILE")
     arguments.add_argument("--output_csv", required=True, metavar="FILE")
     return arguments.parse_args(argv)

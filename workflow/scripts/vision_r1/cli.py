@@ -62,6 +62,18 @@ def add_metrics(arguments: argparse.ArgumentParser, text: str, required: bool = 
     )
 
 
+def add_measured(arguments: argparse.ArgumentParser) -> None:
+    """Add --metrics, repeatable: a checkpoint, a suite and both files of score_suite.py."""
+    arguments.add_argument(
+        "--metrics",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("CHECKPOINT", "SUITE", "METRICS", "RESAMPLES"),
+        help="the two files of score_suite.py on one checkpoint and suite; repeat",
+    )
+
+
 def add_scoring(arguments: argparse.ArgumentParser) -> None:
     """Add --score_policy and --resamples."""
     arguments.add_argument(

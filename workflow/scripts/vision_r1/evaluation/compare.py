@@ -151,13 +151,19 @@ def _p_value(differences: np.ndarray) -> float:
 
 
 def _holm(lines: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values of one family by Holm's step-down method."""
-    ranked = sorted((each.p, place) for place, each in enumerate(lines) if each.p is not None)
-    corrected, highest = dict.fromkeys(range(len(lines))), 0.0
+    """Correct the p-values of one family of lines."""
+    return [
+        Comparison(**{**asdict(line), "p_holm": p, "significant": p is not None and p < 1 - LEVEL})
+        for line, p in zip(lines, holm([line.p for line in lines]), strict=True)
+    ]
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Correct the p-values of one family by Holm's step-down method; None takes no part and stays."""
+    ranked = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
+    highest = 0.0
     for rank, (p, place) in enumerate(ranked):
         highest = max(highest, min(1.0, p * (len(ranked) - rank)))
         corrected[place] = highest
-    return [
-        Comparison(**{**asdict(line), "p_holm": p, "significant": p is not None and p < 1 - LEVEL})
-        for line, p in zip(lines, corrected.values(), strict=True)
-    ]
+    return corrected

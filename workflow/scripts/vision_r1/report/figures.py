@@ -44,10 +44,11 @@ def draw_all(
             precision_recall(results, metrics),
         )
         for name, figure in zip(FIGURES, drawn, strict=True):
-            _save(figure, Path(folder) / name, note)
+            save(figure, Path(folder) / name, note)
 
 
-def _save(figure: Figure, stem: Path, note: str | None) -> None:
+def save(figure: Figure, stem: Path, note: str | None) -> None:
+    """Write a figure as <stem>.svg, and as <stem>.png with `note` under it; close it."""
     with written_whole(stem.with_name(f"{stem.name}.svg")) as partial:
         figure.savefig(partial, format="svg", metadata={"Date": None})
     if note:

@@ -45,13 +45,17 @@ Value = str | int | float | Score | None  # a float is an AP of 0..1, an int a c
 
 @dataclass(frozen=True)
 class Sheet:
-    """name: stem of its files; texts: how many columns, from the left, are names; lines: as long as `head`."""
+    """name: stem of its files; texts: how many columns, from the left, are names; lines: as long as `head`.
+
+    length: characters after which a cell is cut off.
+    """
 
     name: str
     caption: str
     head: tuple[str, ...]
     lines: tuple[tuple[Value, ...], ...]
     texts: int = 1
+    length: int = 60
 
     @property
     def parts(self) -> dict[str, list[tuple[Value, ...]]]:
@@ -88,7 +92,7 @@ def as_markdown(sheets: Sequence[Sheet], banner: str | None = None) -> str:
         rows = [
             map(markdown_text, sheet.head),
             marks,
-            *(map(markdown_text, map(shown, line)) for line in sheet.lines),
+            *((markdown_text(shown(cell), sheet.length) for cell in line) for line in sheet.lines),
         ]
         blocks.append(markdown_text(sheet.caption, length=2000))
         blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
@@ -106,7 +110,7 @@ def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
             r"\toprule",
             " & ".join(map(latex_text, sheet.head)) + r" \\",
             r"\midrule",
-            *(" & ".join(latex_text(shown(cell)) for cell in line) + r" \\" for line in sheet.lines),
+            *(" & ".join(latex_text(shown(cell), sheet.length) for cell in line) + r" \\" for line in sheet.lines),
             r"\bottomrule",
             r"\end{tabular}",
         ]

@@ -16,6 +16,7 @@ LATEX = {
     "|": r"\textbar{}",
     "\N{MINUS SIGN}": "$-$",
     "–": "--",
+    "±": r"$\pm$",
     "…": r"\ldots{}",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&!])")

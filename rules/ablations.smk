@@ -1,0 +1,51 @@
+"""The ablations: every experiment of section ablations over its training seeds, as one table and one figure."""
+
+import subprocess
+
+
+rule tabulate_ablations:
+    """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
+    input:
+        code=code("tabulate_ablations.py"),
+        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        config=RESOLVED_CONFIG,
+        curation="<results>/data/curation.json",
+        published="config/published.yaml",
+        paper=PAPER,
+        metrics=metrics_files(ABLATION_CHECKPOINTS),
+        resamples=resamples_files(ABLATION_CHECKPOINTS),
+    output:
+        [
+            report(f"<results>/tables/ablations.{kind}", caption="../docs/captions/ablations.rst", category="Tables")
+            for kind in ("csv", "md", "tex")
+        ],
+        [
+            report(f"<results>/figures/ablations.{kind}", caption="../docs/captions/ablations.rst", category="Figures")
+            for kind in ("svg", "png")
+        ],
+    log:
+        "<logs>/tabulate_ablations.log",
+    benchmark:
+        "<benchmarks>/tabulate_ablations.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=more(2000),
+        runtime=more(10),
+        gpu=0,
+    params:
+        args=ablation_flags(),
+    message:
+        "Tabulating the ablations"
+    shell:
+        "python workflow/scripts/tabulate_ablations.py {params.args:q} > {log:q} 2>&1"
+
+
+def tabulate_what_is_there():
+    """Write the table and the figure although arms failed, dated so that the next run of the rule writes them anew."""
+    command = [sys.executable, str(SCRIPTS / "tabulate_ablations.py"), *ablation_flags(), *ablation_jobs()]
+    if subprocess.run(command).returncode == 0:
+        for output in rules.tabulate_ablations.output:
+            os.utime(output, (0, 0))
+        logger.error(f"Some arms failed: {RESULTS}/tables/ablations.md shows the others, and why.")

@@ -1,0 +1,292 @@
+"""The ablations: every experiment over its training seeds, and what each is worth beside the first one."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vision_r1.evaluation.anchors import Anchor
+from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
+from vision_r1.evaluation.compare import Measured, holm
+from vision_r1.evaluation.seeds import effect, spread
+from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, final_checkpoint, stages_of, with_training_seed
+from vision_r1.preflight.batches import Budget
+from vision_r1.report.published import EXPERIMENT, departures
+from vision_r1.report.results import MEAN
+from vision_r1.report.sheets import Difference, Sheet
+from vision_r1.report.text import csv_text, points
+from vision_r1.rewards import CRITERIA
+
+METRICS = ("AP", "AP50", "AP75")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An experiment, the base model or the SFT baseline, where its training ends.
+
+    measured: training seed -> suite -> what was measured; missing: training seed -> why nothing was.
+    """
+
+    name: str
+    measured: Mapping[int, Mapping[str, Measured]]
+    missing: Mapping[int, str]
+
+    def values(self, suite: str, protocol: str, metric: str) -> dict[int, float]:
+        """Return training seed -> the metric's mean over the suite's data sets, 0..1, where there is one."""
+        means = {seed: own[suite].metrics.get(protocol, {}).get("mean") for seed, own in self.measured.items()}
+        return {seed: mean[metric] for seed, mean in means.items() if mean}
+
+
+def arms_of(
+    config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Measured]], causes: Mapping[str, str]
+) -> list[Arm]:
+    """Return the base model, the SFT baseline and the experiments of section ablations, each over its seeds.
+
+    measured: checkpoint -> suite -> what was measured; causes: checkpoint -> why suites are missing there.
+    """
+    arms, suites = [], set(config["report"]["suites"])
+    for name in (BASE, SFT, *config["ablations"]["experiments"]):
+        seeds = [0] if name == BASE else config["ablations"]["training_seeds"]
+        places = {
+            seed: BASE if name == BASE else final_checkpoint(config, with_training_seed(name, seed)) for seed in seeds
+        }
+        whole = {seed: place for seed, place in places.items() if suites <= measured[place].keys()}
+        arms.append(
+            Arm(
+                name,
+                {seed: measured[place] for seed, place in whole.items()},
+                {seed: causes[place] for seed, place in places.items() if seed not in whole},
+            )
+        )
+    return arms
+
+
+def cause(jobs: Sequence[tuple[str, str, str]]) -> str:
+    """Say why a checkpoint has no numbers, from its jobs (checkpoint, output, log) in their order."""
+    for _, output, log in jobs:
+        if not Path(output).exists():
+            lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if Path(log).is_file() else []
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "not started")
+            return f"{Path(log).parent.name if lines else Path(output).parent.name}: {last}"
+    return "not measured"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm on one benchmark; values and differences to the first experiment are 0..1, None where missing.
+
+    low, high: t interval over training seeds, as are difference_low, difference_high; p: paired t test over training
+    seeds; p_holm: corrected over the experiments of one benchmark and metric; images_low, images_high: of AP's
+    difference, the seeds averaged, paired bootstrap over test images.
+    """
+
+    experiment: str
+    suite: str
+    protocol: str
+    metric: str
+    seeds: int
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    images_low: float | None = None
+    images_high: float | None = None
+
+
+def ablation_lines(arms: Sequence[Arm], reference: str, benchmarks: Sequence[tuple[str, str]]) -> list[Line]:
+    """Return a line for each benchmark (suite, protocol), metric and arm; differences of experiments only."""
+    first = next(arm for arm in arms if arm.name == reference)
+    found = []
+    for suite, protocol in benchmarks:
+        for metric in METRICS:
+            lines = [_line(arm, first, (suite, protocol, metric)) for arm in arms]
+            corrected = holm([line.p for line in lines])
+            found += [replace(line, p_holm=p) for line, p in zip(lines, corrected, strict=True)]
+    return found
+
+
+def _line(arm: Arm, first: Arm, about: tuple[str, str, str]) -> Line:
+    suite, protocol, metric = about
+    own, other = arm.values(*about), first.values(*about)
+    over = spread(list(own.values()))
+    line = Line(arm.name, *about, over.n, over.mean, over.sd, over.low, over.high)
+    seeds = sorted(own.keys() & other.keys())
+    if arm.name in (BASE, SFT, first.name) or not seeds:
+        return line
+    against = effect(own, other)
+    images = None
+    if metric == "AP":
+        pairs = ((arm.measured[seed][suite], first.measured[seed][suite]) for seed in seeds)
+        differences = [mean_over(a.samples[protocol]) - mean_over(b.samples[protocol]) for a, b in pairs]
+        images = interval(np.mean(differences, axis=0))
+    low, high = images or (None, None)
+    return replace(
+        line,
+        difference=against.difference,
+        difference_low=against.low,
+        difference_high=against.high,
+        p=against.p,
+        images_low=low,
+        images_high=high,
+    )
+
+
+def as_csv(lines: Sequence[Line]) -> str:
+    """Return the lines as CSV, missing values as empty cells."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Line))
+    for line in lines:
+        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(line).values())
+    return text.getvalue()
+
+
+def ablation_sheets(
+    config: Mapping[str, Any],
+    arms: Sequence[Arm],
+    lines: Sequence[Line],
+    budgets: Mapping[str, Budget],
+    published: Sequence[Anchor],
+    paper: Mapping[str, Any],
+) -> list[Sheet]:
+    """Return the tables: scores with what each arm's reward is made of, effects, budgets, and what is missing.
+
+    budgets: experiment -> what it was trained with; published: all published numbers, shown where the configuration
+    is the paper's; paper: the paper's configuration.
+    """
+    sheets = [
+        _scores(config, arms, lines, [] if departures(config, paper) else published),
+        _effects(lines, config["ablations"]["experiments"][0]),
+        _budgets(budgets, config["ablations"]["experiments"][0]),
+    ]
+    missing = [(arm.name, str(seed), cause) for arm in arms for seed, cause in arm.missing.items()]
+    if missing:
+        caption = "Failed or missing: the last line of the log of what did not end."
+        sheets.append(Sheet("ablations", caption, ("experiment", "training seed", "cause"), tuple(missing), 3, 400))
+    return sheets
+
+
+def headlines(benchmarks: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return each suite with its first protocol."""
+    return list({suite: (suite, protocol) for suite, protocol in reversed(benchmarks)}.values())[::-1]
+
+
+def _scores(
+    config: Mapping[str, Any], arms: Sequence[Arm], lines: Sequence[Line], published: Sequence[Anchor]
+) -> Sheet:
+    benchmarks = headlines(list(dict.fromkeys((line.suite, line.protocol) for line in lines)))
+    columns = [
+        (suite, protocol, metric)
+        for number, (suite, protocol) in enumerate(benchmarks)
+        for metric in (METRICS if number == 0 else ("AP",))
+    ]
+    index = {(line.experiment, line.suite, line.protocol, line.metric): line for line in lines}
+    theirs = {
+        (anchor.checkpoint.split("/")[0], anchor.suite, anchor.protocol, anchor.metric): anchor.value
+        for anchor in published
+        if anchor.id == config["model"]["id"] and anchor.dataset == MEAN
+    }
+    rows: list[tuple[str, ...]] = []
+    for arm in arms:
+        seeds = f"{len(arm.measured)} of {len(arm.measured) + len(arm.missing)}" if arm.missing else len(arm.measured)
+        cells = [_mean_and_sd(index[arm.name, *column], arm) for column in columns]
+        rows.append((arm.name, *_parts(config, arm.name), "–" if arm.name == BASE else str(seeds), *cells))
+        if arm.name in (BASE, SFT, EXPERIMENT) and any((arm.name, *column) in theirs for column in columns):
+            numbers = [theirs.get((arm.name, *column)) for column in columns]
+            cells = ["–" if number is None else points(number) for number in numbers]
+            rows.append((f"paper: {arm.name}", *_parts(config, arm.name), "–", *cells))
+    heads = [f"{suite} {metric} ({protocol})" for suite, protocol, metric in columns]
+    return Sheet(
+        "ablations",
+        "Each experiment where its training ends, and what its reward is made of: points of 100, mean over a suite's "
+        "data sets, then mean and standard deviation over training seeds.",
+        ("experiment", *PARTS, "training seeds", *heads),
+        tuple(rows),
+        texts=2 + len(PARTS),
+    )
+
+
+PARTS = ("criterion", "dual format", "recall", "precision", "differentiation", "thresholds")
+
+
+def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Say what an experiment's reward is made of; a dash where nothing is rewarded."""
+    if name in (BASE, SFT) or stages_of(config, name) == (SFT,):
+        return ("–",) * len(PARTS)
+    merged = experiment_config(config, name)
+    criterion = {**CRITERIA[merged["reward"]["criterion"]], "differentiate": True} | merged["reward"]
+    weights = merged["grpo"].get("reward_weights") or (1, 1, 1)
+    asked = [f"{merged[stage]['recall_threshold']:g}" for stage in STAGES]
+    return (
+        criterion["criterion"],
+        *("yes" if weight else "no" for weight in weights),
+        "yes" if criterion["differentiate"] else "no",
+        " to ".join(dict.fromkeys(asked)),
+    )
+
+
+def _mean_and_sd(line: Line, arm: Arm) -> str:
+    if line.mean is None:
+        return "failed" if arm.missing else "missing"
+    return points(line.mean) if line.sd is None else f"{points(line.mean)} ± {points(line.sd)}"
+
+
+def _effects(lines: Sequence[Line], reference: str) -> Sheet:
+    rows = [
+        (
+            line.experiment,
+            line.suite,
+            line.protocol,
+            *(_signed(value) for value in (line.difference, line.difference_low, line.difference_high)),
+            *("missing" if p is None else f"{p:.3f}" for p in (line.p, line.p_holm)),
+            *(_signed(value) for value in (line.images_low, line.images_high)),
+        )
+        for line in lines
+        if line.metric == "AP" and line.experiment not in (BASE, SFT, reference)
+    ]
+    over = f"{LEVEL:.0%}"
+    return Sheet(
+        "ablations",
+        f"What changes against {reference}: difference in AP, points of 100, mean of the differences of equal training "
+        f"seeds, with the {over} t interval and the p of a paired t test over training seeds, corrected by Holm over "
+        f"the experiments of a benchmark; and the {over} interval over test images (paired bootstrap, seeds averaged). "
+        "The first tells of the randomness of training, the second of the choice of images.",
+        (
+            *("experiment", "suite", "protocol", "difference", "from", "to", "p", "p, corrected"),
+            *("over images: from", "to"),
+        ),
+        tuple(rows),
+        texts=3,
+    )
+
+
+def _budgets(budgets: Mapping[str, Budget], reference: str) -> Sheet:
+    rows = [
+        (name, own.steps, own.prompts, own.completions, ", ".join(_unequal(own, budgets[reference])) or "equal")
+        for name, own in budgets.items()
+    ]
+    return Sheet(
+        "ablations",
+        "What each experiment is trained with, from the base model on; prompts and completions count repeats.",
+        ("experiment", "steps", "prompts", "completions", f"beside {reference}"),
+        tuple(rows),
+    )
+
+
+def _unequal(own: Budget, other: Budget) -> Iterator[str]:
+    for key, value in asdict(own).items():
+        if value != getattr(other, key):
+            yield f"{key} not equal"
+
+
+def _signed(value: float | None) -> Difference | None:
+    return None if value is None else Difference(value)
