@@ -166,7 +166,7 @@ def ablation_sheets(
     sheets = [
         _scores(config, arms, lines, [] if departures(config, paper) else published),
         _effects(lines, config["ablations"]["experiments"][0]),
-        _budgets(budgets, config["ablations"]["experiments"][0]),
+        budget_sheet(budgets, config["ablations"]["experiments"][0]),
     ]
     missing = [(arm.name, str(seed), cause) for arm in arms for seed, cause in arm.missing.items()]
     if missing:
@@ -269,7 +269,8 @@ def _effects(lines: Sequence[Line], reference: str) -> Sheet:
     )
 
 
-def _budgets(budgets: Mapping[str, Budget], reference: str) -> Sheet:
+def budget_sheet(budgets: Mapping[str, Budget], reference: str) -> Sheet:
+    """Return what each experiment was trained with, and in what that is not the reference's."""
     rows = [
         (name, own.steps, own.prompts, own.completions, ", ".join(_unequal(own, budgets[reference])) or "equal")
         for name, own in budgets.items()

@@ -1,0 +1,147 @@
+"""The ablations' table and figure, from made metrics: what is measured, what is missing, what failed."""
+
+import csv
+
+import configurations
+import numpy as np
+import pytest
+import tabulate_ablations
+
+from vision_r1.evaluation.compare import write_resamples
+from vision_r1.experiments import merge
+from vision_r1.files import UserError, write_json
+
+SECTION = {"experiments": ["strict", "beginner_only", "without_recall"], "training_seeds": [0, 1, 2]}
+AP = {"base": 0.3, "sft": 0.6, "strict": 0.5, "beginner_only": 0.47, "without_recall": 0.5}
+SEEDS = {"": 0.0, "_s1": 0.03, "_s2": -0.02}
+SHIFT = {("beginner_only", "_s1"): 0.004, ("without_recall", "_s2"): 0.06}
+
+
+class Ablations:
+    """A run's files; `words` are those of the workflow."""
+
+    def __init__(self, root, folder, **changes):
+        self.folder = folder
+        self.config = merge(configurations.load(root, "miniature"), {"ablations": SECTION, **changes})
+        write_json(folder / "config.json", self.config)
+        write_json(folder / "curation.json", {"rows": 2910})
+        paper = configurations.CONFIGURATIONS["paper"]
+        self.words = ["--config", str(folder / "config.json"), "--curation", str(folder / "curation.json")]
+        self.words += ["--published", str(root / "config/published.yaml"), "--paper"]
+        self.words += [str(root / file) for file in [*configurations.DEFAULT, *paper]]
+        self.words += ["--tables", str(folder / "tables"), "--figures", str(folder / "figures")]
+        noise = np.random.default_rng(0).normal(0, 0.02, 500)
+        for name, value in AP.items():
+            for seed, shift in SEEDS.items() if name != "base" else [("", 0.0)]:
+                checkpoint = f"{name}{seed}" if name in ("base", "sft") else f"{name}{seed}/grpo_stage2"
+                own = value + shift + SHIFT.get((name, seed), 0)
+                for suite in ("coco", "odinw13"):
+                    self._write(checkpoint, suite, own if suite == "coco" else own / 2, noise)
+
+    def _write(self, checkpoint, suite, value, noise):
+        protocols = self.config["evaluation"]["suite_protocols"][suite]
+        mean = {"AP": value, "AP50": min(1, value + 0.2), "AP75": value}
+        metrics, resamples = (
+            self.folder / f"metrics/{checkpoint}/{suite}.{kind}" for kind in ("json", "resamples.npz")
+        )
+        write_json(metrics, {"suite": suite, "protocols": {name: {"mean": mean} for name in protocols}})
+        write_resamples(resamples, {name: {"set": value + noise} for name in protocols})
+        self.words += ["--metrics", checkpoint, suite, str(metrics), str(resamples)]
+
+    def remove(self, checkpoint, *suites):
+        for suite in suites:
+            for kind in ("json", "resamples.npz"):
+                (self.folder / f"metrics/{checkpoint}/{suite}.{kind}").unlink()
+
+    def table(self, *words):
+        tabulate_ablations.main([*self.words, *words])
+        return (self.folder / "tables/ablations.md").read_text()
+
+    def lines(self):
+        with (self.folder / "tables/ablations.csv").open(newline="") as file:
+            return {
+                tuple(row[key] for key in ("experiment", "suite", "protocol", "metric")): row
+                for row in csv.DictReader(file)
+            }
+
+
+@pytest.fixture
+def made(root, tmp_path):
+    return Ablations(root, tmp_path)
+
+
+def test_mean_spread_and_paired_differences(made):
+    text = made.table()
+    assert "Miniature: shows that the chain works" in text.replace("\\", "")
+    line = made.lines()["beginner_only", "coco", "official-coco", "AP"]
+    assert float(line["mean"]) == pytest.approx(0.47 + 0.0046667, abs=1e-6) and line["seeds"] == "3"
+    assert float(line["difference"]) == pytest.approx(-0.03 + 0.004 / 3)
+    assert float(line["difference_high"]) < 0 and float(line["p"]) < float(line["p_holm"]) < 0.01
+    assert float(line["images_low"]) == pytest.approx(-0.03 + 0.004 / 3)  # both have the noise of the same images
+    unsure = made.lines()["without_recall", "coco", "official-coco", "AP"]
+    assert float(unsure["difference"]) == pytest.approx(0.02) and float(unsure["p"]) > 0.05
+    assert made.lines()["strict", "coco", "official-coco", "AP"]["difference"] == ""
+    assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 3 | 50.3 ± 2.5 |" in text
+    assert "| without\\_recall | strict | yes | no | yes | yes | 0.5 to 0.75 | 3 |" in text
+    assert "| beginner\\_only | strict | yes | yes | yes | yes | 0.5 | 3 |" in text
+    for name in ("tables/ablations.tex", "figures/ablations.svg", "figures/ablations.png"):
+        assert (made.folder / name).stat().st_size > 500
+
+
+def test_budgets_that_differ_are_said(root, tmp_path):
+    section = {"experiments": ["strict", "after_sft", "sft_matched"]}
+    config = merge(configurations.load(root, "miniature"), {"ablations": section})
+    write_json(tmp_path / "config.json", config)
+    from vision_r1.experiments import final_checkpoint
+    from vision_r1.preflight.batches import budget, training_batches
+    from vision_r1.report.ablations import budget_sheet
+
+    batches = training_batches(config, 2910, section["experiments"])
+    budgets = {name: budget(config, batches, final_checkpoint(config, name)) for name in section["experiments"]}
+    assert budget_sheet(budgets, "strict").lines == (
+        ("strict", 200, 4800, 38400, "equal"),
+        ("after_sft", 350, 8400, 38400, "steps not equal, prompts not equal"),
+        ("sft_matched", 200, 4800, 0, "completions not equal"),
+    )
+
+
+def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
+    made.remove("without_recall_s1/grpo_stage2", "coco", "odinw13")
+    made.remove("beginner_only_s2/grpo_stage2", "odinw13")
+    log = made.folder / "logs/train_grpo_stage2/without_recall_s1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("step 1\nerror: training stopped at step 1: truncated is 1.00; <b>raise</b> completion_room\n\n")
+    name, done = "without_recall_s1/grpo_stage2", str(made.folder / "config.json")
+    text = made.table(
+        *("--job", name, done, "stage1.log", "--job", name, f"{made.folder}/models/none/metrics.json", str(log)),
+        *("--job", "beginner_only_s2/grpo_stage2", f"{made.folder}/predictions/odinw13.jsonl", "none.log"),
+    )
+    assert "error: training stopped at step 1: truncated is 1.00; \\<b\\>raise\\</b\\> completion\\_room |" in text
+    assert "| without\\_recall | 1 | train\\_grpo\\_stage2: error" in text
+    assert "| beginner\\_only | 2 | predictions: not started |" in text
+    assert "| 2 of 3 |" in text
+    assert made.lines()["without_recall", "coco", "official-coco", "AP"]["seeds"] == "2"
+    assert float(made.lines()["strict", "coco", "official-coco", "AP"]["seeds"]) == 3
+
+
+def test_an_experiment_without_any_number_is_failed(made):
+    for seed in SEEDS:
+        made.remove(f"without_recall{seed}/grpo_stage2", "coco", "odinw13")
+    text = made.table("--job", "without_recall/grpo_stage2", "no/metrics.json", "no/train.log")
+    assert "| 0 of 3 | failed |" in text
+    assert made.lines()["without_recall", "coco", "official-coco", "AP"]["mean"] == ""
+
+
+def test_without_jobs_a_missing_file_is_an_error(made):
+    made.remove("strict/grpo_stage2", "coco")
+    with pytest.raises(UserError, match=r"strict/grpo_stage2/coco\.json: no such file"):
+        made.table()
+
+
+def test_the_papers_numbers_stand_beside_ours_where_the_configuration_is_the_papers(root, tmp_path):
+    paper = configurations.load(root, "paper")
+    paper["report"]["banner"] = None
+    paper["ablations"] = {**SECTION, "experiments": ["strict", "without_recall"]}
+    made = Ablations(root, tmp_path, **paper)
+    assert "| paper: base | – | – | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
+    assert "paper: official" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments

@@ -1,0 +1,40 @@
+"""Statistics over training seeds, against scipy's own and by hand."""
+
+import pytest
+from scipy import stats
+
+from vision_r1.evaluation.compare import holm
+from vision_r1.evaluation.seeds import effect, spread
+
+
+def test_spread_is_mean_sd_and_t_interval():
+    over = spread([0.4, 0.5, 0.6])
+    assert (over.n, over.mean, over.sd) == (3, pytest.approx(0.5), pytest.approx(0.1))
+    # t(0.975, 2) = 4.3027, sd / sqrt(3) = 0.057735
+    assert (over.low, over.high) == (pytest.approx(0.5 - 0.24841, abs=1e-5), pytest.approx(0.5 + 0.24841, abs=1e-5))
+
+
+def test_one_seed_has_no_spread_and_none_nothing():
+    assert spread([0.4]) == type(spread([]))(1, 0.4, None, None, None)
+    assert spread([]).mean is None
+
+
+def test_an_effect_is_paired_by_training_seed():
+    """A shift that every seed shares is certain, however far the seeds lie apart."""
+    own, reference = {0: 0.21, 1: 0.52, 2: 0.83, 9: 0.0}, {2: 0.80, 1: 0.50, 0: 0.20, 7: 0.0}
+    paired = effect(own, reference)
+    expected = stats.ttest_rel([0.21, 0.52, 0.83], [0.20, 0.50, 0.80])
+    assert (paired.n, paired.difference, paired.p) == (3, pytest.approx(0.02), pytest.approx(expected.pvalue))
+    interval = expected.confidence_interval(0.95)
+    assert (paired.low, paired.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+def test_nothing_is_said_of_chance_where_there_is_none():
+    assert effect({0: 0.5}, {0: 0.4}).p is None and effect({0: 0.5}, {0: 0.4}).difference == pytest.approx(0.1)
+    assert effect({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}).p is None
+    assert effect({0: 0.5}, {1: 0.4}).difference is None
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([]) == [] and holm([None]) == [None] and holm([0.9, 0.8]) == [1.0, 1.0]
