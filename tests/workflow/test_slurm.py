@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,18 @@ OVERLAY = {
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
     "report": {"suites": ["coco"]},
-    # Three quarters of what the training takes, and at the retry half as much again.
-    "compute": {"train_sft": {"mem_mb": 420}},
 }
+# A training that takes a gigabyte and the first time keeps it until it is killed. Its limit is less, and at the retry
+# half as much again.
+HUNGRY = """
+import os, sys, time
+if "train_sft.py" in sys.argv[2]:
+    taken = bytearray(os.urandom(1 << 20)) * 1000
+    first = not os.path.exists("taken")
+    open("taken", "w").close()
+    time.sleep(300 if first else 3)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 MODELS = [f"results/cluster/models/{name}/metrics.json" for name in ("sft", "strict/grpo_stage2")]
 STAGE1 = Path("results/cluster/models/strict/grpo_stage1")
 LOG1 = Path("results/cluster/logs/train_grpo_stage1/strict.log")
@@ -111,6 +121,23 @@ def holder(project, stage):
     return re.match(r"SLURM job (\d+), process \d+ on ", text)[1]
 
 
+def trainer(project):
+    """Return the process that trains a GRPO stage of a project."""
+    (found,) = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (words := process.info["cmdline"] or [])[1:2] == ["workflow/scripts/train_grpo.py"]
+        and process.cwd() == str(project.folder)
+    ]
+    return found
+
+
+def pending(process):
+    """Return the signals that wait for a stopped process."""
+    mask = int(re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)[1], 16)
+    return {number for number in signal.Signals if mask >> (number - 1) & 1}
+
+
 def slurm(cluster, *words):
     return subprocess.run(words, env=cluster, check=True, capture_output=True, text=True).stdout
 
@@ -136,7 +163,9 @@ def logs(project, stage):
 def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
     """From curation to report. Stage 1 is cancelled, stage 2 preempted, SFT has too little memory at first."""
     project = copy_project(root, tmp_path)
-    project.overlay(OVERLAY)
+    (project.folder / "hungry.py").write_text(HUNGRY)
+    hungry = {"launch": ["python", "hungry.py", "python"], "train_sft": {"mem_mb": 800}}
+    project.overlay({**OVERLAY, "compute": hungry})
     run = start(project, cluster)
     try:
         wait_until(saved(project, "grpo_stage1"), project, run)
@@ -162,7 +191,31 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in output(project)
     jobs = slurm(cluster, "scontrol", "--oneliner", "show", "jobs").splitlines()
     asked = [re.search(r"JobState=(\w+).*MinMemoryNode=(\w+)", job) for job in jobs if "Comment=rule_train_sft" in job]
-    assert [match.groups() for match in asked] == [("FAILED", "420M"), ("COMPLETED", "630M")]
+    assert [match.groups() for match in asked] == [("FAILED", "800M"), ("COMPLETED", "1200M")]
+
+
+def test_a_training_that_runs_out_of_time_goes_on(cluster, undisturbed, before_training):
+    """SLURM warns the trainer, which saves and ends; the retry goes on from there."""
+    project = before_training("late")
+    run = start(project, cluster, "--", str(STAGE1 / "metrics.json"))
+    held = None
+    try:
+        wait_until(saved(project, "grpo_stage1"), project, run)
+        held = trainer(project)
+        held.suspend()
+        job = holder(project, "grpo_stage1")
+        slurm(cluster, "scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        wait_until(lambda: signal.SIGTERM in pending(held), project, run)
+        held.resume()
+        assert run.wait(300) == 0, output(project)
+    finally:
+        run.terminate()
+        if held and held.is_running():
+            held.resume()
+    assert "stopped by a signal at step" in output(project)
+    assert holder(project, "grpo_stage1") != job
+    assert "resuming from checkpoint-" in logs(project, "grpo_stage1")
+    assert weights(project, "strict/grpo_stage1") == weights(undisturbed, "strict/grpo_stage1")
 
 
 def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
@@ -180,28 +233,23 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
     project = before_training("killed")
     target = ["--", str(STAGE1 / "metrics.json")]
     run = start(project, cluster, *target)
-    trainer = None
+    held = None
     try:
         wait_until(lambda: list((project.folder / STAGE1).glob("state/*/settings.json")), project, run)
-        (trainer,) = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if (words := process.info["cmdline"] or [])[1:2] == ["workflow/scripts/train_grpo.py"]
-            and process.cwd() == str(project.folder)
-        ]
-        trainer.suspend()
+        held = trainer(project)
+        held.suspend()
         run.kill()
         run.wait()
         first = holder(project, "grpo_stage1")
         project.snakemake(*SMOKE, "overlay.json", "--unlock")
         run = start(project, cluster, *target)
         wait_until(lambda: f"waiting for SLURM job {first}, process" in logs(project, "grpo_stage1"), project, run)
-        trainer.resume()
+        held.resume()
         assert run.wait(200) == 0, output(project)
     finally:
         run.terminate()
-        if trainer and trainer.is_running():
-            trainer.resume()
+        if held and held.is_running():
+            held.resume()
     assert "this training was finished by another job" in logs(project, "grpo_stage1")
     assert f"/{STEPS} " not in logs(project, "grpo_stage1")  # the second one trained no step
     assert weights(project, "strict/grpo_stage1") == weights(undisturbed, "strict/grpo_stage1")
