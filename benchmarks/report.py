@@ -39,7 +39,7 @@ def made(folder: Path) -> Run:
     suites = {"coco": ["coco_val2017"], "odinw13": [f"odinw_{name}" for name in DATASETS]}
     settings["evaluation"]["suites"] = suites
     settings["report"] |= {"experiments": list(EXPERIMENTS), "training_seeds": list(SEEDS)}
-    settings["experiments"] = {name: {} for name in EXPERIMENTS}
+    settings["experiments"] = {name: {"grpo": {"temperature": 1 + n}} for n, name in enumerate(EXPERIMENTS)}
     settings["datasets"] = {name: {} for names in suites.values() for name in names} | {"scenes_test": {}}
     run = Run(folder, IMAGES, checkpoints, settings)
     for number, name in enumerate(checkpoints[4:]):

@@ -6,7 +6,8 @@ without docstrings: comments, docstrings and layout do not count.
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 
@@ -16,37 +17,38 @@ def code_stamp(script: str | Path) -> str:
     Modules are looked for in the script's folder, as Python does when the script runs.
     """
     root = Path(script).parent
-    pending, seen = [Path(script)], set()
+    pending, seen = [Path(script)], {}
     while pending:
         path = pending.pop()
         if path not in seen:
-            seen.add(path)
-            pending += _imported_files(ast.parse(path.read_text(encoding="utf-8")), path, root)
-    return "".join(f"{path.relative_to(root)} {_meaning(path)}\n" for path in sorted(seen))
+            seen[path], imports = _read(path.read_text(encoding="utf-8"))
+            pending += _imported_files(imports, path, root)
+    return "".join(f"{path.relative_to(root)} {meaning}\n" for path, meaning in sorted(seen.items()))
 
 
-def _meaning(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@cache  # programs share most of their modules
+def _read(text: str) -> tuple[str, tuple[tuple[int, tuple[str, ...]], ...]]:
+    """Return the hash of a module's meaning, and its imports: (level, names), level 0 for absolute ones."""
+    tree, imports = ast.parse(text), []
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
-    # unparse, not dump: its text is the same in all Python versions that we support.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
-
-
-def _imported_files(tree: ast.Module, path: Path, root: Path) -> Iterator[Path]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            imports.append((0, tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.ImportFrom):
-            package = ".".join(path.relative_to(root).parts[: -node.level]) if node.level else ""
-            module = ".".join(filter(None, [package, node.module]))
-            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
+            module = node.module or ""
+            names = (f"{module}.{alias.name}".strip(".") for alias in node.names)
+            imports.append((node.level, (module, *names)))
+    # unparse, not dump: its text is the same in all Python versions that we support.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16], tuple(imports)
+
+
+def _imported_files(imports: Sequence[tuple[int, Sequence[str]]], path: Path, root: Path) -> Iterator[Path]:
+    for level, names in imports:
+        package = path.relative_to(root).parts[:-level] if level else ()
         for name in names:
-            parts = name.split(".")
+            parts = [*package, *filter(None, name.split("."))]
             # Importing a.b.c also runs a/__init__.py and a/b/__init__.py.
             for depth in range(1, len(parts) + 1):
                 place = root.joinpath(*parts[:depth])
