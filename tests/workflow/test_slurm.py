@@ -31,8 +31,10 @@ OVERLAY = {
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
     "report": {"suites": ["coco"]},
-    # Three quarters of what the training takes, and at the retry half as much again.
-    "compute": {"train_sft": {"mem_mb": 420}},
+    # It takes 480 MB that no other process shares, long enough for SLURM, which looks once a second. The first attempt's
+    # memory is far too little; the second's may do, the third's, twice the first's, does.
+    "sft": {"max_steps": 16},
+    "compute": {"train_sft": {"mem_mb": 360}},
 }
 MODELS = [f"results/cluster/models/{name}/metrics.json" for name in ("sft", "strict/grpo_stage2")]
 STAGE1 = Path("results/cluster/models/strict/grpo_stage1")
@@ -162,7 +164,9 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in output(project)
     jobs = slurm(cluster, "scontrol", "--oneliner", "show", "jobs").splitlines()
     asked = [re.search(r"JobState=(\w+).*MinMemoryNode=(\w+)", job) for job in jobs if "Comment=rule_train_sft" in job]
-    assert [match.groups() for match in asked] == [("FAILED", "420M"), ("COMPLETED", "630M")]
+    states, amounts = zip(*(match.groups() for match in asked), strict=True)
+    assert states in {("FAILED", "COMPLETED"), ("FAILED", "FAILED", "COMPLETED")}
+    assert amounts == ("360M", "540M", "720M")[: len(amounts)]
 
 
 def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
@@ -208,14 +212,15 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
 
 
 def test_two_nodes_make_the_weights_of_one(cluster, before_training):
-    """Two nodes x 1 process and one node x 2 processes, under torchrun, which is under accelerate launch too."""
-    launch = {1: ["--nproc_per_node", "2"], 2: ["--nproc_per_node", "1"]}
+    """Two nodes x 1 process and one node x 2 processes, by the command that config/two_nodes.yaml has too."""
+    # Without a GPU --multi_gpu still means one process each, under torchrun. A port that is free, for the one node;
+    # launch_job.py gives two nodes theirs.
+    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
     projects, runs = {}, {}
-    for nodes, words in launch.items():
+    for nodes, port in {1: ["--main_process_port", "0"], 2: []}.items():
         projects[nodes] = before_training(f"nodes{nodes}")
         sft = {"mem_mb": 1500, "nodes": nodes}
-        # One node needs no rendezvous on a fixed port, and none is given.
-        projects[nodes].overlay({**OVERLAY, "compute": {"launch": ["torchrun", *words], "train_sft": sft}})
+        projects[nodes].overlay({**OVERLAY, "compute": {"launch": [*launch, *port], "train_sft": sft}})
         profile = projects[nodes].folder / "profiles/slurm/config.yaml"  # no GPU tells SLURM that both nodes are needed
         profile.write_text(profile.read_text().replace("    mpi: 0", f"    tasks: {nodes}\n    mpi: 0"))
         runs[nodes] = start(projects[nodes], cluster, "--", MODELS[0])
