@@ -23,10 +23,9 @@ pytestmark = pytest.mark.slurm
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PROFILE = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3"]
 STEPS = 24
-# Smaller than smoke.yaml, but for a base model that knows enough for GRPO to move it, and steps to interrupt.
+# Smaller than smoke.yaml, but for steps to interrupt.
 OVERLAY = {
     "run": "cluster",
-    "base": {"steps": 150},
     "grpo_stage1": {"max_steps": STEPS},
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
