@@ -30,8 +30,8 @@ OVERLAY = {
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
     "report": {"suites": ["coco"]},
-    # It takes 480 MB that no other process shares, long enough for SLURM, which looks once a second. The first attempt's
-    # memory is far too little; the second's may do, the third's, twice the first's, does.
+    # It takes 480 MB that no other process shares, for some seconds (SLURM looks once a second). The first attempt's
+    # memory is far too little; the second's may do; the third's, twice the first's, does.
     "sft": {"max_steps": 16},
     "compute": {"train_sft": {"mem_mb": 360}},
 }
