@@ -33,13 +33,15 @@ def test_better_and_worse(scored, tmp_path, caplog):
     main(["--reference", "base", *scored])
     content = read_json(tmp_path / "c.json")
     assert "not the randomness of training" in content["note"].replace("\n", " ")
-    (better, _) = content["tables"]["sft"]
+    (better, *_) = content["tables"]["sft"]
     assert better["significant"] and 0 < better["low"] < better["difference"] < better["high"]
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["dataset"] for row in rows] == ["mean", "set"] and rows[0]["p_holm"] == str(better["p_holm"])
+    assert [row["dataset"] for row in rows] == ["mean", "mean", "mean", "set"] and rows[0]["p_holm"] == str(
+        better["p_holm"]
+    )
     main(["--reference", "sft", *scored])
-    assert read_json(tmp_path / "c.json")["tables"]["base"][1]["regression"]
+    assert read_json(tmp_path / "c.json")["tables"]["base"][3]["regression"]
     assert "REGRESSION: base on set, all: AP -0." in caplog.text
 
 

@@ -67,7 +67,7 @@ def test_right_answers_have_ap_1(score, annotations, tmp_path):
     assert scores["precision_recall"] == {"0.50": [1] * 101, "0.75": [1] * 101}
     assert "precision_recall" not in values
     assert scores["mean_interval"]["AP"] == pytest.approx([1, 1])
-    assert set(np.load(tmp_path / "m.resamples.npz")) == {"all/set"}
+    assert set(np.load(tmp_path / "m.resamples.npz")) == {"all/AP/set", "all/AP50/set", "all/AP75/set"}
 
 
 def test_bad_answers_are_counted_not_fatal(score):

@@ -45,7 +45,9 @@ class Ablations:
             self.folder / f"metrics/{checkpoint}/{suite}.{kind}" for kind in ("json", "resamples.npz")
         )
         write_json(metrics, {"suite": suite, "protocols": {name: {"mean": mean} for name in protocols}})
-        write_resamples(resamples, {name: {"set": value + noise} for name in protocols})
+        write_resamples(
+            resamples, {name: {metric: {"set": mean[metric] + noise} for metric in mean} for name in protocols}
+        )
         self.words += ["--metrics", checkpoint, suite, str(metrics), str(resamples)]
 
     def remove(self, checkpoint, *suites):

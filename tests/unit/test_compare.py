@@ -4,6 +4,7 @@ import pytest
 from vision_r1.evaluation.compare import MEAN, Measured, compare, read_measured, write_resamples
 from vision_r1.files import UserError, write_json
 
+METRICS = ("AP", "AP50", "AP75")
 rng = np.random.default_rng(0)
 NOISE = {name: rng.normal(0, 0.05, 1000) for name in ("a", "b", "c")}
 
@@ -11,16 +12,18 @@ NOISE = {name: rng.normal(0, 0.05, 1000) for name in ("a", "b", "c")}
 def measured(values, suite="odinw13", protocol="all", incomplete=(), images=50):
     """A checkpoint with these AP by data set; all checkpoints share the noise of the images."""
     datasets = {name: {"AP": value, "counts": {"images": images}} for name, value in values.items()}
-    mean = None if incomplete else {"AP": float(np.mean(list(values.values())))}
+    mean = None if incomplete else {metric: float(np.mean(list(values.values()))) for metric in METRICS}
     metrics = {protocol: {"mean": mean, "incomplete": list(incomplete), "datasets": datasets}}
-    return Measured("file", suite, metrics, {protocol: {name: value + NOISE[name] for name, value in values.items()}})
+    samples = {metric: {name: value + NOISE[name] for name, value in values.items()} for metric in METRICS}
+    return Measured("file", suite, metrics, {protocol: samples})
 
 
 def test_a_shared_shift_is_certain_however_noisy_the_images_are():
     lines = compare("sft", [measured({"a": 0.32, "b": 0.5})], "base", [measured({"a": 0.3, "b": 0.5})])
-    mean, first, second = lines
-    assert [line.dataset for line in lines] == [MEAN, "a", "b"]
-    assert (mean.AP, mean.AP_reference) == (pytest.approx(0.41), pytest.approx(0.4))
+    mean, _, _, first, second = lines
+    assert [line.dataset for line in lines] == [MEAN, MEAN, MEAN, "a", "b"]
+    assert [line.metric for line in lines] == [*METRICS, "AP", "AP"]
+    assert (mean.value, mean.reference_value) == (pytest.approx(0.41), pytest.approx(0.4))
     assert (first.difference, first.low, first.high) == pytest.approx((0.02, 0.02, 0.02))
     assert first.p == pytest.approx(2 / 1001) and first.significant and not first.regression
     assert (second.difference, second.p, second.significant) == (0, 1, False)
@@ -28,17 +31,17 @@ def test_a_shared_shift_is_certain_however_noisy_the_images_are():
 
 def test_a_fall_is_a_regression_of_its_data_set_only():
     own = measured({"a": 0.4, "b": 0.2, "c": 0.3})
-    noisy = own.samples["all"]["c"] + rng.normal(0, 0.05, 1000)
-    own.samples["all"]["c"] = noisy - 0.02
+    noisy = own.samples["all"]["AP"]["c"] + rng.normal(0, 0.05, 1000)
+    own.samples["all"]["AP"]["c"] = noisy - 0.02
     lines = compare("x", [own], "base", [measured({"a": 0.3, "b": 0.4, "c": 0.32})])
     assert {line.dataset: line.regression for line in lines} == {MEAN: False, "a": False, "b": True, "c": False}
-    assert lines[3].low < 0 < lines[3].high
+    assert lines[-1].low < 0 < lines[-1].high
 
 
 def test_holm_over_the_benchmarks_of_one_table():
     def suite(name, protocol, shift, spread):
         own = measured({"a": 0.3 + shift}, name, protocol)
-        own.samples[protocol]["a"] = 0.3 + NOISE["a"] + shift + spread * NOISE["b"]
+        own.samples[protocol]["AP"]["a"] = 0.3 + NOISE["a"] + shift + spread * NOISE["b"]
         return own
 
     shifts = {"one": (0.2, 1), "two": (0.1, 1), "three": (0.0, 1)}
@@ -48,7 +51,7 @@ def test_holm_over_the_benchmarks_of_one_table():
         "base",
         [suite(name, "p", 0, 0) for name in shifts],
     )
-    first, second, third = (line for line in lines if line.dataset == MEAN)
+    first, second, third = (line for line in lines if line.dataset == MEAN and line.metric == "AP")
     assert first.p_holm == pytest.approx(3 * first.p)
     assert second.p_holm == pytest.approx(2 * second.p)
     assert third.p_holm == max(third.p, second.p_holm) and not third.significant
@@ -56,10 +59,23 @@ def test_holm_over_the_benchmarks_of_one_table():
     assert [line.p_holm for line in lines if line.dataset == "a"] == [line.p for line in lines if line.dataset == "a"]
 
 
+def test_ap50_and_ap75_are_families_of_their_own():
+    """AP50 rises surely and AP75 falls surely where AP stays; neither is corrected for the other."""
+    own, base = measured({"a": 0.3}), measured({"a": 0.3})
+    own.metrics["all"]["mean"] |= {"AP50": 0.4, "AP75": 0.25}
+    own.samples["all"]["AP50"]["a"] = base.samples["all"]["AP50"]["a"] + 0.1
+    own.samples["all"]["AP75"]["a"] = base.samples["all"]["AP75"]["a"] - 0.05
+    ap, ap50, ap75, _ = compare("x", [own], "base", [base])
+    assert (ap.difference, ap50.difference, ap75.difference) == pytest.approx((0, 0.1, -0.05))
+    assert (ap50.low, ap75.high) == pytest.approx((0.1, -0.05))
+    assert (ap.significant, ap50.significant, ap75.significant) == (False, True, True)
+    assert ap50.p_holm == ap50.p and not ap75.regression  # of data sets only
+
+
 def test_gaps_are_gaps():
     lines = compare("x", [measured({"a": 0.3}, incomplete=["b"])], "base", [measured({"a": 0.2, "b": 0.4})])
     assert (lines[0].difference, lines[0].p, lines[0].significant) == (None, None, False)
-    assert lines[1].difference == pytest.approx(0.1)
+    assert lines[3].difference == pytest.approx(0.1)
     with pytest.raises(UserError, match="suite 'odinw13': no metrics of the reference 'base'"):
         compare("x", [measured({"a": 0.3})], "base", [])
     with pytest.raises(UserError, match="a: not the same images"):
@@ -71,7 +87,7 @@ def test_files(tmp_path):
     write_resamples(tmp_path / "r.npz", own.samples)
     write_json(tmp_path / "m.json", {"suite": "coco", "protocols": own.metrics})
     read = read_measured("coco", tmp_path / "m.json", tmp_path / "r.npz")
-    assert (read.samples["all"]["a"] == own.samples["all"]["a"]).all() and read.metrics == own.metrics
+    assert (read.samples["all"]["AP75"]["a"] == own.samples["all"]["AP75"]["a"]).all() and read.metrics == own.metrics
     with pytest.raises(UserError, match="m.json: not the metrics of suite 'odinw13'"):
         read_measured("odinw13", tmp_path / "m.json", tmp_path / "r.npz")
     (tmp_path / "r.npz").write_bytes(b"PK cut")

@@ -24,10 +24,9 @@ pytestmark = pytest.mark.slurm
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PROFILE = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3"]
 STEPS = 24
-# Smaller than smoke.yaml, but for a base model that knows enough for GRPO to move it, and steps to interrupt.
+# Smaller than smoke.yaml, but for steps to interrupt.
 OVERLAY = {
     "run": "cluster",
-    "base": {"steps": 150},
     "grpo_stage1": {"max_steps": STEPS},
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
@@ -256,14 +255,15 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
 
 
 def test_two_nodes_make_the_weights_of_one(cluster, before_training):
-    """Two nodes x 1 process and one node x 2 processes, under torchrun, which is under accelerate launch too."""
-    launch = {1: ["--nproc_per_node", "2"], 2: ["--nproc_per_node", "1"]}
+    """Two nodes x 1 process and one node x 2 processes, both through accelerate launch."""
+    # Without a GPU --multi_gpu still means one process each, under torchrun. A port that is free, for the one node;
+    # launch_job.py gives two nodes theirs.
+    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
     projects, runs = {}, {}
-    for nodes, words in launch.items():
+    for nodes, port in {1: ["--main_process_port", "0"], 2: []}.items():
         projects[nodes] = before_training(f"nodes{nodes}")
         sft = {"mem_mb": 1500, "nodes": nodes}
-        # One node needs no rendezvous on a fixed port, and none is given.
-        projects[nodes].overlay({**OVERLAY, "compute": {"launch": ["torchrun", *words], "train_sft": sft}})
+        projects[nodes].overlay({**OVERLAY, "compute": {"launch": [*launch, *port], "train_sft": sft}})
         profile = projects[nodes].folder / "profiles/slurm/config.yaml"  # no GPU tells SLURM that both nodes are needed
         profile.write_text(profile.read_text().replace("    mpi: 0", f"    tasks: {nodes}\n    mpi: 0"))
         runs[nodes] = start(projects[nodes], cluster, "--", MODELS[0])

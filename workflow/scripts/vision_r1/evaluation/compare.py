@@ -1,4 +1,4 @@
-"""Is one checkpoint better than another? A paired bootstrap of the difference in AP.
+"""Is one checkpoint better than another? A paired bootstrap of the difference in AP, AP50 and AP75.
 
 Both were scored on the same resamples of the images within each data set, over the full category list, a category
 that is absent from a resample left out of its mean (vision_r1.evaluation.bootstrap). So the difference of two
@@ -13,24 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
+from vision_r1.evaluation.bootstrap import LEVEL, THRESHOLDS, interval, mean_over
 from vision_r1.files import UserError, read_json, written_whole
 
 MEAN = "mean"
 NOTE = (
     f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not "
-    "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, or over the data sets "
-    "of one benchmark. A regression is a data set whose interval lies below 0."
+    "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, for each metric by "
+    "itself, or over the data sets of one benchmark. A regression is a data set whose interval lies below 0."
 )
 
-Samples = Mapping[str, Mapping[str, np.ndarray]]  # protocol -> data set -> AP of each resample
+Samples = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # protocol -> metric -> data set -> each resample
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of a table; AP and differences are 0..1, None where one of the two checkpoints has no number.
+    """One line of a table; values and differences are 0..1, None where one of the two checkpoints has no number.
 
-    dataset: a data set, or MEAN over the suite's data sets: a benchmark. p: two-sided, of the bootstrap.
+    dataset: a data set (of which AP is compared only), or MEAN over the suite's data sets: a benchmark. metric: AP,
+    AP50 or AP75. p: two-sided, of the bootstrap.
     """
 
     checkpoint: str
@@ -38,8 +39,9 @@ class Comparison:
     suite: str
     protocol: str
     dataset: str
-    AP: float | None
-    AP_reference: float | None
+    metric: str
+    value: float | None
+    reference_value: float | None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -51,7 +53,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Measured:
-    """What score_suite.py wrote about one checkpoint and suite: metrics, and AP of each resample."""
+    """What score_suite.py wrote about one checkpoint and suite: metrics, and their values in each resample."""
 
     source: str
     suite: str
@@ -60,8 +62,13 @@ class Measured:
 
 
 def write_resamples(path: str | Path, samples: Samples) -> None:
-    """Write samples as one npz file, arrays by `protocol/data set`."""
-    arrays = {f"{protocol}/{name}": own for protocol, sets in samples.items() for name, own in sets.items()}
+    """Write samples as one npz file, arrays by `protocol/metric/data set`."""
+    arrays = {
+        f"{protocol}/{metric}/{name}": own
+        for protocol, metrics in samples.items()
+        for metric, sets in metrics.items()
+        for name, own in sets.items()
+    }
     with written_whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -71,12 +78,12 @@ def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Mea
     content = read_json(metrics)
     if not isinstance(content, Mapping) or content.get("suite") != suite or "protocols" not in content:
         raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it anew with score_suite.py")
-    samples: dict[str, dict[str, np.ndarray]] = {}
+    samples: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     try:
         with np.load(resamples, allow_pickle=False) as arrays:
             for key in arrays.files:
-                protocol, _, name = key.partition("/")
-                samples.setdefault(protocol, {})[name] = arrays[key]
+                protocol, metric, name = key.split("/")
+                samples.setdefault(protocol, {}).setdefault(metric, {})[name] = arrays[key]
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it anew") from None
     return Measured(str(resamples), suite, content["protocols"], samples)
@@ -85,30 +92,32 @@ def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Mea
 def compare(
     checkpoint: str, measured: Sequence[Measured], reference: str, references: Sequence[Measured]
 ) -> list[Comparison]:
-    """Return the table of two checkpoints: benchmarks, each followed by its data sets.
+    """Return the table of two checkpoints: benchmarks by metric, each followed by its data sets.
 
     Raises UserError where the two were not scored on the same resamples.
     """
     known = {each.suite: each for each in references}
     names = (checkpoint, reference)
-    benchmarks, sets = [], []
+    benchmarks: dict[str, list[Comparison]] = {metric: [] for metric in THRESHOLDS}
+    sets = []
     for own in measured:
         if own.suite not in known:
             raise UserError(f"suite {own.suite!r}: no metrics of the reference {reference!r}")
         other = known[own.suite]
         for protocol in own.metrics:
             if protocol in other.metrics:
-                benchmarks.append(_benchmark(names, own, other, protocol))
+                for metric, lines in benchmarks.items():
+                    lines.append(_benchmark(names, own, other, protocol, metric))
                 sets.append(_holm(_datasets(names, own, other, protocol)))
-    lines = zip(_holm(benchmarks), sets, strict=True)
-    return [line for benchmark, own in lines for line in (benchmark, *own)]
+    lines = zip(*map(_holm, benchmarks.values()), sets, strict=True)
+    return [line for *benchmark, own in lines for line in (*benchmark, *own)]
 
 
-def _benchmark(names: tuple[str, str], own: Measured, other: Measured, protocol: str) -> Comparison:
+def _benchmark(names: tuple[str, str], own: Measured, other: Measured, protocol: str, metric: str) -> Comparison:
     means = [each.metrics[protocol]["mean"] for each in (own, other)]
-    values = [None if mean is None else mean["AP"] for mean in means]
-    samples = [mean_over(each.samples[protocol]) for each in (own, other)]
-    return _comparison(names, own, protocol, MEAN, values, samples)
+    values = [None if mean is None else mean[metric] for mean in means]
+    samples = [mean_over(each.samples[protocol][metric]) for each in (own, other)]
+    return _comparison(names, own, protocol, MEAN, metric, values, samples)
 
 
 def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: str) -> list[Comparison]:
@@ -116,11 +125,11 @@ def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: 
     lines = []
     for name in found[0]:
         if name in found[1]:
-            samples = [each.samples[protocol][name] for each in (own, other)]
+            samples = [each.samples[protocol]["AP"][name] for each in (own, other)]
             images = [each[name]["counts"]["images"] for each in found]
             if images[0] != images[1] or len(samples[0]) != len(samples[1]):
                 raise UserError(f"{own.source}: {name}: not the same images and resamples as {other.source}")
-            lines.append(_comparison(names, own, protocol, name, [each[name]["AP"] for each in found], samples))
+            lines.append(_comparison(names, own, protocol, name, "AP", [each[name]["AP"] for each in found], samples))
     return lines
 
 
@@ -129,10 +138,11 @@ def _comparison(
     measured: Measured,
     protocol: str,
     dataset: str,
+    metric: str,
     values: Sequence[float | None],
     samples: Sequence[np.ndarray],
 ) -> Comparison:
-    about = (*names, measured.suite, protocol, dataset, *values)
+    about = (*names, measured.suite, protocol, dataset, metric, *values)
     if None in values:
         return Comparison(*about)
     differences = samples[0] - samples[1]

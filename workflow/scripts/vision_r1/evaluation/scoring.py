@@ -42,15 +42,15 @@ def score_suite(
     policy: str,
     parsers: Mapping[str, str],
     count: int,
-) -> tuple[dict[str, Scores], dict[str, Samples]]:
+) -> tuple[dict[str, Scores], dict[str, dict[str, Samples]]]:
     """Return {protocol: {parser, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
 
     lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
     image with objects of which no line tells. precision_recall: mean over the data sets of their curves, which are
-    left out of their own scores: they would be most of the file. samples: {data set: AP of each resample}. Raises
-    UserError for lines that are not about these data sets, for a protocol without a parser, and where there are no
-    lines.
+    left out of their own scores: they would be most of the file. samples: {metric: {data set: value of each
+    resample}}. Raises UserError for lines that are not about these data sets, for a protocol without a parser, and
+    where there are no lines.
     """
     if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")
@@ -65,7 +65,9 @@ def score_suite(
         }
         scores = {name: own for name, (own, _) in scored.items()}
         curves = [own.pop("precision_recall") for own in scores.values()]
-        samples[protocol] = {name: resampled["AP"] for name, (_, resampled) in scored.items()}
+        samples[protocol] = {
+            metric: {name: resampled[metric] for name, (_, resampled) in scored.items()} for metric in MEANS
+        }
         incomplete = [
             each.name
             for each in datasets
@@ -79,7 +81,7 @@ def score_suite(
         protocols[protocol] = {
             "parser": parsers[protocol],
             "mean": mean,
-            "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]))},
+            "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]["AP"]))},
             "mean_score_policies": mean and _mean_policies(scores.values()),
             "precision_recall": None if incomplete else _mean_curves(curves),
             "incomplete": incomplete,

@@ -80,7 +80,7 @@ class Line:
     """One arm on one benchmark; values and differences to the first experiment are 0..1, None where missing.
 
     low, high: t interval over training seeds, as are difference_low, difference_high; p: paired t test over training
-    seeds; p_holm: corrected over the experiments of one benchmark and metric; images_low, images_high: of AP's
+    seeds; p_holm: corrected over the experiments of one benchmark and metric; images_low, images_high: of the
     difference, the seeds averaged, paired bootstrap over test images.
     """
 
@@ -123,12 +123,9 @@ def _line(arm: Arm, first: Arm, about: tuple[str, str, str]) -> Line:
     if arm.name in (BASE, SFT, first.name) or not seeds:
         return line
     against = effect(own, other)
-    images = None
-    if metric == "AP":
-        pairs = ((arm.measured[seed][suite], first.measured[seed][suite]) for seed in seeds)
-        differences = [mean_over(a.samples[protocol]) - mean_over(b.samples[protocol]) for a, b in pairs]
-        images = interval(np.mean(differences, axis=0))
-    low, high = images or (None, None)
+    pairs = ((arm.measured[seed][suite], first.measured[seed][suite]) for seed in seeds)
+    samples = [[mean_over(each.samples[protocol][metric]) for each in pair] for pair in pairs]
+    low, high = interval(np.mean([a - b for a, b in samples], axis=0)) or (None, None)
     return replace(
         line,
         difference=against.difference,

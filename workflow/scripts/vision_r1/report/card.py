@@ -73,17 +73,17 @@ def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[
                 dataset_name=visible(shorten(f"{line['suite']}, {line['protocol']}")),
                 dataset_config=visible(shorten(line["protocol"])),  # without it, two protocols become one entry
                 metric_type="AP",
-                metric_value=line["AP"],
+                metric_value=line["value"],
             )
             for line in lines
-            if line["AP"] is not None
+            if line["value"] is not None
         ],
     )
 
 
 def _lines(comparison: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """Return the comparison's lines about a suite's mean."""
-    return [line for line in comparison["tables"].get(name, []) if line["dataset"] == MEAN]
+    return [line for line in comparison["tables"].get(name, []) if line["dataset"] == MEAN and line["metric"] == "AP"]
 
 
 def _finalize(value: Any) -> Any:

@@ -58,7 +58,8 @@ class Result:
     AP_low, AP_high: 95 % bootstrap interval over images; AP_<score policy>: AP with that policy's scores;
     verdicts: "verdict=count" joined by spaces; incomplete: data sets without predictions, on MEAN
     lines; delta: AP minus the base model's, delta_low, delta_high: its 95 % interval, p_holm: corrected,
-    significant: yes, no or "" where nothing was compared; source: the metrics file.
+    significant: yes, no or "" where nothing was compared, and the same of AP50 and AP75 on MEAN lines; source: the
+    metrics file.
     """
 
     chain_seed: int
@@ -91,6 +92,12 @@ class Result:
     delta_high: float | None = None
     p_holm: float | None = None
     significant: str = ""
+    AP50_delta_low: float | None = None
+    AP50_delta_high: float | None = None
+    AP50_significant: str = ""
+    AP75_delta_low: float | None = None
+    AP75_delta_high: float | None = None
+    AP75_significant: str = ""
     images: int | None = None
     ground_truth: int | None = None
     predictions: int | None = None
@@ -178,18 +185,24 @@ def _total(values: Iterable[int | None]) -> int | None:
 def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -> list[Result]:
     """Add each checkpoint's difference to the base model, as compare_checkpoints.py wrote it."""
     lines = {
-        (line["checkpoint"], line["suite"], line["protocol"], line["dataset"]): line
+        tuple(line[key] for key in ("checkpoint", "suite", "protocol", "dataset", "metric")): line
         for table in comparison["tables"].values()
         for line in table
         if line["difference"] is not None
     }
 
     def compared(result: Result) -> Result:
-        line = lines.get((result.checkpoint, result.suite, result.protocol, result.dataset))
-        if line is None:
-            return result
-        numbers = {"delta": line["difference"], "delta_low": line["low"], "delta_high": line["high"]}
-        return replace(result, **numbers, p_holm=line["p_holm"], significant="yes" if line["significant"] else "no")
+        numbers: dict[str, Any] = {}
+        for metric in ("AP", "AP50", "AP75"):
+            line = lines.get((result.checkpoint, result.suite, result.protocol, result.dataset, metric))
+            if line is None:
+                continue
+            start = "" if metric == "AP" else f"{metric}_"
+            numbers |= {f"{start}delta_low": line["low"], f"{start}delta_high": line["high"]}
+            numbers[f"{start}significant"] = "yes" if line["significant"] else "no"
+            if metric == "AP":
+                numbers |= {"delta": line["difference"], "p_holm": line["p_holm"]}
+        return replace(result, **numbers)
 
     return [compared(result) for result in results]
 

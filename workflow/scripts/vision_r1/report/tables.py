@@ -103,9 +103,9 @@ def main_table(
             return Score(own)
         reference = base and getattr(base, column.metric)
         delta = None if reference is None else own - reference
-        if column.metric != "AP":
-            return Score(own, delta)
-        return Score(own, delta, result.delta_low, result.delta_high, result.significant == "yes")
+        start = "" if column.metric == "AP" else f"{column.metric}_"
+        low, high = (getattr(result, f"{start}delta_{end}") for end in ("low", "high"))
+        return Score(own, delta, low, high, getattr(result, f"{start}significant") == "yes")
 
     def theirs(checkpoint: str, column: Column) -> Score:
         own, base = published.get((checkpoint, column)), published.get(("base", column))
@@ -179,7 +179,7 @@ def main_sheets(results: Sequence[Result], paper: Sequence[Mapping[str, Any]] = 
     measured, seeds = pairs(results), sorted({result.chain_seed for result in results})
     checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
     about = (
-        "AP in points of 100; in parentheses the difference to the base model and, of AP, its 95 % interval over test "
+        "AP in points of 100; in parentheses the difference to the base model and its 95 % interval over test "
         f"images; * significant after Holm's correction. Chain seed {', '.join(map(str, seeds))}."
     )
     tables = {
@@ -226,7 +226,7 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
                 ", ".join(worse.get(_about(line), ["none"])),
             )
             for line in lines
-            if line["dataset"] == MEAN
+            if line["dataset"] == MEAN and line["metric"] == "AP"
         ),
         texts=3,
     )
