@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -131,12 +130,6 @@ def trainer(project):
     return found
 
 
-def pending(process):
-    """Return the signals that wait for a stopped process."""
-    mask = int(re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)[1], 16)
-    return {number for number in signal.Signals if mask >> (number - 1) & 1}
-
-
 def slurm(cluster, *words):
     return subprocess.run(words, env=cluster, check=True, capture_output=True, text=True).stdout
 
@@ -191,30 +184,6 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
     jobs = slurm(cluster, "scontrol", "--oneliner", "show", "jobs").splitlines()
     asked = [re.search(r"JobState=(\w+).*MinMemoryNode=(\w+)", job) for job in jobs if "Comment=rule_train_sft" in job]
     assert [match.groups() for match in asked] == [("FAILED", "800M"), ("COMPLETED", "1200M")]
-
-
-def test_a_training_that_runs_out_of_time_goes_on(cluster, undisturbed, before_training):
-    """SLURM warns the trainer, which saves and ends; the retry goes on from there."""
-    project = before_training("late")
-    run = start(project, cluster, "--", str(STAGE1 / "metrics.json"))
-    held = None
-    try:
-        wait_until(saved(project, "grpo_stage1"), project, run)
-        held = trainer(project)
-        held.suspend()
-        job = holder(project, "grpo_stage1")
-        slurm(cluster, "scontrol", "update", f"JobId={job}", "TimeLimit=1")
-        wait_until(lambda: signal.SIGTERM in pending(held), project, run)
-        held.resume()
-        assert run.wait(300) == 0, output(project)
-    finally:
-        run.terminate()
-        if held and held.is_running():
-            held.resume()
-    assert "stopped by a signal at step" in output(project)
-    assert holder(project, "grpo_stage1") != job
-    assert "resuming from checkpoint-" in logs(project, "grpo_stage1")
-    assert weights(project, "strict/grpo_stage1") == weights(undisturbed, "strict/grpo_stage1")
 
 
 def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
