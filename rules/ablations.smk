@@ -1,7 +1,5 @@
 """The ablations: every experiment of section ablations over its training seeds, as one table and one figure."""
 
-import subprocess
-
 
 rule tabulate_ablations:
     """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
@@ -40,12 +38,3 @@ rule tabulate_ablations:
         "Tabulating the ablations"
     shell:
         "python workflow/scripts/tabulate_ablations.py {params.args:q} > {log:q} 2>&1"
-
-
-def tabulate_what_is_there():
-    """Write the table and the figure although arms failed, dated so that the next run of the rule writes them anew."""
-    command = [sys.executable, str(SCRIPTS / "tabulate_ablations.py"), *ablation_flags(), *ablation_jobs()]
-    if subprocess.run(command).returncode == 0:
-        for output in rules.tabulate_ablations.output:
-            os.utime(output, (0, 0))
-        logger.error(f"Some arms failed: {RESULTS}/tables/ablations.md shows the others, and why.")
