@@ -115,10 +115,10 @@ rule ablations:
 
 onerror:
     # With --keep-going the other arms are there: the table shows them, and what failed with its cause. It is dated so that
-    # the next run writes it anew.
+    # the next run writes it anew (1970, but not 0, which Snakemake takes for no date).
     if any(job.rule.name == "tabulate_ablations" for job in workflow.dag.jobs):
         program = [sys.executable, str(SCRIPTS / "tabulate_ablations.py")]
         if subprocess.run([*program, *ablation_flags(), *ablation_jobs()]).returncode == 0:
             for output in rules.tabulate_ablations.output:
-                os.utime(output, (0, 0))
+                os.utime(output, (1, 1))
             logger.error(f"Some arms failed: {RESULTS}/tables/ablations.md shows the others, and why.")
