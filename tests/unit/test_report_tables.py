@@ -1,10 +1,12 @@
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 from report_factory import AP, BOXES, CHECKPOINTS, SUITES, comparison, metrics, write
 
 from vision_r1.report.results import of_metrics, pairs, with_differences
-from vision_r1.report.sheets import as_latex, as_markdown
+from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
     dataset_columns,
     dataset_tables,
@@ -74,9 +76,22 @@ def test_files_hold_the_main_table_and_every_data_set(results):
 def test_latex_table_is_well_formed(results):
     lines = as_latex(main_sheets(results)[:1], "Miniature\nof 5 %").splitlines()
     body = [line for line in lines if line.endswith(r" \\")]
-    assert lines[0].startswith("% Miniature") and lines[2].startswith(r"\begin{tabular}{llrrrrrr}")
+    assert lines[0].startswith("% Miniature") and lines[3].startswith(r"\begin{tabular}{llrrrrrr}")
     assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
     assert "51.3 (+15.2)" in body[4] and r"official-coco" in body[0]
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_hostile_names_are_typeset(results, tmp_path):
+    """A first cell that starts with [ or * would be read as an argument of the line end before it."""
+    names = ["[1]", "*", "a & b", "\\input{/etc/passwd}", "%$#_{}~^<>|\"", "\u202e\n\\end{tabular}", "x" * 10_000, "?`--"]
+    hostile = Sheet("hostile", "\n\\stop", ("[head]", "AP"), tuple((name, 0.5) for name in names))
+    (tmp_path / "tables.tex").write_text(as_latex([hostile, *main_sheets(results)], "Miniature\n\\stop"))
+    document = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{tables}\end{document}"
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout
+    assert any(file.stat().st_size for file in tmp_path.glob("*.pdf"))
 
 
 def test_differences_stand_with_their_interval(results):

@@ -105,6 +105,7 @@ def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
     for sheet in sheets:
         right = len(sheet.head) - sheet.texts
         lines += [
+            *([""] if lines else []),
             f"% {latex_text(sheet.caption, length=2000)}",
             rf"\begin{{tabular}}{{{'l' * sheet.texts}{'r' * right}}}",
             r"\toprule",

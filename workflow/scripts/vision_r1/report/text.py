@@ -53,7 +53,9 @@ def markdown_text(text: str, length: int = 60) -> str:
 
 def latex_text(text: str, length: int = 60) -> str:
     """Escape one line of text, cut to `length`, for LaTeX."""
-    return "".join(LATEX.get(sign, sign) for sign in visible(shorten(text, length)))
+    escaped = "".join(LATEX.get(sign, sign) for sign in visible(shorten(text, length)))
+    # The line end before it, \\, would take [ or * as its argument.
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
 
 
 def points(value: float | None, signed: bool = False) -> str:
