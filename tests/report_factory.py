@@ -182,7 +182,11 @@ def checksums() -> list[dict[str, Any]]:
 
 def make_hostile(run: "Run", text: str) -> None:
     """Plant a text, and labels and names of 10,000 characters, wherever foreign text can enter a run's report."""
-    long = "long " * 2 + "z" * 10_000
+    long, name = "long " * 2 + "z" * 10_000, text.replace("/", "|")[:80]
+
+    def named(path: str) -> str:
+        return str(Path(path).with_name(name + path[-8:]))
+
     configuration = json.loads(run.config.read_text())
     configuration["report"] |= {"title": text, "banner": text, "disclosures": [text, long]}
     configuration["sft"] = {text: text, long: long}
@@ -192,7 +196,12 @@ def make_hostile(run: "Run", text: str) -> None:
     images = json.loads(run.annotations.read_text())
     images["categories"][0]["name"] = text
     images["categories"][1]["name"] = long
+    for record in images["images"]:
+        file = run.annotations.parent / "images" / record["file_name"]
+        record["file_name"] = file.rename(named(str(file))).name
     write(run.annotations, images)
+    rows = [json.loads(line) for line in (run.folder / "data/train.jsonl").open()]
+    write_lines(run.folder / "data/train.jsonl", [{**row, "image": named(row["image"])} for row in rows])
     for suite, names in (("coco", [text]), ("odinw13", [text, long])):
         for checkpoint in CHECKPOINTS:
             write(run.metrics(checkpoint, suite), metrics(0.3, 1400, suite, names))
@@ -201,17 +210,17 @@ def make_hostile(run: "Run", text: str) -> None:
             labels = [text, long, "\u202eabc\u2066", "\ud800", '=1+1|","'] * len(lines)
             for number, (line, label) in enumerate(zip(lines, labels, strict=False)):
                 line |= {"dataset": names[-1], "protocol": PROTOCOLS[suite][0], "prompt": label + text}
+                line["file_name"] = named(line["file_name"])
                 line["categories"] = [label, *LABELS]
                 line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}] * (number + 1)) + text
             write_lines(run.predictions(checkpoint, suite), lines)
-    named = json.loads((run.folder / "tables/comparison.json").read_text())
-    named["note"] = named["tables"]["sft"][0]["suite"] = named["tables"]["sft"][1]["dataset"] = text
-    write(run.folder / "tables/comparison.json", named)
+    compared = json.loads((run.folder / "tables/comparison.json").read_text())
+    compared["note"] = compared["tables"]["sft"][0]["suite"] = compared["tables"]["sft"][1]["dataset"] = text
+    write(run.folder / "tables/comparison.json", compared)
     write(run.folder / "anchors/all.json", [{**line, "model": text, "source": long} for line in anchors()])
     write(run.folder / "data/curation.json", {text: text, long: [long]})
     write(run.folder / "checksums.json", [{**line, "name": name} for line in checksums() for name in (text, long)])
     (run.folder / "benchmarks").mkdir(exist_ok=True)
-    name = text.replace("/", "|")[:80]
     (run.folder / f"benchmarks/{name}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n")
 
 
