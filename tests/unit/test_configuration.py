@@ -43,7 +43,9 @@ def test_default_is_valid(config, schema):
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_shipped_configurations_are_valid(root, schema, name):
-    configuration.check(load_configuration(root, name), schema)
+    config = load_configuration(root, name)
+    configuration.check(config, schema)
+    configuration.check(merge(config, {"ablations": {"experiments": list(config["experiments"])}}), schema)
 
 
 def test_no_configuration_is_forgotten(root):
@@ -175,6 +177,13 @@ def test_a_mistake_is_one_clear_line(config, schema, change, message):
     with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(config, change), schema)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_needs_to_fit_the_experiments_that_are_asked_for_only(config, schema):
+    smaller = merge(config, {"grpo": {"per_device_train_batch_size": 8, "steps_per_generation": 1}})
+    configuration.check(smaller, schema)
+    with pytest.raises(UserError, match="experiment group_of_16: grpo_stage1: 8 completions"):
+        configuration.check(merge(smaller, {"ablations": {"experiments": ["strict", "group_of_16"]}}), schema)
 
 
 def test_a_chain_seed_has_a_folder_of_its_own(config):

@@ -129,7 +129,9 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
     at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
     completions = values["per_device_train_batch_size"] * at_once * processes(config)
-    if completions % values["num_generations"]:
+    # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
+    asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
+    if name in asked_for and completions % values["num_generations"]:
         raise UserError(
             f"experiment {name}: {stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
