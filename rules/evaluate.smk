@@ -13,7 +13,6 @@ rule predict_shard:
         "<logs>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.log",
     benchmark:
         "<benchmarks>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.tsv"
-    retries: 1
     conda:
         "../environment.yml"
     threads: compute("predict_suite", "threads")
@@ -46,7 +45,6 @@ rule predict_suite:
         "<logs>/predict_suite/{checkpoint}/{suite}.log",
     benchmark:
         "<benchmarks>/predict_suite/{checkpoint}/{suite}.tsv"
-    retries: 1
     conda:
         "../environment.yml"
     threads: compute("predict_suite", "threads")

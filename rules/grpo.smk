@@ -25,7 +25,6 @@ rule train_grpo_stage1:
     wildcard_constraints:
         experiment=refined("restart"),
     priority: 1  # the longest way to the report: before predictions and the SFT arm
-    retries: 1
     conda:
         "../environment.yml"
     threads: compute("train_grpo", "threads")

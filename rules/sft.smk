@@ -15,7 +15,6 @@ rule train_sft:
         "<logs>/train_sft/{sft}.log",
     benchmark:
         "<benchmarks>/train_sft/{sft}.tsv"
-    retries: 1
     conda:
         "../environment.yml"
     threads: compute("train_sft", "threads")

@@ -106,6 +106,8 @@ def test_every_rule_that_downloads_runs_where_snakemake_runs(root):
     reaching = re.compile(r"scripts/(?:fetch_|download_)\w+\.py")
     downloads = {name for name, block in blocks if reaching.search(block)}
     assert downloads and downloads <= local
+    # Elsewhere they are the profile's: a rule's own start it again within its ending SLURM job.
+    assert {name for name, block in blocks if "retries:" in block} <= downloads
 
 
 def test_the_slurm_profile_knows_every_job_with_a_gpu(root):

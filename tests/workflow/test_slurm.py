@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -143,13 +144,16 @@ def weights(project, checkpoint):
     return sha256(file.read_bytes()).hexdigest()
 
 
-def logs(project, stage):
-    """Return a stage's log; Snakemake removes that of the attempt before, so it may be gone for a moment."""
-    file = project.folder / f"results/cluster/logs/train_{stage}/strict.log"
+def read(project, log):
+    """Return a log; Snakemake removes that of the attempt before, so it may be gone for a moment."""
     try:
-        return file.read_text()
+        return (project.folder / log).read_text()
     except FileNotFoundError:
         return ""
+
+
+def logs(project, stage):
+    return read(project, f"results/cluster/logs/train_{stage}/strict.log")
 
 
 def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
@@ -194,6 +198,20 @@ def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
     assert run.wait(200) == 1, output(project)
     assert "error: training stopped at step 1: truncated" in output(project)
     assert not (project.folder / STAGE1 / "model").exists()
+
+
+def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_training):
+    """A training without end, of whose 6 minutes the signal of the profile leaves less than one; the next job goes on."""
+    project, log = before_training("late"), "results/cluster/logs/train_sft/sft.log"
+    project.overlay({**OVERLAY, "sft": {"max_steps": 10**6}, "compute": {"train_sft": {"runtime": 6}}})
+    run = start(project, cluster, "--", MODELS[0])
+    try:
+        wait_until(lambda: output(project).count("has been submitted with SLURM jobid") == 2, project, run)
+        wait_until(lambda: "resuming from checkpoint-" in read(project, log), project, run)
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.wait(60)
+    assert "returned non-zero exit status 143" in output(project)
 
 
 def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, undisturbed, before_training):
