@@ -33,7 +33,7 @@ rule tabulate_ablations:
         runtime=more(10),
         gpu=0,
     params:
-        args=ablation_flags(),
+        args=word_file("tabulate_ablations", ablation_flags()),
     message:
         "Tabulating the ablations"
     shell:

@@ -116,7 +116,7 @@ rule compare_checkpoints:
         runtime=more(10),
         gpu=0,
     params:
-        metrics=metrics_flags(CHECKPOINTS, resamples=True),
+        metrics=word_file("compare_checkpoints", metrics_flags(CHECKPOINTS, resamples=True)),
     message:
         "Comparing the checkpoints with the base model"
     shell:
@@ -144,7 +144,7 @@ rule check_anchors:
         runtime=more(10),
         gpu=0,
     params:
-        args=lambda wildcards: anchor_flags(wildcards.scope),
+        args=lambda wildcards: word_file("check_anchors", anchor_flags(wildcards.scope)),
     message:
         "Comparing with published numbers ({wildcards.scope})"
     shell:

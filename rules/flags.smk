@@ -1,5 +1,6 @@
 """The words that programs get from the configuration. No rules here."""
 
+import hashlib
 import json
 import os
 
@@ -192,6 +193,13 @@ def ablation_jobs():
         for output, log in jobs:
             words += ["--job", final, f"{RESULTS}/{output}", f"{RESULTS}/logs/{log}.log"]
     return words
+
+
+def word_file(program, words):
+    """Return @FILE, which a program reads as these words. A changed word changes the name, and with it the job."""
+    text = "\n".join(words) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"@{record(f'{RESULTS}/words/{program}-{digest}.txt', text)}"
 
 
 def optional(flag, text):

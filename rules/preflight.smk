@@ -22,7 +22,7 @@ rule preflight:
             *("--output_page", f"{RESULTS}/preflight/preflight.txt"),
             *("--output_summary", f"{RESULTS}/preflight/preflight.json"),
             *dataset_flags(sorted({name for names in SUITES.values() for name in names}), "annotations"),
-            *arm_flags(),
+            word_file("check_run", arm_flags()),
         ],
     message:
         "Checking the run"

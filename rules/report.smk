@@ -35,7 +35,7 @@ rule tabulate_results:
         gpu=0,
     params:
         seed=config["seed"],
-        metrics=metrics_flags(CHECKPOINTS),
+        metrics=word_file("tabulate_results", metrics_flags(CHECKPOINTS)),
         folder=subpath(output[0], parent=True),
     message:
         "Gathering the scores of all checkpoints"
@@ -72,14 +72,17 @@ rule plot_results:
         gpu=0,
     params:
         note=optional("--note", config["report"]["banner"]),
-        histories=lambda wildcards, input: pairs("--history", WITH_HISTORY, input.histories),
-        metrics=metrics_flags(CHECKPOINTS),
+        files=word_file(
+            "plot_results",
+            pairs("--history", WITH_HISTORY, of_checkpoints(WITH_HISTORY, "history.jsonl"))
+            + metrics_flags(CHECKPOINTS),
+        ),
         folder=subpath(output[0], parent=True),
     message:
         "Drawing the figures"
     shell:
-        "python workflow/scripts/plot_results.py --results {input.results:q} {params.histories:q} {params.note:q}"
-        " {params.metrics:q} --output_directory {params.folder:q} > {log:q} 2>&1"
+        "python workflow/scripts/plot_results.py --results {input.results:q} {params.files:q} {params.note:q}"
+        " --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
 rule checksum_inputs:
@@ -179,10 +182,12 @@ rule render_report:
         gpu=0,
     params:
         figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
-        training=lambda wildcards, input: pairs("--training", CHECKPOINTS, input.training),
         predictions=[word for key, file in GALLERY_PREDICTIONS.items() for word in ["--predictions", *key, file]],
         annotations=pairs("--annotations", TEST, [dataset_place(name, "annotations") for name in TEST]),
-        metrics=metrics_flags(CHECKPOINTS),
+        files=word_file(
+            "render_report",
+            pairs("--training", CHECKPOINTS, of_checkpoints(CHECKPOINTS, "metrics.json")) + metrics_flags(CHECKPOINTS),
+        ),
         audit=subpath(input.audit, parent=True),
         benchmarks=f"{RESULTS}/benchmarks",
         gpus=lambda wildcards: gpus_of_rules(),
@@ -192,7 +197,7 @@ rule render_report:
     shell:
         "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
-        " {params.metrics:q} --figures {params.figures:q} {params.training:q} {params.predictions:q} {params.annotations:q}"
+        " {params.files:q} --figures {params.figures:q} {params.predictions:q} {params.annotations:q}"
         " --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
         " --curation {input.curation:q} --checksums {input.checksums:q} --paper {input.paper:q}"
         " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"

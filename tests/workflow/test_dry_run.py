@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from configurations import CONFIGURATIONS, ON_GPUS
 
 DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
@@ -226,3 +227,20 @@ def test_everything_reaches_the_shell_quoted(root):
 
 def all_rules(root):
     return "".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
+
+
+def test_no_command_of_a_large_study_is_longer_than_linux_takes(project):
+    """Every experiment with five training seeds, in the report and as ablations, on 14 suites."""
+    experiments = yaml.safe_load((project.folder / "config/experiments.yaml").read_text())["experiments"]
+    study = {"experiments": [name for name in experiments if name != "sft_matched"], "training_seeds": list(range(5))}
+    evaluation = yaml.safe_load((project.folder / "config/config.yaml").read_text())["evaluation"]
+    names = evaluation["suites"]["coco"] + evaluation["suites"]["odinw13"]
+    protocols = evaluation["suite_protocols"]["odinw13"]
+    suites = {"suites": {name: [name] for name in names}, "suite_protocols": dict.fromkeys(names, protocols)}
+    overlay = project.overlay({"report": {**study, "suites": names}, "ablations": study, "evaluation": suites})
+    plan = project.snakemake(
+        "--dry-run", "--printshellcmds", "--configfile", overlay, "--", "all", "ablations", "preflight"
+    )
+    assert "train_grpo_stage2" in plan.stdout
+    commands = [line for line in plan.stdout.splitlines() if "python workflow/scripts/" in line]
+    assert [command[:80] for command in commands if len(command) >= 128 * 1024] == []

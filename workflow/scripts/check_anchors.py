@@ -16,7 +16,7 @@ from vision_r1.cli import add_metrics, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, word_files=True)
     arguments.add_argument("--published", required=True, metavar="FILE", help="published numbers (YAML)")
     arguments.add_argument("--model", metavar="ID", help="the base model's repository on the hub, if it is from there")
     add_metrics(arguments, "of score_suite.py", required=True)

@@ -20,7 +20,7 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = cli.parser(__doc__)
+    arguments = cli.parser(__doc__, word_files=True)
     arguments.add_argument("--config", required=True, help="the merged configuration as JSON")
     arguments.add_argument("--train_file", required=True, help="the training file; it may not be there yet")
     arguments.add_argument("--models", required=True, help="folder of the run's checkpoints; it may not be there yet")

@@ -21,7 +21,7 @@ from vision_r1.cli import add_measured, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, word_files=True)
     arguments.add_argument("--reference", required=True, metavar="CHECKPOINT", help="what the others are compared with")
     add_measured(arguments)
     arguments.add_argument("--output_json", required=True, metavar="FILE")

@@ -20,7 +20,7 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, word_files=True)
     pair = {"nargs": 2, "action": "append", "default": []}
     parser.add_argument("--results", required=True, metavar="FILE", help="results.csv of tabulate_results.py")
     parser.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")

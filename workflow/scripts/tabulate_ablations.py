@@ -19,7 +19,7 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = cli.parser(__doc__)
+    arguments = cli.parser(__doc__, word_files=True)
     arguments.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")
     cli.add_measured(arguments)
     arguments.add_argument("--published", required=True, metavar="FILE", help="published numbers, YAML")

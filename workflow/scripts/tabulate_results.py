@@ -18,7 +18,7 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, word_files=True)
     cli.add_metrics(parser, "in the order of the table", required=True)
     parser.add_argument("--seed", type=int, default=0, help="chain seed of the run, a column of the table")
     parser.add_argument("--comparison", metavar="FILE", help="comparison (JSON) of compare_checkpoints.py")

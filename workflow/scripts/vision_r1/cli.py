@@ -9,12 +9,16 @@ from collections.abc import Callable, Sequence
 from vision_r1.files import UserError
 
 
-def parser(docstring: str) -> argparse.ArgumentParser:
-    """Return an argument parser whose help is the program's own docstring."""
+def parser(docstring: str, word_files: bool = False) -> argparse.ArgumentParser:
+    """Return an argument parser whose help is the program's own docstring.
+
+    word_files: the word @FILE stands for the words in FILE, one a line. Linux takes no shell command above 128 KB.
+    """
     return argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        fromfile_prefix_chars="@" if word_files else None,
     )
 
 
