@@ -24,6 +24,10 @@ try:
     configuration.check(config, yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text()))
 except UserError as error:
     sys.exit(f"error: {error}")
+# What two experiments train alike has the name of the first one. Snakemake puts those of overlays in front, but a new one
+# must not rename, and so train anew, what is there.
+SHIPPED = yaml.safe_load((Path(workflow.basedir) / "config/experiments.yaml").read_text())["experiments"]
+config["experiments"] = SHIPPED | config["experiments"]
 
 
 RESULTS = f"results/{configuration.run_name(config)}"
@@ -204,7 +208,7 @@ def files_of(names):
     return sorted({file for name in names for file in dataset_files(name)})
 
 
-RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2) + "\n")
 # The paper's configuration, file over file: its numbers stand beside those of a run that was configured so.
 PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments", "paper")]
 REPORT = f"{RESULTS}/report/index.html"

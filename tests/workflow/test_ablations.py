@@ -1,5 +1,6 @@
 """Target ablations: what is shared is planned once, and an experiment that fails doesn't take the others with it."""
 
+import json
 import shutil
 
 import pytest
@@ -23,6 +24,9 @@ def test_what_two_experiments_train_alike_is_trained_once(project):
         "train_grpo_stage1": 4,
         "train_grpo_stage2": 6,
     }
+    # Programs that read the configuration have to name what is shared as the rules do.
+    resolved = json.loads((project.folder / "results/smoke/config.json").read_text())
+    assert list(resolved["experiments"])[:2] == ["strict", "official"]
     assert jobs["score_suite"] == 2 * (1 + 2 + 6) and jobs["tabulate_ablations"] == 1
 
 
@@ -44,6 +48,14 @@ def test_every_kind_of_experiment_is_planned(project, name, own):
     overlay = project.overlay({"ablations": {"experiments": ["strict", name], "training_seeds": [0]}})
     jobs = project.planned(*SMOKE, overlay, "--", "ablations")
     assert {rule: jobs[rule] for rule in own} == own and jobs["curate_train"] == 1
+
+
+def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
+    """Snakemake puts the experiments of an overlay in front of the shipped ones."""
+    mine = {"experiments": {"mine": {"grpo_stage2": {"recall_threshold": 0.6}}}}
+    overlay = finished.overlay({**mine, "ablations": {"experiments": ["strict", "mine"], "training_seeds": [0]}})
+    jobs = finished.planned(*SMOKE, overlay, "--", "ablations")
+    assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo_stage2": 1}
 
 
 def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finished):

@@ -3,11 +3,11 @@
 tests/slurm_local.sh test installs what these tests need, as root on Debian or Ubuntu.
 """
 
+import getpass
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -209,8 +209,9 @@ def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_tra
         wait_until(lambda: output(project).count("has been submitted with SLURM jobid") == 2, project, run)
         wait_until(lambda: "resuming from checkpoint-" in read(project, log), project, run)
     finally:
-        run.send_signal(signal.SIGINT)
-        run.wait(60)
+        run.kill()
+        run.wait()
+        slurm(cluster, "scancel", "--user", getpass.getuser())
     assert "returned non-zero exit status 143" in output(project)
 
 

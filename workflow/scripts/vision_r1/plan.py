@@ -24,7 +24,8 @@ class Job:
     def checkpoint(self) -> str | None:
         """Return the checkpoint that a training makes, without its training seed, or None: the preflight knows none."""
         if self.rule == "train_sft":
-            return "sft"
+            arm, *stage = self.wildcards["sft"].split("/")
+            return "/".join([split_training_seed(arm)[0], *stage])
         if self.rule.startswith("train_grpo"):
             arm, _ = split_training_seed(self.wildcards["experiment"])
             return f"{arm}/{self.rule.removeprefix('train_').removesuffix('_continuous')}"
