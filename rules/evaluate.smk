@@ -144,7 +144,7 @@ rule check_anchors:
         runtime=more(10),
         gpu=0,
     params:
-        args=lambda wildcards: word_file("check_anchors", anchor_flags(wildcards.scope)),
+        args=lambda wildcards: anchor_flags(wildcards.scope),
     message:
         "Comparing with published numbers ({wildcards.scope})"
     shell:

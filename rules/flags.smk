@@ -156,7 +156,8 @@ def parser_flags(suite):
 
 def anchor_flags(scope):
     stop = ["--stop"] if scope == "gate" and EVALUATION["anchors"] == "stop" else []
-    return optional("--model", config["model"]["id"]) + metrics_flags(ANCHORED[scope]) + stop
+    metrics = word_file("check_anchors", metrics_flags(ANCHORED[scope]))
+    return [*optional("--model", config["model"]["id"]), metrics, *stop]
 
 
 def metrics_flags(checkpoints, resamples=False):

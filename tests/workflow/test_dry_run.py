@@ -83,7 +83,7 @@ def test_preflight_makes_nothing_else_and_always_runs(project):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
         assert "Preflight of paper" in output and "strict/grpo_stage2 share prompts" in output
         assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
-            *("code", "config.json", "logs", "preflight", "watch")
+            *("code", "config.json", "logs", "preflight", "watch", "words")
         ]
 
 
