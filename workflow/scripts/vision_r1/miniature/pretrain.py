@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from vision_r1.data.scenes import draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
+from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.prompts import format_answer
@@ -88,13 +89,7 @@ def make_optimizers(model: PreTrainedModel, recipe: Recipe) -> list[torch.optim.
     matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n}
     others = [p for n, p in model.named_parameters() if n not in matrices]
     return [
-        torch.optim.Muon(
-            matrices.values(),
-            lr=recipe.muon_learning_rate,
-            weight_decay=recipe.weight_decay,
-            momentum=0.95,
-            adjust_lr_fn="original",
-        ),
+        Muon(matrices.values(), lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay),
         torch.optim.AdamW(others, lr=recipe.adamw_learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay),
     ]
 
