@@ -9,7 +9,14 @@ from vision_r1.prompts import format_answer
 
 SETTINGS = {
     **{"world": "miniature", "hidden_size": 32, "head_size": 16, "text_layers": 1, "vision_layers": 1},
-    **{"steps": 3, "batch_size": 2, "muon_learning_rate": 0.02, "adamw_learning_rate": 0.003, "weight_decay": 0.05},
+    **{
+        "steps": 3,
+        "exact_steps": 1,
+        "batch_size": 2,
+        "muon_learning_rate": 0.02,
+        "adamw_learning_rate": 0.003,
+        "weight_decay": 0.05,
+    },
     **{"warmup_steps": 1, "grow": 0.08, "jitter": 0.05, "drop": 0.3},
     **{"detection_share": 0.6, "grounding_share": 0.3, "negative_share": 0.1, "device": "cpu", "workers": 0},
 }

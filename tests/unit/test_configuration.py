@@ -161,7 +161,7 @@ def test_training_keys_are_trls_own(schema):
             "experiment strict: grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
         ),
         ({"lora": {"r": 8}}, "config: lora: .*alpha.*required"),
-        ({"grpo": {"num_generations": 7}}, "192 completions are generated at once.*no multiple of num_generations 7"),
+        ({"grpo": {"num_generations": 7}}, "128 completions are generated at once.*no multiple of num_generations 7"),
         (
             {
                 "experiments": {

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from vision_r1.data.scenes import Style, draw_scenes
 from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
 from vision_r1.miniature.model import make_model
-from vision_r1.miniature.pretrain import coarsen, collate, draw_question, pretrain, prompt_encoder
+from vision_r1.miniature.pretrain import Batches, coarsen, collate, draw_question, pretrain, prompt_encoder
 from vision_r1.miniature.processor import make_processor, patchify
 from vision_r1.miniature.recipe import Recipe
 
@@ -22,6 +23,7 @@ RECIPE = Recipe(
     text_layers=1,
     vision_layers=1,
     steps=15,
+    exact_steps=0,
     batch_size=4,
     muon_learning_rate=0.02,
     adamw_learning_rate=0.01,
@@ -170,3 +172,23 @@ def test_questions_are_of_the_three_tasks_and_negatives_are_answered_with_nothin
 def test_impossible_settings_are_named(wrong):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
         replace(RECIPE, **wrong)
+
+
+def test_two_processes_learn_what_one_does(processor):
+    recipe = replace(RECIPE, batch_size=5)  # an odd number: three rows and two
+    histories, weights = [], []
+    for processes in (1, 2):
+        model = small_model(processor)
+        histories.append(pretrain(model, processor, recipe, seed=0, processes=processes))
+        weights.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
+    assert histories[1][-1]["loss"] == pytest.approx(histories[0][-1]["loss"], abs=1e-4)
+    moved = weights[0] - torch.cat([value.flatten() for value in small_model(processor).state_dict().values()])
+    assert (weights[1] - weights[0]).abs().max() < 1e-3 * moved.abs().max()
+    assert not torch.distributed.is_initialized()
+
+
+def test_the_number_of_workers_changes_no_batch(processor):
+    streams = [iter(DataLoader(Batches(processor, RECIPE, 0), batch_size=None, num_workers=n)) for n in (0, 2)]
+    for _ in range(5):
+        one, other = (next(stream) for stream in streams)
+        assert all(torch.equal(one[name], other[name]) for name in one)

@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
-      --vision_layers 2 --steps 2600 --batch_size 16 --device cpu --workers 0 \\
+      --vision_layers 2 --steps 1700 --exact_steps 1300 --batch_size 16 --device cpu --workers 0 \\
       --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
       --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
@@ -23,7 +23,12 @@ def parse_args(argv=None):
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
     arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of first weights and scenes")
-    arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
+    arguments.add_argument(
+        "--threads",
+        type=whole_number(1),
+        default=1,
+        help="cores to use: on the CPU, so many processes of one thread each",
+    )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--metrics", required=True, help="JSON file with duration, sizes and last values")
     arguments.add_argument("--history", required=True, help="JSONL file, the loss every so many steps")
@@ -40,25 +45,30 @@ def main(argv=None) -> None:
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.pretrain import pretrain, summary
     from vision_r1.miniature.processor import make_processor
+    from vision_r1.models import speed_up_patches
 
-    torch.set_num_threads(args.threads)
+    # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
+    processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
+    torch.set_num_threads(threads)
     processor = make_processor(WORLDS[recipe.world])
-    model = make_model(
-        processor.tokenizer,
-        recipe.hidden_size,
-        recipe.text_layers,
-        recipe.vision_layers,
-        args.seed,
-        head_size=recipe.head_size,
+    model = speed_up_patches(
+        make_model(
+            processor.tokenizer,
+            recipe.hidden_size,
+            recipe.text_layers,
+            recipe.vision_layers,
+            args.seed,
+            head_size=recipe.head_size,
+        )
     )
     started = time.monotonic()
-    history = pretrain(model, processor, recipe, args.seed)
+    history = pretrain(model, processor, recipe, args.seed, processes)
     seconds = time.monotonic() - started
     with written_whole(args.output_model) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
     write_jsonl(args.history, history)
-    write_json(args.metrics, summary(model, recipe, history, seconds))
+    write_json(args.metrics, summary(model, recipe, history, seconds, processes))
 
 
 if __name__ == "__main__":

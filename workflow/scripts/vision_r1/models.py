@@ -56,4 +56,20 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
         if info[problem]:
             names = sorted(map(str, info[problem]))
             raise UserError(f"{checkpoint}: {problem}: {len(names)} weights, the first is {names[0]}; is it whole?")
+    return speed_up_patches(model)
+
+
+def speed_up_patches(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Make the model embed image patches by a matrix product; its weights keep their names and shapes.
+
+    The patch embedding is a 3-D convolution whose stride is its kernel, so that it sees each patch once. On a CPU
+    it takes three times as long as the matrix product that it is.
+    """
+    import torch
+
+    class PatchProjection(torch.nn.Conv3d):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+
+    model.model.visual.patch_embed.proj.__class__ = PatchProjection
     return model

@@ -1,6 +1,7 @@
 """Muon in float32: torch's own casts to bfloat16, for which most CPUs have no fast matrix product."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -12,13 +13,20 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose every step is orthogonalised; for matrices only.
 
     The update is that of `torch.optim.Muon` with Nesterov momentum and `adjust_lr_fn="original"`, up to the rounding of
-    bfloat16, in which torch computes it.
+    bfloat16, in which torch computes it. `blocks`, also a key of parameter groups: how many blocks of columns of a
+    matrix are orthogonalised each on its own, at 1 / blocks of the cost or less.
     """
 
     def __init__(
-        self, matrices: Iterable[torch.nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
+        self,
+        matrices: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        blocks: int = 1,
     ) -> None:
-        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "blocks": blocks}
+        super().__init__(matrices, defaults)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -26,7 +34,8 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
                 momentum.lerp_(matrix.grad, 1 - group["momentum"])
-                update = orthogonalized(matrix.grad.lerp(momentum, group["momentum"]))
+                parts = matrix.grad.lerp(momentum, group["momentum"]).chunk(group["blocks"], dim=1)
+                update = torch.cat([orthogonalized(part) for part in parts], dim=1)
                 rows, columns = matrix.shape
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
                 matrix.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)

@@ -1,13 +1,16 @@
-"""Pretraining of a made base model: fresh made scenes at every step, coarse labels (ours).
+"""Pretraining of a synthetic base model: fresh scenes at every step, exact labels first, then coarse ones (ours).
 
-The labels are coarse on purpose: boxes too large, corners shaken, objects left out. So the base knows
-the answer's form and roughly where things are, and leaves reinforcement learning a bias to correct.
+The last labels are coarse on purpose: boxes too large, corners shaken, objects left out. So the base model knows the
+answer's form and roughly where things are, and leaves reinforcement learning a bias to correct. Exact labels teach the
+same in two thirds of the steps that coarse ones take.
 """
 
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +25,7 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
+from vision_r1.miniature.together import SharedGradients, together
 from vision_r1.prompts import format_answer
 from vision_r1.resources import hardware, peak_rss_mb
 
@@ -33,65 +37,89 @@ IGNORED = -100  # label of a position that is not learned
 
 
 def pretrain(
-    model: PreTrainedModel, processor: ImageOnlyProcessor, recipe: Recipe, seed: int
+    model: PreTrainedModel, processor: ImageOnlyProcessor, recipe: Recipe, seed: int, processes: int = 1
 ) -> list[dict[str, float]]:
     """Train the model in place and return one {step, loss, learning_rate} per LOG_EVERY steps.
 
-    `loss` is the mean since the entry before, `learning_rate` AdamW's. On the CPU the same
-    seed, number of threads and of workers give the same weights.
+    processes: how many share the rows of each batch and the matrices of each update; on the CPU only. Batches are
+    the same for any number. On the CPU the same seed and number give the same weights. `loss` is the mean since the
+    entry before, `learning_rate` AdamW's.
     """
-    batches = iter(DataLoader(Batches(processor, recipe, seed), batch_size=None, num_workers=recipe.workers))
-    model.to(recipe.device)
-    optimizers = make_optimizers(model, recipe)
+    model.to(recipe.device).train()
+    gradients = SharedGradients(model, processes)
+    history = together(
+        lambda rank: _train(model, Batches(processor, recipe, seed, rank, processes), recipe, gradients), processes
+    )
+    model.to("cpu").eval()
+    return history
+
+
+def _train(
+    model: PreTrainedModel, batches: "Batches", recipe: Recipe, gradients: SharedGradients
+) -> list[dict[str, float]]:
+    rank, loader = batches.rank, iter(DataLoader(batches, batch_size=None, num_workers=recipe.workers))
+    optimizers = make_optimizers(model, recipe, rank, batches.processes)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]
     history, losses, start = [], [], time.monotonic()
-    model.train()
     for step in range(1, recipe.steps + 1):
-        inputs = {name: tensor.to(recipe.device) for name, tensor in next(batches).items()}
+        inputs = {name: tensor.to(recipe.device) for name, tensor in next(loader).items()}
+        gradients.collect(rank)
         with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.device == "cuda"):
-            loss = model(**inputs).loss
+            loss = model(**inputs, num_items_in_batch=1).loss  # the sum over tokens
         loss.backward()
+        losses.append(gradients.average(rank, loss, (inputs["labels"] != IGNORED).sum()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         learning_rate = schedules[-1].get_last_lr()[0]
         for optimizer, scheduler in zip(optimizers, schedules, strict=True):
             optimizer.step()
-            optimizer.zero_grad()
             scheduler.step()
-        losses.append(loss.detach())
-        if step % LOG_EVERY == 0 or step == recipe.steps:
+        gradients.wait()
+        if rank == 0 and (step % LOG_EVERY == 0 or step == recipe.steps):
             mean = float(np.mean([value.item() for value in losses]))
             history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
             pace = (time.monotonic() - start) / step
             left = pace * (recipe.steps - step)
             log.info("step %d/%d  loss %.3f  %.3f s/step  left %.0f s", step, recipe.steps, mean, pace, left)
             losses = []
-    model.to("cpu").eval()
     return history
 
 
 class Batches(IterableDataset):
-    """Batches of model inputs without end; each worker draws scenes from a stream of its own."""
+    """Batches of model inputs without end; of `processes`, each gets every so many rows of each, from `rank` on.
 
-    def __init__(self, processor: ImageOnlyProcessor, recipe: Recipe, seed: int) -> None:
-        self.processor, self.recipe, self.seed = processor, recipe, seed
+    Each scene has a seed of its own, so that batches do not depend on the number of workers and processes.
+    """
+
+    def __init__(
+        self, processor: ImageOnlyProcessor, recipe: Recipe, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.processor, self.recipe, self.seed, self.rank, self.processes = processor, recipe, seed, rank, processes
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
-        rng = np.random.default_rng((SCENES, self.seed) if worker is None else (SCENES, self.seed, worker.id))
+        first, every = (worker.id, worker.num_workers) if worker else (0, 1)
         prompt_tokens = prompt_encoder(self.processor)
-        while True:
-            questions = [draw_question(self.recipe, rng) for _ in range(self.recipe.batch_size)]
-            yield collate(questions, self.processor, prompt_tokens)
+        exact = replace(self.recipe, grow=0.0, jitter=0.0, drop=0.0)
+        for number in itertools.count(first, every):
+            rows = range(self.rank, self.recipe.batch_size, self.processes)
+            streams = [np.random.default_rng((SCENES, self.seed, number, row)) for row in rows]
+            recipe = exact if number < self.recipe.exact_steps else self.recipe
+            yield collate([draw_question(recipe, rng) for rng in streams], self.processor, prompt_tokens)
 
 
-def make_optimizers(model: PreTrainedModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, AdamW for embeddings, norms, biases and the patch convolution."""
+def make_optimizers(
+    model: PreTrainedModel, recipe: Recipe, rank: int = 0, processes: int = 1
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for all other weights (embeddings, norms, biases, patches): a process's share."""
     matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n}
     others = [p for n, p in model.named_parameters() if n not in matrices]
-    return [
-        Muon(matrices.values(), lr=recipe.muon_learning_rate, weight_decay=recipe.weight_decay),
-        torch.optim.AdamW(others, lr=recipe.adamw_learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay),
-    ]
+    # The merger's first matrix reads four patches side by side. In one piece, it took more than half of Muon's time.
+    blocks = {"model.visual.merger.mlp.0.weight": 4}
+    costly_first = sorted(matrices, key=lambda name: -matrices[name].numel())
+    groups = [{"params": [matrices[name]], "blocks": blocks.get(name, 1)} for name in costly_first[rank::processes]]
+    muon = {"lr": recipe.muon_learning_rate, "weight_decay": recipe.weight_decay}
+    adamw = {"lr": recipe.adamw_learning_rate, "betas": (0.9, 0.95), "weight_decay": recipe.weight_decay}
+    return [Muon(groups, **muon), torch.optim.AdamW(others[rank::processes], **adamw)]
 
 
 def schedule(recipe: Recipe) -> Callable[[int], float]:
@@ -173,7 +201,9 @@ def collate(
     }
 
 
-def summary(model: PreTrainedModel, recipe: Recipe, history: list[dict[str, float]], seconds: float) -> dict[str, Any]:
+def summary(
+    model: PreTrainedModel, recipe: Recipe, history: list[dict[str, float]], seconds: float, processes: int
+) -> dict[str, Any]:
     """Return what metrics.json tells of a pretraining: durations, sizes, versions and the last logged values."""
     return {
         "stage": "base",
@@ -183,6 +213,7 @@ def summary(model: PreTrainedModel, recipe: Recipe, history: list[dict[str, floa
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "peak_rss_mb": peak_rss_mb(),
         "hardware": hardware(),
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "versions": {name: version(name) for name in ("torch", "transformers")},
         "final": history[-1],

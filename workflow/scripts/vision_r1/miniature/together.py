@@ -1,0 +1,82 @@
+"""Several processes of one machine that train one model: shared weights, shared gradients, one thread each.
+
+Threads wait for each other many times a step, so that two of them crawl once any other program is busy. Processes
+wait for each other twice a step.
+"""
+
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+Result = TypeVar("Result")
+
+
+def together(work: Callable[[int], Result], processes: int) -> Result:
+    """Run work(rank) in this process, rank 0, and in forked ones; return what rank 0 returns.
+
+    One that dies ends the others: gloo notices a closed connection, and forked ones end with this process.
+    """
+    if processes == 1:
+        return work(0)
+    with TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+
+        def meet(rank: int) -> Result:
+            distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+            try:
+                return work(rank)
+            finally:
+                distributed.destroy_process_group()
+
+        # Forked: the weights stay where they are, and torch is not imported anew.
+        context = torch.multiprocessing.get_context("fork")
+        others = [context.Process(target=meet, args=(rank,), daemon=True) for rank in range(1, processes)]
+        for process in others:
+            process.start()
+        return meet(0)
+
+
+class SharedGradients:
+    """The gradients of all processes. Made, with the model's weights shared, before they are forked.
+
+    Each step: `collect`, a backward pass, `average`, an update of weights that no other process updates, `wait`.
+    """
+
+    def __init__(self, model: torch.nn.Module, processes: int) -> None:
+        self.processes = processes
+        self.parameters = list(model.parameters())
+        size = sum(weight.numel() for weight in self.parameters)
+        self.gradients = torch.zeros(processes, size, device=self.parameters[0].device)
+        self.losses = torch.zeros(processes, 2, device=self.gradients.device)
+        if processes > 1:
+            model.share_memory()
+            self.gradients.share_memory_()
+            self.losses.share_memory_()
+
+    def collect(self, rank: int) -> None:
+        """Let the next backward pass write this process's gradients."""
+        self._assign(self.gradients[rank].zero_())
+
+    def average(self, rank: int, loss: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Give every weight the gradient of the mean loss over all tokens of all processes; return that loss.
+
+        loss: the sum over this process's `tokens`, whose gradients were collected.
+        """
+        self.losses[rank] = torch.stack([loss.detach(), tokens])
+        self.wait()
+        total, count = self.losses.sum(0)
+        self._assign(self.gradients.sum(0) / count)
+        return total / count
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.processes > 1:
+            distributed.barrier()
+
+    def _assign(self, gradients: torch.Tensor) -> None:
+        parts = gradients.split([weight.numel() for weight in self.parameters])
+        for weight, part in zip(self.parameters, parts, strict=True):
+            weight.grad = part.view_as(weight)
