@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
-      --vision_layers 2 --steps 1700 --exact_steps 1300 --batch_size 16 --device cpu --workers 0 \\
+      --vision_layers 2 --steps 1900 --exact_steps 1700 --batch_size 16 --device cpu --workers 0 \\
       --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
       --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
