@@ -1,5 +1,13 @@
 """A copy of the project to run Snakemake in, and the whole chain with small numbers, run once."""
 
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 from project import SMOKE, copy_project
 
@@ -11,8 +19,24 @@ def project(root, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def chain(root, tmp_path_factory):
-    """A copy in which the whole chain has run with the numbers of tests/smoke.yaml."""
+def conda(root, tmp_path_factory):
+    """The environment variables of a shell with the stand-in for conda; None where there can be none."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64" or not find_spec("rattler"):
+        return None
+    folder = tmp_path_factory.mktemp("conda")
+    subprocess.run([sys.executable, root / "tests/conda/build_channel.py", folder / "channel"], check=True)
+    return {
+        **os.environ,
+        "PATH": f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "CONDA_TEST_CHANNEL": f"file://{folder / 'channel'}",
+        "CONDA_TEST_SITE": sysconfig.get_path("purelib"),
+        "CONDA_TEST_PYTHONS": str(folder / "pythons.txt"),
+    }
+
+
+@pytest.fixture(scope="session")
+def chain(root, conda, tmp_path_factory):
+    """A copy in which the whole chain has run with the numbers of tests/smoke.yaml, where possible with --use-conda."""
     project = copy_project(root, tmp_path_factory.mktemp("chain"))
-    project.snakemake(*SMOKE)
+    project.snakemake(*SMOKE, *(["--use-conda"] if conda else []), env=conda)
     return project

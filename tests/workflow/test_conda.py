@@ -1,11 +1,6 @@
 """--use-conda: environment.yml is solved, installed and used, with py-rattler in the place of conda."""
 
-import os
-import platform
 import re
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -17,38 +12,29 @@ rattler = pytest.importorskip("rattler", reason="needs py-rattler (requirements-
 TARGET = "results/miniature/data/scenes/thermal/annotations.json"
 
 
-@pytest.fixture(scope="module")
-def channel(root, tmp_path_factory):
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        pytest.skip("the stand-in for conda is built for Linux on x86-64")
-    folder = tmp_path_factory.mktemp("conda") / "channel"
-    subprocess.run([sys.executable, root / "tests/conda/build_channel.py", folder], check=True)
-    return folder
+@pytest.fixture(autouse=True)
+def only_with_the_stand_in(conda):
+    if conda is None:
+        pytest.skip("the stand-in for conda is built for Linux on x86-64, from py-rattler")
 
 
-@pytest.fixture
-def conda(root, channel, tmp_path):
-    """The environment variables of a shell with the stand-in."""
-    return {
-        **os.environ,
-        "PATH": f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "CONDA_TEST_CHANNEL": f"file://{channel}",
-        "CONDA_TEST_SITE": sysconfig.get_path("purelib"),
-        "CONDA_TEST_PYTHONS": str(tmp_path / "pythons.txt"),
+def test_the_whole_chain_ran_in_the_environment_of_environment_yml(chain, conda):
+    (environment,) = [path for path in (chain.folder / ".snakemake/conda").iterdir() if (path / "bin").is_dir()]
+    started = [line.split() for line in Path(conda["CONDA_TEST_PYTHONS"]).read_text().splitlines()]
+    programs = {
+        Path(word).name: prefix for prefix, *words in started for word in words if word.startswith("workflow/scripts/")
     }
-
-
-def test_jobs_run_in_the_environment_of_environment_yml(project, conda, tmp_path):
-    project.snakemake("--use-conda", "--", TARGET, env=conda)
-    assert (project.folder / TARGET).is_file()
-    prefixes = {
-        line.split()[0]
-        for line in (tmp_path / "pythons.txt").read_text().splitlines()
-        if "workflow/scripts/make_scenes.py" in line
+    stages = {
+        "curate_train",
+        "make_base_model",
+        "train_sft",
+        "train_grpo",
+        "predict_suite",
+        "score_suite",
+        "render_report",
     }
-    (environment,) = [path for path in (project.folder / ".snakemake/conda").iterdir() if (path / "bin").is_dir()]
-    assert prefixes == {str(environment)}
-    assert "Nothing to be done" in project.snakemake("--", TARGET).stdout
+    assert {f"{stage}.py" for stage in stages} <= programs.keys()
+    assert set(programs.values()) == {str(environment)}
 
 
 @pytest.mark.parametrize(
