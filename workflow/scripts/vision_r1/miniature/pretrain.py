@@ -5,8 +5,6 @@ the answer's form and roughly where things are, and leaves reinforcement learnin
 """
 
 import functools
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -22,10 +20,9 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
+from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
 from vision_r1.resources import hardware, peak_rss_mb
-
-log = logging.getLogger(__name__)
 
 LOG_EVERY = 50  # steps
 SCENES = 7000  # first part of the scenes' seed, so that no data set of made scenes has the same
@@ -44,7 +41,7 @@ def pretrain(
     model.to(recipe.device)
     optimizers = make_optimizers(model, recipe)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]
-    history, losses, start = [], [], time.monotonic()
+    history, losses, progress = [], [], Progress(recipe.steps, "steps")
     model.train()
     for step in range(1, recipe.steps + 1):
         inputs = {name: tensor.to(recipe.device) for name, tensor in next(batches).items()}
@@ -61,10 +58,9 @@ def pretrain(
         if step % LOG_EVERY == 0 or step == recipe.steps:
             mean = float(np.mean([value.item() for value in losses]))
             history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
-            pace = (time.monotonic() - start) / step
-            left = pace * (recipe.steps - step)
-            log.info("step %d/%d  loss %.3f  %.3f s/step  left %.0f s", step, recipe.steps, mean, pace, left)
+            progress.log(step, f"loss {mean:.3f}")
             losses = []
+        progress.update(step)
     model.to("cpu").eval()
     return history
 
