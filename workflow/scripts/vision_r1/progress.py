@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 PAUSE = 5  # seconds between two lines at first, and before the first one
 
-_LINE = re.compile(r" progress (\d+)/(\d+) .*  left (.+)$", re.M)
+_LINE = re.compile(r" progress (\d+)/(\d+) .*  ([\d.e+-]+) [\w ]+/s  left ")
 
 
 class Progress:
@@ -42,10 +42,10 @@ class Progress:
         log.info("progress %s", "  ".join(filter(None, parts)))
 
 
-def last_progress(text: str) -> tuple[float, str] | None:
-    """Return the share done, 0..1, and the time left that a log's last such line tells; None where there is none."""
+def last_progress(text: str) -> tuple[float, float] | None:
+    """Return the share done, 0..1, and the seconds left by a log's last such line; None where none tells them."""
     found = _LINE.findall(text)
-    if not found:
+    if not found or not float(found[-1][2]):
         return None
-    done, total, left = found[-1]
-    return int(done) / int(total), left
+    done, total, pace = map(float, found[-1])
+    return done / total, (total - done) / pace
