@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
-	snakemake --cores all --quiet reason
+	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason \
+	    --logger live --logger-live-typical benchmarks/results/demo.json
 	@echo "The report: $(CURDIR)/results/miniature/report/index.html"
 
 plan: .venv/.runtime

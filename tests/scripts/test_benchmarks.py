@@ -1,7 +1,9 @@
 """Benchmarks of training and prediction run, and count what they say they count; their speeds are nobody's test."""
 
 import importlib
+import json
 import logging
+import os
 import re
 import sys
 
@@ -86,3 +88,12 @@ def test_a_step_s_operations_are_counted_by_hand(root, monkeypatch):
     assert flops_of_a_step(model, rows, args) == 8 * (text + 100 * 4)
     assert flops_of_a_step(model, rows, Namespace(**vars(args) | {"lora_r": 4, "beta": 0.1})) == 8 * (text + 100 * 4)
     assert flops_of_a_step(model, rows, Namespace(**vars(args) | {"lora_r": 4})) == 6 * (text + 100 * 4)
+
+
+def test_demo_shares_each_moment_of_a_run_among_the_jobs_at_work(run, tmp_path):
+    for name, seconds, end in (("train", 10, 110), ("score/base", 6, 110), ("score/strict/stage2", 2, 112)):
+        file = tmp_path / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\n{seconds}.0\t0:00:{seconds:02}\n")
+        os.utime(file, (end, end))
+    assert json.loads(run("demo", str(tmp_path)))["seconds"] == {"score": 2.5, "train": 7.0}

@@ -214,13 +214,13 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
 def test_shards_are_gathered_to_the_same_file(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
-    monkeypatch.setattr("vision_r1.evaluation.predict.PROJECT_AFTER", 4)
+    monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
     with caplog.at_level(logging.INFO):
         for shard in ("1/2", "2/2"):
             main([*arguments, "--shard", shard])
             assert not output.exists()
     assert {path.name for path in tmp_path.iterdir()} == {f"suite.partial-{place}of2.jsonl" for place in (1, 2)}
-    assert "4 of 12 prompts in" in caplog.text and "at this speed done in" in caplog.text
+    assert "progress 4/12 prompts" in caplog.text and "progress 12/12 prompts" in caplog.text
     monkeypatch.setattr(Generator, "__init__", pytest.fail)  # all is answered: no model is loaded
     main(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]

@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -5,7 +6,7 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, DataLoader
 from trl.trainer.utils import RepeatSampler
 
-from vision_r1.training.callbacks import ReplayEarlierEpochs
+from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs
 
 
 def dataloader(processes):
@@ -24,3 +25,15 @@ def test_a_resumed_epoch_has_the_order_it_had(processes, epoch):
     assert orders[0] != orders[1] != orders[2]
     ReplayEarlierEpochs().on_train_begin(None, SimpleNamespace(epoch=epoch), None, train_dataloader=resumed)
     assert [batch.tolist() for batch in resumed] == orders[int(epoch or 0)]
+
+
+def test_progress_is_logged_between_the_logging_steps_too(monkeypatch, caplog):
+    monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
+    caplog.set_level(logging.INFO)
+    progress, state = LogProgress(end=4), SimpleNamespace(max_steps=6, global_step=0, is_world_process_zero=True)
+    progress.on_train_begin(None, state, None)
+    for state.global_step in range(3):
+        progress.on_step_begin(None, state, None)
+    progress.on_log(None, state, None, logs={"loss": 0.5, "kl": 0.25})
+    assert [line.partition(" steps")[0] for line in caplog.messages] == [f"progress {step}/4" for step in (1, 2, 2)]
+    assert "  loss 0.5  kl 0.25  " in caplog.messages[-1]

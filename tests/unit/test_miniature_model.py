@@ -1,5 +1,6 @@
 """The miniature model, its processor and its pretraining, all at a size of seconds."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -108,7 +109,9 @@ def test_padding_does_not_change_the_loss(processor):
             torch.testing.assert_close(logits[row, : len(own)], own, atol=1e-5, rtol=1e-4)
 
 
-def test_a_few_steps_lower_the_loss_and_repeat(processor):
+def test_a_few_steps_lower_the_loss_and_repeat(processor, monkeypatch, caplog):
+    monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
+    caplog.set_level(logging.INFO)
     batch = batch_of(processor)
     weights = []
     for _ in range(2):
@@ -119,6 +122,7 @@ def test_a_few_steps_lower_the_loss_and_repeat(processor):
         with torch.no_grad():
             assert model(**batch).loss < before - 1
         assert history[-1]["step"] == RECIPE.steps
+        assert f"progress 1/{RECIPE.steps} steps" in caplog.text  # not only where history has an entry
         weights.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
     assert torch.equal(*weights)
 

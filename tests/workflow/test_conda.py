@@ -41,7 +41,7 @@ def test_the_whole_chain_ran_in_the_environment_of_environment_yml(chain, conda)
     ("old", "new", "message"),
     [
         ("python =3.11", "python =3.9", "No candidates were found for python 3.9"),
-        ("tqdm==4.70.1", "tqdm==4.0.1", "No matching distribution found for tqdm==4.0.1"),
+        ("tenacity==9.2.1", "tenacity==0.0.1", "No matching distribution found for tenacity==0.0.1"),
     ],
 )
 def test_what_can_t_be_had_stops_the_run_before_any_job(project, conda, old, new, message):

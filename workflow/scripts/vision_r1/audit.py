@@ -15,6 +15,7 @@ from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
+from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
 from vision_r1.rewards import REWARDS, Criterion, ground_truth
 
@@ -155,6 +156,7 @@ def audit(
         vocabulary = row["categories"] if len(row["categories"]) > 1 else every
         answers.append(Answer(boxes, labels, np.array([row["width"], row["height"]], float), vocabulary))
     records = []
+    progress = Progress(len(FAMILIES) * len(STRENGTHS) * len(criteria), "mean rewards")
     for index, family in enumerate(FAMILIES):
         for strength in STRENGTHS:
             texts = [
@@ -169,6 +171,7 @@ def audit(
                 means = {name: float(np.mean([getattr(score, name) for score in scores])) for name in REWARDS}
                 record = {"criterion": criterion, "stage": stage, "family": family, "strength": strength, "ap": ap}
                 records.append(record | {"reward": sum(means.values())} | means)
+                progress.update(len(records))
     return records
 
 

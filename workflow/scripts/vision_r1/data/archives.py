@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from vision_r1.data.download import check_room, file_hash
 from vision_r1.data.images import MAX_PIXELS
 from vision_r1.files import UserError
+from vision_r1.progress import Progress
 
 KINDS = ("zip", "tar.gz")
 
@@ -87,19 +87,20 @@ def _opened(archive: Path) -> Iterator[tuple[list[Member], Any]]:
 
 def _extract(archive: Path, members: list[Member], read: Any, folder: Path) -> int:
     """Write the files into the folder and return how many of them are images."""
-    images = 0
-    with tqdm(total=sum(member.size for member in members), unit="B", unit_scale=True, mininterval=5) as progress:
-        for member in members:
-            target = folder / member.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source: IO[bytes]
-            with read(member.handle) as source, target.open("xb") as file:
-                shutil.copyfileobj(source, file)  # ends at the declared size, and raises where the content has another
-            pixels = _pixels(target)
-            images += pixels is not None
-            if pixels and pixels > MAX_PIXELS:
-                raise UserError(f"{archive}: {member.name!r} has {pixels} pixels, more than {MAX_PIXELS}; not unpacked")
-            progress.update(member.size)
+    images = done = 0
+    progress = Progress(sum(member.size for member in members) // 10**6, "MB")
+    for member in members:
+        target = folder / member.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source: IO[bytes]
+        with read(member.handle) as source, target.open("xb") as file:
+            shutil.copyfileobj(source, file)  # ends at the declared size, and raises where the content has another
+        pixels = _pixels(target)
+        images += pixels is not None
+        if pixels and pixels > MAX_PIXELS:
+            raise UserError(f"{archive}: {member.name!r} has {pixels} pixels, more than {MAX_PIXELS}; not unpacked")
+        done += member.size
+        progress.update(done // 10**6)
     return images
 
 

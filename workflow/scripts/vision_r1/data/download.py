@@ -11,10 +11,10 @@ from pathlib import Path
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-from tqdm import tqdm
 
 from vision_r1.data import lock as locking
 from vision_r1.files import UserError
+from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -195,13 +195,12 @@ class Part:
         self.origin.write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
 
     def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
-        with (
-            self.path.open("ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, mininterval=5) as progress,
-        ):
+        progress, done = Progress(total and total // 10**6, "MB", start // 10**6), start
+        with self.path.open("ab" if start else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
-                progress.update(len(chunk))
+                done += len(chunk)
+                progress.update(done // 10**6)
         if total is not None and self.path.stat().st_size < total:
             raise Interruption(f"broke off after {self.path.stat().st_size} of {total} bytes")
 

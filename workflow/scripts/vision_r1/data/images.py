@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,13 +12,12 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
+
+from vision_r1.progress import Progress
 
 MAX_PIXELS = 100_000_000  # of an image; a foreign file must not fill the memory
 # What a decoder raises for damaged or hostile data.
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-log = logging.getLogger(__name__)
 
 
 def load_image(source: str | Path | BinaryIO) -> Image.Image:
@@ -92,7 +90,10 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
         database.execute(_TABLE)
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:
         chunk = max(1, min(256, len(paths) // (4 * workers)))
-        yield from tqdm(pool.map(_facts, paths, chunksize=chunk), total=len(paths), unit=" images", mininterval=5)
+        progress = Progress(len(paths), "images")
+        for done, facts in enumerate(pool.map(_facts, paths, chunksize=chunk), start=1):
+            progress.update(done)
+            yield facts
 
 
 _TABLE = "CREATE TABLE IF NOT EXISTS images (sha256 TEXT PRIMARY KEY, width INT, height INT, dhash TEXT, fault TEXT)"

@@ -15,18 +15,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from vision_r1.evaluation.answers import Limits, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
 from vision_r1.files import UserError, write_jsonl
+from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 
-PROJECT_AFTER = 50  # prompts, before a finish is projected
 WAIT = 2.0  # seconds between two looks at the other processes' batches
 
 
@@ -118,39 +116,17 @@ def predict(
         partial = shard.partial(output)
         found, own = read_partial(partial)
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
-        started = time.monotonic()
+        progress, answered = Progress(sum(len(batches[number]) for number in todo), "prompts"), 0
         with partial.open("a", encoding="utf-8") as file:
-            for number in progressed(todo, batches):
+            for number in todo:
                 answers = backend.answer(batches[number])
                 file.write(json.dumps([number, answers], ensure_ascii=False, allow_nan=False) + "\n")
                 file.flush()
-        answered = sum(len(batches[number]) for number in todo)
-        log.info("%d questions answered in %.1f s", answered, time.monotonic() - started)
+                answered += len(batches[number])
+                progress.update(answered)
+        progress.log(answered)
     if gathers:
         gather(requests, questions, batches, header, output, family)
-
-
-def progressed(todo: Sequence[int], batches: Sequence[Sequence[Question]]) -> Iterator[int]:
-    """Yield batch numbers under a progress bar with images a second, and project the finish once."""
-    total, prompts, images = sum(len(batches[number]) for number in todo), 0, set()
-    started, projected = time.monotonic(), False
-    # Of several processes the first one shows its share.
-    with tqdm(total=total, unit=" prompts", mininterval=5, disable=not log.isEnabledFor(logging.INFO)) as bar:
-        for number in todo:
-            yield number
-            prompts += len(batches[number])
-            images.update(question.path for question in batches[number])
-            seconds = time.monotonic() - started
-            bar.set_postfix_str(f"{len(images) / seconds:.2f} images/s", refresh=False)
-            bar.update(len(batches[number]))
-            if not projected and PROJECT_AFTER <= prompts < total:
-                projected = True
-                left = seconds / prompts * (total - prompts)
-                log.info(
-                    "%d of %d prompts in %.0f s; at this speed done in %.0f min, at %s (the longest come first)",
-                    *(prompts, total, seconds, left / 60),
-                    time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + left)),
-                )
 
 
 def gather(

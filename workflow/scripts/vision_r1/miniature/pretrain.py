@@ -7,8 +7,6 @@ same in two thirds of the steps that coarse ones take.
 
 import functools
 import itertools
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -26,10 +24,9 @@ from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.miniature.together import SharedGradients, together
+from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
 from vision_r1.resources import hardware, peak_rss_mb
-
-log = logging.getLogger(__name__)
 
 LOG_EVERY = 50  # steps
 SCENES = 7000  # first part of the scenes' seed, so that no data set of made scenes has the same
@@ -60,7 +57,7 @@ def _train(
     rank, loader = batches.rank, iter(DataLoader(batches, batch_size=None, num_workers=recipe.workers))
     optimizers = make_optimizers(model, recipe, rank, batches.processes)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]
-    history, losses, start = [], [], time.monotonic()
+    history, losses, progress = [], [], Progress(recipe.steps, "steps")
     for step in range(1, recipe.steps + 1):
         inputs = {name: tensor.to(recipe.device) for name, tensor in next(loader).items()}
         gradients.collect(rank)
@@ -74,13 +71,14 @@ def _train(
             optimizer.step()
             scheduler.step()
         gradients.wait()
-        if rank == 0 and (step % LOG_EVERY == 0 or step == recipe.steps):
+        if rank != 0:
+            continue
+        if step % LOG_EVERY == 0 or step == recipe.steps:
             mean = float(np.mean([value.item() for value in losses]))
             history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
-            pace = (time.monotonic() - start) / step
-            left = pace * (recipe.steps - step)
-            log.info("step %d/%d  loss %.3f  %.3f s/step  left %.0f s", step, recipe.steps, mean, pace, left)
+            progress.log(step, f"loss {mean:.3f}")
             losses = []
+        progress.update(step)
     return history
 
 

@@ -1,9 +1,7 @@
 """What TRL's trainers lack for long trainings, added from outside."""
 
-import logging
 import signal
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,8 @@ from accelerate import PartialState
 from accelerate.data_loader import BatchSamplerShard
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from vision_r1.progress import Progress
 from vision_r1.training.checkpoints import mark_complete
-
-log = logging.getLogger(__name__)
 
 
 class MarkCompleteCheckpoints(TrainerCallback):
@@ -106,19 +103,27 @@ class ReplayEarlierEpochs(TrainerCallback):
 
 
 class LogProgress(TrainerCallback):
-    """One readable line at each logging step, in place of a progress bar that a file can't show."""
+    """One readable line at each logging step, and one now and then in between.
+
+    `end`: the step to end at, where that is not the schedule's last.
+    """
+
+    def __init__(self, end: int | None = None) -> None:
+        self.end = end
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self.began, self.first = time.monotonic(), state.global_step
+        self.progress = Progress(self.end or state.max_steps, "steps", state.global_step)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if state.is_world_process_zero:
+            self.progress.update(state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         logs = kw["logs"]
         if not state.is_world_process_zero or "loss" not in logs:
             return
-        pace = (time.monotonic() - self.began) / max(1, state.global_step - self.first)
-        left = timedelta(seconds=round(pace * (state.max_steps - state.global_step)))
         shown = "  ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if isinstance(logs.get(name), float))
-        log.info("step %d/%d  %s  %.2f s/step  left %s", state.global_step, state.max_steps, shown, pace, left)
+        self.progress.log(state.global_step, shown)
 
 
 _SHOWN = (

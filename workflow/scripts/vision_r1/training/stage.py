@@ -128,7 +128,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     arguments, checkpoint = stage.arguments, stage.checkpoint
     marks, stop = MarkCompleteCheckpoints(stage.seconds), StopOnSignal(period)
     watch = StopWhenStalled(guards.guard_stalled_minutes)
-    callbacks = [LogProgress(), StopWhenBroken(guards), watch, marks, stop, ReplayEarlierEpochs()]
+    callbacks = [LogProgress(arguments.stop_at), StopWhenBroken(guards), watch, marks, stop, ReplayEarlierEpochs()]
     if arguments.stop_at:
         callbacks.append(StopAt(arguments.stop_at))
     trainer.remove_callback(PrinterCallback)
