@@ -134,8 +134,9 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
         shares = summary["assumptions"]
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
-            f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling; preflight.measured "
-            "replaces them."
+            f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "
+            f"{1000 * shares['layer_seconds']['transformers']:g} ms a layer and token where that is longer (vLLM: "
+            f"{1000 * shares['layer_seconds']['vllm']:g} ms); preflight.measured replaces them."
         )
     return lines
 

@@ -12,7 +12,7 @@ from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
-from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
 from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import Lengths, lengths_of
@@ -55,7 +55,8 @@ def survey(
         "unequal_arms": unequal(config, batches),
         "evaluation_limits": evaluation_limits(config),
         "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
-        "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")},
+        "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")}
+        | {"layer_seconds": LAYER_SECONDS},
         "card": {key: config["preflight"][key] for key in ("gpu", "gpu_memory_gib", "gpu_tflops", "gpu_bandwidth_gb")},
     }
     if found:
@@ -161,8 +162,8 @@ def _prediction(
         "prompts": [{"suite": load.suite, "protocol": load.protocol, "prompts": load.prompts} for load in loads],
     }
     if model and card["gpu_tflops"] and card["gpu_bandwidth_gb"] and loads:
-        batch_size, speed = config["evaluation"]["batch_size"], Speed.of(card)
-        seconds = sum(prediction_seconds(model, load, batch_size, lengths, speed) for load in loads)
+        how = config["evaluation"]["batch_size"], lengths, Speed.of(card), config["evaluation"]["backend"]
+        seconds = sum(prediction_seconds(model, load, *how) for load in loads)
         result["gpu_hours"] = result["checkpoints"] * seconds / 3600
     return result
 
