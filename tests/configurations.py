@@ -1,6 +1,10 @@
 """Every configuration that is shipped: the files that are laid over the default ones, in this order."""
 
+import contextlib
+from functools import cache
+
 from vision_r1 import configuration
+from vision_r1.preflight.run import survey
 
 DEFAULT = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
 CONFIGURATIONS = {
@@ -24,3 +28,10 @@ ON_GPUS = [name for name, files in CONFIGURATIONS.items() if "config/paper.yaml"
 def load(root, name):
     """Return one configuration, merged as Snakemake merges --configfile (dicts merge, lists replace)."""
     return configuration.load([root / file for file in [*DEFAULT, *CONFIGURATIONS[name]]])
+
+
+@cache
+def surveyed(root, name):
+    """Return the preflight's survey of a configuration of which nothing is here yet."""
+    with contextlib.chdir(root):  # accelerate's files are named relative to the project
+        return survey(load(root, name), root / "nothing", root / "nothing", {})

@@ -50,10 +50,16 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "8,292,166,656 parameters",
         "16 prompts x 4 completions = 64 completions",
         "15.4 GiB  weights gathered to sample",
+        "An object takes 33 tokens of an answer (at most, on COCO with Qwen's vocabulary",
+        "official/grpo_stage1: completions end at 512 tokens, 15 objects fit; every right answer fits.",
+        "Protocol official-coco: answers end at 512 tokens, 15 objects fit.",
+        "strict/grpo_stage1: a checkpoint of 132.7 GB every 500 steps (2.2 hours): 3 in all, 398.0 GB.",
+        "1,990.1 GB of checkpoints are written in all.",
         "Curation drops prompts of more than 1,024 tokens.",
         "the card has 79.6",
         "of trainer states for each training that is under way",
         "Assumed, not measured: 35 % of the card's arithmetic",
+        "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
         "base, sft, strict/grpo_stage1 share prompts, family, number format and pixel limits.",
         "Protocol official-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The training file is not made yet",
@@ -81,7 +87,8 @@ def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path
     text = capsys.readouterr().out
     assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
     # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
-    assert "completions end at 20 tokens; 37.5 % of the right answers are longer" in text
+    assert "completions end at 20 tokens, 3 objects fit; 37.5 % of the right answers are longer" in text
+    assert "An object takes 5 tokens of an answer (on average, by the made tokenizer)." in text
     assert "sft: 0.0 GPU-hours, at the speed of an earlier training." in text
     assert "section preflight names no card" in text
     summary = read_json(tmp_path / "preflight.json")
@@ -113,7 +120,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
     with pytest.raises(UserError, match="model.dtype: weights in bfloat16 without a float32 copy"):
         check_run.main(words(paper))
 
-    with pytest.raises(UserError, match="one generation takes 24 prompts .* has 8 rows"):
+    with pytest.raises(UserError, match="one generation takes 16 prompts .* has 8 rows"):
         check_run.main(words(load(root, "miniature"), train_file=train_file))
 
     shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
@@ -145,7 +152,7 @@ def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words
 def test_vllm_needs_room_for_prompt_and_completion(root, in_root, words):
     config = load(root, "vllm")
     config["grpo"]["vllm_max_model_length"] = 1000
-    with pytest.raises(UserError, match="vllm_max_model_length: 1000 tokens, but the longest .* are 1424 together"):
+    with pytest.raises(UserError, match="vllm_max_model_length: 1000 tokens, but the longest .* are 1258 together"):
         check_run.main(words(config))
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from configurations import CONFIGURATIONS, ON_GPUS
+from configurations import CONFIGURATIONS, ON_GPUS, surveyed
 from configurations import load as load_configuration
 
 from vision_r1 import configuration
@@ -246,17 +246,12 @@ def test_reference_is_current(root, schema, request):
     assert path.read_text() == text, "run `make docs`"
 
 
-def test_page_of_configurations_is_current(root, request, monkeypatch, tmp_path):
+def test_page_of_configurations_is_current(root, request):
     """What each configuration states of GPUs, memory and hours is what the preflight computes."""
     from vision_r1.preflight.page import table
-    from vision_r1.preflight.run import survey
 
-    monkeypatch.chdir(root)
     path = root / "docs/configurations.md"
-    summaries = {
-        name: (CONFIGURATIONS[name], survey(load_configuration(root, name), tmp_path / "none", tmp_path, {}))
-        for name in ON_GPUS
-    }
+    summaries = {name: (CONFIGURATIONS[name], surveyed(root, name)) for name in ON_GPUS}
     before, _, _ = path.read_text().partition("| configuration |")
     text = before + table(summaries)
     if request.config.getoption("--fix"):

@@ -16,7 +16,7 @@ from vision_r1.preflight.drift import (
     shared_settings,
 )
 from vision_r1.preflight.launch import mode_of
-from vision_r1.preflight.lengths import ITEM_TOKENS, TEXT_TOKENS, lengths_of
+from vision_r1.preflight.lengths import ON_COCO, TEXT_TOKENS, lengths_of
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_lengths_are_bounds_without_counts(paper):
     assert (nothing.image, nothing.text) == (401_408 // 784, TEXT_TOKENS) and nothing.longer_than(1) == 0
     rows = [{"input_width": 56, "input_height": 84, "num_instances": 2}]
     old = lengths_of(paper, rows)
-    assert (old.rows, old.image, old.answer) == (1, 6, 2 * ITEM_TOKENS + 10)
+    assert (old.rows, old.image, old.answer) == (1, 6, ON_COCO.tokens(2))
 
 
 @pytest.mark.parametrize(

@@ -251,5 +251,5 @@ def test_prediction_by_hand():
     # 800 text weights read 25 + 15 tokens and 200 vision weights 4 x 25 patches; three batches of two write 4 tokens.
     reading = 2 * (800 * 40 + 200 * 4 * 25)
     writing = 3 * 4 * (2 * 800 + kv_cache(TOY, 2, 8 + 2))
-    seconds = prediction_seconds(TOY, load, 2, lengths, Speed(operations=10.0, bytes=100.0))
+    seconds = prediction_seconds(TOY, load, 2, lengths, Speed(operations=10.0, bytes=100.0), "vllm")
     assert seconds == pytest.approx(reading / 10 + writing / 100)

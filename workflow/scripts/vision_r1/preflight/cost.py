@@ -1,9 +1,12 @@
 """GPU-hours and money, from what the card can do and how much of it is reached, or from a training that was measured.
 
-Sampling with transformers reads all weights and the KV cache for each token, so it is bound by memory bandwidth;
-reading prompts and training are bound by arithmetic: 2 operations a weight and token forward, 4 backward (2 where the
-weights are frozen), 2 more to recompute activations, 2 for the reference. Both are divided by the share of the card's
-peak that is reached, an assumption of the configuration unless it was measured.
+Sampling writes one token for all sequences at a time. That takes as long as starting the kernels of all layers
+(LAYER_SECONDS, whatever the card), or as reading all weights and the KV cache, whichever is longer. Where the weights
+are split, they are gathered first (GATHERED_BYTES): once a generation under ZeRO-3 and for vLLM; under FSDP,
+transformers gathers them for every token. Reading prompts and training are bound by arithmetic: 2 operations a weight
+and token forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations, 2 for the reference,
+2 for the sampling policy's log-probabilities where TRL computes them again. The shares of the card's peaks that are
+reached are assumptions of the configuration; a test holds the whole against two published trainings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +17,14 @@ from vision_r1.files import UserError, read_json
 from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, kv_cache
+
+# Seconds a layer and token, by what samples. From Qwen2.5's speed benchmark (one A100, one sequence, bfloat16; github
+# QwenLM/Qwen2.5, docs/source/benchmark/speed_benchmark.rst): transformers writes 47.4, 39.7, 30.8 and 40.4 tokens a
+# second with 24, 28, 36 and 28 layers (0.5B, 1.5B, 3B, 7B): 0.88 to 0.90 ms. vLLM with CUDA graphs: 0.13 to 0.22 ms up
+# to 3B; at 7B and 14B, 84.3 and 46.3 tokens a second are 63 and 67 % of the card's bandwidth.
+LAYER_SECONDS = {"transformers": 0.9e-3, "vllm": 0.2e-3}
+# Bytes a second at which one GPU gets the weights that the others hold: an assumption, on the low side for NVLink.
+GATHERED_BYTES = 100e9
 
 
 @dataclass(frozen=True)
@@ -32,25 +43,40 @@ class Speed:
         )
 
 
+def token_seconds(model: Architecture, sequences: int, tokens: int, engine: str, speed: Speed) -> float:
+    """Return the seconds in which `engine`, of LAYER_SECONDS, writes a token for all of a GPU's `sequences`.
+
+    tokens: length of a sequence so far.
+    """
+    text = model.parameters - model.vision_parameters
+    reading = (2 * text + kv_cache(model, sequences, tokens)) / speed.bytes
+    return max(model.layers * LAYER_SECONDS[engine], reading)
+
+
 def seconds_per_step(
     model: Architecture, batches: Batches, setting: Setting, mean: tuple[float, float], speed: Speed
 ) -> tuple[float, float]:
     """Return (sampling, training) seconds of an optimiser step. `mean`: prompt and answer tokens of a mean sample."""
     prompt, answer = mean
+    engine = "vllm" if setting.vllm_bytes else "transformers"
     text = model.parameters - model.vision_parameters
     forward = 2 * (text * (prompt + answer) + model.vision_parameters * model.merge * setting.image_tokens)
     passes = 2 if setting.lora_rank else 3
     passes += (1 if setting.gradient_checkpointing else 0) + (1 if setting.reference else 0)
-    # TRL computes the sampling policy's log-probabilities anew where a generation outlives the optimiser step.
-    passes += 1 if batches.accumulation % batches.micro_steps_per_generation else 0
+    # TRL computes the sampling policy's log-probabilities anew where a generation outlives the optimiser step, and
+    # where vLLM sampled, whose numbers differ.
+    passes += 1 if batches.accumulation % batches.micro_steps_per_generation or engine == "vllm" else 0
     sequences = batches.per_device * batches.accumulation
     training = passes * forward * sequences / speed.operations
     if batches.group is None:
         return 0.0, training
     # All sequences of a batch wait for its longest, of setting.answer_tokens.
-    bytes_a_token = 2 * text + kv_cache(model, batches.sampled_at_once, round(prompt + setting.answer_tokens / 2))
+    length = round(prompt + setting.answer_tokens / 2)
+    token = token_seconds(model, batches.sampled_at_once, length, engine, speed)
+    gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
+    times = setting.answer_tokens if (setting.mode, engine) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / batches.micro_steps_per_generation
-    sampling = rounds * setting.answer_tokens * bytes_a_token / speed.bytes
+    sampling = rounds * (setting.answer_tokens * token + times * gathering)
     return sampling + forward * sequences / speed.operations, training
 
 

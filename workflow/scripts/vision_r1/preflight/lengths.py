@@ -3,14 +3,87 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vision_r1.data.tokens import ProcessorTokens
+from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
+from vision_r1.prompts import format_answer
 
-# Where nothing was counted: the chat template and a list of 80 categories, and one item of an answer.
-TEXT_TOKENS = 400
-ITEM_TOKENS = 30
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Counted with Qwen's vocabulary, which Qwen2.5-VL and Qwen3-VL share: the chat template and the question about COCO's
+# 80 categories, without the image.
+TEXT_TOKENS = 234
+# Stands for all labels while no training file is here: 33 tokens an object with Qwen's vocabulary, as ON_COCO.
+LABEL = "traffic light"
+SAMPLE = 200  # objects of the training file that stand for all
+
+
+@dataclass(frozen=True)
+class AnswerSize:
+    """Tokens of an answer: `fence` around it and its end, and `item` for each object. `source` says who counted."""
+
+    fence: int
+    item: float
+    source: str
+
+    def tokens(self, objects: int) -> int:
+        """Return the length of an answer with so many objects."""
+        return math.ceil(self.fence + self.item * objects)
+
+    def objects(self, limit: int) -> int:
+        """Return how many objects fit into `limit` tokens."""
+        return max(0, int((limit - self.fence) / self.item))
+
+
+# Right answers about real COCO images, labels and digits as they come, had at most this (15 objects 479 to 501 tokens,
+# 16 objects 512 to 534, 30 objects 959 to 990).
+ON_COCO = AnswerSize(7, 33, "at most, on COCO with Qwen's vocabulary; the model's own tokenizer is not here")
+
+
+def answer_size(config: Mapping[str, Any], models: str | Path, rows: Sequence[Mapping[str, Any]] | None) -> AnswerSize:
+    """Return the size of answers by the run's own tokenizer, ON_COCO where it is not here.
+
+    Labels are those of the training file's first objects; without one, those of the made scenes, else LABEL. Boxes
+    have as many digits as the largest image's.
+    """
+    tokenizer, source = _tokenizer(config, models)
+    if tokenizer is None:
+        return ON_COCO
+    labels = list(islice((item["label"] for row in rows or [] for item in row["objects"]), SAMPLE))
+    labels = labels or _categories_of_scenes(config) or [LABEL]
+    model = config["model"]
+    far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(model["max_pixels"]) - 1
+    boxes = [[far // 4, far // 4, far, far]] * len(labels)
+    fence, whole = (
+        len(tokenizer(format_answer(boxes[:count], labels[:count]), add_special_tokens=False).input_ids) + 1
+        for count in (0, len(labels))
+    )
+    return AnswerSize(fence, (whole - fence) / len(labels), f"on average, by {source}")
+
+
+def _tokenizer(config: Mapping[str, Any], models: str | Path) -> tuple["PreTrainedTokenizerBase | None", str]:
+    """Return the tokenizer of the run's processor or base model, of a folder that model.id names, or a made one."""
+    model = config["model"]
+    own = [model["id"]] if model["source"] == "folder" else []
+    for folder in (Path(models) / "processor", Path(models) / "base/model", *map(Path, own)):
+        if (folder / "tokenizer_config.json").is_file():
+            return ProcessorTokens(folder).tokenizer, f"the tokenizer in {folder}"
+    if model["source"] == "made":
+        from vision_r1.miniature.processor import make_processor
+
+        return make_processor(WORLDS[config["base"]["world"]]).tokenizer, "the made tokenizer"
+    return None, ""
+
+
+def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:
+    scenes = [config["datasets"][name].get("scenes") for name in config["data"]["train"]]
+    return [label for each in scenes if each for label in WORLDS[each.get("world", "miniature")].plain.categories]
 
 
 @dataclass(frozen=True)
@@ -34,11 +107,13 @@ class Lengths:
         return sum(answer > limit for answer in self.answers) / len(self.answers) if self.answers else 0.0
 
 
-def lengths_of(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None) -> Lengths:
+def lengths_of(
+    config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None, size: AnswerSize = ON_COCO
+) -> Lengths:
     """Return the lengths of a training file's rows, or upper bounds where it is not there or doesn't hold them.
 
-    Bounds: the most pixels an image may have; TEXT_TOKENS; ITEM_TOKENS for each object that a sample may have; and what
-    curation drops as too long.
+    Bounds: the most pixels an image may have; TEXT_TOKENS; an answer of `size` with as many objects as a sample may
+    have; and what curation drops as too long.
     """
     data, model = config["data"], config["model"]
     wanted = sum(data[task] for task in ("detection", "grounding", "rec", "negative"))
@@ -61,5 +136,5 @@ def lengths_of(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | No
     else:
         image, objects = max(1, model["max_pixels"] // factor**2), data["max_instances"]
     text = min(TEXT_TOKENS, (data["max_prompt_tokens"] or image + TEXT_TOKENS) - image)
-    answer = min(ITEM_TOKENS * objects + 10, data["max_answer_tokens"] or math.inf)
+    answer = min(size.tokens(objects), data["max_answer_tokens"] or math.inf)
     return Lengths(False, len(rows) if rows else wanted, image, text, answer, image + text, answer)

@@ -20,7 +20,7 @@ def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         ),
         ("Tokens", _tokens(summary)),
         ("Memory on each GPU", _memory(summary)),
-        ("Disk", _disk(summary["disk"])),
+        ("Disk", _checkpoints(summary) + _disk(summary["disk"])),
         ("Prediction", _prediction(summary["prediction"])),
         ("Hours and price", _hours(summary)),
         ("The arms", _arms(summary, arms)),
@@ -46,11 +46,12 @@ def _model(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _tokens(summary: Mapping[str, Any]) -> list[str]:
-    lengths = summary["lengths"]
+    lengths, size = summary["lengths"], summary["answer_size"]
     kind = "Counted" if lengths["counted"] else "At most (bounds, see below)"
     lines = [
         f"{kind}: prompt {lengths['image'] + lengths['text']} tokens ({lengths['image']} of the image, "
-        f"{lengths['text']} of the text), right answer {lengths['answer']}."
+        f"{lengths['text']} of the text), right answer {lengths['answer']}.",
+        f"An object takes {size['item']:.3g} tokens of an answer ({size['source']}).",
     ]
     for key, what in (("max_prompt_tokens", "prompts"), ("max_answer_tokens", "right answers")):
         if summary["dropped_over"][key]:
@@ -63,8 +64,13 @@ def _tokens(summary: Mapping[str, Any]) -> list[str]:
             verdict = f"{100 * over:.1f} % of the right answers are longer, so they can't be given whole"
         else:
             verdict = "every right answer fits" if limit >= lengths["answer"] else "a right answer may be longer"
-        lines.append(f"{training['name']}: completions end at {limit} tokens; {verdict}.")
-    return lines
+        fit = f"{training['objects_fit']} objects fit"
+        lines.append(f"{training['name']}: completions end at {limit} tokens, {fit}; {verdict}.")
+    return lines + [
+        f"Protocol {each['protocol']}: answers end at {each['max_new_tokens']} tokens, "
+        f"{each['objects_fit']} objects fit."
+        for each in summary["prediction"]["protocols"]
+    ]
 
 
 def _memory(summary: Mapping[str, Any]) -> list[str]:
@@ -89,6 +95,22 @@ def _alike(trainings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[st
     ]
 
 
+def _checkpoints(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for training in summary["trainings"]:
+        if "checkpoints" not in training:
+            continue
+        size, count, hours = training["checkpoint_bytes"], training["checkpoints"], ""
+        if "gpu_hours" in training:
+            whole = training["gpu_hours"] / summary["launch"]["processes"]
+            hours = f" ({whole * min(1, training['save_steps'] / training['steps']):.1f} hours)"
+        lines.append(
+            f"{training['name']}: a checkpoint of {_gigabytes(size)} every {training['save_steps']} steps{hours}: "
+            f"{count} in all, {_gigabytes(count * size)}."
+        )
+    return lines
+
+
 def _disk(disk: Mapping[str, int]) -> list[str]:
     lines = []
     if disk["archives"]:
@@ -100,7 +122,10 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
         lines.append(f"{_gigabytes(disk['models'])} of models at the end, the base's weights counted in.")
         if disk["chains"]:
             lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 goes on from.")
-        lines.append(f"{_gigabytes(disk['states'])} of trainer states for each training that is under way.")
+        lines.append(
+            f"{_gigabytes(disk['states'])} of trainer states for each training that is under way (two are kept)."
+        )
+        lines.append(f"{_gigabytes(disk['written'])} of checkpoints are written in all.")
     needed = disk["archives"] * 2 + sum(disk.get(name, 0) for name in ("models", "chains", "states"))
     short = " THAT IS TOO LITTLE." if needed > disk["free_here"] else ""
     return [*lines, f"{_gigabytes(disk['free_here'])} are free here.{short}"]
@@ -134,8 +159,9 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
         shares = summary["assumptions"]
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
-            f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling; preflight.measured "
-            "replaces them."
+            f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "
+            f"{1000 * shares['layer_seconds']['transformers']:g} ms a layer and token where that is longer (vLLM: "
+            f"{1000 * shares['layer_seconds']['vllm']:g} ms); preflight.measured replaces them."
         )
     return lines
 

@@ -9,9 +9,8 @@ from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.protocols import Protocol, requests
 from vision_r1.families import family
 from vision_r1.preflight.architecture import Architecture
-from vision_r1.preflight.cost import Speed
+from vision_r1.preflight.cost import Speed, token_seconds
 from vision_r1.preflight.lengths import Lengths
-from vision_r1.preflight.memory import kv_cache
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,14 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
     return loads, missing
 
 
-def prediction_seconds(model: Architecture, load: Load, batch_size: int, lengths: Lengths, speed: Speed) -> float:
-    """Return GPU-seconds for one checkpoint: prompts are read by arithmetic, answers written by memory bandwidth."""
+def prediction_seconds(
+    model: Architecture, load: Load, batch_size: int, lengths: Lengths, speed: Speed, backend: str
+) -> float:
+    """Return GPU-seconds for one checkpoint: prompts are read by arithmetic, answers written as in training."""
     answer = min(load.max_new_tokens, lengths.answer)
     text = model.parameters - model.vision_parameters
     tokens = load.image_tokens + load.prompts * lengths.text
     reading = 2 * (text * tokens + model.vision_parameters * model.merge * load.image_tokens)
     batches = -(-load.prompts // batch_size)
-    cache = kv_cache(model, batch_size, round(tokens / load.prompts + answer / 2)) if load.prompts else 0
-    return reading / speed.operations + batches * answer * (2 * text + cache) / speed.bytes
+    length = round(tokens / load.prompts + answer / 2) if load.prompts else 0
+    return reading / speed.operations + batches * answer * token_seconds(model, batch_size, length, backend, speed)

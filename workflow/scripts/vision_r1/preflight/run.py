@@ -1,5 +1,6 @@
 """The whole survey of a run, as plain values: what page.py prints and the JSON file holds."""
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -12,10 +13,10 @@ from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
-from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
 from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
-from vision_r1.preflight.lengths import Lengths, lengths_of
+from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
 from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.training.dataset import read_rows
@@ -39,7 +40,8 @@ def survey(
     rows, made_again = _rows(train_file, *limits)
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
         made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
-    lengths = lengths_of(config, rows)
+    size = answer_size(config, models, rows)
+    lengths = lengths_of(config, rows, size)
     batches = training_batches(config, lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
     mode = mode_of(config["compute"]["launch"], configuration.processes(config))
@@ -49,13 +51,15 @@ def survey(
         "launch": {"mode": mode, "in_words": MODES[mode], "processes": configuration.processes(config)},
         "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
+        "answer_size": asdict(size),
         "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
-        "trainings": [_training(config, training, lengths, found, mode) for training in batches],
+        "trainings": [_training(config, training, lengths, size, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(config, batches),
         "evaluation_limits": evaluation_limits(config),
         "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
-        "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")},
+        "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")}
+        | {"layer_seconds": LAYER_SECONDS},
         "card": {key: config["preflight"][key] for key in ("gpu", "gpu_memory_gib", "gpu_tflops", "gpu_bandwidth_gb")},
     }
     if found:
@@ -64,7 +68,7 @@ def survey(
             "vision_parameters": found.vision_parameters,
             "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
         }
-    summary["prediction"] = _prediction(config, lengths, found, annotations)
+    summary["prediction"] = _prediction(config, lengths, size, found, annotations)
     summary["disk"] = _disk(config, found, summary)
     summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
     summary["problems"] = _problems(config, summary)
@@ -112,7 +116,12 @@ def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
 
 
 def _training(
-    config: Mapping[str, Any], batches: Batches, lengths: Lengths, model: Architecture | None, mode: str
+    config: Mapping[str, Any],
+    batches: Batches,
+    lengths: Lengths,
+    size: AnswerSize,
+    model: Architecture | None,
+    mode: str,
 ) -> dict[str, Any]:
     arm, stage = split_checkpoint(batches.name)
     values = training_values(config, arm, stage)
@@ -122,13 +131,16 @@ def _training(
         "name": batches.name,
         **{key: getattr(batches, key) for key in ("steps", "batch", "prompts", "samples_seen", "epochs")},
         "in_words": batches.in_words(),
+        "save_steps": values.get("save_steps", 500),  # TRL's default
         "completion_limit": limit,
+        "objects_fit": size.objects(limit) if limit else None,
         "answers_over_limit": lengths.longer_than(limit) if limit else 0.0,
     }
     if model is None:
         return result
     card = config["preflight"]
     result["checkpoint_bytes"] = checkpoint_bytes(model, setting)
+    result["checkpoints"] = math.ceil(batches.steps / result["save_steps"])  # the last step's is among them
     if card["gpu_memory_gib"]:
         parts = estimate(model, batches, setting)
         result |= {"memory": parts, "memory_peak": peak(parts)}
@@ -150,19 +162,30 @@ def _training(
 
 
 def _prediction(
-    config: Mapping[str, Any], lengths: Lengths, model: Architecture | None, annotations: Mapping[str, str]
+    config: Mapping[str, Any],
+    lengths: Lengths,
+    size: AnswerSize,
+    model: Architecture | None,
+    annotations: Mapping[str, str],
 ) -> dict[str, Any]:
+    evaluation = config["evaluation"]
+    used = dict.fromkeys(name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite])
+    limits = {name: evaluation["protocols"][name]["max_new_tokens"] for name in used}
     loads, missing = loads_of(config, annotations)
     seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
     arms = len(checkpoints_of(config, config["report"]["experiments"], [0])) - 1
     result: dict[str, Any] = {
         "checkpoints": 1 + seeds * arms,
         "suites_not_here": missing,
+        "protocols": [
+            {"protocol": name, "max_new_tokens": limit, "objects_fit": size.objects(limit)}
+            for name, limit in limits.items()
+        ],
         "prompts": [{"suite": load.suite, "protocol": load.protocol, "prompts": load.prompts} for load in loads],
     }
     if model and card["gpu_tflops"] and card["gpu_bandwidth_gb"] and loads:
-        batch_size, speed = config["evaluation"]["batch_size"], Speed.of(card)
-        seconds = sum(prediction_seconds(model, load, batch_size, lengths, speed) for load in loads)
+        how = evaluation["batch_size"], lengths, Speed.of(card), evaluation["backend"]
+        seconds = sum(prediction_seconds(model, load, *how) for load in loads)
         result["gpu_hours"] = result["checkpoints"] * seconds / 3600
     return result
 
@@ -187,6 +210,8 @@ def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mappin
         disk["chains"] = seeds * sum(
             training["checkpoint_bytes"] for training in summary["trainings"] if _continued(config, training["name"])
         )
+        written = sum(training["checkpoints"] * training["checkpoint_bytes"] for training in summary["trainings"])
+        disk["written"] = seeds * written
         disk["states"] = STATES_KEPT * max(training["checkpoint_bytes"] for training in summary["trainings"])
     return disk
 

@@ -1,0 +1,96 @@
+"""Limits, checkpoints and vLLM's room agree in every configuration; answers are counted by the run's own tokenizer."""
+
+import pytest
+import yaml
+from configurations import CONFIGURATIONS, ON_GPUS, load, surveyed
+
+from vision_r1.data.tokens import ProcessorTokens
+from vision_r1.data.worlds import WORLDS
+from vision_r1.experiments import merge
+from vision_r1.miniature.processor import make_processor
+from vision_r1.preflight.lengths import ON_COCO, AnswerSize, answer_size
+
+# Right answers about real COCO images, counted with Qwen's vocabulary: objects -> fewest and most tokens seen.
+COUNTED = {15: (479, 501), 16: (512, 534), 30: (959, 990)}
+
+
+@pytest.mark.parametrize("objects", COUNTED)
+def test_the_constants_bound_what_was_counted_on_coco(objects):
+    assert COUNTED[objects][1] <= ON_COCO.tokens(objects) <= 1.02 * COUNTED[objects][1]
+
+
+def test_fifteen_objects_fit_into_the_papers_limit():
+    assert [ON_COCO.objects(limit) for limit in (3, 40, 512, 1024, 4096)] == [0, 1, 15, 30, 123]
+    assert ON_COCO.tokens(15) <= 512 < ON_COCO.tokens(16)
+
+
+# Scenes hold fewer objects than data.max_instances; test_configuration.py holds their protocols against them.
+@pytest.mark.parametrize("name", [*ON_GPUS, "coco_tiny"])
+def test_all_objects_fit_or_the_report_says_how_many_do(root, name):
+    config, summary = load(root, name), surveyed(root, name)
+    size = AnswerSize(**summary["answer_size"])
+    disclosed = " ".join(config["report"]["disclosures"])
+    completions = [each["completion_limit"] for each in summary["trainings"] if each["completion_limit"]]
+    answers = [protocol["max_new_tokens"] for protocol in config["evaluation"]["protocols"].values()]
+    for limit in {*completions, *answers}:
+        fit = size.objects(limit)
+        assert fit >= config["data"]["max_instances"] or f"{fit} objects fit" in disclosed, limit
+    # A right answer that is trained on can be given whole.
+    assert (config["data"]["max_answer_tokens"] or 0) <= min(completions)
+
+
+@pytest.mark.parametrize("name", ON_GPUS)
+def test_vllm_has_room_for_prompt_and_completion_of_whatever_it_is_laid_over(root, name):
+    config = merge(load(root, name), yaml.safe_load((root / "config/vllm.yaml").read_text()))
+    needed = config["data"]["max_prompt_tokens"] + config["grpo"]["max_completion_length"]
+    assert needed <= config["grpo"]["vllm_max_model_length"]
+
+
+@pytest.mark.parametrize("name", ON_GPUS)
+def test_checkpoints_cost_little_disk_and_lose_few_hours(root, name):
+    """An interruption costs at most four hours, and an experiment writes at most 1.5 TB."""
+    summary = surveyed(root, name)
+    first = summary["trainings"][1]["name"].partition("/")[0]
+    written = 0
+    for training in summary["trainings"]:
+        hours = training["gpu_hours"] / summary["launch"]["processes"]
+        assert hours * training["save_steps"] / training["steps"] <= 4, training["name"]
+        if training["name"].startswith(f"{first}/"):
+            written += training["checkpoints"] * training["checkpoint_bytes"]
+    assert written <= 1.5e12
+
+
+def test_a_made_tokenizer_counts_five_tokens_an_object(root):
+    size = answer_size(load(root, "miniature"), "nowhere", None)
+    assert (size.fence, size.item, size.source) == (2, 5, "on average, by the made tokenizer")
+    # One token opens the answer and one ends it, so the crowd's seven objects take 37.
+    assert size.tokens(7) == 37
+
+
+def test_the_processor_of_the_run_counts_before_the_constants(root, tmp_path):
+    """Here the miniature's, which knows no label of COCO; the labels are those of the training file."""
+    config = load(root, "paper")
+    assert answer_size(config, tmp_path, None) is ON_COCO
+    make_processor(WORLDS["miniature"]).save_pretrained(tmp_path / "processor")
+    known = WORLDS["miniature"].plain.categories[0]
+    rows = [{"objects": [{"label": known}] * 3}]
+    of_rows, of_none = (answer_size(config, tmp_path, each) for each in (rows, None))
+    assert str(tmp_path / "processor") in of_rows.source
+    tokens = ProcessorTokens(tmp_path / "processor")
+    row = {"prompt": "", "frame": "pixel", "width": 633, "height": 633, "input_width": 633, "input_height": 633}
+    row["objects"] = [{"label": known, "bbox": [158, 158, 474, 474]}] * 3
+    assert of_rows.tokens(3) == tokens.count([row])[0][1]
+    assert of_none.item > of_rows.item
+
+
+@pytest.mark.parametrize("name", ["paper", "qwen3_vl_8b"])
+def test_checkpoints_are_counted_to_the_last_step(root, name):
+    training = surveyed(root, name)["trainings"][-1]
+    expected = {"paper": (1562, 500, 4), "qwen3_vl_8b": (100, 50, 2)}[name]
+    assert (training["steps"], training["save_steps"], training["checkpoints"]) == expected
+    assert training["checkpoint_bytes"] == 16 * surveyed(root, name)["model"]["parameters"]
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_preflight_has_no_objection_to_a_shipped_configuration(root, name):
+    assert surveyed(root, name)["problems"] == []
