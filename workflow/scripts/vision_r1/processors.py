@@ -67,15 +67,18 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         # Pillow's, beside torchvision too: pixels must not depend on what happens to be installed.
         images = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
+        cell = images.patch_size * images.merge_size
     except Exception as error:  # what damaged files make of tokenizers and transformers has no type in common
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{folder}: no processor can be made of its files ({reason}); fetch the model again") from error
+        raise UserError(
+            f"{folder}: no processor can be made of its files ({reason}); fetch it again, or fix the family"
+        ) from error
     if not template:
         raise UserError(f"{folder}: no chat template; take the folder of an instruct model")
-    if images.patch_size * images.merge_size != family.factor:
+    if cell != family.factor:
         raise UserError(
-            f"{folder}: an image token of its processor is {images.patch_size * images.merge_size} pixels wide, "
-            f"one of {family.name} {family.factor}; fix the family, or take the folder of such a model"
+            f"{folder}: an image token of its processor is {cell} pixels wide, one of {family.name} {family.factor}; "
+            "fix the family, or take the folder of such a model"
         )
     images.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor = _without_videos(family.processor)(images, tokenizer, chat_template=template)
