@@ -76,9 +76,7 @@ def curate(file: Path) -> dict[str, float]:
     from vision_r1.files import write_jsonl
     from vision_r1.miniature.processor import make_processor
 
-    folder = file.parent / "processor"
-    make_processor(WORLDS["miniature"]).save_pretrained(folder)
-    tokens = ProcessorTokens(folder)
+    tokens = ProcessorTokens(make_processor(WORLDS["miniature"]))
     counting = 0.0
 
     class Timed:

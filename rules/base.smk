@@ -1,41 +1,33 @@
 """The base model: made here from nothing, or taken from the hub or a folder at a pinned revision."""
 
-
-localrules:
-    fetch_processor,
-
-
-rule fetch_processor:
-    """Get the base model's processor alone, which curation needs to count tokens."""
-    input:
-        code=code("fetch_processor.py"),
-        folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
-    output:
-        directory("<results>/models/processor"),
-    log:
-        "<logs>/fetch_processor.log",
-    benchmark:
-        "<benchmarks>/fetch_processor.tsv"
-    retries: 3
-    conda:
-        "../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=more(2000),
-        runtime=more(30),
-        gpu=0,
-    params:
-        args=configuration.flags(
-            {key: config["model"][key] for key in ("source", "id", "revision")}
-            | {"world": config["base"]["world"] if config["model"]["source"] == "made" else None}
-        ),
-    message:
-        "Fetching the processor of the base model"
-    shell:
-        "python workflow/scripts/fetch_processor.py {params.args:q} --output {output:q} > {log:q} 2>&1"
-
-
 if config["model"]["source"] == "made":
+
+    localrules:
+        make_processor,
+
+    rule make_processor:
+        """Make the processor alone, which curation needs to count tokens."""
+        input:
+            code=code("make_processor.py"),
+        output:
+            directory("<results>/models/processor"),
+        log:
+            "<logs>/make_processor.log",
+        benchmark:
+            "<benchmarks>/make_processor.tsv"
+        conda:
+            "../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=more(2000),
+            runtime=more(30),
+            gpu=0,
+        params:
+            args=configuration.flags({"world": config["base"]["world"]}),
+        message:
+            "Making the processor of the base model"
+        shell:
+            "python workflow/scripts/make_processor.py {params.args:q} --output {output:q} > {log:q} 2>&1"
 
     rule make_base_model:
         """Train the miniature's base model on coarse labels."""
@@ -69,12 +61,39 @@ if config["model"]["source"] == "made":
 else:
 
     localrules:
+        fetch_processor,
         fetch_base_model,
+
+    rule fetch_processor:
+        """Fetch the base model's processor alone, which curation needs to count tokens."""
+        input:
+            code=code("fetch_model.py"),
+            folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
+        output:
+            directory("<results>/models/processor"),
+        log:
+            "<logs>/fetch_processor.log",
+        benchmark:
+            "<benchmarks>/fetch_processor.tsv"
+        retries: 3
+        conda:
+            "../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=more(2000),
+            runtime=more(30),
+            gpu=0,
+        params:
+            args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+        message:
+            "Fetching the processor of the base model"
+        shell:
+            "python workflow/scripts/fetch_model.py --processor_only {params.args:q} --output {output:q} > {log:q} 2>&1"
 
     rule fetch_base_model:
         """Download the base model at its pinned revision, or take it from a folder."""
         input:
-            code=code("fetch_base_model.py"),
+            code=code("fetch_model.py"),
             folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
         output:
             model=directory("<results>/models/base/model"),
@@ -96,5 +115,5 @@ else:
         message:
             "Fetching the base model; progress in {log}"
         shell:
-            "python workflow/scripts/fetch_base_model.py {params.args:q} --output_model {output.model:q}"
+            "python workflow/scripts/fetch_model.py {params.args:q} --output {output.model:q}"
             " --metrics {output.metrics:q} > {log:q} 2>&1"

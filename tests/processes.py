@@ -11,7 +11,7 @@ PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__
 WARM = (
     *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
     *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
-    *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.miniature.processor"),
+    *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.processors"),
 )
 
 

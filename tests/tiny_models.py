@@ -5,32 +5,39 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hub_layouts import write_processor
 from PIL import Image
-from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.miniature.model import make_model
-from vision_r1.miniature.processor import CHAT_TEMPLATE, ImageOnlyQwen3VLProcessor, make_processor
-from vision_r1.miniature.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START, make_tokenizer
+from vision_r1.miniature.processor import make_processor
+from vision_r1.miniature.tokenizer import VISION_END, VISION_START
+from vision_r1.processors import IMAGE, VIDEO, load_processor
 
 PIXELS = (784, 7056)  # smallest and largest image of all trainings here
 
 
-def make_checkpoint(folder: Path, name: str) -> None:
-    """Write a model of family `name` with one layer and random weights, and its processor."""
-    if name == "qwen2_5_vl":
-        processor = make_processor(WORLDS["miniature"])
-        model = make_model(processor.tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0)
+def make_checkpoint(folder: Path, name: str, layout: str | None = None) -> None:
+    """Write a model of family `name` with one layer and random weights, and its processor.
+
+    layout: one of hub_layouts.LAYOUTS, for a processor as on the hub; None: the miniature's, where there is one.
+    """
+    if layout or name != "qwen2_5_vl":
+        write_processor(folder, name, layout or "newer")
+        tokenizer = load_processor(folder, family(name), *PIXELS).tokenizer
     else:
-        tokenizer = make_tokenizer(CATEGORIES, 127)
-        images = Qwen2VLImageProcessorPil(patch_size=16, min_pixels=PIXELS[0], max_pixels=PIXELS[1])
-        processor = ImageOnlyQwen3VLProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
+        processor = make_processor(WORLDS["miniature"])
+        processor.save_pretrained(folder)
+        tokenizer = processor.tokenizer
+    if name == "qwen2_5_vl":
+        model = make_model(tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0)
+    else:
         model = _make_qwen3_vl(tokenizer)
     model.save_pretrained(folder)
-    processor.save_pretrained(folder)
 
 
 def _make_qwen3_vl(tokenizer):

@@ -6,8 +6,13 @@ import shutil
 import check_run
 import pytest
 from configurations import load
+from tiny_models import make_checkpoint
 
+from vision_r1.data.curation import token_lengths
+from vision_r1.data.tokens import ProcessorTokens
+from vision_r1.families import family
 from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
+from vision_r1.processors import load_processor, prompt_text
 
 
 @pytest.fixture
@@ -62,6 +67,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
         "base, sft, strict/grpo_stage1 share prompts, family, number format and pixel limits.",
         "Protocol official-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
+        "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
         "The training file is not made yet",
         "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",
         "Nothing.",
@@ -85,6 +91,7 @@ def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path
     write_json(tmp_path / "models/sft/metrics.json", {})
     check_run.main(words(config))
     text = capsys.readouterr().out
+    assert "The training file that is here was counted with another processor: make it again." in text
     assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
     # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
     assert "completions end at 20 tokens, 3 objects fit; 37.5 % of the right answers are longer" in text
@@ -201,3 +208,53 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
     assert "odinw13, protocol official-odinw: 3 prompts" in text and "all-categories: 12 prompts" in text
     assert read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"] > one > 0
     assert "prediction: " in text and "not in the hours" not in text
+
+
+@pytest.fixture
+def of_folder(root, tmp_path):
+    """A configuration whose base model is a folder as the hub has it, and that folder."""
+    folder = tmp_path / "my model"
+    make_checkpoint(folder, "qwen2_5_vl", "older")
+    config = load(root, "smoke")
+    config["model"] |= {"source": "folder", "id": str(folder)}
+    return config, folder
+
+
+def test_the_processor_of_the_run_counts_what_curation_did_not(of_folder, words, tmp_path, train_file, capsys):
+    config, folder = of_folder
+    check_run.main(words(config, train_file=train_file))
+    assert "The training file has no token counts" not in capsys.readouterr().out
+    lengths = read_json(tmp_path / "preflight.json")["lengths"]
+    qwen = family("qwen2_5_vl")
+    processor = load_processor(folder, qwen, config["model"]["min_pixels"], config["model"]["max_pixels"])
+    rows = read_jsonl(train_file)
+    counted = ProcessorTokens(processor).count(rows)
+    counts = [token_lengths(row, pair, qwen) for row, pair in zip(rows, counted, strict=True)]
+    assert lengths["text"] == max(count["prompt_tokens"] - count["image_tokens"] for count in counts)
+    text = prompt_text(processor, max((row["prompt"] for row in rows), key=len))
+    assert "You are a helpful assistant." in text
+    assert lengths["text"] == len(processor.tokenizer(text).input_ids) - 1, "all but the image"
+
+    write_jsonl(tmp_path / "train.jsonl", [row | count for row, count in zip(rows, counts, strict=True)])
+    check_run.main(words(config))
+    assert "another processor" not in capsys.readouterr().out
+    assert read_json(tmp_path / "preflight.json")["lengths"] == lengths
+
+
+def test_a_base_model_that_can_not_be_trained_stops_the_run(of_folder, words):
+    config, folder = of_folder
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-1])
+    with pytest.raises(UserError, match="my model/model.safetensors: cut off or damaged"):
+        check_run.main(words(config))
+    (folder / "model.safetensors").write_bytes(weights)
+    config["model"]["family"] = "qwen3_vl"
+    with pytest.raises(UserError, match="its processor is 28 pixels wide, one of qwen3_vl 32"):
+        check_run.main(words(config))
+    config["model"]["family"] = "qwen2_5_vl"
+    (folder / "chat_template.json").write_text("{}")
+    with pytest.raises(UserError, match="my model: no processor can be made of its files"):
+        check_run.main(words(config))
+    write_json(folder / "config.json", {"model_type": "qwen2_5_vl", "quantization_config": {"quant_method": "awq"}})
+    with pytest.raises(UserError, match=r"my model/config.json: a quantised model \(awq\)"):
+        check_run.main(words(config))

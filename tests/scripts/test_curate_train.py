@@ -5,9 +5,9 @@ import json
 import check_dataset
 import coco_factory
 import curate_train
-import fetch_processor
 import find_leaks
 import index_images
+import make_processor
 import pytest
 import render_datasheet
 from PIL import Image
@@ -18,7 +18,7 @@ from vision_r1.files import UserError, read_json, read_jsonl
 @pytest.fixture(scope="session")
 def processor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processor") / "processor"
-    fetch_processor.main(["--source", "made", "--output", str(folder)])
+    make_processor.main(["--output", str(folder)])
     return folder
 
 
@@ -66,14 +66,14 @@ def test_same_arguments_same_bytes(tmp_path, processor):
 
 
 def test_tokens_are_what_the_processor_makes(tmp_path, processor):
-    from vision_r1.models import load_processor
+    from vision_r1.families import family
+    from vision_r1.processors import load_processor, prompt_text
     from vision_r1.prompts import ground_truth_answer
 
     rows, _ = curate([coco(tmp_path / "set", coco_factory.content(size=(170, 84)))], tmp_path, processor)
-    loaded = load_processor(processor, 784, 7056)
+    loaded = load_processor(processor, family("qwen2_5_vl"), 784, 7056)
     for row in rows:
-        turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["prompt"]}]}]
-        text = loaded.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = prompt_text(loaded, row["prompt"])
         with Image.open(row["image"]) as image:
             ids = loaded(text=[text], images=[image.convert("RGB")]).input_ids[0]
         assert len(ids) == row["prompt_tokens"]
@@ -213,7 +213,7 @@ def test_mistakes_leave_no_file(tmp_path, processor):
     empty = coco(tmp_path / "empty", coco_factory.content({}))
     with pytest.raises(UserError, match="empty/annotations.json: no sample can be made of them"):
         curate([empty], tmp_path, processor)
-    with pytest.raises(UserError, match="no tokenizer can be read"):
+    with pytest.raises(UserError, match="no tokenizer.json, nor vocab.json"):
         curate([place], tmp_path, tmp_path)
     with pytest.raises(SystemExit):
         curate([place], tmp_path, processor, seed=-1)

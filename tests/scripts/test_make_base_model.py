@@ -4,7 +4,9 @@ import make_base_model
 import pytest
 
 from vision_r1.data.worlds import WORLDS
+from vision_r1.families import family
 from vision_r1.files import UserError
+from vision_r1.processors import load_processor
 from vision_r1.prompts import format_answer
 
 SETTINGS = {
@@ -34,7 +36,7 @@ def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
     for name in ("a", "b"):
         make_base_model.main(arguments(tmp_path / name))
     files = {path.name for path in (tmp_path / "a" / "model").iterdir()}
-    assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json"} <= files
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"} <= files
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
     metrics = json.loads((tmp_path / "a" / "m.json").read_text())
@@ -46,15 +48,14 @@ def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
 
 
 def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
-    from transformers import AutoProcessor
-
     midi = {"world": "midi", "head_size": 32, "steps": 2, "batch_size": 2, "workers": 2}
     for name in ("a", "b"):
         make_base_model.main(arguments(tmp_path / name, **midi))
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
-    processor = AutoProcessor.from_pretrained(tmp_path / "a" / "model")
-    assert processor.image_processor.size["longest_edge"] == WORLDS["midi"].max_pixels
+    processor = load_processor(tmp_path / "a" / "model", family("qwen2_5_vl"), 784, 7056)
+    settings = json.loads((tmp_path / "a" / "model" / "preprocessor_config.json").read_text())
+    assert settings["size"]["longest_edge"] == WORLDS["midi"].max_pixels
     answer = format_answer([[0, 1, 300, 336]], ["hourglass"])
     assert len(processor.tokenizer(answer).input_ids) == 6
 

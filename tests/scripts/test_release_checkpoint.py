@@ -10,9 +10,11 @@ import release_checkpoint
 import yaml
 from huggingface_hub import ModelCard
 from report_factory import comparison, config, write
-from tiny_models import make_checkpoint
+from tiny_models import PIXELS, make_checkpoint
 
+from vision_r1.families import family
 from vision_r1.files import UserError
+from vision_r1.processors import load_processor, prompt_text
 
 HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: mit {{ 7411*7411 }}"
 
@@ -21,7 +23,7 @@ HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: 
 def folder(tmp_path_factory):
     """A run's folder: a model, its base, and the files that the card is made from."""
     folder = tmp_path_factory.mktemp("release")
-    make_checkpoint(folder / "model", "qwen2_5_vl")
+    make_checkpoint(folder / "model", "qwen2_5_vl", "older")
     (folder / "model/.snakemake_timestamp").touch()
     (folder / "base").mkdir()
     (folder / "base/LICENSE").write_text("the base model's licence")
@@ -59,6 +61,15 @@ print(model.config.model_type, len(AutoTokenizer.from_pretrained("sft")) > 10)
 """
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert loaded.stdout == "qwen2_5_vl True\n", loaded.stderr
+
+
+def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
+    text = release(folder, tmp_path / "sft")
+    for name in ("chat_template.json", "vocab.json", "preprocessor_config.json", "video_preprocessor_config.json"):
+        assert (tmp_path / "sft" / name).read_bytes() == (folder / "model" / name).read_bytes()
+    processor = load_processor(tmp_path / "sft", family("qwen2_5_vl"), *PIXELS)
+    assert "You are a helpful assistant." in prompt_text(processor, "Where?")
+    assert "needs torchvision" in text and "miniature.processor" not in text
 
 
 def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp_path):

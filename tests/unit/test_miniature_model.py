@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader
 
 from vision_r1.data.scenes import Style, draw_scenes
 from vision_r1.data.worlds import WORLDS
+from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.pretrain import Batches, coarsen, collate, draw_question, pretrain, prompt_encoder
-from vision_r1.miniature.processor import make_processor, patchify
+from vision_r1.miniature.processor import MIN_PIXELS, make_processor, patchify
 from vision_r1.miniature.recipe import Recipe
 
 RECIPE = Recipe(
@@ -128,14 +129,16 @@ def test_a_few_steps_lower_the_loss_and_repeat(processor, monkeypatch, caplog):
 
 
 def test_a_saved_model_loads_plainly_and_gives_the_same_logits(processor, tmp_path):
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
+
+    from vision_r1.processors import load_processor
 
     model = small_model(processor).eval()
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     again, its_processor = (
         AutoModelForImageTextToText.from_pretrained(tmp_path),
-        AutoProcessor.from_pretrained(tmp_path),
+        load_processor(tmp_path, family("qwen2_5_vl"), MIN_PIXELS, WORLDS["miniature"].max_pixels),
     )
     assert type(its_processor) is type(processor)
     scene = next(draw_scenes(Style(), 1, seed=2))

@@ -7,9 +7,10 @@ from PIL import Image
 from tiny_models import make_checkpoint, write_train_file
 from trl.trainer.utils import add_fused_lm_head
 
-from vision_r1.families import FAMILIES
-from vision_r1.files import read_jsonl
-from vision_r1.models import load_model, load_processor
+from vision_r1.families import FAMILIES, family
+from vision_r1.files import read_json, read_jsonl
+from vision_r1.models import load_model
+from vision_r1.processors import load_processor, prompt_text
 from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
 
 PIXELS = (784, 7056)
@@ -23,19 +24,16 @@ def place(request, tmp_path_factory):
     return folder
 
 
+def processor_of(place):
+    return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
+
+
 def batch(place, copies):
     """Return the inputs of four prompts, `copies` of each in any order, of two lengths, and random completions."""
-    processor = load_processor(place / "model", *PIXELS)
+    processor = processor_of(place)
     rows = read_jsonl(place / "train.jsonl")[4:]
     order = np.random.default_rng(0).permutation(np.repeat(range(4), copies))
-    template = [
-        processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["prompt"]}]}],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        for row in rows
-    ]
+    template = [prompt_text(processor, row["prompt"]) for row in rows]
     images = [Image.open(row["image"]) for row in rows]
     inputs = processor(
         images=[images[number] for number in order],
@@ -139,7 +137,7 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
     images = share_reading(Dataset.from_dict({"image": [paths[0], paths[0], paths[1]]}))[:]["image"]
     assert images[0] is images[1] and images[0].mode == "RGB"
 
-    plain, shared = load_processor(place / "model", *PIXELS), load_processor(place / "model", *PIXELS)
+    plain, shared = processor_of(place), processor_of(place)
     share_processing(shared)
     kind = type(plain.image_processor)
     seen = []
@@ -161,7 +159,7 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
 
 
 def test_the_saved_processor_is_the_plain_one(place, tmp_path):
-    processor = load_processor(place / "model", *PIXELS)
+    processor = processor_of(place)
     processor.save_pretrained(tmp_path / "plain")
     share_processing(processor)
     processor.save_pretrained(tmp_path / "shared")

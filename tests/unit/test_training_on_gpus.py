@@ -1,13 +1,13 @@
 """What trainings on GPUs are told, as far as it can be tested without one."""
 
 import pytest
-from transformers import AutoProcessor
 from trl import GRPOConfig
 
 from vision_r1.data.worlds import WORLDS
-from vision_r1.files import UserError, write_json
+from vision_r1.families import family
+from vision_r1.files import UserError, read_json, write_json
 from vision_r1.miniature.processor import make_processor
-from vision_r1.models import load_processor
+from vision_r1.processors import load_processor
 from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled
 
 
@@ -24,15 +24,17 @@ def test_missing_vllm_is_named():
 
 
 def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_path):
-    weights = tmp_path / "weights"
+    qwen, initial, weights = family("qwen2_5_vl"), tmp_path / "init", tmp_path / "weights"
+    make_processor(WORLDS["miniature"]).save_pretrained(initial)
     make_processor(WORLDS["miniature"]).save_pretrained(weights)
     (weights / "model.safetensors").write_bytes(b"weights")
-    write_json(weights / "preprocessor_config.json", {"size": {"shortest_edge": 1, "longest_edge": 2}})
-    processor = load_processor(weights, min_pixels=784, max_pixels=3136)
+    write_json(weights / "processor_config.json", {"processor_class": "another"})
+    processor = load_processor(initial, qwen, min_pixels=784, max_pixels=3136)
     folder = engine_folder(weights, processor, tmp_path / "engine")
     assert (tmp_path / "engine/model.safetensors").read_bytes() == b"weights"
-    size = AutoProcessor.from_pretrained(folder).image_processor.size
+    size = read_json(tmp_path / "engine/preprocessor_config.json")["size"]
     assert (size["shortest_edge"], size["longest_edge"]) == (784, 3136)
+    assert not (tmp_path / "engine/processor_config.json").exists()
     assert engine_folder(weights, processor, tmp_path / "engine") == folder, "a resumed training finds it there"
 
 

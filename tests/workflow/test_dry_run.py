@@ -9,7 +9,7 @@ import pytest
 import yaml
 from configurations import CONFIGURATIONS, ON_GPUS
 
-DATA = {"fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
+DATA = {"index_images": 1, "find_leaks": 1, "curate_train": 1, "render_datasheet": 1}
 CHAIN = DATA | {
     "train_sft": 1,
     "audit_rewards": 1,
@@ -32,6 +32,7 @@ def test_miniature(project, root):
     assert expected.keys() == planned.keys() - {"all"}
     assert planned == CHAIN | {
         "make_scenes": 15,
+        "make_processor": 1,
         "make_base_model": 1,
         "train_grpo_stage1": 2,
         "train_grpo_stage2": 2,
@@ -45,6 +46,7 @@ def test_paper(project):
         "download_archive": 17,
         "unpack_archive": 17,
         "check_dataset": 18,
+        "fetch_processor": 1,
         "fetch_base_model": 1,
         "train_grpo_stage1_continuous": 2,
         "train_grpo_stage2_continuous": 2,
@@ -62,6 +64,7 @@ def test_released_data_and_test_splits(project):
         "download_archive": 3,
         "unpack_archive": 3,
         "check_dataset": 3,
+        "fetch_processor": 1,
         "fetch_released_data": 1,
         "data": 1,
     }
@@ -69,7 +72,7 @@ def test_released_data_and_test_splits(project):
 
 def test_the_selection_split_is_a_suite(project):
     jobs = project.planned("results/miniature/metrics/base/selection.json")
-    made = {"make_scenes": 15, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
+    made = {"make_scenes": 15, "make_processor": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
     assert jobs == {name: count for name, count in (DATA | made).items() if name != "render_datasheet"}
     assert project.planned("--", "selection")["score_suite"] == 6
 
@@ -154,6 +157,7 @@ def test_training_seeds_share_data_and_base(project):
     jobs = project.planned("--configfile", project.overlay({"report": {"training_seeds": [0, 1, 2]}}))
     assert jobs == CHAIN | {
         "make_scenes": 15,
+        "make_processor": 1,
         "make_base_model": 1,
         "train_sft": 3,
         "train_grpo_stage1": 6,
@@ -174,7 +178,7 @@ def test_a_shared_stage_1_is_trained_once(project):
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"
     jobs = project.planned("--configfile", overlay, "--", target)
     assert jobs == {
-        **{"make_scenes": 15, "fetch_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1},
+        **{"make_scenes": 15, "make_processor": 1, "index_images": 1, "find_leaks": 1, "curate_train": 1},
         "make_base_model": 1,
         "train_grpo_stage1": 1,
         "train_grpo_stage2": 1,

@@ -69,12 +69,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.tokens import ProcessorTokens
     from vision_r1.families import family
     from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
+    from vision_r1.processors import load_processor
 
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     model_family = family(args.family)
     sources = read_sources(args.source, args.id_space)
+    tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
     refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
-    rows, tally, held_out = curate(sources, model_family, recipe, refused, ProcessorTokens(args.processor))
+    rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens)
     for task, counts in tally.samples.items():
         if counts["written"] < counts["asked"]:
             logging.warning("%s: %d samples asked for, %d possible", task, counts["asked"], counts["written"])

@@ -17,7 +17,8 @@ from dataclasses import asdict
 
 from vision_r1.cli import run
 from vision_r1.families import family
-from vision_r1.models import load_model, load_processor
+from vision_r1.models import load_model
+from vision_r1.processors import load_processor
 from vision_r1.rewards import reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
     check_batch(config, len(rows), arguments.stop_at)
-    processor = load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels)
+    processor = load_processor(arguments.init, model_family, arguments.min_pixels, arguments.max_pixels)
     if arguments.completion_room:
         config.max_completion_length = completion_limit(rows, processor.tokenizer, arguments.completion_room)
     stage = prepare(arguments, config, __file__, criterion=asdict(criterion))

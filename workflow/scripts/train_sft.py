@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from vision_r1.cli import run
 from vision_r1.families import family
-from vision_r1.models import load_model, load_processor
+from vision_r1.models import load_model
+from vision_r1.processors import load_processor
 from vision_r1.training.dataset import read_rows, sft_dataset
 
 
@@ -39,14 +40,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.training.stage import prepare, save, train
 
     arguments, guards, config = parse_args(argv)
-    rows = read_rows(arguments.train_file, family(arguments.family), arguments.min_pixels, arguments.max_pixels)
+    model_family = family(arguments.family)
+    rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
+    processor = load_processor(arguments.init, model_family, arguments.min_pixels, arguments.max_pixels)
     stage = prepare(arguments, config, __file__)
 
     trainer = SFTTrainer(
         model=load_model(stage.weights, arguments.dtype),
         args=config,
         train_dataset=sft_dataset(rows),
-        processing_class=load_processor(arguments.init, arguments.min_pixels, arguments.max_pixels),
+        processing_class=processor,
         peft_config=lora_config(arguments),
     )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size

@@ -1,7 +1,6 @@
-"""Loading a checkpoint: any family's processor and model, whole or not at all.
+"""Loading a checkpoint's model, whole or not at all; its processor is loaded by vision_r1.processors.
 
-A checkpoint is a folder as `save_pretrained` writes it. Training, prediction and resuming all load
-through these two functions.
+A checkpoint is a folder as the hub has it, or as `save_pretrained` writes it.
 """
 
 from pathlib import Path
@@ -11,7 +10,7 @@ from vision_r1.families import Family
 from vision_r1.files import UserError, read_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel
 
 DTYPES = ("float32", "bfloat16")
 
@@ -23,24 +22,6 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     found = read_json(Path(checkpoint) / "config.json").get("model_type")
     if found != family.name:
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; mend --family")
-
-
-def load_processor(checkpoint: str | Path, min_pixels: int, max_pixels: int) -> "ProcessorMixin":
-    """Return the checkpoint's processor with these limits of pixels an image; it pads on the left.
-
-    Raises UserError where transformers can't build the image side (it would return a bare tokenizer).
-    """
-    from transformers import AutoProcessor, ProcessorMixin
-
-    config = Path(checkpoint) / "processor_config.json"
-    if config.is_file() and read_json(config).get("processor_class", "").startswith("ImageOnly"):
-        # Only here: importing it registers it for every checkpoint of this process.
-        import vision_r1.miniature.processor  # noqa: F401
-    processor = AutoProcessor.from_pretrained(checkpoint, padding_side="left")
-    if not isinstance(processor, ProcessorMixin):
-        raise UserError(f"{checkpoint}: its processor needs torchvision, which is not installed beside this torch")
-    processor.image_processor.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    return processor
 
 
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":

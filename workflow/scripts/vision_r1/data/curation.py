@@ -179,16 +179,22 @@ def _within_limits(
 ) -> Iterator[Row]:
     """Yield rows with their lengths in tokens until as many are there as are asked for; drop and count longer ones."""
     while counts["written"] < counts["asked"] and (batch := list(islice(rows, counts["asked"] - counts["written"]))):
-        for row, (prompt, answer) in zip(batch, tokens.count(batch), strict=True):
-            image = row["input_width"] * row["input_height"] // family.factor**2
-            lengths = {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
+        for row, counted in zip(batch, tokens.count(batch), strict=True):
+            lengths = token_lengths(row, counted, family)
             if recipe.max_prompt_tokens is not None and lengths["prompt_tokens"] > recipe.max_prompt_tokens:
                 counts["prompt_too_long"] += 1
-            elif recipe.max_answer_tokens is not None and answer > recipe.max_answer_tokens:
+            elif recipe.max_answer_tokens is not None and lengths["answer_tokens"] > recipe.max_answer_tokens:
                 counts["answer_too_long"] += 1
             else:
                 counts["written"] += 1
                 yield row | lengths
+
+
+def token_lengths(row: Row, counted: tuple[int, int], family: Family) -> dict[str, int]:
+    """Return a row's columns of lengths in tokens from what a TokenCounter counted; the prompt's holds the image's."""
+    prompt, answer = counted
+    image = row["input_width"] * row["input_height"] // family.factor**2
+    return {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
 
 
 def summarise(tally: Tally, recipe: Recipe, family: Family, sources: Sequence[Source]) -> dict[str, Any]:

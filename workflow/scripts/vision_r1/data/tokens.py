@@ -1,41 +1,26 @@
 """Lengths of prompts and answers in tokens, by the model's own tokenizer and chat template."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError
+from vision_r1.processors import ImageOnlyProcessor, prompt_text
 from vision_r1.prompts import ground_truth_answer
 
 
 class ProcessorTokens:
-    """Counts as the processor in `folder` does; it needs no weights. The image is counted by the family's rule."""
+    """Counts as the model's processor does. The image is counted by the family's rule."""
 
-    def __init__(self, folder: str | Path) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: no tokenizer can be read from it ({str(error).splitlines()[0]})") from None
-        if not self.tokenizer.chat_template:
-            raise UserError(f"{folder}: its tokenizer has no chat template; take the folder of an instruct model")
+    def __init__(self, processor: ImageOnlyProcessor) -> None:
+        self.processor = processor
         self._lengths: dict[str, int] = {}  # of prompts, most of which recur
 
     def count(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
         """Return each row's lengths: the whole prompt with one image token, and the right answer with its end token.
 
-        The prompt is the question in its turn, and the opening of the answer.
+        The prompt is the question in its turn, what the template puts before it, and the opening of the answer.
         """
         new = [text for text in dict.fromkeys(row["prompt"] for row in rows) if text not in self._lengths]
-        turns = [
-            self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            for text in new
-        ]
+        turns = [prompt_text(self.processor, text) for text in new]
         self._lengths.update(zip(new, self._count(turns), strict=True))
         answers = self._count([ground_truth_answer(row) for row in rows])
         return [(self._lengths[row["prompt"]], answer + 1) for row, answer in zip(rows, answers, strict=True)]
@@ -43,6 +28,7 @@ class ProcessorTokens:
     def _count(self, texts: Sequence[str]) -> list[int]:
         lengths: list[int] = []
         for start in range(0, len(texts), 1000):  # so that memory does not grow with the data
-            found = self.tokenizer(texts[start : start + 1000], add_special_tokens=False, return_attention_mask=False)
+            part = texts[start : start + 1000]
+            found = self.processor.tokenizer(part, add_special_tokens=False, return_attention_mask=False)
             lengths += map(len, found.input_ids)
         return lengths

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from vision_r1.data.images import load_image
 from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
-from vision_r1.models import check_checkpoint, load_model, load_processor
+from vision_r1.models import check_checkpoint, load_model
+from vision_r1.processors import load_processor, prompt_text
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Generator:
             device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.model = load_model(checkpoint, dtype).to(device).eval()
         # Each question brings its own limits of pixels.
-        self.processor = load_processor(checkpoint, min_pixels=1, max_pixels=1)
+        self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
         tokenizer = self.processor.tokenizer
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends]
@@ -50,7 +51,7 @@ class Generator:
             pad_token_id=tokenizer.pad_token_id,
             suppress_tokens=tokenizer.convert_tokens_to_ids(list(family.never_sampled)),
         )
-        self.chat = cache(self._chat)
+        self.chat = cache(partial(prompt_text, self.processor))
 
     def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
         """Return an answer to each of several questions, all with the same limits (see AnswerReader.read).
@@ -120,12 +121,6 @@ class Generator:
             "image_grid_thw": torch.stack([grid_of[question.path] for question in questions]),
         }
         return {name: tensor.to(self.model.device) for name, tensor in tensors.items()}
-
-    def _chat(self, prompt: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
 
 
 class LogProbabilities(LogitsProcessor):

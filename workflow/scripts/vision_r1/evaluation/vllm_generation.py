@@ -14,6 +14,7 @@ from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
+from vision_r1.processors import load_processor, prompt_text
 
 
 class VllmGenerator:
@@ -29,6 +30,8 @@ class VllmGenerator:
         self.checkpoint, self.family, self.vllm = checkpoint, family, vllm
         self.engine = vllm.LLM(str(checkpoint), dtype=dtype, limit_mm_per_prompt={"image": 1}, seed=0)
         self.tokenizer = self.engine.get_tokenizer()
+        # The prompt is the processor's: the tokenizer's own template may be for text alone, or missing.
+        self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
         ends = GenerationConfig.from_pretrained(checkpoint).eos_token_id
         self.read = AnswerReader(self.tokenizer, ends if isinstance(ends, list) else [ends]).read
         self.never = dict.fromkeys(self.tokenizer.convert_tokens_to_ids(list(family.never_sampled)), -100.0)
@@ -42,7 +45,7 @@ class VllmGenerator:
         pixels = {"min_pixels": limits.min_pixels, "max_pixels": limits.max_pixels}
         prompts = [
             {
-                "prompt": self._chat(question.prompt),
+                "prompt": prompt_text(self.processor, question.prompt),
                 "multi_modal_data": {"image": load_image(question.path)},
                 "mm_processor_kwargs": pixels,
             }
@@ -56,9 +59,3 @@ class VllmGenerator:
             )
             for each in outputs
         ]
-
-    def _chat(self, prompt: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )

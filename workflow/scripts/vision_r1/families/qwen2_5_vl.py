@@ -2,4 +2,4 @@
 
 from vision_r1.families.family import Family
 
-FAMILY = Family("qwen2_5_vl", frame="pixel", factor=28)
+FAMILY = Family("qwen2_5_vl", "Qwen2_5_VLProcessor", frame="pixel", factor=28)

@@ -2,4 +2,4 @@
 
 from vision_r1.families.family import Family
 
-FAMILY = Family("qwen3_vl", frame="rel1000", factor=32)
+FAMILY = Family("qwen3_vl", "Qwen3VLProcessor", frame="rel1000", factor=32)

@@ -3,7 +3,8 @@
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from vision_r1.miniature.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START
+from vision_r1.miniature.tokenizer import VISION_END, VISION_START
+from vision_r1.processors import IMAGE, VIDEO
 
 # A base so low that one cell to the side, which a head's last and slowest pairs tell, still turns them by a tenth of
 # a radian; at Qwen's base of 1e6 it is .00001 (ours).

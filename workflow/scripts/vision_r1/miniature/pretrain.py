@@ -21,9 +21,10 @@ from vision_r1.data.scenes import draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.muon import Muon
-from vision_r1.miniature.processor import ImageOnlyProcessor, patchify
+from vision_r1.miniature.processor import patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.miniature.together import SharedGradients, together
+from vision_r1.processors import ImageOnlyProcessor
 from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
 from vision_r1.resources import hardware, peak_rss_mb

@@ -1,28 +1,20 @@
-"""Processors for images only, one for each family, so that no torchvision is needed; the miniature's is Qwen2.5-VL's.
+"""The miniature's processor: Qwen2.5-VL's image settings, a tokenizer of its own, turns without a system message."""
 
-Without torchvision, transformers cannot build Qwen's video processor, and AutoProcessor then silently
-returns the bare tokenizer. Importing this module registers processors without the video part:
-plain AutoProcessor.from_pretrained returns them from then on.
-"""
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from transformers import (
-    AutoProcessor,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLProcessor,
-    Qwen2VLImageProcessorPil,
-    Qwen3VLConfig,
-    Qwen3VLProcessor,
-)
+from transformers import Qwen2VLImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from transformers.processing_utils import ProcessorMixin
 
 from vision_r1.data.worlds import World
-from vision_r1.miniature.tokenizer import IMAGE, VIDEO, make_tokenizer
+from vision_r1.families import family
+from vision_r1.files import write_json, write_text
+from vision_r1.miniature.tokenizer import make_tokenizer
+from vision_r1.processors import ImageOnlyProcessor, load_processor
 
 MIN_PIXELS = 28 * 28
-# Qwen2.5-VL's turns, without its default system message.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}"
@@ -34,34 +26,15 @@ CHAT_TEMPLATE = (
 )
 
 
-class _ImageOnly(ProcessorMixin):
-    """A constructor with an image processor and a tokenizer, and no video processor."""
-
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
-        self.image_token, self.video_token = IMAGE, VIDEO
-        self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
-        # Past the family's own constructor, which asks for a video processor.
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-
-class ImageOnlyProcessor(_ImageOnly, Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor for images only."""
-
-
-class ImageOnlyQwen3VLProcessor(_ImageOnly, Qwen3VLProcessor):
-    """Qwen3-VL's processor for images only."""
-
-
-AutoProcessor.register(Qwen2_5_VLConfig, ImageOnlyProcessor, exist_ok=True)
-AutoProcessor.register(Qwen3VLConfig, ImageOnlyQwen3VLProcessor, exist_ok=True)
-
-
 def make_processor(world: World) -> ImageOnlyProcessor:
-    """Build the processor, with its tokenizer, for a world of made scenes."""
-    images = Qwen2VLImageProcessorPil(min_pixels=MIN_PIXELS, max_pixels=world.max_pixels)
-    tokenizer = make_tokenizer(world.plain.categories, world.largest_number)
-    return ImageOnlyProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE)
+    """Build the processor, with its tokenizer, for a world of made scenes: files as on the hub, then loaded."""
+    qwen = family("qwen2_5_vl")
+    with TemporaryDirectory() as folder:
+        make_tokenizer(world.plain.categories, world.largest_number).save_pretrained(folder)
+        settings = {**Qwen2VLImageProcessorPil().to_dict(), "processor_class": qwen.processor}
+        write_json(Path(folder) / "preprocessor_config.json", settings)
+        write_text(Path(folder) / "chat_template.jinja", CHAT_TEMPLATE)
+        return load_processor(folder, qwen, MIN_PIXELS, world.max_pixels)
 
 
 def patchify(images: np.ndarray) -> torch.Tensor:

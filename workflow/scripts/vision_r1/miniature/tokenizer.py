@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from vision_r1.processors import IMAGE, VIDEO
 from vision_r1.prompts import detection_prompt, format_answer, phrase_prompt
 
 END, PAD = "<|im_end|>", "<|endoftext|>"
-IMAGE, VIDEO, VISION_START, VISION_END = "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SPECIAL_TOKENS = [PAD, "<|im_start|>", END, VISION_START, VISION_END, IMAGE, VIDEO]
 NUMBER = r"(?<=\[)\d+|, \d+"
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.families import Family
-from vision_r1.files import UserError, read_json
+from vision_r1.files import UserError
+from vision_r1.model_folder import image_settings
 from vision_r1.models import check_checkpoint
 
 SHARED = ("family", "min_pixels", "max_pixels", "dtype")
@@ -56,14 +57,8 @@ def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | N
 
 def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
     """Return (fewest, most) pixels of the processor that was saved with a checkpoint, None where none is told."""
-    for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
-        path = Path(checkpoint) / name
-        if path.is_file():
-            values = read_json(path)
-            size = (values.get(key, {}) if key else values).get("size") or {}
-            if {"shortest_edge", "longest_edge"} <= size.keys():
-                return size["shortest_edge"], size["longest_edge"]
-    return None
+    size = (image_settings(Path(checkpoint)) or {}).get("size") or {}
+    return (size["shortest_edge"], size["longest_edge"]) if {"shortest_edge", "longest_edge"} <= size.keys() else None
 
 
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
 from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
+from vision_r1.preflight.processor import find_processor, with_lengths
 from vision_r1.training.dataset import read_rows
 
 # Trainer states on disk at most: two are kept, and a third is being written.
@@ -32,12 +33,18 @@ def survey(
 
     `annotations`: data set of a suite -> its annotation file, which may not be there yet.
 
-    Raises UserError for what can't be: a row without its image, checkpoints that were trained differently. What only
-    goes badly is listed under `problems`.
+    Raises UserError for what can't be: a base model that can't be trained from, a row without its image, checkpoints
+    that were trained differently. What only goes badly is listed under `problems`.
     """
     model, models = config["model"], Path(models)
     limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
+    processor = find_processor(config, models)
     rows, made_again = _rows(train_file, *limits)
+    if processor is None:
+        made_again.append(f"The processor of {model['id']} is not here yet: whether it loads is seen when it comes.")
+    elif rows:
+        rows, told = with_lengths(rows, processor, limits[0])
+        made_again += told
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
         made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
     size = answer_size(config, models, rows)

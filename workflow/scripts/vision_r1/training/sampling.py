@@ -9,6 +9,7 @@ from accelerate import PartialState
 from trl import GRPOConfig
 
 from vision_r1.files import UserError, link_or_copy, written_whole
+from vision_r1.model_folder import PROCESSOR_FILES
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
@@ -38,10 +39,6 @@ def engine_folder(weights: str | Path, processor: "ProcessorMixin", folder: str 
                 partial.mkdir()
                 processor.save_pretrained(partial)
                 for file in Path(weights).iterdir():
-                    if (
-                        file.is_file()
-                        and not (partial / file.name).exists()
-                        and file.name != "preprocessor_config.json"
-                    ):
+                    if file.is_file() and file.name not in PROCESSOR_FILES:
                         link_or_copy(str(file.resolve()), str(partial / file.name))
     return str(folder)

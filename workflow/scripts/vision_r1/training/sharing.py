@@ -61,7 +61,6 @@ def _share_calls(processor: ProcessorMixin) -> None:
                     done[name] = [values[place] for place in index] if isinstance(values, list) else values[index]
             return done
 
-    _pass_for(Shared, kind)
     processor.__class__ = Shared
 
 
@@ -76,13 +75,7 @@ def _remember_images(processor: ProcessorMixin) -> None:
                 last.update(images=images, options=options, done=super().preprocess(images, **options))
             return BatchFeature(data=dict(last["done"]), tensor_type=return_tensors)
 
-    _pass_for(Remembering, kind)
     processor.image_processor.__class__ = Remembering
-
-
-def _pass_for(kind: type, original: type) -> None:
-    # A saved processor names its class, which must be one that transformers knows.
-    kind.__name__, kind.__qualname__, kind.__module__ = original.__name__, original.__qualname__, original.__module__
 
 
 def share_forward(model: PreTrainedModel) -> None:

@@ -1,0 +1,157 @@
+"""Fetching the base model, or its processor alone: from a folder, from the hub, and what goes wrong."""
+
+import fnmatch
+import os
+import shutil
+from pathlib import Path
+
+import fetch_model
+import pytest
+from hub_layouts import write_processor
+from tiny_models import PIXELS, make_checkpoint
+
+from vision_r1.families import family
+from vision_r1.files import UserError, read_json, write_json
+from vision_r1.models import load_model
+from vision_r1.processors import load_processor
+
+JUNK = ["pytorch_model.bin", "model.Q4_K_M.gguf", "optimizer.pt", "training_args.bin", "README.md"]
+JUNK += [
+    "trainer_state.json",
+    ".git/HEAD",
+    "checkpoint-500/model.safetensors",
+    "checkpoint-500/optimizer.pt",
+    "onnx/model.onnx",
+]
+
+
+def fetch(tmp_path, source, name, *more):
+    words = ["--source", source, "--id", str(name), "--revision", "0" * 40, "--output", str(tmp_path / "base/model")]
+    fetch_model.main([*words, *more])
+    return tmp_path / "base/model"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model's folder as on the hub, with much beside it that nobody needs here."""
+    folder = tmp_path_factory.mktemp("folder") / "my model"
+    make_checkpoint(folder, "qwen2_5_vl", "older")
+    (folder / "LICENSE").write_text("the base model's licence")
+    for name in JUNK:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    """A copy that may be harmed."""
+    return shutil.copytree(model, tmp_path / "my model")
+
+
+def needed(folder, weights=True):
+    names = {path.name for path in folder.iterdir()} - {name.partition("/")[0] for name in JUNK}
+    return names if weights else names - {"model.safetensors"}
+
+
+def test_of_a_folder_only_what_is_needed_is_taken_and_again(tmp_path, folder):
+    for _ in range(2):
+        metrics = tmp_path / "base/metrics.json"
+        taken = fetch(tmp_path, "folder", folder, "--metrics", str(metrics))
+        assert {path.name for path in taken.iterdir()} == needed(folder)
+    assert read_json(metrics) == {"stage": "base", "source": "folder", "id": str(folder), "revision": "0" * 40}
+    assert sorted(path.name for path in (tmp_path / "base").iterdir()) == ["metrics.json", "model"]
+    assert (taken / "model.safetensors").samefile(folder / "model.safetensors"), "weights take no room twice"
+    assert not (taken / "config.json").samefile(folder / "config.json"), "small files are free to edit"
+    load_model(taken, "float32")
+
+
+def test_a_processor_comes_without_weights(tmp_path, model):
+    taken = fetch(tmp_path, "folder", model, "--processor_only")
+    assert {path.name for path in taken.iterdir()} == needed(model, weights=False)
+    load_processor(taken, family("qwen2_5_vl"), *PIXELS)
+
+
+def test_links_of_the_hub_s_cache_arrive_as_files(tmp_path, model):
+    snapshot = tmp_path / "models--me--vl/snapshots/abc"
+    (tmp_path / "models--me--vl/blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, name in enumerate(sorted(needed(model))):
+        shutil.copy(model / name, tmp_path / f"models--me--vl/blobs/{number:040x}")
+        (snapshot / name).symlink_to(f"../../blobs/{number:040x}")
+    taken = fetch(tmp_path, "folder", snapshot)
+    assert all(path.is_file() and not path.is_symlink() for path in taken.iterdir())
+    shutil.rmtree(tmp_path / "models--me--vl")
+    load_model(taken, "float32")
+    load_processor(taken, family("qwen2_5_vl"), *PIXELS)
+
+
+def test_what_can_not_be_trained_from_is_refused_and_nothing_is_written(tmp_path, folder):
+    size = os.path.getsize(folder / "model.safetensors")
+    os.truncate(folder / "model.safetensors", size - 100)
+    with pytest.raises(UserError, match=r"model.safetensors: cut off or damaged"):
+        fetch(tmp_path, "folder", folder)
+    write_json(folder / "config.json", {"quantization_config": {"quant_method": "awq"}})
+    for more in ([], ["--processor_only"]):
+        with pytest.raises(UserError, match=r"config.json: a quantised model \(awq\)"):
+            fetch(tmp_path, "folder", folder, *more)
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        fetch(tmp_path, "folder", tmp_path / "nowhere")
+    assert not (tmp_path / "base").exists()
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Serve a folder as the hub does a repository, with the hub's filter of names; holds what each call took."""
+    calls = []
+
+    def snapshot_download(repository, *, repo_type, revision, local_dir, allow_patterns):
+        source = Path(repository)
+        paths = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+        calls.append({path for path in paths if any(fnmatch.fnmatch(path, pattern) for pattern in allow_patterns)})
+        for path in calls[-1]:
+            (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / path, local_dir / path)
+        (local_dir / ".cache/huggingface").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return calls
+
+
+def test_of_the_hub_only_what_is_needed_is_taken_and_weights_last(tmp_path, model, hub):
+    left = tmp_path / f"base/.model.{'1' * 40}.download"
+    left.mkdir(parents=True)
+    taken = fetch(tmp_path, "hub", model)
+    assert {path.name for path in taken.iterdir()} == needed(model)
+    assert hub == [needed(model, weights=False), {"model.safetensors"}]
+    assert not left.exists(), "what is left of a download of another commit"
+    taken = fetch(tmp_path, "hub", model, "--processor_only")
+    assert hub[2:] == [needed(model, weights=False)]
+    assert {path.name for path in taken.iterdir()} == needed(model, weights=False)
+
+
+def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub):
+    write_json(folder / "config.json", {"quantization_config": {"quant_method": "gptq"}})
+    with pytest.raises(UserError, match=r"config.json: a quantised model \(gptq\)"):
+        fetch(tmp_path, "hub", folder)
+    assert hub == [needed(folder, weights=False)]
+    assert not (tmp_path / "base/model").exists()
+
+
+@pytest.mark.parametrize("source", ["folder", "hub"])
+def test_a_model_in_shards_comes_whole(tmp_path, model, hub, source):
+    shards = tmp_path / "shards"
+    write_processor(shards, "qwen2_5_vl", "newer")
+    load_model(model, "float32").save_pretrained(shards, max_shard_size="100KB")
+    (shards / "consolidated.safetensors").write_bytes(b"the same weights once more")
+    taken = fetch(tmp_path, source, shards)
+    names = {path.name for path in shards.iterdir()} - {"consolidated.safetensors"}
+    assert {path.name for path in taken.iterdir()} == names and len(names) > 8
+    load_model(taken, "float32")
+
+
+def test_without_the_hub_the_repository_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="Qwen/Nothing at 0+: can't be downloaded"):
+        fetch(tmp_path, "hub", "Qwen/Nothing")

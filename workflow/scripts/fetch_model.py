@@ -1,0 +1,81 @@
+"""Fetch the base model, or its processor alone: from the hub at a pinned commit, or from a folder; safetensors only.
+
+A folder may be a snapshot in the hub's cache. Only what is needed is taken, as files; what can't be trained from
+(quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before weights are copied.
+
+Example: python workflow/scripts/fetch_model.py --source hub --id Qwen/Qwen2.5-VL-7B-Instruct
+    --revision cc594898137f460bfe9f0759e9844b3ce807cfb5 --output model --metrics metrics.json
+"""
+
+import argparse
+import glob
+import os
+import shutil
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from vision_r1.cli import parser, run
+from vision_r1.files import UserError, link_or_copy, write_json, written_whole
+from vision_r1.hub import download
+from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--source", required=True, choices=["hub", "folder"])
+    arguments.add_argument("--id", required=True, help="repository on the hub, or a folder")
+    arguments.add_argument("--revision", help="commit of the repository, 40 hex digits")
+    arguments.add_argument("--processor_only", action="store_true", help="tokenizer and settings, no weights")
+    arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
+    arguments.add_argument("--metrics", metavar="FILE", help="JSON file to write: where the model came from")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if args.source == "hub":
+        revision = from_hub(args.id, args.revision, args.output, args.processor_only)
+    else:
+        revision = args.revision
+        from_folder(Path(args.id), args.output, args.processor_only)
+    if args.metrics:
+        write_json(args.metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": revision})
+
+
+def from_hub(repository: str, revision: str | None, output: Path, processor_only: bool) -> str:
+    """Download a repository's files to `output` and return its commit."""
+    # A name fixed by the commit, kept after a break: a retry goes on with the files that are there, and with no others.
+    folder = output.with_name(f".{output.name}.{revision or 'newest'}.download")
+    revision = download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
+    check_model(folder)
+    if not processor_only:
+        names = weight_files(folder) if (folder / INDEX).is_file() else [WEIGHTS]
+        download(repository, revision, folder, names)
+        check_weights(folder, weight_files(folder))
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(folder, output)
+    for left in output.parent.glob(f".{glob.escape(output.name)}.*.download"):  # of other commits
+        shutil.rmtree(left)
+    return revision
+
+
+def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
+    """Copy a model's files to `output`; weights are hard links where the disk allows it."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; model.id names the folder of the base model")
+    check_model(folder)
+    weights = [] if processor_only else weight_files(folder)
+    check_weights(folder, weights)
+    small = [path.name for path in folder.iterdir() if any(fnmatch(path.name, name) for name in SMALL_FILES)]
+    with written_whole(output) as partial:
+        partial.mkdir()
+        for name in [*small, *weights]:
+            # Only weights are linked: a small file that is edited here must not change the folder's.
+            copy = link_or_copy if name in weights else shutil.copy2
+            copy((folder / name).resolve(), partial / name)  # what a link points to
+
+
+if __name__ == "__main__":
+    run(main)

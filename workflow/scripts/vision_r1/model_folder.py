@@ -1,0 +1,97 @@
+"""A model's folder as the hub lays it out: which of its files are needed, and what is wrong with them.
+
+Only small files and the headers of the weights are read, so a check takes seconds whatever the model's size.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.files import UserError, read_json
+
+PROCESSOR_FILES = (
+    *("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("special_tokens_map.json", "chat_template.json", "chat_template.jinja"),
+)
+# Patterns; all that is needed beside the weights.
+SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", "LICENSE*", "NOTICE*")
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_model(folder: Path) -> None:
+    """Raise UserError unless the configuration and the processor's files are there, whole and not quantised."""
+    check_files(folder, ["config.json"])
+    quantised = _read_object(folder / "config.json").get("quantization_config")
+    if quantised:
+        kind = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
+        raise UserError(f"{folder}/config.json: a quantised model ({kind}); training needs the one in full precision")
+    check_processor(folder)
+
+
+def check_processor(folder: Path) -> None:
+    """Raise UserError unless the folder holds a tokenizer and image settings, and none of them is a Git LFS pointer."""
+    check_files(folder, [name for name in PROCESSOR_FILES if os.path.lexists(folder / name)])
+    if not (folder / "tokenizer.json").is_file():
+        if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
+            raise UserError(f"{folder}: no tokenizer.json, nor vocab.json and merges.txt; take the whole folder")
+    if not image_settings(folder):
+        raise UserError(f"{folder}: no preprocessor_config.json; take the whole folder of a vision-language model")
+
+
+def image_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of the image processor, None where there are none; the newer layout goes first."""
+    if (folder / "processor_config.json").is_file():
+        settings = _read_object(folder / "processor_config.json").get("image_processor")
+        if settings:
+            return settings
+    path = folder / "preprocessor_config.json"
+    return _read_object(path) if path.is_file() else None
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of the files that the weights are in, and their index. Raises UserError where there are none."""
+    if os.path.lexists(folder / WEIGHTS):
+        return [WEIGHTS]
+    if not os.path.lexists(folder / INDEX):
+        raise UserError(f"{folder}: neither {WEIGHTS} nor {INDEX}; other formats of weights are not loaded")
+    check_files(folder, [INDEX])
+    shards = _read_object(folder / INDEX).get("weight_map")
+    if not isinstance(shards, dict) or not all(name == Path(str(name)).name for name in shards.values()):
+        raise UserError(f"{folder}/{INDEX}: its weight_map doesn't name files; fetch the model again")
+    return [INDEX, *sorted(set(shards.values()))]
+
+
+def check_weights(folder: Path, names: Sequence[str]) -> None:
+    """Raise UserError unless each file of the weights is there, and as long as its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    check_files(folder, names)
+    for name in names:
+        if name.endswith(".safetensors"):
+            try:
+                with safe_open(folder / name, framework="numpy"):
+                    pass
+            except SafetensorError as error:
+                raise UserError(f"{folder / name}: cut off or damaged ({error}); fetch it again") from None
+
+
+def check_files(folder: Path, names: Sequence[str]) -> None:
+    """Raise UserError unless each file is there, and is the file itself and not what Git LFS left in its place."""
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            what = "a link to a file that is gone" if path.is_symlink() else "no such file"
+            raise UserError(f"{path}: {what}; take the model's whole folder, or fetch it again")
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                raise UserError(f"{path}: a Git LFS pointer in place of the file; run `git lfs pull` in {folder}")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object; fetch it again")
+    return value

@@ -1,0 +1,61 @@
+"""The processor that the run will use, made before the run: what can't be made of the model's files shows at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vision_r1.data.curation import token_lengths
+from vision_r1.families import Family, family
+from vision_r1.model_folder import check_model, check_weights, weight_files
+
+if TYPE_CHECKING:
+    from vision_r1.processors import ImageOnlyProcessor
+
+
+LENGTHS = {"prompt_tokens", "image_tokens", "answer_tokens"}
+
+
+def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcessor | None":
+    """Return the run's processor, None where it is on the hub still.
+
+    Looked for in this order: a folder that model.id names, the run's base model, its processor.
+
+    Raises UserError for a folder that can't be trained from, or of whose files no processor can be made.
+    """
+    from vision_r1.data.worlds import WORLDS
+    from vision_r1.miniature.processor import make_processor
+    from vision_r1.processors import load_processor
+
+    model = config["model"]
+    if model["source"] == "made":
+        return make_processor(WORLDS[config["base"]["world"]])
+    places = [models / "base/model", models / "processor"]
+    if model["source"] == "folder":
+        places = [Path(model["id"])]
+        check_model(places[0])
+        check_weights(places[0], weight_files(places[0]))
+    looks = family(model["family"])
+    for folder in places:
+        if folder.is_dir():
+            return load_processor(folder, looks, model["min_pixels"], model["max_pixels"])
+    return None
+
+
+def with_lengths(
+    rows: list[dict[str, Any]], processor: "ImageOnlyProcessor", looks: Family
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows with their lengths in tokens, counted here where curation didn't, and what a reader has to know.
+
+    A row has more tokens than its question: the template adds turns, and for some models a system message.
+    """
+    from vision_r1.data.tokens import ProcessorTokens
+
+    tokens = ProcessorTokens(processor)
+    if LENGTHS <= rows[0].keys():
+        (counted,) = tokens.count(rows[:1])
+        now = token_lengths(rows[0], counted, looks)
+        if now == {name: rows[0][name] for name in now}:
+            return rows, []
+        return rows, ["The training file that is here was counted with another processor: make it again."]
+    counts = tokens.count(rows)
+    return [row | token_lengths(row, counted, looks) for row, counted in zip(rows, counts, strict=True)], []

@@ -1,0 +1,109 @@
+"""A model's processor, text and images only, built from the files that the hub has, without torchvision.
+
+transformers' own Qwen processors take videos too, and need torchvision for that. Ours leave the videos out and resize
+with Pillow. Saving one writes the files it was loaded from, so that a trained checkpoint loads wherever its base does:
+in plain transformers beside torchvision, in vLLM, and here. Only the pixel limits in them are this training's.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
+
+from vision_r1.families import Family
+from vision_r1.files import UserError
+from vision_r1.model_folder import PROCESSOR_FILES, check_processor
+
+IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
+
+
+class ImageOnlyProcessor(ProcessorMixin):
+    """A family's processor without its video part. `files`: name -> content of the files that it was loaded from."""
+
+    files: Mapping[str, bytes]
+
+    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
+        self.image_token, self.video_token = IMAGE, VIDEO
+        self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
+        # Past the family's own constructor, which asks for a video processor.
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> list[str]:
+        """Write the files that it was loaded from, with its present pixel limits."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        size = {name: self.image_processor.size[name] for name in ("shortest_edge", "longest_edge")}
+        for name, content in self.files.items():
+            (folder / name).write_bytes(_with_limits(name, content, size))
+        return [str(folder / name) for name in self.files]
+
+    def __reduce__(self) -> tuple:  # for workers: pickle can't find by name a class that is made when it is needed
+        return _blank, (type(self).__name__,), self.__dict__
+
+
+@cache
+def _without_videos(name: str) -> type[ImageOnlyProcessor]:
+    return type(name, (ImageOnlyProcessor, getattr(transformers, name)), {})
+
+
+def _blank(name: str) -> ImageOnlyProcessor:
+    return _without_videos(name).__new__(_without_videos(name))
+
+
+def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixels: int) -> ImageOnlyProcessor:
+    """Return the processor in a model's folder with these limits of pixels an image; it pads on the left.
+
+    Raises UserError naming the folder where one can't be made of its files, or where it is not of the family.
+    """
+    folder = Path(folder)
+    check_processor(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
+        # Pillow's, beside torchvision too: pixels must not depend on what happens to be installed.
+        images = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
+        cell = images.patch_size * images.merge_size
+    except Exception as error:  # what damaged files make of tokenizers and transformers has no type in common
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{folder}: no processor can be made of its files ({reason}); fetch it again, or fix the family"
+        ) from error
+    if not template:
+        raise UserError(f"{folder}: no chat template; take the folder of an instruct model")
+    if cell != family.factor:
+        raise UserError(
+            f"{folder}: an image token of its processor is {cell} pixels wide, one of {family.name} {family.factor}; "
+            "fix the family, or take the folder of such a model"
+        )
+    images.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    processor = _without_videos(family.processor)(images, tokenizer, chat_template=template)
+    processor.files = {name: (folder / name).read_bytes() for name in PROCESSOR_FILES if (folder / name).is_file()}
+    return processor
+
+
+def prompt_text(processor: ProcessorMixin, prompt: str) -> str:
+    """Return a question about one image as the model reads it: in its turn, and with all that the template adds."""
+    content = [{"type": "image"}, {"type": "text", "text": prompt}]
+    return processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+
+
+def _with_limits(name: str, content: bytes, size: Mapping[str, int]) -> bytes:
+    """Return a processor's file with these limits where it holds image settings, in the words that it uses already."""
+    if name not in ("preprocessor_config.json", "processor_config.json"):
+        return content
+    settings = json.loads(content)
+    images = settings if name == "preprocessor_config.json" else settings.get("image_processor")
+    if images is None:
+        return content
+    images["size"] = dict(size)
+    for old, limit in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        if old in images:
+            images[old] = size[limit]
+    return (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode()
