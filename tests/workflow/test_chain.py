@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from project import SMOKE, copy_project
@@ -136,6 +137,27 @@ def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("rules/curate.smk", "python workflow/scripts/curate_train.py", "python -u workflow/scripts/curate_train.py")
     triggers = ["--rerun-triggers", "mtime", "params", "input"]
     assert chain.planned(*SMOKE, *triggers) == REPORTING
+
+
+def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda):
+    if conda is None:
+        pytest.skip("the stand-in for conda is built for Linux on x86-64, from py-rattler")
+    (environment,) = [path for path in (chain.folder / ".snakemake/conda").iterdir() if (path / "bin").is_dir()]
+    started = [line.split() for line in Path(conda["CONDA_TEST_PYTHONS"]).read_text().splitlines()]
+    programs = {
+        Path(word).name: prefix for prefix, *words in started for word in words if word.startswith("workflow/scripts/")
+    }
+    stages = {
+        "curate_train",
+        "make_base_model",
+        "train_sft",
+        "train_grpo",
+        "predict_suite",
+        "score_suite",
+        "render_report",
+    }
+    assert {f"{stage}.py" for stage in stages} <= programs.keys()
+    assert set(programs.values()) == {str(environment)}
 
 
 def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):

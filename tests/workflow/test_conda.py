@@ -1,7 +1,6 @@
 """--use-conda: environment.yml is solved, installed and used, with py-rattler in the place of conda."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,25 +15,6 @@ TARGET = "results/miniature/data/scenes/thermal/annotations.json"
 def only_with_the_stand_in(conda):
     if conda is None:
         pytest.skip("the stand-in for conda is built for Linux on x86-64, from py-rattler")
-
-
-def test_the_whole_chain_ran_in_the_environment_of_environment_yml(chain, conda):
-    (environment,) = [path for path in (chain.folder / ".snakemake/conda").iterdir() if (path / "bin").is_dir()]
-    started = [line.split() for line in Path(conda["CONDA_TEST_PYTHONS"]).read_text().splitlines()]
-    programs = {
-        Path(word).name: prefix for prefix, *words in started for word in words if word.startswith("workflow/scripts/")
-    }
-    stages = {
-        "curate_train",
-        "make_base_model",
-        "train_sft",
-        "train_grpo",
-        "predict_suite",
-        "score_suite",
-        "render_report",
-    }
-    assert {f"{stage}.py" for stage in stages} <= programs.keys()
-    assert set(programs.values()) == {str(environment)}
 
 
 @pytest.mark.parametrize(
