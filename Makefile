@@ -25,6 +25,18 @@ lint: .venv/.development
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
+# All lists of pins resolve together, with wheels for each Python and processor (two packages come as Python source only);
+# vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes.
+RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
+resolve: .venv/.development
+	for machine in x86_64 aarch64; do \
+	    for python in 3.11 3.12 3.13; do \
+	        $(RESOLVE) --python-version $$python --python-platform $$machine-manylinux_2_28 \
+	            requirements.txt requirements-development.txt requirements-gpu.txt >/dev/null || exit; \
+	    done; \
+	    $(RESOLVE) --python-version 3.13 --python-platform $$machine-manylinux_2_34 requirements*.txt >/dev/null || exit; \
+	done
+
 format: .venv/.development
 	ruff check --fix .
 	ruff format .
