@@ -1,9 +1,12 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv for itself.
 # What a run would cost: make plan ARGS="--configfile config/paper.yaml"
 PYTHON ?= python3
+TORCH = $(shell grep ^torch== requirements.txt)
+CPU_BUILDS = https://download.pytorch.org/whl/cpu
+NVIDIA_DRIVER ?= /proc/driver/nvidia
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: demo plan test lint format docs
+.PHONY: demo plan test lint resolve format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -14,14 +17,28 @@ demo: .venv/.runtime
 plan: .venv/.runtime
 	@python workflow/scripts/plan_run.py $(ARGS)
 
+# In two processes, a file at a time; as ordered, so that the longest tests start first.
 test: .venv/.development
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
+	    tests/workflow tests/scripts tests/unit
 
 lint: .venv/.development
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	snakemake --lint
+
+# All lists of pins resolve together, with wheels for each Python and processor (two packages come as Python source only);
+# vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes.
+RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
+resolve: .venv/.development
+	for machine in x86_64 aarch64; do \
+	    for python in 3.11 3.12 3.13; do \
+	        $(RESOLVE) --python-version $$python --python-platform $$machine-manylinux_2_28 \
+	            requirements.txt requirements-development.txt requirements-gpu.txt >/dev/null || exit; \
+	    done; \
+	    $(RESOLVE) --python-version 3.13 --python-platform $$machine-manylinux_2_34 requirements*.txt >/dev/null || exit; \
+	done
 
 format: .venv/.development
 	ruff check --fix .
@@ -34,8 +51,19 @@ docs: .venv/.development
 .venv/.runtime: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
+	@[ "$$(uname)" != Linux ] || [ -e $(NVIDIA_DRIVER) ] || nvidia-smi >/dev/null 2>&1 || $(MAKE) --no-print-directory cpu_torch
 	python -m pip install --requirement requirements.txt
 	touch $@
+
+# PyPI's torch for Linux is a CUDA build of several GB. Without an NVIDIA driver the CPU build is installed first, on its own
+# (--no-deps), and satisfies the pin in requirements.txt. If pip's find-links have it, its index is not contacted.
+cpu_torch:
+	@echo "No NVIDIA driver here: the CPU build of $(TORCH) will do, from pip's find-links or $(CPU_BUILDS)"
+	@python -m pip install --no-deps --no-index $(TORCH) 2>/dev/null || \
+	    python -m pip install --no-deps --timeout 15 --retries 1 --index-url $(CPU_BUILDS) $(TORCH) || { \
+	    echo "error: found no CPU build of $(TORCH). Connect to $(CPU_BUILDS), or set PIP_FIND_LINKS to a folder with its" \
+	    "wheel, or take PyPI's build of several GB (.venv/bin/python -m pip install $(TORCH)); then run make again" >&2; \
+	    exit 1; }
 
 .venv/.development: .venv/.runtime requirements-development.txt
 	python -m pip install --requirement requirements-development.txt

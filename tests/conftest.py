@@ -11,6 +11,11 @@ def pytest_addoption(parser):
     parser.addoption("--fix", action="store_true", help="rewrite generated files that are out of date")
 
 
+def pytest_collection_modifyitems(items):
+    """Start with the tests on a SLURM: they take longest and mostly wait, while another process does the rest."""
+    items.sort(key=lambda item: "slurm" not in item.keywords)
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT

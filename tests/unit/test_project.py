@@ -21,7 +21,7 @@ def test_environment_pins_what_requirements_pin(root):
     assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in requirements)
 
 
-@pytest.mark.parametrize("optional", ["requirements-development.txt", "requirements-gpu.txt"])
+@pytest.mark.parametrize("optional", ["requirements-development.txt", "requirements-gpu.txt", "requirements-vllm.txt"])
 def test_optional_pins_do_not_contradict_the_others(root, optional):
     """Every package is pinned once, in one list."""
     names = [
@@ -31,15 +31,6 @@ def test_optional_pins_do_not_contradict_the_others(root, optional):
     ]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in pins((root / optional).read_text().splitlines()))
-
-
-def test_vllm_moves_numpy_and_nothing_else(root):
-    """No vLLM that TRL takes agrees with numpy's pin; the list says why. Any other pin of ours must stay."""
-    ours, theirs = (
-        {pin.partition("==")[0]: pin for pin in pins((root / file).read_text().splitlines())}
-        for file in ("requirements.txt", "requirements-vllm.txt")
-    )
-    assert {name for name in theirs if name in ours} == {"numpy"}
 
 
 def test_no_program_needs_an_optional_package_to_start(root):

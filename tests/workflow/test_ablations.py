@@ -1,17 +1,9 @@
-"""Target ablations: what is shared is planned once, and an experiment that fails doesn't take the others with it."""
+"""Dry runs of target ablations: what is shared is planned once."""
 
 import json
-import shutil
 
 import pytest
-from project import SMOKE, Project
-
-
-@pytest.fixture
-def finished(chain, tmp_path):
-    """A copy of the finished chain of tests/smoke.yaml."""
-    shutil.copytree(chain.folder, tmp_path / "copy", symlinks=True)
-    return Project(tmp_path / "copy")
+from project import SMOKE
 
 
 def test_what_two_experiments_train_alike_is_trained_once(project):
@@ -48,30 +40,3 @@ def test_every_kind_of_experiment_is_planned(project, name, own):
     overlay = project.overlay({"ablations": {"experiments": ["strict", name], "training_seeds": [0]}})
     jobs = project.planned(*SMOKE, overlay, "--", "ablations")
     assert {rule: jobs[rule] for rule in own} == own and jobs["curate_train"] == 1
-
-
-def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
-    """Snakemake puts the experiments of an overlay in front of the shipped ones."""
-    mine = {"experiments": {"mine": {"grpo_stage2": {"recall_threshold": 0.6}}}}
-    overlay = finished.overlay({**mine, "ablations": {"experiments": ["strict", "mine"], "training_seeds": [0]}})
-    jobs = finished.planned(*SMOKE, overlay, "--", "ablations")
-    assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo_stage2": 1}
-
-
-def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finished):
-    """A learning rate that no model survives; then the experiment is taken off the list."""
-    broken = {"experiments": {"broken": {"grpo": {"learning_rate": 1.0e30}}}}
-    overlay = finished.overlay({**broken, "ablations": {"experiments": ["strict", "broken"], "training_seeds": [0]}})
-    words = [*SMOKE, overlay, "--keep-going", "--", "ablations"]
-    assert "train_grpo_stage2" in finished.planned(*words) and "train_sft" not in finished.planned(*words)
-    failed = finished.snakemake(*words, check=False)
-    table = finished.folder / "results/smoke/tables/ablations.md"
-    assert failed.returncode == 1 and "Some arms failed: results/smoke/tables/ablations.md" in failed.stdout
-    assert "| broken | 0 | train\\_grpo\\_stage1: RuntimeError: probability tensor" in table.read_text()
-    assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 1 |" in table.read_text()
-    logs = finished.folder / "results/smoke/logs/train_grpo_stage1/broken.log"
-    finished.overlay({**broken, "ablations": {"experiments": ["strict"], "training_seeds": [0]}})
-    assert finished.planned(*words) == {"tabulate_ablations": 1, "ablations": 1}
-    finished.snakemake(*words)
-    assert "broken" not in table.read_text() and logs.is_file()
-    assert finished.planned(*words) == {}

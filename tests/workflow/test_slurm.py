@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slurm
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PROFILE = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3"]
 STEPS = 24
+HANGS = 900  # seconds; nothing here takes as long, not even beside other tests on a slow machine
 # Smaller than smoke.yaml, but for steps to interrupt.
 OVERLAY = {
     "run": "cluster",
@@ -105,7 +106,7 @@ def output(project):
     return (project.folder / "driver.log").read_text()
 
 
-def wait_until(what, project, run, seconds=300):
+def wait_until(what, project, run, seconds=HANGS):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert run.poll() is None, output(project)
@@ -171,7 +172,7 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
         preempted = holder(project, "grpo_stage2")
         urgent = ["--partition", "urgent", "--nodes", "2", "--exclusive", "--time", "1", "--output", "/dev/null"]
         slurm(cluster, "sbatch", *urgent, "--wrap", "sleep 1")
-        assert run.wait(400) == 0, output(project)
+        assert run.wait(HANGS) == 0, output(project)
     finally:
         run.terminate()
     assert "</html>" in (project.folder / "results/cluster/report/index.html").read_text()
@@ -195,7 +196,7 @@ def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
     overlay = {**OVERLAY, "guards": {"patience": 1, "truncated": 0.0}}
     project.overlay(overlay)
     run = start(project, cluster, "--preemptible-retries", "0", "--", MODELS[1])
-    assert run.wait(200) == 1, output(project)
+    assert run.wait(HANGS) == 1, output(project)
     assert "error: training stopped at step 1: truncated" in output(project)
     assert not (project.folder / STAGE1 / "model").exists()
 
@@ -206,7 +207,8 @@ def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_tra
     project.overlay({**OVERLAY, "sft": {"max_steps": 10**6}, "compute": {"train_sft": {"runtime": 6}}})
     run = start(project, cluster, "--", MODELS[0])
     try:
-        wait_until(lambda: output(project).count("has been submitted with SLURM jobid") == 2, project, run)
+        submitted = "has been submitted with SLURM jobid"
+        wait_until(lambda: output(project).count(submitted) == 2, project, run, 300)  # earlier than the time limit
         wait_until(lambda: "resuming from checkpoint-" in read(project, log), project, run)
     finally:
         run.kill()
@@ -232,7 +234,7 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
         run = start(project, cluster, *target)
         wait_until(lambda: f"waiting for SLURM job {first}, process" in logs(project, "grpo_stage1"), project, run)
         held.resume()
-        assert run.wait(200) == 0, output(project)
+        assert run.wait(HANGS) == 0, output(project)
     finally:
         run.terminate()
         if held and held.is_running():
@@ -256,7 +258,7 @@ def test_two_nodes_make_the_weights_of_one(cluster, before_training):
         profile.write_text(profile.read_text().replace("    mpi: 0", f"    tasks: {nodes}\n    mpi: 0"))
         runs[nodes] = start(projects[nodes], cluster, "--", MODELS[0])
     for nodes, run in runs.items():
-        assert run.wait(300) == 0, output(projects[nodes])
+        assert run.wait(HANGS) == 0, output(projects[nodes])
     metrics = [json.loads((project.folder / MODELS[0]).read_text()) for project in projects.values()]
     assert [values["processes"] for values in metrics] == [2, 2]
     assert weights(projects[1], "sft") == weights(projects[2], "sft")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_vllm(config: GRPOConfig) -> None:
     """Raise UserError where vLLM is asked for and missing."""
     if config.use_vllm and find_spec("vllm") is None:
-        raise UserError("--use_vllm: vLLM is not installed; pip install -r requirements-vllm.txt")
+        raise UserError("--use_vllm: vLLM is not installed; pip install -r requirements-vllm.txt (Python 3.13)")
 
 
 def never_sampled(tokens: Sequence[int], use_vllm: bool) -> dict[str, Any]:
