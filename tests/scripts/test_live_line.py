@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ progress.log(100)
 while not pathlib.Path("go").exists():
     time.sleep(0.05)
 """
+PATIENCE = 120  # seconds; on a terminal the live line comes each second
 TYPICAL = {"machine": "2 cores of a Z80", "seconds": {"slow": 480}}
 
 
@@ -52,6 +54,8 @@ class Run:
             env=os.environ | {"PYTHONPATH": str(root / "workflow/scripts"), "TERM": "xterm"},
             **{"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": writes, "stderr": writes},
             start_new_session=True,
+            # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(writes)
 
@@ -68,6 +72,7 @@ class Run:
         return self.process.wait(), [line.rpartition("\r\x1b[K")[2] for line in lines]
 
     def _read(self):
+        assert select.select([self.reads], [], [], PATIENCE)[0], f"silent for {PATIENCE} s:\n{self.output}"
         try:
             part = os.read(self.reads, 4096).decode()
         except OSError:  # how a terminal ends
