@@ -95,7 +95,7 @@ def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path
     assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
     # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
     assert "completions end at 20 tokens, 3 objects fit; 37.5 % of the right answers are longer" in text
-    assert "An object takes 5 tokens of an answer (on average, by the made tokenizer)." in text
+    assert "An object takes 5 tokens of an answer (on average, by the model's own tokenizer)." in text
     assert "sft: 0.0 GPU-hours, at the speed of an earlier training." in text
     assert "section preflight names no card" in text
     summary = read_json(tmp_path / "preflight.json")

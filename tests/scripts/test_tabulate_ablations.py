@@ -101,9 +101,9 @@ def test_budgets_that_differ_are_said(root, tmp_path):
     batches = training_batches(config, 2910, section["experiments"])
     budgets = {name: budget(config, batches, final_checkpoint(config, name)) for name in section["experiments"]}
     assert budget_sheet(budgets, "strict").lines == (
-        ("strict", 200, 4800, 38400, "equal"),
-        ("after_sft", 350, 8400, 38400, "steps not equal, prompts not equal"),
-        ("sft_matched", 200, 4800, 0, "completions not equal"),
+        ("strict", 200, 3200, 25600, "equal"),
+        ("after_sft", 350, 6800, 25600, "steps not equal, prompts not equal"),
+        ("sft_matched", 200, 3200, 0, "completions not equal"),
     )
 
 

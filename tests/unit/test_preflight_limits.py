@@ -61,22 +61,21 @@ def test_checkpoints_cost_little_disk_and_lose_few_hours(root, name):
 
 
 def test_a_made_tokenizer_counts_five_tokens_an_object(root):
-    size = answer_size(load(root, "miniature"), "nowhere", None)
-    assert (size.fence, size.item, size.source) == (2, 5, "on average, by the made tokenizer")
+    size = answer_size(load(root, "miniature"), make_processor(WORLDS["miniature"]), None)
+    assert (size.fence, size.item) == (2, 5)
     # One token opens the answer and one ends it, so the crowd's seven objects take 37.
     assert size.tokens(7) == 37
 
 
-def test_the_processor_of_the_run_counts_before_the_constants(root, tmp_path):
+def test_the_processor_of_the_run_counts_before_the_constants(root):
     """Here the miniature's, which knows no label of COCO; the labels are those of the training file."""
     config = load(root, "paper")
-    assert answer_size(config, tmp_path, None) is ON_COCO
-    make_processor(WORLDS["miniature"]).save_pretrained(tmp_path / "processor")
+    assert answer_size(config, None, None) is ON_COCO
+    processor = make_processor(WORLDS["miniature"])
     known = WORLDS["miniature"].plain.categories[0]
     rows = [{"objects": [{"label": known}] * 3}]
-    of_rows, of_none = (answer_size(config, tmp_path, each) for each in (rows, None))
-    assert str(tmp_path / "processor") in of_rows.source
-    tokens = ProcessorTokens(tmp_path / "processor")
+    of_rows, of_none = (answer_size(config, processor, each) for each in (rows, None))
+    tokens = ProcessorTokens(processor)
     row = {"prompt": "", "frame": "pixel", "width": 633, "height": 633, "input_width": 633, "input_height": 633}
     row["objects"] = [{"label": known, "bbox": [158, 158, 474, 474]}] * 3
     assert of_rows.tokens(3) == tokens.count([row])[0][1]

@@ -4,17 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from vision_r1.data.tokens import ProcessorTokens
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.prompts import format_answer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from vision_r1.processors import ImageOnlyProcessor
 
 # Counted with Qwen's vocabulary, which Qwen2.5-VL and Qwen3-VL share: the chat template and the question about COCO's
 # 80 categories, without the image.
@@ -46,15 +44,17 @@ class AnswerSize:
 ON_COCO = AnswerSize(7, 33, "at most, on COCO with Qwen's vocabulary; the model's own tokenizer is not here")
 
 
-def answer_size(config: Mapping[str, Any], models: str | Path, rows: Sequence[Mapping[str, Any]] | None) -> AnswerSize:
-    """Return the size of answers by the run's own tokenizer, ON_COCO where it is not here.
+def answer_size(
+    config: Mapping[str, Any], processor: "ImageOnlyProcessor | None", rows: Sequence[Mapping[str, Any]] | None
+) -> AnswerSize:
+    """Return the size of answers by the tokenizer of the run's processor, ON_COCO where that is not here.
 
-    Labels are those of the training file's first objects; without one, those of the made scenes, else LABEL. Boxes
-    have as many digits as the largest image's.
+    Labels are those of the training file's first objects; without one, those of the synthetic scenes, else LABEL.
+    Boxes have as many digits as the largest image's.
     """
-    tokenizer, source = _tokenizer(config, models)
-    if tokenizer is None:
+    if processor is None:
         return ON_COCO
+    tokenizer = processor.tokenizer
     labels = list(islice((item["label"] for row in rows or [] for item in row["objects"]), SAMPLE))
     labels = labels or _categories_of_scenes(config) or [LABEL]
     model = config["model"]
@@ -64,21 +64,7 @@ def answer_size(config: Mapping[str, Any], models: str | Path, rows: Sequence[Ma
         len(tokenizer(format_answer(boxes[:count], labels[:count]), add_special_tokens=False).input_ids) + 1
         for count in (0, len(labels))
     )
-    return AnswerSize(fence, (whole - fence) / len(labels), f"on average, by {source}")
-
-
-def _tokenizer(config: Mapping[str, Any], models: str | Path) -> tuple["PreTrainedTokenizerBase | None", str]:
-    """Return the tokenizer of the run's processor or base model, of a folder that model.id names, or a made one."""
-    model = config["model"]
-    own = [model["id"]] if model["source"] == "folder" else []
-    for folder in (Path(models) / "processor", Path(models) / "base/model", *map(Path, own)):
-        if (folder / "tokenizer_config.json").is_file():
-            return ProcessorTokens(folder).tokenizer, f"the tokenizer in {folder}"
-    if model["source"] == "made":
-        from vision_r1.miniature.processor import make_processor
-
-        return make_processor(WORLDS[config["base"]["world"]]).tokenizer, "the made tokenizer"
-    return None, ""
+    return AnswerSize(fence, (whole - fence) / len(labels), "on average, by the model's own tokenizer")
 
 
 def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ def survey(
         made_again += told
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
         made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
-    size = answer_size(config, models, rows)
+    size = answer_size(config, processor, rows)
     lengths = lengths_of(config, rows, size)
     batches = training_batches(config, lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
