@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines import run_on_cpu
+
 PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
 WARM = (
     *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
@@ -53,18 +55,15 @@ class Processes:
         self.runs.append(Run(process, log))
         return self.runs[-1]
 
-    def start_ranks(self, function, words_of_rank):
+    def start_ranks(self, function, words_of_rank, environment=None):
         """Start one process for each list of words, as torchrun would; they find each other over gloo."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         size = str(len(words_of_rank))
+        shared = (environment or {}) | place | {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
         return [
-            self.start(
-                function,
-                words,
-                place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size},
-            )
+            self.start(function, words, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             for rank, words in enumerate(words_of_rank)
         ]
 
@@ -75,6 +74,8 @@ class Processes:
 
 def _run(function, words, log, environment):
     os.environ.update(environment)
+    if environment.get("ACCELERATE_TORCH_DEVICE") == "cpu":
+        run_on_cpu()
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
