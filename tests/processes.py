@@ -2,16 +2,20 @@
 
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from engines import run_on_cpu
 
 PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
 WARM = (
     *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
     *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
     *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.processors"),
+    *("deepspeed", "torch.distributed.fsdp"),
 )
 
 
@@ -53,20 +57,24 @@ class Processes:
         self.runs.append(Run(process, log))
         return self.runs[-1]
 
-    def start_ranks(self, function, words_of_rank):
+    def start_ranks(self, function, words_of_rank, environment=None):
         """Start one process for each list of words, as torchrun would; they find each other over gloo."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         size = str(len(words_of_rank))
+        shared = (environment or {}) | place | {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
         return [
-            self.start(
-                function,
-                words,
-                place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size},
-            )
+            self.start(function, words, shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             for rank, words in enumerate(words_of_rank)
         ]
+
+    def run_ranks(self, function, words_of_rank, environment=None, seconds=600):
+        """Run such processes to their end and return them; raises AssertionError where one fails."""
+        ranks = self.start_ranks(function, words_of_rank, environment)
+        for rank in ranks:
+            assert rank.wait(seconds) == 0, rank.output()
+        return ranks
 
     def stop(self):
         for run in self.runs:
@@ -75,6 +83,12 @@ class Processes:
 
 def _run(function, words, log, environment):
     os.environ.update(environment)
+    if environment.get("ACCELERATE_TORCH_DEVICE") == "cpu":
+        run_on_cpu()
+    if environment.get("DIE_AT"):
+        _die_at_a_save(*environment["DIE_AT"].split())
+    if environment.get("STOP_AT") and environment["RANK"] == "1":
+        _get_sigterm(int(environment["STOP_AT"]))
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -82,6 +96,33 @@ def _run(function, words, log, environment):
     from vision_r1 import cli
 
     cli.run(globals()[function], words)
+
+
+def _die_at_a_save(step, moment):
+    """Kill the process that writes at the checkpoint of a step, before it is marked (`unmarked`) or after."""
+    from vision_r1.training import callbacks
+
+    original = callbacks.mark_complete
+
+    def mark(checkpoint, seconds, hashes):
+        this = checkpoint.name == f"checkpoint-{step}"
+        if not (this and moment == "unmarked"):
+            original(checkpoint, seconds, hashes)
+        if this:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    callbacks.mark_complete = mark
+
+
+def _get_sigterm(step):
+    """Send this process SIGTERM in a step."""
+    from vision_r1.training import callbacks
+
+    def begin(self, args, state, control, **kwargs):
+        if state.global_step == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    callbacks.LogProgress.on_step_begin = begin
 
 
 def sft(words):

@@ -48,20 +48,25 @@ def check_outputs(out, checkpoint, steps):
     assert set(metrics["versions"]) >= {"torch", "transformers", "trl"}
 
 
-def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM):
-    """End a training by a signal at step `first`, then as `kill -9` would while checkpoint-6 is written."""
+def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM):
+    """End a training by a signal at a step, with a whole checkpoint of it."""
     with monkeypatch.context() as patch:
         original = callbacks.LogProgress.on_log
 
         def terminate(self, args, trainer_state, control, **kwargs):
             original(self, args, trainer_state, control, **kwargs)
-            if trainer_state.global_step == first - 1:
+            if trainer_state.global_step == step - 1:
                 os.kill(os.getpid(), number)
 
         patch.setattr(callbacks.LogProgress, "on_log", terminate)
         with pytest.raises(SystemExit, match="143"):
             main(words)
-    assert f"checkpoint-{first}" in _saved(state) and all(_saved(state).values())
+    assert f"checkpoint-{step}" in _saved(state) and all(_saved(state).values())
+
+
+def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM):
+    """End a training by a signal at step `first`, then as `kill -9` would while checkpoint-6 is written."""
+    stop_by_signal(main, words, state, monkeypatch, first, number)
 
     class Killed(BaseException):
         pass
@@ -69,10 +74,10 @@ def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGT
     with monkeypatch.context() as patch:
         original_mark = checkpoints.mark_complete
 
-        def die(checkpoint, seconds):
+        def die(checkpoint, seconds, hashes):
             if checkpoint.name == "checkpoint-6":
                 raise Killed
-            original_mark(checkpoint, seconds)
+            original_mark(checkpoint, seconds, hashes)
 
         patch.setattr(callbacks, "mark_complete", die)
         with pytest.raises(Killed):

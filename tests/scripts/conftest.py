@@ -1,6 +1,7 @@
 """A tiny untrained checkpoint and a few made scenes, for the programs that need a model."""
 
 import os
+from functools import cache
 
 import pytest
 
@@ -24,6 +25,24 @@ def train_file(tmp_path_factory):
     from tiny_models import write_train_file
 
     return write_train_file(tmp_path_factory.mktemp("scenes"), "qwen2_5_vl")
+
+
+@pytest.fixture(scope="session")
+def bfloat16_checkpoint(tmp_path_factory):
+    """Return a function: family -> (checkpoint, training file); its weights are bfloat16, as the hub has them."""
+
+    @cache
+    def make(name):
+        from tiny_models import make_checkpoint, write_train_file
+
+        from vision_r1.models import load_model
+
+        folder = tmp_path_factory.mktemp(name)
+        make_checkpoint(folder / "model", name)
+        load_model(folder / "model", "bfloat16").save_pretrained(folder / "model")
+        return folder / "model", write_train_file(folder, name)
+
+    return make
 
 
 @pytest.fixture(scope="session")

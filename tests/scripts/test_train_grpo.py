@@ -165,7 +165,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
 def test_a_stage_that_can_not_go_on_says_why(tiny_checkpoint, train_file, tmp_path):
     stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, 0.0, 2)
     main(stage1)
-    with pytest.raises(UserError, match=r"was trained with learning_rate 0.001, not 0.01; stages of one schedule"):
+    with pytest.raises(UserError, match="other settings: learning_rate 0.001 -> 0.01; stages of one schedule"):
         main([*stage2, "--learning_rate", "0.01"])
     (tmp_path / "stage1/checkpoint/optimizer.pt").unlink()
     with pytest.raises(UserError, match="--continue_from .*: not a whole checkpoint"):

@@ -69,6 +69,20 @@ def test_an_interrupted_training_ends_alike(trained, tiny_checkpoint, train_file
     assert resumed == unbroken
 
 
+def test_a_training_that_was_killed_at_its_very_end(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    from vision_r1.training import stage
+
+    main, options, whole = trained
+    out = tmp_path / whole.name
+    words = arguments(tiny_checkpoint, train_file, out, **options, **LORA)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        main(words)
+    main(words)
+    check_outputs(out, tiny_checkpoint, steps=6)
+    assert weights_hash(out / "model") == weights_hash(whole / "model")
+
+
 def test_continuous_stages_keep_the_initial_model_as_reference(tiny_checkpoint, train_file, tmp_path):
     """With stage 2's rewards those of stage 1, the two stages are one run of six steps, KL included."""
     pytest.importorskip("peft")

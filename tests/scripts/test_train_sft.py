@@ -2,7 +2,7 @@ import json
 
 import pytest
 from train_sft import main, parse_args
-from training_helpers import arguments, check_outputs, interrupt_twice, weights_hash
+from training_helpers import arguments, check_outputs, interrupt_twice, stop_by_signal, weights_hash
 
 from vision_r1.files import UserError, read_json, read_jsonl
 
@@ -33,12 +33,30 @@ def test_interrupted_training_ends_with_the_same_weights(trained, tiny_checkpoin
     assert weights_hash(out / "model") == weights_hash(trained / "model")
 
 
-def test_another_training_does_not_resume_from_this_state(tiny_checkpoint, train_file, tmp_path, monkeypatch, trained):
+def test_another_training_does_not_resume_from_this_state(
+    tiny_checkpoint, train_file, tmp_path, monkeypatch, trained, caplog
+):
     out = tmp_path / "sft"
     interrupt_twice(main, arguments(tiny_checkpoint, train_file, out, **BATCH), out / "state", monkeypatch)
+    (first,) = (out / "state").iterdir()
+    caplog.set_level("INFO")
     main(arguments(tiny_checkpoint, train_file, out, **BATCH, seed=2))
+    assert f"starting afresh, as {first.name} was trained with other settings: seed 1 -> 2\n" in caplog.text
     assert not (out / "state").exists()  # nor is it kept beside the outputs
     assert weights_hash(out / "model") != weights_hash(trained / "model")
+
+
+def test_zeros_after_a_power_cut(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch, caplog):
+    """The newest checkpoint has its sizes and its mark, and zeros inside: the one before is resumed."""
+    out = tmp_path / "sft"
+    words = arguments(tiny_checkpoint, train_file, out, **BATCH)
+    stop_by_signal(main, words, out / "state", monkeypatch, step=5)
+    file = next((out / "state").glob("*/checkpoint-5/optimizer.pt"))
+    file.write_bytes(bytes(file.stat().st_size))
+    caplog.set_level("INFO")
+    main(words)
+    assert "checkpoint-5/optimizer.pt: damaged" in caplog.text and "resuming from checkpoint-4" in caplog.text
+    assert weights_hash(out / "model") == weights_hash(trained / "model")
 
 
 def test_state_of_a_training_that_was_killed_at_its_very_end(

@@ -2,14 +2,18 @@ import os
 
 import pytest
 
+from vision_r1.files import read_json, sync
 from vision_r1.training.checkpoints import (
+    damaged_file,
     fingerprint,
     is_complete,
     last_complete,
     mark_complete,
     prune,
-    remove_incomplete,
+    remove_damaged,
+    seal,
 )
+from vision_r1.training.settings import differences
 
 
 def checkpoint(state, step, mark=True):
@@ -18,7 +22,7 @@ def checkpoint(state, step, mark=True):
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "shards/0.pt").write_bytes(b"optimiser")
     if mark:
-        mark_complete(folder, seconds=1.5)
+        mark_complete(folder, 1.5, seal(folder))
     return folder
 
 
@@ -34,20 +38,79 @@ def lose_the_mark(folder):
     (folder / "complete.json").unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, lose_a_file, lose_the_mark])
+def zeros_in_the_mark(folder):
+    zeros(folder, "complete.json")
+
+
+def zeros(folder, name):
+    """What a power cut leaves of a file that had its size, but was not on the disk yet."""
+    (folder / name).write_bytes(bytes((folder / name).stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [truncate, lose_a_file, lose_the_mark, zeros_in_the_mark])
 def test_a_damaged_checkpoint_is_passed_over_and_removed(damage, tmp_path):
     older, newest = checkpoint(tmp_path, 75), checkpoint(tmp_path, 100)
     assert last_complete(tmp_path) == newest
     damage(newest)
     assert not is_complete(newest)
     assert last_complete(tmp_path) == older
-    remove_incomplete(tmp_path)
+    remove_damaged(tmp_path)
     assert older.is_dir() and not newest.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "shards/0.pt"])
+def test_zeros_of_the_right_size_are_noticed_before_they_are_resumed(name, tmp_path, caplog):
+    older, newest = checkpoint(tmp_path, 75), checkpoint(tmp_path, 100)
+    assert damaged_file(newest) is None
+    zeros(newest, name)
+    assert is_complete(newest) and damaged_file(newest) == name
+    remove_damaged(tmp_path)
+    assert last_complete(tmp_path) == older
+    assert f"checkpoint-100/{name}: damaged (a power cut?); falling back" in caplog.text
+    zeros(older, name)
+    remove_damaged(tmp_path)
+    assert last_complete(tmp_path) is None
+
+
+def test_processes_share_the_hashing(tmp_path):
+    folder = checkpoint(tmp_path, 10, mark=False)
+    shares = [seal(folder, process, 2) for process in range(2)]
+    assert sorted(name for share in shares for name in share) == ["model.safetensors", "shards/0.pt"]
+    assert all(len(share) == 1 for share in shares)
+    mark_complete(folder, 1.5, shares[0] | shares[1])
+    assert damaged_file(folder) is None and read_json(folder / "complete.json")["seconds"] == 1.5
+
+
+def test_all_is_on_the_disk_before_the_mark_is_written(tmp_path, monkeypatch):
+    folder, order = checkpoint(tmp_path, 10, mark=False), []
+
+    def note(path):
+        order.append(path.name)
+
+    monkeypatch.setattr("vision_r1.files._sync", note)
+    mark_complete(folder, 1.5, seal(folder))
+    files = {"model.safetensors", "0.pt", "shards", "checkpoint-10", tmp_path.name}
+    assert set(order[: order.index("complete.json")]) == files
+
+
+def test_sync_of_a_file_that_can_not_be_written_is_an_error(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError("no space left")
+
+    (tmp_path / "file").write_text("text")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        sync(tmp_path / "file")
+
+
+def test_a_folder_without_files_is_no_checkpoint(tmp_path):
+    (tmp_path / "checkpoint-5").mkdir()
+    assert not is_complete(tmp_path / "checkpoint-5")
 
 
 def test_no_state_no_checkpoint(tmp_path):
     assert last_complete(tmp_path / "nowhere") is None
-    remove_incomplete(tmp_path / "nowhere")
+    remove_damaged(tmp_path / "nowhere")
 
 
 def test_states_of_the_last_two_trainings_are_kept(tmp_path):
@@ -64,14 +127,18 @@ def test_what_snakemake_adds_to_an_output_folder_does_not_count(tmp_path):
     assert is_complete(folder)
 
 
-def test_fingerprint_follows_contents_and_settings_not_places(tmp_path):
-    for place, rows, weights in (("a", "1", b"w"), ("b", "1", b"w"), ("c", "2", b"w"), ("d", "1", b"v")):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "train.jsonl").write_text(rows)
-        (tmp_path / place / "model.safetensors").write_bytes(weights)
-
-    def of(place, **settings):
-        return fingerprint(tmp_path / place / "train.jsonl", [str(tmp_path / place)], settings)
-
-    assert of("a", beta=0.04) == of("b", beta=0.04)
-    assert len({of("a", beta=0.04), of("c", beta=0.04), of("d", beta=0.04), of("a", beta=0.0)}) == 4
+def test_differences_name_settings_and_files():
+    before = {
+        **{"beta": 0.04, "criterion": {"quality": "giou"}, "train_file": "12", "same": [1]},
+        **{"code": "a.py 1\nb.py 2\n", "engine": {"FSDP_VERSION": "2"}},
+    }
+    now = {
+        **{"beta": 0.0, "criterion": {"quality": "iou"}, "train_file": "34", "same": [1]},
+        **{"code": "a.py 1\nb.py 3\nc.py 4\n", "engine": {}, "added": 5},
+    }
+    assert differences(before, now) == [
+        *("added None -> 5", "beta 0.04 -> 0.0", "code b.py", "code c.py", "criterion quality 'giou' -> 'iou'"),
+        *("engine FSDP_VERSION '2' -> None", "train_file"),
+    ]
+    assert differences(now, now) == []
+    assert fingerprint(before) != fingerprint(now)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def sync(path: str | Path) -> None:
+    """Bring a file, or a folder with all that is below it, to the disk: a power cut can't undo it any more."""
+    path = Path(path)
+    for file in filter(Path.is_file, (path, *path.rglob("*"))):
+        _sync(file)
+    # Names are part of folders. Some network file systems can't sync these; they keep names on their server.
+    for folder in filter(Path.is_dir, (path, *path.rglob("*"), path.parent)):
+        with suppress(OSError):
+            _sync(folder)
+
+
 def link_or_copy(source: str | Path, target: str | Path) -> None:
     """Hard-link a file; copy it where that can't be done (another disk)."""
     try:
@@ -84,6 +95,14 @@ def read_jsonl(path: str | Path) -> list[Any]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: line {number}: not valid JSON ({error})") from None
     return rows
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_text(path: str | Path) -> str:

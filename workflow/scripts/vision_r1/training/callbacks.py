@@ -8,14 +8,20 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.data_loader import BatchSamplerShard
+from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+<<<<<<< HEAD
 from vision_r1.progress import Progress
 from vision_r1.training.checkpoints import mark_complete
+=======
+from vision_r1.files import sync
+from vision_r1.training.checkpoints import mark_complete, seal
+>>>>>>> engines
 
 
 class MarkCompleteCheckpoints(TrainerCallback):
-    """Marks a checkpoint when every process has written its part of it.
+    """Marks a checkpoint when every process has written its part of it, and all of it is on the disk.
 
     `seconds` is the training time up to now, over all interruptions.
     """
@@ -29,8 +35,11 @@ class MarkCompleteCheckpoints(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         PartialState().wait_for_everyone()
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        shares = gather_object([seal(folder, args.process_index, args.world_size)])
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.seconds)
+            sync(args.output_dir)  # what else lies there: the sampled completions up to this step
+            mark_complete(folder, self.seconds, {name: digest for share in shares for name, digest in share.items()})
 
 
 class StopOnSignal(TrainerCallback):
@@ -64,6 +73,24 @@ class StopOnSignal(TrainerCallback):
         received = torch.tensor(float(self.received), device=args.device)
         torch.distributed.all_reduce(received)
         return received.item() > 0
+
+
+class EndAlreadyReached(Exception):
+    """A resumed training has no step left."""
+
+
+class StopBeforeTheFirstStep(TrainerCallback):
+    """Raises EndAlreadyReached when the stage's last checkpoint is resumed: the trainer would take one step more.
+
+    By then all of the checkpoint is loaded, by whatever engine, so outputs can be written as after the last step.
+    """
+
+    def __init__(self, stop_at: int | None) -> None:
+        self.stop_at = stop_at
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if state.global_step >= (self.stop_at or state.max_steps):
+            raise EndAlreadyReached
 
 
 class StopAt(TrainerCallback):

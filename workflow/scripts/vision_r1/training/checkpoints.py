@@ -1,69 +1,124 @@
-"""Trainer checkpoints that survive `kill -9`: which state belongs to a training, and which of it is whole.
+"""Trainer checkpoints that survive `kill -9` and power cuts: which state belongs to a training, which of it is whole.
 
 A state folder holds one sub-folder for each training, named by a fingerprint of what decides its result.
-A checkpoint counts only when MARKER lies in it, which is written after everything else and lists all
-files with their sizes, so a half-written, half-deleted or truncated checkpoint is recognised.
+A checkpoint counts only when MARKER lies in it. It is written when all other files are on the disk, and lists them with
+size and SHA-256. Sizes show what is half-written, half-deleted or truncated, and are compared at every look. Hashes
+show what a power cut or a failing disk changed. They need the whole checkpoint to be read, 133 GB for 8.3 billion
+weights under ZeRO, so they are compared only for the checkpoint that a training is about to resume from.
 """
 
 import hashlib
 import json
+import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import read_json, write_json
+from vision_r1.files import UserError, read_json, sync, write_json
+
+log = logging.getLogger(__name__)
 
 MARKER = "complete.json"
 
 
-def fingerprint(train_file: str | Path, weights_of: list[str], settings: Mapping[str, Any]) -> str:
-    """Return a hash of the training file, the weights of the parent checkpoints, and the settings."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for file in (
-        Path(train_file),
-        *(file for folder in weights_of for file in sorted(Path(folder).glob("*.safetensors"))),
-    ):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()[:16]
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Return a hash of what decides the result of a training (settings.settings_of)."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def mark_complete(checkpoint: str | Path, seconds: float) -> None:
-    """Declare a checkpoint whole; `seconds` is the training time up to it, over all interruptions."""
-    write_json(Path(checkpoint) / MARKER, {"seconds": seconds, "bytes": _sizes(Path(checkpoint))})
+def seal(checkpoint: str | Path, process: int = 0, processes: int = 1) -> dict[str, str]:
+    """Bring a checkpoint to the disk; return the hashes of the files that are this process's share, by name.
+
+    Together, the processes of a training hash every file once. Each syncs all files: what another machine has written
+    is that machine's to sync.
+    """
+    sync(checkpoint)
+    sizes = _sizes(Path(checkpoint))
+    largest_first = sorted(sizes, key=lambda name: (-sizes[name], name))
+    return hash_files(checkpoint, largest_first[process::processes])
+
+
+def hash_files(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of some files of a folder, by name."""
+
+    def of(name: str) -> str:
+        with (Path(folder) / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
+        return dict(zip(names, pool.map(of, names), strict=True))
+
+
+def mark_complete(checkpoint: str | Path, seconds: float, hashes: Mapping[str, str]) -> None:
+    """Declare a checkpoint whole.
+
+    Args:
+        checkpoint: folder whose files are on the disk.
+        seconds: training time up to it, over all interruptions.
+        hashes: SHA-256 of each of its files, by name (seal).
+    """
+    files = {name: {"bytes": size, "sha256": hashes[name]} for name, size in _sizes(Path(checkpoint)).items()}
+    write_json(Path(checkpoint) / MARKER, {"seconds": seconds, "files": files})
+    sync(Path(checkpoint) / MARKER)
 
 
 def is_complete(checkpoint: str | Path) -> bool:
-    """Tell whether a checkpoint was marked, and all its files still are as they were then."""
-    marker = Path(checkpoint) / MARKER
-    return marker.is_file() and read_json(marker)["bytes"] == _sizes(Path(checkpoint))
+    """Tell whether a checkpoint was marked, and all its files still have the sizes that they had then."""
+    marked = {name: entry["bytes"] for name, entry in _marked(Path(checkpoint)).items()}
+    return bool(marked) and marked == _sizes(Path(checkpoint))
+
+
+def damaged_file(checkpoint: str | Path) -> str | None:
+    """Return the first file of a complete checkpoint whose contents are not those that were marked; reads all of it."""
+    marked = _marked(Path(checkpoint))
+    found = hash_files(checkpoint, list(marked))
+    return next((name for name in marked if found[name] != marked[name]["sha256"]), None)
 
 
 def last_complete(state: str | Path) -> Path | None:
-    """Return the newest whole checkpoint of a training's state folder, or None."""
+    """Return the newest complete checkpoint of a training's state folder, or None."""
     found = [path for path in _checkpoints(Path(state)) if is_complete(path)]
     return found[-1] if found else None
 
 
-def remove_incomplete(state: str | Path) -> None:
-    """Delete what a killed process left half done."""
-    for path in _checkpoints(Path(state)):
+def remove_damaged(state: str | Path) -> None:
+    """Delete what a killed process left half done, and the newest checkpoint as long as its contents are damaged."""
+    intact = False
+    for path in reversed(_checkpoints(Path(state))):
         if not is_complete(path):
             shutil.rmtree(path)
+        elif not intact and (name := damaged_file(path)):
+            log.warning("%s/%s: damaged (a power cut?); falling back to the checkpoint before", path, name)
+            shutil.rmtree(path)
+        else:
+            intact = True
 
 
 def prune(states: str | Path, keep: int = 2) -> None:
     """Delete the state folders of other trainings, all but the `keep` that were begun last."""
-    folders = [path for path in Path(states).iterdir() if path.is_dir()]
-    for path in sorted(folders, key=lambda path: path.stat().st_mtime)[:-keep]:
+    for path in by_age(states)[:-keep]:
         shutil.rmtree(path)
+
+
+def by_age(states: str | Path) -> list[Path]:
+    """Return the state folders of all trainings, the one that was begun last at the end."""
+    return sorted((path for path in Path(states).iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
 
 
 def _checkpoints(state: Path) -> list[Path]:
     found = [path for path in state.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.partition("-")[2]))
+
+
+def _marked(checkpoint: Path) -> dict[str, dict[str, Any]]:
+    """Return size and hash of each file as they were marked; of none where the marker itself is missing or damaged."""
+    try:
+        return read_json(checkpoint / MARKER)["files"]
+    except (UserError, KeyError):
+        return {}
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:

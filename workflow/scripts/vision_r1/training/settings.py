@@ -1,6 +1,8 @@
-"""What decides the result of a training, beside its data and its parents' weights."""
+"""What decides the result of a training: its data, its parents' weights, its settings, its engine and the code."""
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import version
@@ -23,26 +25,52 @@ _INDECISIVE = (
     *("log", "save_", "hub_", "push_to_hub", "trackio_", "dataloader_", "ddp_", "skip_memory_metrics", "use_cpu"),
 )
 # What may differ between two stages of one schedule: where the first one ends, the reward, and what is not a setting.
-_OF_A_STAGE = ("stop_at", "criterion", "code", "versions")
+_OF_A_STAGE = ("stop_at", "criterion", "code", "versions", "train_file", "weights")
+# How `accelerate launch` tells its processes what splits the weights and in which precision: it decides what lies in a
+# checkpoint, and no engine can read another one's.
+_ENGINE = ("ACCELERATE_USE_", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DEEPSPEED_", "FSDP_")
 
 
 def settings_of(
     arguments: StageArguments, config: TrainingArguments, program: str, method: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return, as JSON values: arguments, configuration, processes, versions, `method`'s own, and the code.
+    """Return, as JSON values: arguments, configuration, engine, processes, versions, `method`'s own, and hashes.
 
-    The code is that of `program`, or what --code stands for.
+    Hashed are the training file, the weights of the parent checkpoints, and the code: that of `program`, or what --code
+    stands for.
     """
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     code = Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
+    weights = [file for folder in arguments.parents() for file in sorted(Path(folder).glob("*.safetensors"))]
     settings = {
         **{name: getattr(arguments, name) for name in own},
         **{name: getattr(config, name) for name in decisive},
-        **{"processes": config.world_size, "versions": versions(), "code": code},
+        **{"processes": config.world_size, "versions": versions()},
+        "engine": {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)},
+        "code": code,
+        "train_file": _hash(arguments.train_file),
+        "weights": [_hash(file) for file in weights],
         **method,
     }
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each setting that differs, such as `beta 0.04 -> 0.0` or `code vision_r1/rewards.py`."""
+    phrases = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            phrases += [f"{name} {phrase}" for phrase in differences(old, new)]
+        elif name == "code":  # a line for each file, with its hash
+            lines = {*old.splitlines()} ^ {*new.splitlines()}
+            phrases += sorted({f"code {line.split(' ')[0]}" for line in lines})
+        else:
+            phrases.append(name if name in ("train_file", "weights") else f"{name} {old!r} -> {new!r}")
+    return phrases
 
 
 def versions() -> dict[str, str]:
@@ -51,14 +79,21 @@ def versions() -> dict[str, str]:
 
 
 def check_same_schedule(checkpoint: str | Path, settings: Mapping[str, Any]) -> None:
-    """Raise UserError naming the first setting in which this stage differs from the one that wrote `checkpoint`.
+    """Raise UserError naming the settings in which this stage differs from the one that wrote `checkpoint`.
 
     Optimiser and schedule come from there, so another value here would be without effect, or half of it.
     """
-    before = read_json(Path(checkpoint) / FILE)
-    for name in sorted({*before, *settings} - {*_OF_A_STAGE}):
-        if before.get(name) != settings.get(name):
-            raise UserError(
-                f"--continue_from {checkpoint}: was trained with {name} {before.get(name)!r}, "
-                f"not {settings.get(name)!r}; stages of one schedule share all but their rewards"
-            )
+    before, now = (
+        {name: value for name, value in of_stage.items() if name not in _OF_A_STAGE}
+        for of_stage in (read_json(Path(checkpoint) / FILE), settings)
+    )
+    if before != now:
+        raise UserError(
+            f"--continue_from {checkpoint}: trained with other settings: {'; '.join(differences(before, now))}; "
+            "stages of one schedule share all but their rewards"
+        )
+
+
+def _hash(path: str | Path) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

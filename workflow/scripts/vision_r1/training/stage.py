@@ -14,22 +14,35 @@ from accelerate import PartialState
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
-from vision_r1.files import UserError, link_or_copy, read_json, write_json, write_jsonl, written_whole
+from vision_r1.files import UserError, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
 from vision_r1.resources import hardware, peak_rss_mb
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import (
+    EndAlreadyReached,
     LogProgress,
     LogWhenSaving,
     MarkCompleteCheckpoints,
     ReplayEarlierEpochs,
     StopAt,
+    StopBeforeTheFirstStep,
     StopOnSignal,
 )
-from vision_r1.training.checkpoints import MARKER, fingerprint, last_complete, mark_complete, prune, remove_incomplete
+from vision_r1.training.checkpoints import (
+    MARKER,
+    by_age,
+    damaged_file,
+    fingerprint,
+    hash_files,
+    last_complete,
+    mark_complete,
+    prune,
+    remove_damaged,
+)
 from vision_r1.training.guards import Guards, StopWhenBroken, StopWhenStalled
-from vision_r1.training.lora import check_adapters, merged
+from vision_r1.training.lora import check_adapters
 from vision_r1.training.recording import AddMetrics, check_trackers, sampled
-from vision_r1.training.settings import FILE, check_same_schedule, settings_of, versions
+from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of, versions
+from vision_r1.training.weights import count_parameters, keep_used_conversions, read_shapes, save_model
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +67,8 @@ class Stage:
 def prepare(arguments: StageArguments, config: TrainingArguments, program: str, **method: Any) -> Stage:
     """Point the trainer at its state folder and find what there is to go on from. Loads no model.
 
-    The folder is named by all that decides the result: training file, parents' weights, and settings_of these
-    arguments, so a training never resumes from another one's state. Raises UserError for what can't be trained.
+    The folder is named by all that decides the result, settings_of these arguments, so a training never resumes from
+    another one's state. Raises UserError for what can't be trained.
     """
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
@@ -68,8 +81,9 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     config.logging_nan_inf_filter = False  # it would hide a broken loss
     # Two: while the newest is being written, the one before it is the only whole one.
     config.save_total_limit = 2
+    read_shapes(Path(arguments.init))  # what is trained is compared with it: better unreadable now than at the end
     settings = settings_of(arguments, config, program, method)
-    name = fingerprint(arguments.train_file, arguments.parents(), settings)
+    name = fingerprint(settings)
     config.output_dir = str(Path(arguments.state) / name)
     if is_done(arguments, name):
         log.info("%s: this training was finished by another job", arguments.metrics)
@@ -80,16 +94,36 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         first_step = read_json(Path(arguments.continue_from) / "trainer_state.json")["global_step"]
     with PartialState().main_process_first():
         if config.should_save:
-            remove_incomplete(config.output_dir)
+            remove_damaged(config.output_dir)
+            log.info("%s: %s", config.output_dir, _beginning(Path(config.output_dir), settings))
             write_json(Path(config.output_dir) / FILE, settings)
             prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
-    log.info("%s: %s", config.output_dir, f"resuming from {checkpoint.name}" if checkpoint else "starting afresh")
+        if config.should_save and not checkpoint and arguments.continue_from:
+            if name := damaged_file(arguments.continue_from):
+                raise UserError(f"--continue_from {arguments.continue_from}: {name} is damaged; train that stage again")
     seconds = read_json(checkpoint / MARKER)["seconds"] if checkpoint else 0.0
     if not checkpoint and arguments.continue_from:
         checkpoint = Path(arguments.continue_from)
         log.info("going on from step %d of the stage before", first_step)
     return Stage(arguments, checkpoint, first_step, seconds)
+
+
+def _beginning(state: Path, settings: dict[str, Any]) -> str:
+    """Return, for the log, which checkpoint a training resumes from, or why from none."""
+    checkpoint = last_complete(state)
+    if checkpoint:
+        return f"resuming from {checkpoint.name}"
+    if state.is_dir():
+        return "starting afresh: it holds no whole checkpoint"
+    others = [path for path in by_age(state.parent) if (path / FILE).is_file()] if state.parent.is_dir() else []
+    if not others:
+        return "starting afresh"
+    try:
+        different = differences(read_json(others[-1] / FILE), settings)
+    except UserError:  # cut off by a power cut
+        return "starting afresh"
+    return f"starting afresh, as {others[-1].name} was trained with other settings: {'; '.join(different)}"
 
 
 def is_done(arguments: StageArguments, name: str) -> bool:
@@ -132,20 +166,21 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     if arguments.stop_at:
         callbacks.append(StopAt(arguments.stop_at))
     trainer.remove_callback(PrinterCallback)
-    trainer.callback_handler.callbacks.insert(0, AddMetrics(trainer, samples_per_step))
+    first = [StopBeforeTheFirstStep(arguments.stop_at), AddMetrics(trainer, samples_per_step)]
+    trainer.callback_handler.callbacks[:0] = first
     for callback in (*callbacks, LogWhenSaving()):
         trainer.add_callback(callback)
     if checkpoint:
         state = trainer.state.load_from_json(str(checkpoint / "trainer_state.json"))
-        if state.global_step >= (arguments.stop_at or state.max_steps):
-            if checkpoint == Path(arguments.continue_from or ""):
-                raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
-            trainer.state = state  # the trainer would take one step more
-            return
+        if state.global_step >= state.max_steps and checkpoint == Path(arguments.continue_from or ""):
+            raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
         check_adapters(trainer.model, checkpoint)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
+    keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except EndAlreadyReached:
+        return
     finally:
         watch.stop()
     stage.seconds = marks.seconds
@@ -164,13 +199,9 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
     """
     arguments = stage.arguments
+    save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
     if not trainer.args.should_save:
-        trainer.save_model(arguments.output_model)  # takes its part in gathering, writes nothing
         return
-    trainer.model = merged(trainer.model)
-    with written_whole(arguments.output_model) as partial:
-        trainer.save_model(str(partial))
-        (partial / "training_args.bin").unlink()  # a pickle; the command line is in the log
     history = [
         {name: _finite(value) for name, value in entry.items()}
         for entry in trainer.state.log_history
@@ -191,7 +222,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "steps": steps,
             "seconds": round(stage.seconds, 1),
             "samples_seen": round(steps * samples_per_step),
-            "parameters": sum(weight.numel() for weight in trainer.model.parameters()),
+            "parameters": count_parameters(Path(arguments.output_model)),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
             "hardware": hardware(),
@@ -201,16 +232,22 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "final": logged[-1] if logged else {},
         },
     )
+    for path in filter(None, (arguments.history, arguments.completions, arguments.metrics)):
+        sync(path)
     shutil.rmtree(arguments.state)
 
 
 def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
     """Write the newest whole checkpoint of a state folder, and the settings behind it, as a folder of its own."""
+    last = last_complete(state)
+    pickle = "training_args.bin"  # holds nothing that is needed
     with written_whole(output) as partial:
-        pickles = shutil.ignore_patterns(MARKER, "training_args.bin")  # the latter holds nothing that is needed
-        shutil.copytree(last_complete(state), partial, copy_function=link_or_copy, ignore=pickles)
+        ignored = shutil.ignore_patterns(MARKER, pickle)
+        shutil.copytree(last, partial, copy_function=link_or_copy, ignore=ignored)
         shutil.copy(state / FILE, partial)
-        mark_complete(partial, seconds)
+        hashes = {name: entry["sha256"] for name, entry in read_json(last / MARKER)["files"].items() if name != pickle}
+        mark_complete(partial, seconds, hashes | hash_files(partial, [FILE]))
+        sync(partial)
 
 
 def _not_about_keys(record: logging.LogRecord) -> bool:
