@@ -1,10 +1,12 @@
 """Trainings in processes of their own that may be killed, forked from a server that imported torch and TRL once."""
 
+import atexit
 import multiprocessing
 import os
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +50,7 @@ class Processes:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(list(WARM))
         os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server's only way to know them
+        os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported, which TRL does
         self.runs = []
 
     def start(self, function, words, environment=None):
@@ -89,6 +92,8 @@ def _run(function, words, log, environment):
         _die_at_a_save(*environment["DIE_AT"].split())
     if environment.get("STOP_AT") and environment["RANK"] == "1":
         _get_sigterm(int(environment["STOP_AT"]))
+    if environment.get("RANK") == "1":
+        _resume_late()
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -125,6 +130,20 @@ def _get_sigterm(step):
     callbacks.LogProgress.on_step_begin = begin
 
 
+def _resume_late():
+    """Let this process be the last one that reads a checkpoint: nobody may remove it before."""
+    from transformers import Trainer
+
+    original = Trainer._load_optimizer_and_scheduler
+
+    def load(self, checkpoint):
+        if checkpoint:
+            time.sleep(0.5)
+        original(self, checkpoint)
+
+    Trainer._load_optimizer_and_scheduler = load
+
+
 def sft(words):
     import train_sft
 
@@ -137,6 +156,12 @@ def grpo(words):
     train_grpo.main(words)
 
 
+def grpo_to_its_exit(words):
+    """As a program of its own: trackers write what is left when the interpreter ends, which a forked one skips."""
+    grpo(words)
+    atexit._run_exitfuncs()
+
+
 def canned_grpo(words):
     from canned import canned_completions
 
@@ -145,8 +170,6 @@ def canned_grpo(words):
 
 
 def hang_in_a_reward(words):
-    import time
-
     import train_grpo
 
     from vision_r1.rewards import RewardFunction

@@ -13,6 +13,7 @@ from training_helpers import arguments, weights_hash
 from vision_r1.files import read_json, read_jsonl
 
 pytest.importorskip("deepspeed", reason="needs requirements-development.txt")
+ENGINES = ("ddp", "zero2", "zero3", "fsdp")
 SHIPPED = {"use_cpu": None, "bf16": True, "dtype": "bfloat16", "gradient_checkpointing": True, "max_steps": 4}
 SFT = {**SHIPPED, "per_device_train_batch_size": 1}
 GRPO = {
@@ -51,7 +52,7 @@ def check_same(out, whole):
     assert histories[0] == histories[1]
 
 
-@pytest.mark.parametrize("engine", ["zero2", "zero3", "fsdp"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_killed_at_every_save(engine, ranks, bfloat16_checkpoint, tmp_path):
     words = partial(arguments, *bfloat16_checkpoint("qwen2_5_vl"), **SFT)
     ranks(engine, "sft", words(tmp_path / "whole"))
@@ -77,7 +78,7 @@ def test_adapters(engine, ranks, bfloat16_checkpoint, tmp_path):
     assert weights_hash(out / "model") != weights_hash(bfloat16_checkpoint("qwen2_5_vl")[0])
 
 
-@pytest.mark.parametrize("engine", ["zero3", "fsdp"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_continuous_stages(engine, ranks, bfloat16_checkpoint, tmp_path):
     """Stage 1 gets SIGTERM, stage 2 is killed after its last checkpoint; TRL samples, with a KL term."""
     base, train_file = bfloat16_checkpoint("qwen2_5_vl")

@@ -62,6 +62,13 @@ def test_more_gpus_than_there_are_is_one_line(launch):
     assert process.returncode == 1
 
 
+def test_trainers_get_time_to_save(launch):
+    """torchrun reads from this variable after how many seconds it kills trainers that got SIGTERM; 30 by default."""
+    words = ("--", "sh", "-c", "echo $TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
+    assert int(launch(*words).communicate(timeout=30)[0]) >= 3600
+    assert launch(*words, TORCH_ELASTIC_SHUTDOWN_TIMEOUT="7").communicate(timeout=30)[0] == "7\n"
+
+
 def test_several_nodes_need_a_cluster(launch):
     process = launch("--nodes", "2", "--", "torchrun", "x.py")
     assert "error: --nodes 2: several nodes need SLURM" in process.communicate(timeout=30)[1]

@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     place = slurm.job_name() or "all"
     folder = Path(tempfile.gettempdir()) / f"vision_r1_gpus_{os.getuid()}" / place.replace(" ", "_")
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take_devices(args.gpus, folder))
+    # torchrun would kill its trainers 30 seconds after a SIGTERM, in the middle of a step or of a checkpoint.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "3600")
     sys.stderr.flush()
     os.execvp(args.words[0], args.words)
 

@@ -11,13 +11,9 @@ from accelerate.data_loader import BatchSamplerShard
 from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-<<<<<<< HEAD
-from vision_r1.progress import Progress
-from vision_r1.training.checkpoints import mark_complete
-=======
 from vision_r1.files import sync
+from vision_r1.progress import Progress
 from vision_r1.training.checkpoints import mark_complete, seal
->>>>>>> engines
 
 
 class MarkCompleteCheckpoints(TrainerCallback):

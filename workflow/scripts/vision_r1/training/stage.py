@@ -74,7 +74,9 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
     check_gpus(arguments.gpus, config.use_cpu)
     check_trackers(config.report_to)
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(arguments.history).with_name("tensorboard")))
+    beside = Path(arguments.history).parent
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(beside / "tensorboard"))
+    os.environ.setdefault("WANDB_DIR", str(beside))
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     config.disable_tqdm = True
@@ -180,6 +182,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except EndAlreadyReached:
+        trainer.accelerator.wait_for_everyone()  # another process may still read the state that will be removed
         return
     finally:
         watch.stop()
