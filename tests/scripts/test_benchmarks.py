@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import re
+import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -97,3 +99,66 @@ def test_demo_shares_each_moment_of_a_run_among_the_jobs_at_work(run, tmp_path):
         file.write_text(f"s\th:m:s\n{seconds}.0\t0:00:{seconds:02}\n")
         os.utime(file, (end, end))
     assert json.loads(run("demo", str(tmp_path)))["seconds"] == {"score": 2.5, "train": 7.0}
+
+
+@pytest.fixture
+def cpus(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    return importlib.import_module("cpus")
+
+
+def test_cpus_takes_every_programs_steps_alone_and_busy(cpus, monkeypatch):
+    from vision_r1.configuration import load
+
+    config = load([cpus.ROOT / "config/config.yaml", cpus.ROOT / "config/experiments.yaml"])
+    config["base"] |= {"hidden_size": 32, "text_layers": 1, "vision_layers": 1, "batch_size": 2}
+    for section, size in {"sft": 2, "grpo": 8}.items():
+        config[section]["per_device_train_batch_size"] = size
+    config["evaluation"]["batch_size"] = 4
+    started = []
+    monkeypatch.setattr(cpus, "LENGTH", 2)
+    monkeypatch.setattr(cpus, "WARM_UP", 1)
+    monkeypatch.setattr(cpus, "neighbours", lambda count: started.append(count) or nullcontext())
+    found = cpus.measure(config, threads=1, steps=1)
+    assert started == [0, cpus.os.cpu_count()] * 4
+    assert found["ms"].keys() == cpus.PROGRAMS.keys() and all(speed > 0 for speed in found["gflops"])
+    assert all(ms["alone"] > 0 and ms["busy"] > 0 for ms in found["ms"].values())
+
+
+def test_cpus_neighbours_end(cpus, monkeypatch):
+    started, start = [], subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *args, **options: started.append(start(*args, **options)) or started[-1]
+    )
+    with cpus.neighbours(1):
+        assert started[0].poll() is None
+    assert started[0].poll() is not None
+
+
+def test_cpus_sets_only_an_instruction_sets_variables(cpus, monkeypatch):
+    seen = []
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.setattr(subprocess, "check_output", lambda words, env, text: seen.append(env) or "noise\n{}\n")
+    for name in ("avx2", "best"):
+        cpus.measured(name, threads=1, steps=1)
+    values = [[environment.get(variable) for variable in cpus.VARIABLES] for environment in seen]
+    assert values == [["avx2", "AVX2", "AVX2", None], [None] * 4]
+
+
+def test_cpus_says_for_the_shipped_threads_whether_its_bounds_hold(cpus, run, monkeypatch):
+    pace = {"sse": 3.0, "avx2": 1.6, "best": 1.0}
+
+    def measured(name, threads, steps):
+        ms = {"alone": 100 * pace[name] / threads, "busy": 400.0}
+        return {"torch": name, "product": name == "sse", "gflops": [40, 2], "ms": dict.fromkeys(cpus.PROGRAMS, ms)}
+
+    monkeypatch.setattr(cpus, "measured", measured)
+    printed = run("cpus")
+    assert "not told apart here: avx2, best" in printed and printed.count("bfloat16 takes 20.0 times as long") == 3
+    lines = [line.split(maxsplit=2) for line in printed.splitlines()]
+    row, alone, busy, slowest = (line[2] for line in lines if line[:2] == ["sft", "1*"])
+    assert [float(word) for word in row.split()] == [300, 6, 160, 3.2, 100, 2, *[400, 8] * 3]
+    assert re.fullmatch(r"avx2 / best alone +1.60, at most 1.5: DOES NOT HOLD", alone)
+    assert re.fullmatch(r"avx2 / best busy +1.00, at most 1.5: holds", busy)
+    assert re.fullmatch(r"slowest set alone +6.00, at most 4.0: DOES NOT HOLD", slowest)
+    assert re.search(r"base +2\*  slowest set alone +3.00, at most 4.0: holds", printed)
