@@ -60,7 +60,7 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill,UsePss
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 KillWait=30
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 SelectType=select/cons_tres

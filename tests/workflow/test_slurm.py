@@ -202,9 +202,9 @@ def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
 
 
 def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_training):
-    """A training without end, of whose 6 minutes the profile's signal leaves one or less; the next job goes on."""
+    """A training without end, of whose 7 minutes the profile's signal leaves one or two; the next job resumes."""
     project, log = before_training("late"), "results/cluster/logs/train_sft/sft.log"
-    project.overlay({**OVERLAY, "sft": {"max_steps": 10**6}, "compute": {"train_sft": {"runtime": 6}}})
+    project.overlay({**OVERLAY, "sft": {"max_steps": 10**6}, "compute": {"train_sft": {"runtime": 7}}})
     run = start(project, cluster, "--", MODELS[0])
     try:
         submitted = "has been submitted with SLURM jobid"
