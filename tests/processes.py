@@ -85,6 +85,8 @@ class Processes:
 
 
 def _run(function, words, log, environment):
+    for name in ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR"):  # of a training that the tests' own process ran before
+        os.environ.pop(name, None)
     os.environ.update(environment)
     if environment.get("ACCELERATE_TORCH_DEVICE") == "cpu":
         run_on_cpu()
