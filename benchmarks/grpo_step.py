@@ -18,7 +18,7 @@ from grpo_arms import flops_of_a_step, make_checkpoint, make_rows, measure, tabl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
-    parser.add_argument("--prompts", type=int, default=16, help="prompts a step")
+    parser.add_argument("--prompts", type=int, default=24, help="prompts a step")
     parser.add_argument("--generations", type=int, default=8, help="completions a prompt")
     parser.add_argument(
         "--released_accumulation",
