@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
 from vision_r1 import configuration, experiments
+from vision_r1.data import mixture
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
@@ -74,12 +76,18 @@ if not all(map(os.path.exists, ANCHORS_GATE)):
     ANCHORED["gate"] = ["base"]
 if config["model"]["source"] == "folder" and not os.path.isdir(config["model"]["id"]):
     sys.exit(f"error: config: model.id: no such folder {config['model']['id']!r}")
-TRAIN = config["data"]["train"]
+TRAIN = mixture.training_sources(config)
 TEST = sorted({name for names in SUITES.values() for name in names})
 # Images of these must not be trained on. The selection split is held out of training by curation itself.
-BENCHMARKS = [name for name in TEST if "selection" not in config["datasets"][name]]
-PLACES = ("annotations", "expressions", "images")
-for name in sorted({*TRAIN, *TEST}):
+BENCHMARKS = sorted(
+    {*(name for name in TEST if "selection" not in config["datasets"][name])}
+    | {*mixture.parts(config, config["data"]["keep_out"])}
+)
+# The kinds of training sources by the key that names their annotation file, and the second file of some.
+KINDS = {"annotations": "coco", "expressions": "expressions", "regions": "regions", "references": "references"}
+SECOND = {"regions": "image_data", "references": "instances"}
+PLACES = (*KINDS, *SECOND.values(), "images")
+for name in sorted({*TRAIN, *TEST, *BENCHMARKS}):
     for key in PLACES:
         place = config["datasets"][name].get(key)
         if isinstance(place, str) and not os.path.exists(place):
@@ -96,6 +104,12 @@ EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])}){SEED_PATTERN}"
 SFT_PATTERN = rf"(?:sft{SEED_PATTERN}|{EXPERIMENT_PATTERN}/sft)"
 
 
+def archive_file(name):
+    """Return the file name of an archive, or of a single JSON file; one put there by hand is verified and used."""
+    url = config["archives"][name]["url"]
+    return f"{name}.{next((kind for kind in ('tar.gz', 'json') if url.endswith(f'.{kind}')), 'zip')}"
+
+
 wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
     data="|".join(config["experiments"]),
@@ -106,9 +120,9 @@ wildcard_constraints:
     shards=r"\d+",
     scope="|".join(ANCHORED),
     dataset="|".join(config["datasets"]),
-    archive="|".join(config["archives"]),
-    kind=r"zip|tar\.gz",
+    archive="|".join(name for name in config["archives"] if not archive_file(name).endswith(".json")),
     released="|".join(RELEASED),
+    download="|".join(re.escape(archive_file(name)) for name in config["archives"]),
 
 
 def record(path, text):
@@ -168,14 +182,13 @@ def data_file(arm, file="train.jsonl"):
     return f"{RESULTS}/data/{f'of/{name}/' if name else ''}{file}"
 
 
-def archive_file(name):
-    """Return where an archive lies; a file that is put there by hand is verified and used."""
-    kind = "tar.gz" if config["archives"][name]["url"].endswith(".tar.gz") else "zip"
-    return f"results/downloads/{name}.{kind}"
+def main_file(name):
+    """Return the key of a data set's annotation file, one of KINDS."""
+    return next((key for key in KINDS if key in config["datasets"][name]), "annotations")
 
 
 def dataset_place(name, key):
-    """Return the path of a data set's `annotations` (or expressions, or samples) file or `images` folder."""
+    """Return the path of a data set's `annotations` (or other) file or `images` folder."""
     entry = config["datasets"][name]
     if "scenes" in entry:
         return f"{RESULTS}/data/scenes/{name}/{'annotations.json' if key == 'annotations' else 'images'}"
@@ -183,19 +196,20 @@ def dataset_place(name, key):
         return f"{RESULTS}/data/selection.json" if key == "annotations" else "."
     if "released" in entry:
         return f"results/downloads/{name}/{'samples.jsonl' if key == 'annotations' else 'images'}"
-    place = entry["expressions" if key == "annotations" and "expressions" in entry else key]
-    return place if isinstance(place, str) else f"results/downloads/{place['archive']}/{place['path']}"
+    place = entry[key]
+    if isinstance(place, str):
+        return place
+    return f"results/downloads/{place['archive']}" + (f"/{place['path']}" if "path" in place else ".json")
 
 
 def source_files(name):
-    """Return the files that a data set is made of, or the manifests of the archives that hold them."""
+    """Return the files that a data set is made of; in the place of what is in an archive, the archive's manifest."""
     entry = config["datasets"][name]
-    archives = [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
-    places = [] if "selection" in entry else [dataset_place(name, "images")]
-    if archives:
-        places = [entry[key] for key in PLACES if isinstance(entry.get(key), str)]
-        return [f"results/downloads/{archive}.json" for archive in dict.fromkeys(archives)] + places
-    return [dataset_place(name, "annotations"), *places]
+    if {"scenes", "selection", "released"} & entry.keys():
+        return [dataset_place(name, "annotations")] + ([] if "selection" in entry else [dataset_place(name, "images")])
+    places = [entry[key] for key in PLACES if key in entry]
+    files = [place if isinstance(place, str) else f"results/downloads/{place['archive']}.json" for place in places]
+    return list(dict.fromkeys(files))
 
 
 def dataset_files(name):

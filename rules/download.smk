@@ -8,11 +8,11 @@ localrules:
 
 
 rule download_archive:
-    """Download one archive: resumed after a break, verified, renamed into place."""
+    """Download one archive or JSON file: resumed after a break, verified, renamed into place."""
     output:
-        "results/downloads/{archive}.{kind}",
+        "results/downloads/{download}",
     log:
-        "results/downloads/logs/download_archive/{archive}.{kind}.log",
+        "results/downloads/logs/download_archive/{download}.log",
     # Shared between runs and users with --cache (docs/cluster.md); Snakemake allows such a rule no benchmark file.
     cache: "omit-software" if os.getenv("SNAKEMAKE_OUTPUT_CACHE") else False
     retries: 3
@@ -24,10 +24,10 @@ rule download_archive:
         runtime=more(1440),
         gpu=0,
     params:
-        source=lambda wildcards: archive_flags(wildcards.archive),
+        source=lambda wildcards: archive_flags(wildcards.download),
         lock=LOCK,
     message:
-        "Downloading {wildcards.archive}; progress in {log}"
+        "Downloading {wildcards.download}; progress in {log}"
     shell:
         "python workflow/scripts/download_archive.py {params.source:q} --lock {params.lock:q}"
         " --output {output:q} > {log:q} 2>&1"
@@ -36,7 +36,7 @@ rule download_archive:
 rule unpack_archive:
     """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
     input:
-        archive=lambda wildcards: archive_file(wildcards.archive),
+        archive=lambda wildcards: f"results/downloads/{archive_file(wildcards.archive)}",
     output:
         "results/downloads/{archive}.json",
     log:

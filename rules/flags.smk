@@ -59,12 +59,13 @@ def dataset_flags(names, *keys):
 
 
 def source_flags(flag, names):
-    """Return `flag KIND NAME FILE IMAGES` for each data set."""
-    kinds = {"expressions": "expressions", "released": "samples"}
+    """Return `flag KIND NAME FILE IMAGES` for each data set, and its second file where it has one."""
     words = []
     for name in names:
-        kind = next((kinds[key] for key in kinds if key in config["datasets"][name]), "coco")
-        words += [flag, kind, name, dataset_place(name, "annotations"), dataset_place(name, "images")]
+        key = main_file(name)
+        kind = "samples" if name in RELEASED else KINDS[key]
+        words += [flag, kind, name, dataset_place(name, key), dataset_place(name, "images")]
+        words += [dataset_place(name, SECOND[key])] if key in SECOND else []
     return words
 
 
@@ -81,12 +82,16 @@ def expect_flags(name):
     return words if local else [*words, "--lock", LOCK]
 
 
+def licence_of(name):
+    """Return a data set's licence in words, or that of the archive with its annotations; None where none is stated."""
+    entry = config["datasets"][name]
+    place = entry.get(main_file(name))
+    archive = config["archives"][place["archive"]] if isinstance(place, dict) else {}
+    return "made here" if "scenes" in entry else entry.get("licence", archive.get("licence"))
+
+
 def licence_flags():
-    made = "made here"
-    licences = {
-        name: made if "scenes" in config["datasets"][name] else config["datasets"][name].get("licence")
-        for name in TRAIN
-    }
+    licences = {name: licence_of(name) for name in TRAIN}
     return [word for name, text in licences.items() if text for word in ["--licence", name, text]]
 
 
@@ -104,8 +109,9 @@ def checksum_flags():
     archives = []
     for name in dict.fromkeys([*TRAIN, *TEST]):
         entry = config["datasets"][name]
-        archives += [entry[key]["archive"] for key in PLACES if isinstance(entry.get(key), dict)]
-        words += ["--file", f"annotations of {name}", dataset_place(name, "annotations")]
+        places = [entry[key] for key in PLACES if isinstance(entry.get(key), dict)]
+        archives += [place["archive"] for place in places if "path" in place]
+        words += ["--file", f"annotations of {name}", dataset_place(name, main_file(name))]
     for archive in dict.fromkeys(archives):
         words += ["--archive", f"archive {archive}", f"results/downloads/{archive}.json"]
     return words
@@ -113,14 +119,19 @@ def checksum_flags():
 
 def curation_flags(name=None):
     """Return what a training file is drawn by: section data, or an experiment's."""
-    data, model = dict(experiments.experiment_config(config, name)["data"] if name else config["data"]), config["model"]
-    del data["train"]
-    shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
-    return configuration.flags({**data, **shared, "seed": config["seed"]})
+    merged = experiments.experiment_config(config, name) if name else config
+    draws = [word for draw in mixture.draws_of(merged) for word in [f"--{draw.task}", str(draw.count), *draw.sources]]
+    notes = [f"--note={note}" for note in mixture.substitutions(merged)]
+    data = {key: value for key, value in merged["data"].items() if key not in ("train", "keep_out", *mixture.TASKS)}
+    kept_from = mixture.parts(merged, merged["data"]["train"])
+    data["hold_out_from"] = kept_from if kept_from != TRAIN else None
+    shared = {key: config["model"][key] for key in ("family", "min_pixels", "max_pixels")}
+    return [*draws, *notes, *configuration.flags({**data, **shared, "seed": config["seed"]})]
 
 
-def archive_flags(name):
-    entry = config["archives"][name]
+def archive_flags(file):
+    """Return where an archive is to be had, and what it must be, by its file name."""
+    entry = next(entry for name, entry in config["archives"].items() if archive_file(name) == file)
     return configuration.flags(
         {
             "url": entry["url"],

@@ -3,10 +3,11 @@
 Example:
   python workflow/scripts/curate_train.py --source coco scenes_train scenes/annotations.json scenes/images \\
       --index images.jsonl --leaks leaks.json --processor models/processor --family qwen2_5_vl \\
-      --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --rec 0 --negative 300 \\
+      --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --negative 300 --hard_instances 10 \\
       --min_per_category 100 --min_instances 1 --max_instances 30 --held_out 0.03 --order shuffle --seed 0 \\
       --output train.jsonl --summary curation.json --selection selection.json
 
+A task's number is drawn from all sources; `--grounding 900 one two --grounding 80 three` splits it by source.
 The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the
 file holds what there is, and the summary and the log say so.
 """
@@ -15,8 +16,13 @@ import argparse
 import gc
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vision_r1.cli import add_id_spaces, add_sources, parser, run, whole_number
+
+if TYPE_CHECKING:
+    from vision_r1.data.mixture import Draw
+    from vision_r1.data.sources import Source
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,18 +36,38 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name, text in {
         "min_pixels": "smaller images are enlarged to this many pixels",
         "max_pixels": "larger images are shrunk to this many pixels",
-        "detection": "samples that ask for all categories at once",
-        "grounding": "samples that ask for all objects of one category",
-        "rec": "samples that ask for the one object that a phrase refers to",
-        "negative": "samples that ask for one category that is not in the image",
-        "min_per_category": "samples of each task that every category gets before the rest is drawn",
+        "min_per_category": "samples that every category gets in each draw before the rest is drawn",
+        "hard_instances": "detection samples with more objects are hard",
         "min_instances": "fewest objects of a sample; negatives are exempt",
         "max_instances": "most objects of a sample",
         "seed": "seed of all that is drawn",
     }.items():
         arguments.add_argument(f"--{name}", type=whole_number(0), required=True, help=text)
+    for task, text in {
+        "detection": "samples that ask for all categories at once",
+        "grounding": "samples that ask for all objects of one category",
+        "negative": "samples that ask for something that is not in the image",
+        "rec": "samples that ask for what a phrase refers to",
+    }.items():
+        arguments.add_argument(
+            f"--{task}",
+            nargs="+",
+            action="append",
+            default=[],
+            metavar=("COUNT", "SOURCE"),
+            help=f"{text}, and the sources to draw them from, default: all; repeat",
+        )
+    arguments.add_argument(
+        "--hard_share", type=float, help="share of the detection samples that is hard, as far as there are so many"
+    )
+    arguments.add_argument(
+        "--note", action="append", default=[], metavar="TEXT", help="what a reader of the datasheet has to know; repeat"
+    )
     arguments.add_argument(
         "--held_out", type=float, required=True, help="share of the images kept from training, for the selection split"
+    )
+    arguments.add_argument(
+        "--hold_out_from", nargs="+", default=(), metavar="SOURCE", help="sources of those images; default: all"
     )
     for name in ("prompt", "answer"):
         arguments.add_argument(
@@ -58,12 +84,26 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments.parse_args(argv)
 
 
+def read_draw(task: str, words: Sequence[str], sources: Sequence["Source"]) -> "Draw":
+    """Read `900 one two`: how many samples, and the names of their sources."""
+    from vision_r1.data.mixture import Draw
+    from vision_r1.files import UserError
+
+    count, *names = words
+    if not count.isdecimal():
+        raise UserError(f"--{task} {count}: not a whole number of samples")
+    if unknown := sorted(set(names) - {source.name for source in sources}):
+        raise UserError(f"--{task} {' '.join(words)}: {unknown[0]!r} is no --source")
+    return Draw(task, int(count), tuple(names))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import fields
 
     from vision_r1.data.curation import Recipe, curate, summarise
     from vision_r1.data.leakage import refused_images
+    from vision_r1.data.mixture import TASKS
     from vision_r1.data.selection import as_coco
     from vision_r1.data.sources import read_sources
     from vision_r1.data.tokens import ProcessorTokens
@@ -71,12 +111,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
     from vision_r1.processors import load_processor
 
-    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     model_family = family(args.family)
     sources = read_sources(args.source, args.id_space)
+    draws = tuple(read_draw(task, words, sources) for task in TASKS for words in getattr(args, task))
+    args.draws, args.hold_out_from = draws, tuple(args.hold_out_from)
+    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
     refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
     rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens)
+    for note in args.note:
+        logging.warning(note)
     for task, counts in tally.samples.items():
         if counts["written"] < counts["asked"]:
             logging.warning("%s: %d samples asked for, %d possible", task, counts["asked"], counts["written"])
@@ -87,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     write_jsonl(args.output, rows)
     write_json(args.selection, as_coco(held_out))
-    write_json(args.summary, summarise(tally, recipe, model_family, sources))
+    write_json(args.summary, {**summarise(tally, recipe, model_family, sources), "notes": args.note})
     logging.info("wrote %d samples to %s; images %s; boxes %s", len(rows), args.output, tally.images, tally.objects)
 
 

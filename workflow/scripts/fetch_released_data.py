@@ -4,27 +4,50 @@ Example:
   python workflow/scripts/fetch_released_data.py --repository JefferyZhan/Vision-R1-Data --lock datasets.lock.json \\
       --images downloads/vision_r1_data/images --output downloads/vision_r1_data/samples.jsonl
 
-Without --revision, the newest commit at the first download is written to --lock, and later downloads take that one.
+The first rows of the smallest file are checked before the others are downloaded. Without --revision, the newest commit at the first download is written to --lock, and later downloads take that one.
 With HF_HUB_OFFLINE=1, or to use a copy of your own, give its folder as --folder.
 """
 
 import argparse
+import glob
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from vision_r1.cli import parser, run
 
+FIRST_ROWS = 200  # checked before the whole download
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--repository", required=True, help="data set repository on the hub")
     arguments.add_argument("--revision", help="commit of the repository, 40 hex digits; default: the locked one")
-    arguments.add_argument("--folder", type=Path, help="a folder with its parquet files, in place of the hub")
+    arguments.add_argument("--folder", type=Path, help="a folder with its Arrow or Parquet files, in place of the hub")
     arguments.add_argument("--lock", required=True, type=Path, metavar="FILE", help="lock file of first downloads")
     arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder to write")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="samples file (JSONL) to write")
     return arguments.parse_args(argv)
+
+
+def fetch(repository: str, revision: str | None, folder: Path) -> str:
+    """Download the rows of a data set, once the smallest file's first rows are of the right form; return the commit."""
+    from vision_r1.data.released import check_rows, shards
+    from vision_r1.files import UserError
+    from vision_r1.hub import download, list_files
+
+    revision, sizes = list_files(repository, revision, "dataset")
+    wanted = shards(sizes)
+    if not wanted:
+        raise UserError(
+            f"{repository} at {revision}: neither Arrow nor Parquet files among {', '.join(sorted(sizes)[:20])}"
+        )
+    smallest = min(wanted, key=lambda name: sizes[name])
+    download(repository, revision, folder, [glob.escape(smallest)], "dataset")
+    check_rows(folder / smallest, FIRST_ROWS)
+    megabytes = sum(sizes[name] for name in wanted) // 10**6
+    logging.info("%s is of the right form; fetching %d files, %d MB", smallest, len(wanted), megabytes)
+    return download(repository, revision, folder, [glob.escape(name) for name in wanted], "dataset")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,19 +55,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     import msgspec
 
     from vision_r1.data.lock import locked, record
-    from vision_r1.data.released import read_released
+    from vision_r1.data.released import read_released, shards
     from vision_r1.files import write_jsonl, written_whole
-    from vision_r1.hub import download
 
     folder = args.folder
     if folder is None:
         folder = args.output.with_name("download")
         revision = args.revision or locked(args.lock, "repositories", args.repository).get("revision")
-        revision = download(args.repository, revision, folder, ["*.parquet"], kind="dataset")
+        revision = fetch(args.repository, revision, folder)
         record(args.lock, "repositories", args.repository, {"revision": revision})
+    files = shards(str(file) for file in folder.rglob("*"))
     with written_whole(args.images) as partial:
         partial.mkdir(parents=True)
-        samples = [msgspec.to_builtins(sample) for sample in read_released(sorted(folder.rglob("*.parquet")), partial)]
+        samples = [msgspec.to_builtins(sample) for sample in read_released([Path(file) for file in files], partial)]
         logging.info("%d questions about %d images", len(samples), len(list(partial.iterdir())))
     write_jsonl(args.output, samples)
 

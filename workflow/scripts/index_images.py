@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sizes = f"{found.width} x {found.height}", f"{image.width} x {image.height}"
         if not found.fault and sizes[0] != sizes[1]:
             found = replace(found, fault=f"size_differs: {sizes[0]} pixels, its annotations are for {sizes[1]}")
-        lines.append(IndexedImage(role, source.name, image.id, source.id_space, image.path, **asdict(found)))
+        lines.append(IndexedImage(role, source.name, image.id, image.id_space, image.path, **asdict(found)))
     faulty = [line for line in lines if line.fault]
     for line in faulty[:20]:
         logging.warning("%s: %s", line.path, line.fault)

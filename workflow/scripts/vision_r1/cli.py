@@ -35,14 +35,15 @@ def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
 
 
 def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source") -> None:
-    """Add a flag, repeatable, that names a source: its kind, name, file and image folder."""
+    """Add a flag, repeatable, that names a source: its kind, name, file, image folder and, of some kinds, second file."""
     arguments.add_argument(
         flag,
-        nargs=4,
+        nargs="+",
         action="append",
         default=[],
-        metavar=("KIND", "NAME", "FILE", "IMAGES"),
-        help="kind (coco, expressions or samples: see vision_r1/data/sources.py), name, file, image folder; repeat",
+        metavar=("KIND", "NAME FILE IMAGES"),
+        help="kind (coco, expressions, regions, references or samples: see vision_r1/data/sources.py), name, file, "
+        "image folder and, for regions and references, second file; repeat",
     )
 
 

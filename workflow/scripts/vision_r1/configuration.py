@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from vision_r1.data import mixture
 from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, lineage, merge
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
@@ -171,13 +172,15 @@ def _check_references(config: Mapping[str, Any]) -> None:
             _check_known(name, config["experiments"], f"{section}.experiments", what)
     for name in report["suites"]:
         _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
-    for name in config["data"]["train"]:
-        _check_known(name, datasets, "data.train", "a data set of section datasets")
+    mixture.check(config)
+    trained_on = mixture.training_sources(config)
     for suite, names in evaluation["suites"].items():
         for name in names:
             _check_known(name, datasets, f"evaluation.suites.{suite}", "a data set of section datasets")
-            if name in config["data"]["train"] and suite in report["suites"]:
-                raise UserError(f"config: evaluation.suites.{suite}: {name!r} is trained on (data.train)")
+            if suite in report["suites"] and name in trained_on:
+                raise UserError(f"config: evaluation.suites.{suite}: {name!r} is trained on (section data)")
+            if "parts" in datasets[name]:
+                raise UserError(f"config: evaluation.suites.{suite}: {name!r} is a group; name its parts")
         if suite not in evaluation["suite_protocols"]:
             raise UserError(f"config: evaluation.suite_protocols: suite {suite!r} has no protocols; add a line")
         for name in evaluation["suite_protocols"][suite]:
@@ -185,7 +188,7 @@ def _check_references(config: Mapping[str, Any]) -> None:
             _check_split(config, suite, name)
     for name, entry in datasets.items():
         for key, place in entry.items():
-            if key in ("annotations", "images") and isinstance(place, Mapping):
+            if isinstance(place, Mapping) and "archive" in place:
                 _check_known(place["archive"], config["archives"], f"datasets.{name}.{key}", "an archive")
 
 

@@ -31,6 +31,10 @@ def phrase_prompt(phrase: str) -> str:
     return f"Locate every {phrase} in the image and output the coordinates in JSON format."
 
 
+def question(task: str, names: Sequence[str]) -> str:
+    return detection_prompt(names) if task == "detection" else phrase_prompt(", ".join(names))
+
+
 def format_answer(boxes: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
     """Write boxes (n x 4, x1 y1 x2 y2 in the MODEL's frame) as the fenced JSON list that is asked for.
 

@@ -1,8 +1,8 @@
 """The training mixture: sources in, one question with its answer a row out, and every loss counted.
 
-Differs from the paper, whose 49K samples are given: ours are drawn by seed, and every category keeps its share.
+Differs from the paper, whose 49K samples are given: ours are drawn by seed.
 Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects of one category,
-`rec` for the one object that a phrase refers to. `negative` (ours) asks for a category that is not in the image.
+`rec` for what a phrase refers to. `negative` asks for something that is not in the image.
 """
 
 from collections import Counter
@@ -16,12 +16,12 @@ import numpy as np
 from vision_r1.data.clean import as_answers
 from vision_r1.data.coco import CocoImage
 from vision_r1.data.draw import draw_order
+from vision_r1.data.mixture import TASKS, Draw
 from vision_r1.data.pools import Pool, make_pool, usable_frames
-from vision_r1.data.sources import Sample, Source
+from vision_r1.data.samples import Sample
+from vision_r1.data.sources import Source
 from vision_r1.families import Family
-from vision_r1.prompts import detection_prompt, phrase_prompt
-
-TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
+from vision_r1.prompts import question
 
 Row = dict[str, Any]
 
@@ -36,18 +36,19 @@ class TokenCounter(Protocol):
 class Recipe:
     """What the training file shall hold.
 
-    Samples of each task; min_per_category: each category gets this many samples of a task, or all that it can have,
-    before the rest is drawn; fewest and most objects of a sample (negatives have none and are exempt); limits of the
-    model's input in pixels; limits of prompt (image included) and answer in tokens, None for no limit: longer rows are
-    dropped, never cut; held_out: share of the images kept from training for the selection split; order of the rows,
+    draws: how many samples of each task from which sources; min_per_category: in each draw, each category gets this many
+    samples, or all that it can have, before the rest is drawn; hard_share: so much of detection has more than
+    hard_instances objects, as far as there are any, None for as many as there happen to be; fewest and most objects of a
+    sample (negatives have none and are exempt); limits of the model's input in pixels; limits of prompt (image included)
+    and answer in tokens, None for no limit: longer rows are dropped, never cut; held_out: share of the images kept from
+    training for the selection split, drawn from the sources hold_out_from, none named: from all; order of the rows,
     `shuffle` or `instances`; seed of all draws.
     """
 
-    detection: int
-    grounding: int
-    rec: int
-    negative: int
+    draws: tuple[Draw, ...]
     min_per_category: int
+    hard_share: float | None
+    hard_instances: int
     min_instances: int
     max_instances: int
     min_pixels: int
@@ -55,17 +56,18 @@ class Recipe:
     max_prompt_tokens: int | None
     max_answer_tokens: int | None
     held_out: float
+    hold_out_from: tuple[str, ...]
     order: str
     seed: int
 
 
 @dataclass
 class Tally:
-    """What was read, kept and lost, by reason."""
+    """What was read, kept and lost, by reason; `samples` by task."""
 
     images: Counter = field(default_factory=Counter)
     objects: Counter = field(default_factory=Counter)
-    samples: dict[str, dict[str, int]] = field(default_factory=dict)
+    samples: dict[str, Counter] = field(default_factory=dict)
 
 
 def curate(
@@ -73,14 +75,22 @@ def curate(
 ) -> tuple[list[Row], Tally, list[tuple[Source, CocoImage]]]:
     """Return the rows of the training file, the tally of how they came about, and the held-out images.
 
-    `refused`: image path -> why it must not be used. Each image serves each task at most once. Each task draws with
-    its own generator: asking for more of one task adds samples and leaves the others as they were. Where fewer are
-    possible than asked for, all are taken.
+    `refused`: image path -> why it must not be used. Each image serves each task at most once, unless its source is a
+    whole set of questions. Each draw has its own generator: asking for more of one task adds samples and leaves the
+    others as they were. Where fewer are possible than asked for, all are taken.
     """
     tally = Tally()
     held_out = _hold_out(sources, recipe, refused)
-    reasons = {**refused, **{image.path: "held_out" for _, image in held_out}}
-    numbers: dict[str, int] = {}
+    paths = {image.path for _, image in held_out}
+    ids = {(source.id_space, image.id) for source, image in held_out if source.id_space}
+    same = {
+        image.path
+        for source in sources
+        for image in source.images()
+        if image.path in paths or (image.id_space, image.id) in ids
+    }
+    reasons = dict.fromkeys(same, "held_out") | refused
+    numbers: dict[Any, int] = {}
     pools = []
     for source in sources:
         frames, images = usable_frames(source, family, recipe.min_pixels, recipe.max_pixels, reasons)
@@ -90,12 +100,14 @@ def curate(
         tally.objects.update(objects)
     rows: list[Row] = []
     for number, task in enumerate(TASKS):
-        rng = np.random.default_rng((recipe.seed, number))
-        counts = Counter(asked=getattr(recipe, task), written=0)
-        if counts["asked"]:
-            drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, rng, counts)
-            rows += _within_limits(drawn, recipe, tokens, family, counts)
-        tally.samples[task] = dict(counts)
+        counts = tally.samples.setdefault(task, Counter(asked=0, written=0))
+        used: list[int] = []
+        for place, draw in enumerate(each for each in recipe.draws if each.task == task):
+            rng = np.random.default_rng((recipe.seed, number, place))
+            chosen = [pool for pool in pools if not draw.sources or pool.source.name in draw.sources]
+            drawn = _drawn(draw, chosen, recipe, tokens, family, counts, used, rng)
+            used += [numbers[row["image"]] for row in drawn if row["image"] in numbers]
+            rows += drawn
     order = np.random.default_rng((recipe.seed, len(TASKS))).permutation(len(rows))
     rows = [rows[index] for index in order]
     if recipe.order == "instances":
@@ -108,7 +120,7 @@ def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, s
     candidates = [
         (source, image)
         for source in sources
-        if source.coco
+        if source.coco and (not recipe.hold_out_from or source.name in recipe.hold_out_from)
         for image in source.coco.images
         if image.path not in refused and not all(item.crowd for item in image.objects)
     ]
@@ -116,10 +128,45 @@ def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, s
     return [candidates[place] for place in sorted(order[: int(recipe.held_out * len(order))])]
 
 
-def _draw(
-    task: str, pools: Sequence[Pool], recipe: Recipe, counts: Counter, rng: np.random.Generator
-) -> Iterator[tuple[int, int, int]]:
-    """Yield (pool, place, label) in the order in which to take them; count what the limits of instances exclude."""
+def _drawn(
+    draw: Draw,
+    pools: Sequence[Pool],
+    recipe: Recipe,
+    tokens: TokenCounter,
+    family: Family,
+    counts: Counter,
+    used: Sequence[int],
+    rng: np.random.Generator,
+) -> list[Row]:
+    """Return the rows of one draw, about images that are not in `used`; where hard ones have a share, they come first."""
+    counts["asked"] += draw.count
+    questions, hard = _in_order(draw.task, pools, recipe, counts, used, rng)
+
+    def rows_of(chosen: np.ndarray) -> Iterator[Row]:
+        return _rows(questions[chosen].tolist(), pools, draw.task, rng, counts)
+
+    def take(rows: Iterator[Row], wanted: int) -> list[Row]:
+        return _within_limits(rows, wanted, recipe, tokens, family, counts)
+
+    if recipe.hard_share is None or draw.task != "detection":
+        taken = take(rows_of(np.full(len(hard), True)), draw.count)
+    else:
+        hard_rows, easy_rows = rows_of(hard), rows_of(~hard)
+        taken = take(hard_rows, round(recipe.hard_share * draw.count))
+        taken += take(easy_rows, draw.count - len(taken))
+        taken += take(hard_rows, draw.count - len(taken))
+        counts["hard"] += sum(row["num_instances"] > recipe.hard_instances for row in taken)
+    counts["written"] += len(taken)
+    return taken
+
+
+def _in_order(
+    task: str, pools: Sequence[Pool], recipe: Recipe, counts: Counter, used: Sequence[int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (pool, place, label) (n, 3) in the order in which to take them, and which are hard (n,).
+
+    Counts what the limits of instances exclude.
+    """
     names = {"": 0}
     parts = []
     for at, pool in enumerate(pools):
@@ -128,38 +175,46 @@ def _draw(
             few, many = count < recipe.min_instances, count > recipe.max_instances
             counts["too_few_instances"] += len(np.unique(place[few])) if task == "detection" else int(few.sum())
             counts["too_many_instances"] += len(np.unique(place[many])) if task == "detection" else int(many.sum())
-            place, label = place[~few & ~many], label[~few & ~many]
+            place, label, count = (column[~few & ~many] for column in (place, label, count))
         stratum = np.array([0] + [names.setdefault(name, len(names)) for name in pool.labels])
-        parts.append((np.full(len(place), at), place, label, pool.image[place], stratum[label + 1]))
-    pool, place, label, image, stratum = (np.concatenate(column) for column in zip(*parts, strict=True))
-    counts["possible"] = len(np.unique(image))
-    for index in draw_order(image, stratum, recipe.min_per_category, rng):
-        yield int(pool[index]), int(place[index]), int(label[index])
+        hard = count > recipe.hard_instances
+        parts.append((np.full(len(place), at), place, label, pool.image[place], stratum[label + 1], hard))
+    if used:
+        fresh = [~np.isin(part[3], used) for part in parts]
+        parts = [tuple(column[kept] for column in part) for part, kept in zip(parts, fresh, strict=True)]
+    pool, place, label, image, stratum, hard = (np.concatenate(column) for column in zip(*parts, strict=True))
+    counts["possible"] += len(np.unique(image))
+    order = draw_order(image, stratum, recipe.min_per_category, rng)
+    return np.column_stack([pool, place, label])[order], hard[order]
 
 
 def _rows(
-    drawn: Iterable[tuple[int, int, int]], pools: Sequence[Pool], task: str, rng: np.random.Generator, counts: Counter
+    questions: Iterable[tuple[int, int, int]],
+    pools: Sequence[Pool],
+    task: str,
+    rng: np.random.Generator,
+    counts: Counter,
 ) -> Iterator[Row]:
-    for at, place, label in drawn:
+    for at, place, label in questions:
         pool = pools[at]
-        objects, item = pool.objects.only(pool.objects.of(place)), pool.places[place]
+        objects, item, asked = pool.objects.only(pool.objects.of(place)), pool.places[place], task
         if isinstance(item, Sample):
-            prompt, categories = item.prompt, list(item.categories)
+            asked, categories = item.asked, list(item.categories)
         elif task == "detection":
-            prompt, categories = detection_prompt(pool.labels), pool.labels
+            categories = pool.labels
         elif task == "grounding":
-            prompt, categories = phrase_prompt(pool.labels[label]), [pool.labels[label]]
+            categories = [pool.labels[label]]
             objects = objects.only(objects.label == label)
         else:
             absent = pool.absent_labels(place)
             if not absent:
                 counts["no_category"] += 1
                 continue
-            categories = [absent[rng.integers(len(absent))]]
-            prompt, objects = phrase_prompt(categories[0]), objects.only(slice(0))
+            asked, categories = "grounding", [absent[rng.integers(len(absent))]]
+            objects = objects.only(slice(0))
         frame = pool.frames[place]
         yield {
-            "prompt": prompt,
+            "prompt": question(asked, categories),
             "image": pool.path(place),
             "objects": as_answers(objects, pool.labels),
             "categories": categories,
@@ -175,10 +230,11 @@ def _rows(
 
 
 def _within_limits(
-    rows: Iterator[Row], recipe: Recipe, tokens: TokenCounter, family: Family, counts: Counter
-) -> Iterator[Row]:
-    """Yield rows with their lengths in tokens until as many are there as are asked for; drop and count longer ones."""
-    while counts["written"] < counts["asked"] and (batch := list(islice(rows, counts["asked"] - counts["written"]))):
+    rows: Iterator[Row], wanted: int, recipe: Recipe, tokens: TokenCounter, family: Family, counts: Counter
+) -> list[Row]:
+    """Return the next `wanted` rows with their lengths in tokens; drop and count longer ones."""
+    kept: list[Row] = []
+    while batch := list(islice(rows, wanted - len(kept))):
         for row, counted in zip(batch, tokens.count(batch), strict=True):
             lengths = token_lengths(row, counted, family)
             if recipe.max_prompt_tokens is not None and lengths["prompt_tokens"] > recipe.max_prompt_tokens:
@@ -186,8 +242,8 @@ def _within_limits(
             elif recipe.max_answer_tokens is not None and lengths["answer_tokens"] > recipe.max_answer_tokens:
                 counts["answer_too_long"] += 1
             else:
-                counts["written"] += 1
-                yield row | lengths
+                kept.append(row | lengths)
+    return kept
 
 
 def token_lengths(row: Row, counted: tuple[int, int], family: Family) -> dict[str, int]:

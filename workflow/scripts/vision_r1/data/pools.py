@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from vision_r1.data.clean import Objects, clean
 from vision_r1.data.coco import CocoImage
-from vision_r1.data.sources import Sample, Source
+from vision_r1.data.samples import Sample
+from vision_r1.data.sources import Source
 from vision_r1.families import Family
 from vision_r1.frames import Frame
 
@@ -20,7 +22,7 @@ class Pool:
     """What one source can be asked about.
 
     places: its usable images, or its usable given samples, with their `frames`; image: the number of each place's file,
-    over all sources; `labels` are the categories, or all that the given samples name; `objects` are usable, `lost` were
+    over all sources, or of each question where the source is a whole set of them; `labels` are the categories, or all that the given samples name; `objects` are usable, `lost` were
     dropped: their place is one in `places`.
     """
 
@@ -100,14 +102,15 @@ def usable_frames(
     return frames, counts
 
 
-def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[str, int]) -> tuple[Pool, dict[str, int]]:
+def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[Any, int]) -> tuple[Pool, dict[str, int]]:
     """Return a source's pool, and how many of its objects were read, kept and lost, by reason.
 
-    `numbers` holds the number of each image path, over all sources, and is added to.
+    `numbers` holds the number of each image path, over all sources, and is added to; of a whole set of questions, the
+    number of each place.
     """
     if source.coco:
         places = [image for image in source.coco.images if image.path in frames]
-        labels = list(source.coco.categories.values())
+        labels = list(dict.fromkeys(source.coco.categories.values()))
         boxes = _flat_boxes(item.bbox for image in places for item in image.objects)
         boxes[:, 2:] += boxes[:, :2]
         crowd = [item.crowd for image in places for item in image.objects]
@@ -125,8 +128,11 @@ def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[str, in
         boxes,
     )
     usable, lost, fates = clean(objects, np.array(crowd, bool), kept)
-    paths = (item.path if source.coco else item.image for item in places)
-    image = np.array([numbers.setdefault(path, len(numbers)) for path in paths], np.int64)
+    if source.whole:
+        keys = [(source.name, place) for place in range(len(places))]
+    else:
+        keys = [item.path if source.coco else item.image for item in places]
+    image = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
     return Pool(source, places, kept, image, labels, usable, lost), fates
 
 

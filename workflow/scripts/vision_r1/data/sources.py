@@ -1,52 +1,36 @@
-"""Training sources of three kinds, read into one form.
+"""Training sources and benchmarks of several kinds, read into one form.
 
 coco          COCO format, images with boxes; what is asked is drawn (see vision_r1.data.curation)
-expressions   RefCOCO, RefCOCO+ and RefCOCOg as MDETR published them: JSON, one phrase and its box an entry
+expressions   RefCOCO, RefCOCO+ and RefCOCOg as MDETR published them: one phrase and its box an entry
+regions       Visual Genome's region_descriptions.json, with its image_data.json
+references    gRefCOCO's grefs, with its instances.json: phrases that refer to several objects, or to none
 samples       questions that are given: the authors' released set, unpacked by fetch_released_data.py
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from vision_r1.data.coco import CocoDataset, check_size, decode, image_path, read_coco
+from vision_r1.data.coco import CocoDataset, read_coco
+from vision_r1.data.expressions import read_expressions, read_references, read_regions
+from vision_r1.data.samples import Sample, read_samples
 from vision_r1.files import UserError
-from vision_r1.prompts import DETECTION_START, detection_categories, phrase_prompt
 
-KINDS = ("coco", "expressions", "samples")
-
-
-class Object(msgspec.Struct, frozen=True, gc=False):
-    """A label and its box x1 y1 x2 y2, in pixels of the original image."""
-
-    label: str
-    bbox: tuple[float, float, float, float]
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """A question that is given, with the objects that answer it; sizes in pixels of the original image."""
-
-    image_id: int
-    image: str
-    width: int
-    height: int
-    task: str
-    prompt: str
-    categories: tuple[str, ...]
-    objects: tuple[Object, ...]
+# Kind -> the files that it has beside its image folder.
+KINDS = {"coco": 1, "expressions": 1, "regions": 2, "references": 2, "samples": 1}
 
 
 class SourceImage(NamedTuple):
-    """One image of a source: its id in it, its file, and the size that the annotations are for, in pixels."""
+    """One image of a source: its id, its file, and the size that the annotations are for, in pixels.
+
+    id_space: name of the numbering that the id is of; None where it means nothing outside of the source.
+    """
 
     id: int
     path: str
     width: int
     height: int
+    id_space: str | None
 
 
 @dataclass(frozen=True)
@@ -54,6 +38,7 @@ class Source:
     """A training source or benchmark, read from `file`: `coco` has its annotations, or `samples` its questions.
 
     id_space: name of the numbering that its image ids are of; None where they mean nothing outside of it.
+    whole: its questions are a set of their own, so each may be taken, however many are about one image.
     """
 
     name: str
@@ -61,13 +46,16 @@ class Source:
     id_space: str | None
     coco: CocoDataset | None = None
     samples: tuple[Sample, ...] = ()
+    whole: bool = False
 
     def images(self) -> list[SourceImage]:
         """Return each image once."""
         if self.coco:
-            return [SourceImage(image.id, image.path, image.width, image.height) for image in self.coco.images]
-        images = (SourceImage(item.image_id, item.image, item.width, item.height) for item in self.samples)
-        return list({image.path: image for image in images}.values())
+            return [
+                SourceImage(image.id, image.path, image.width, image.height, self.id_space)
+                for image in self.coco.images
+            ]
+        return [_source_image(item, self.id_space) for item in {item.image: item for item in self.samples}.values()]
 
     def numbers(self) -> dict[str, int]:
         """Return how many images, boxes and categories, or questions, it has."""
@@ -78,107 +66,41 @@ class Source:
         return {"images": len(self.images()), "boxes": boxes, "questions": len(self.samples)}
 
 
-def read_sources(entries: Iterable[Sequence[str]], id_spaces: Iterable[Sequence[str]] = ()) -> list[Source]:
-    """Read sources from (kind, name, file, image folder); `id_spaces` are (name, id space). Images need not exist.
+def _source_image(item: Sample, id_space: str | None) -> SourceImage:
+    known = (item.image_id, id_space) if item.coco_id is None else (item.coco_id, "coco")
+    return SourceImage(known[0], item.image, item.width, item.height, known[1])
 
-    Raises UserError naming the file and the item; for an unknown kind, and for a name that is given twice.
+
+def read_sources(entries: Iterable[Sequence[str]], id_spaces: Iterable[Sequence[str]] = ()) -> list[Source]:
+    """Read sources from (kind, name, file, image folder, second file where the kind has one).
+
+    `id_spaces` are (name, id space). Images need not exist. Raises UserError naming the file and the item; for an
+    unknown kind or another number of files, and for a name that is given twice.
     """
     spaces, sources = dict(id_spaces), {}
-    for kind, name, file, images in entries:
+    for kind, *words in entries:
         if kind not in KINDS:
-            raise UserError(f"source {name}: kind {kind!r} is none of {', '.join(KINDS)}")
+            raise UserError(f"source {' '.join(words[:1])}: kind {kind!r} is none of {', '.join(KINDS)}")
+        if len(words) != 2 + KINDS[kind]:
+            second = ", second file" if KINDS[kind] == 2 else ""
+            raise UserError(f"source {' '.join(words)}: kind {kind} takes name, file, image folder{second}")
+        name, file = words[:2]
         if name in sources:
             raise UserError(f"source {name}: the name is given twice")
-        id_space = spaces.get(name)
-        if kind == "coco":
-            sources[name] = Source(name, file, id_space, coco=read_coco(name, file, images, must_exist=False))
-        else:
-            read = read_expressions if kind == "expressions" else read_samples
-            sources[name] = Source(name, file, id_space, samples=tuple(read(file, images, id_space)))
+        sources[name] = _read(kind, *words, id_space=spaces.get(name))
     return list(sources.values())
 
 
-class _Expression(msgspec.Struct, gc=False):
-    id: int
-    width: int
-    height: int
-    file_name: str
-    caption: str
-
-
-class _Box(msgspec.Struct, gc=False):
-    image_id: int
-    bbox: tuple[float, float, float, float]
-
-
-class _Expressions(msgspec.Struct):
-    images: list[_Expression]
-    annotations: list[_Box]
-
-
-def read_expressions(file: str | Path, images: str | Path, id_space: str | None) -> Iterable[Sample]:
-    """Yield a `rec` sample for each expression that has exactly one box.
-
-    In the id space `coco` an image is the one of that number, whatever its name was in 2014: the digits that
-    file_name ends with, and `images`/<12 digits>.jpg.
-    """
-    content = decode(file, _Expressions, "MDETR's format of referring expressions")
-    boxes: dict[int, list[tuple[float, ...]]] = {}
-    for item in content.annotations:
-        boxes.setdefault(item.image_id, []).append(item.bbox)
-    for entry in content.images:
-        where = f"image {entry.id}"
-        check_size(file, where, entry.width, entry.height)
-        phrase, found = " ".join(entry.caption.split()), boxes.get(entry.id, [])
-        if not phrase:
-            raise UserError(f"{file}: {where}: an empty caption")
-        if len(found) != 1:
-            continue
-        number, path = entry.id, image_path(file, entry, images, must_exist=False)
-        if id_space == "coco":
-            digits = re.search(r"(\d+)\.\w+$", entry.file_name)
-            if not digits:
-                raise UserError(f"{file}: {where}: file_name {entry.file_name!r} has no COCO number")
-            number, path = int(digits[1]), str(Path(images) / f"{int(digits[1]):012d}.jpg")
-        x, y, width, height = found[0]
-        item = Object(phrase, (x, y, x + width, y + height))
-        yield Sample(number, path, entry.width, entry.height, "rec", phrase_prompt(phrase), (phrase,), (item,))
-
-
-class GivenSample(msgspec.Struct, frozen=True):
-    """One line of a samples file; `image` is relative to its image folder."""
-
-    image: str
-    width: int
-    height: int
-    prompt: str
-    objects: tuple[Object, ...]
-
-
-def read_samples(file: str | Path, images: str | Path, id_space: str | None) -> list[Sample]:
-    """Return the questions of a samples file (JSONL).
-
-    Their task is read from the prompt: a category list makes it `detection`; else it is `grounding` where the
-    phrase is a category of such a list or has several objects, and `rec` otherwise.
-    """
-    decoder = msgspec.json.Decoder(GivenSample)
-    given = []
-    for number, line in enumerate(Path(file).read_bytes().splitlines(), start=1):
-        try:
-            given.append(decoder.decode(line))
-        except msgspec.MsgspecError as error:
-            raise UserError(f"{file}: line {number}: {error}; fetch the data set again") from None
-        check_size(file, f"line {number}", given[-1].width, given[-1].height)
-    listed = {name for item in given for name in detection_categories(item.prompt)}
-    return [_sample(number, item, str(images), listed) for number, item in enumerate(given, start=1)]
-
-
-def _sample(number: int, item: GivenSample, images: str, listed: set[str]) -> Sample:
-    if item.prompt.startswith(DETECTION_START):
-        task, categories = "detection", tuple(detection_categories(item.prompt))
+def _read(kind: str, name: str, file: str, images: str, *second: str, id_space: str | None) -> Source:
+    if kind == "coco":
+        coco = read_coco(name, file, images, must_exist=False, merge_names=True)
+        return Source(name, file, id_space, coco=coco)
+    if kind == "expressions":
+        samples = read_expressions(file, images, id_space)
+    elif kind == "regions":
+        samples = read_regions(file, *second, images)
+    elif kind == "references":
+        samples = read_references(file, *second, images, id_space, split="train")
     else:
-        categories = tuple(dict.fromkeys(each.label for each in item.objects))
-        several = len(item.objects) != 1 or item.objects[0].label in listed
-        task = "grounding" if several else "rec"
-    path = str(Path(images) / item.image)
-    return Sample(number, path, item.width, item.height, task, item.prompt, categories, item.objects)
+        samples = read_samples(file, images)
+    return Source(name, file, id_space, samples=tuple(samples), whole=kind == "samples")

@@ -7,6 +7,7 @@ from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from vision_r1.data.mixture import samples_asked_for, training_sources
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.prompts import format_answer
@@ -68,7 +69,7 @@ def answer_size(
 
 
 def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:
-    scenes = [config["datasets"][name].get("scenes") for name in config["data"]["train"]]
+    scenes = [config["datasets"][name].get("scenes") for name in training_sources(config)]
     return [label for each in scenes if each for label in WORLDS[each.get("world", "miniature")].plain.categories]
 
 
@@ -102,7 +103,7 @@ def lengths_of(
     have; and what curation drops as too long.
     """
     data, model = config["data"], config["model"]
-    wanted = sum(data[task] for task in ("detection", "grounding", "rec", "negative"))
+    wanted = samples_asked_for(config)
     if rows and all(name in rows[0] for name in ("prompt_tokens", "image_tokens", "answer_tokens")):
         answers = tuple(row["answer_tokens"] for row in rows)
         return Lengths(

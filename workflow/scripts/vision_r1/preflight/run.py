@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1 import configuration
+from vision_r1.data.mixture import training_sources
 from vision_r1.experiments import STAGES, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
@@ -200,7 +201,10 @@ def _prediction(
 def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
     archives = {
         place["archive"]
-        for name in {*config["data"]["train"], *(n for names in config["evaluation"]["suites"].values() for n in names)}
+        for name in {
+            *training_sources(config),
+            *(n for names in config["evaluation"]["suites"].values() for n in names),
+        }
         for place in config["datasets"][name].values()
         if isinstance(place, Mapping) and "archive" in place
     }

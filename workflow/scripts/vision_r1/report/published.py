@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1 import configuration
+from vision_r1.data.mixture import training_sources
 from vision_r1.experiments import experiment_config
 from vision_r1.report.provenance import flatten
 
@@ -28,7 +29,7 @@ def departures(config: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]
     # More suites and protocols than the paper's don't touch its numbers.
     keys = [key for key in {**theirs, **own} if key in theirs or not key.startswith("evaluation.")]
     names = [key for key in keys if own.get(key) != theirs.get(key)]
-    if all("released" in config["datasets"].get(name, {}) for name in config["data"]["train"]):
+    if all("released" in config["datasets"].get(name, {}) for name in training_sources(config)):
         names = [key for key in names if not key.startswith("data.")]
     return names
 
