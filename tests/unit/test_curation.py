@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from vision_r1.data.clean import Objects, clean
 from vision_r1.data.curation import Recipe, curate, summarise
 from vision_r1.data.draw import draw_order
-from vision_r1.data.sources import Object, Sample, Source, read_sources
+from vision_r1.data.mixture import TASKS, Draw
+from vision_r1.data.samples import Object, Sample
+from vision_r1.data.sources import Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
-from vision_r1.prompts import ground_truth_answer
+from vision_r1.prompts import ground_truth_answer, question
 
 FAMILY = family("qwen2_5_vl")
 
@@ -23,9 +25,18 @@ class Letters:
 
 
 def recipe(**changes):
-    values = {"detection": 2, "grounding": 3, "rec": 0, "negative": 2, "min_per_category": 0, "held_out": 0}
+    """A recipe; `grounding=3` draws so many from all sources, `grounding={"one": 3, "two": 1}` from each."""
+    counts = {"detection": 2, "grounding": 3, "rec": 0, "negative": 2} | {
+        task: changes.pop(task) for task in TASKS if task in changes
+    }
+    shares = {task: count if isinstance(count, dict) else {None: count} for task, count in counts.items()}
+    draws = [
+        Draw(task, count, (name,) if name else ()) for task in TASKS for name, count in shares[task].items() if count
+    ]
+    values = {"min_per_category": 0, "hard_share": None, "hard_instances": 10, "held_out": 0, "hold_out_from": ()}
     values |= {"min_instances": 1, "max_instances": 30, "max_prompt_tokens": None, "max_answer_tokens": None}
-    return Recipe(**{**values, "min_pixels": 784, "max_pixels": 7056, "order": "shuffle", "seed": 0, **changes})
+    values |= {"min_pixels": 784, "max_pixels": 7056, "order": "shuffle", "seed": 0}
+    return Recipe(tuple(draws), **{**values, **changes})
 
 
 def source(tmp_path, coco=None, name="set"):
@@ -216,8 +227,8 @@ def test_held_out_images_are_not_trained_on(tmp_path):
 
 
 def given_sample(number, task="rec", box=(10.0, 20.0, 40.0, 60.0), image=None):
-    objects = (Object(f"thing {number}", box),)
-    return Sample(number, image or f"{number}.png", 84, 84, task, f"Locate {number}", (f"thing {number}",), objects)
+    objects = (Object(f"thing {number}", box),) if box else ()
+    return Sample(number, image or f"{number}.png", 84, 84, task, (f"thing {number}",), objects)
 
 
 def test_given_questions_are_taken_as_they_are():
@@ -229,7 +240,7 @@ def test_given_questions_are_taken_as_they_are():
     assert sorted(row["source_id"] for row in rows if row["image"] != "4.png") == [f"given/{n}" for n in (0, 1, 2, 6)]
     assert len(rows) == 5 and {row["task"] for row in rows} == {"rec", "detection"}
     first = next(row for row in rows if row["source_id"] == "given/0")
-    assert (first["prompt"], first["categories"]) == ("Locate 0", ["thing 0"])
+    assert (first["prompt"], first["categories"]) == (question("rec", ["thing 0"]), ["thing 0"])
     assert first["objects"] == [{"label": "thing 0", "bbox": [0.0, 20.0, 40.0, 60.0]}]
     assert tally.objects == {"read": 7, "kept": 2, "clipped": 4, "degenerate": 1}
 
@@ -238,3 +249,97 @@ def test_sources_share_a_file(tmp_path):
     one, two = source(tmp_path, name="one"), source(tmp_path, name="two")
     rows, tally, _ = curated([one, two], recipe(detection=9, grounding=9, negative=9))
     assert tally.images["read"] == 6 and {row["source_id"].split("/")[0] for row in rows} == {"one", "two"}
+
+
+def test_of_a_whole_set_each_question_is_taken():
+    samples = tuple(given_sample(number, image="one.png") for number in range(4))
+    samples += (given_sample(4, "detection", box=None),)
+    given = Source("given", "file", None, samples=samples, whole=True)
+    rows, *_ = curated([given], recipe(detection=9, grounding=9, rec=9, negative=0))
+    assert {row["source_id"] for row in rows} == {f"given/{number}" for number in range(4)}
+    rows, *_ = curated(
+        [given], recipe(detection=9, grounding=0, rec=0, negative=9)
+    )  # what nothing answers is a negative
+    (row,) = rows
+    assert (row["task"], row["objects"], row["prompt"]) == ("negative", [], question("detection", ["thing 4"]))
+
+
+def test_a_number_is_split_by_source(tmp_path):
+    boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)}
+    sources = [source(tmp_path, coco_factory.content(boxes), name) for name in ("one", "two", "three")]
+
+    def drawn(**changes):
+        rows, tally, _ = curated(sources, recipe(detection=0, negative=0, **changes))
+        names = [row["source_id"].partition("/")[0] for row in rows]
+        return {name: names.count(name) for name in sorted(set(names))}, tally.samples["grounding"]
+
+    assert drawn(grounding={"one": 5, "two": 3}) == (
+        {"one": 5, "two": 3},
+        {"asked": 8, "written": 8, "possible": 38, "too_few_instances": 0, "too_many_instances": 0},
+    )
+    assert drawn(grounding={"one": 25, "three": 2})[0] == {"one": 19, "three": 2}  # no other source fills the gap
+
+
+def test_sources_with_the_same_images_serve_a_task_once_with_each():
+    phrases = [Source(name, "file", None, samples=tuple(map(given_sample, range(6)))) for name in ("one", "two")]
+    rows, *_ = curated(phrases, recipe(detection=0, grounding=0, negative=0, rec={"one": 4, "two": 9}))
+    assert len({row["image"] for row in rows}) == len(rows) == 6
+    assert sum(row["source_id"].startswith("one/") for row in rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "hard"),
+    [(8, 4), (20, 10), (26, 12)],  # the last one: 12 hard images are all there are, easy ones fill up
+)
+def test_half_of_detection_is_hard(tmp_path, asked, hard):
+    few, many = [(1, [10, 20, 30, 40])], [(1, [3 * place, 20, 9, 9]) for place in range(3)]
+    boxes = {number: many if number < 12 else few for number in range(60)}
+    wanted = recipe(detection=asked, grounding=5, negative=0, hard_share=0.5, hard_instances=2)
+    rows, tally, _ = curated([source(tmp_path, coco_factory.content(boxes))], wanted)
+    counts = [row["num_instances"] for row in rows if row["task"] == "detection"]
+    assert (len(counts), counts.count(3)) == (asked, hard)
+    assert tally.samples["detection"]["hard"] == hard and "hard" not in tally.samples["grounding"]
+
+
+def test_hard_ones_fill_up_where_easy_ones_run_out_and_too_long_ones_are_replaced(tmp_path):
+    few, many = [(1, [10, 20, 30, 40])], [(1, [3 * place, 20, 9, 9]) for place in range(3)]
+    boxes = {number: [*many, (2, [1, 1, 9, 9])] if number < 5 else many if number < 12 else few for number in range(14)}
+    wanted = {"detection": 8, "grounding": 0, "negative": 0, "hard_share": 0.5, "hard_instances": 2}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    rows, *_ = curated(data, recipe(**wanted))
+    assert sorted(row["num_instances"] > 2 for row in rows) == [False] * 2 + [True] * 6
+    longest = max(row["answer_tokens"] for row in rows if row["num_instances"] == 3)
+    rows, tally, _ = curated(data, recipe(**wanted, max_answer_tokens=longest))
+    assert sorted(row["num_instances"] for row in rows) == [1] * 2 + [3] * 6
+    assert tally.samples["detection"]["answer_too_long"] > 0
+
+
+def test_images_are_held_out_of_the_named_sources_and_their_copies_by_id(tmp_path):
+    boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)}
+    one, two = (source(tmp_path, coco_factory.content(boxes), name) for name in ("one", "two"))
+    one = Source("one", one.file, "coco", coco=one.coco)
+    # Other files, but COCO's numbers say that they are the same photographs.
+    phrases = tuple(
+        Sample(900 + number, f"{number}.png", 84, 84, "rec", ("thing",), (Object("thing", (1, 2, 30, 40)),), number)
+        for number in range(1, 20)
+    )
+    genome = Source("genome", "file", None, samples=phrases)
+    wanted = recipe(detection={"two": 19}, grounding=0, negative=0, rec=99, held_out=0.3, hold_out_from=("one",))
+    rows, tally, held_out = curated([one, two, genome], wanted)
+    numbers = {image.id for _, image in held_out}
+    assert {each.name for each, _ in held_out} == {"one"} and len(numbers) == 5
+    assert sum(row["task"] == "detection" for row in rows) == 19
+    assert {row["source_id"] for row in rows if row["task"] == "rec"} == {
+        f"genome/{900 + number}" for number in set(range(1, 20)) - numbers
+    }
+    assert tally.images["held_out"] == 10
+
+
+def test_categories_of_one_name_are_one(tmp_path):
+    coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (2, [50, 5, 20, 25])]}, ("crane", "Crane", "boat"))
+    rows, *_ = curated([source(tmp_path, coco)], recipe())
+    assert {row["task"]: (row["categories"], row["num_instances"]) for row in rows} == {
+        "detection": (["crane", "boat"], 2),
+        "grounding": (["crane"], 2),
+        "negative": (["boat"], 0),
+    }

@@ -4,7 +4,6 @@ import pytest
 
 from vision_r1.data.sources import read_sources
 from vision_r1.files import UserError
-from vision_r1.prompts import detection_categories, detection_prompt
 
 EXPRESSIONS = {
     "images": [
@@ -37,8 +36,7 @@ def test_an_expression_is_a_question_about_the_image_of_its_number(tmp_path):
     source = read(tmp_path, EXPRESSIONS)
     first, second = source.samples  # "two dogs" has two boxes, so it refers to no one object
     assert (first.image_id, first.image) == (581857, str(tmp_path / "train2017/000000581857.jpg"))
-    assert first.prompt == "Locate every red cup in the image and output the coordinates in JSON format."
-    assert (first.task, first.categories, first.objects[0].bbox) == ("rec", ("red cup",), (10, 20, 40.5, 60))
+    assert (first.asked, first.categories, first.objects[0].bbox) == ("rec", ("red cup",), (10, 20, 40.5, 60))
     assert second.categories == ("naïve 🐕",)
     assert source.numbers() == {"images": 2, "boxes": 2, "questions": 2}
 
@@ -63,42 +61,50 @@ def test_odd_expressions(tmp_path, change, message):
         read(tmp_path, content)
 
 
-def sample(prompt, *objects):
+def sample(asked, names, *objects):
     return {
-        **{"image": "a.jpg", "width": 64, "height": 48, "prompt": prompt},
+        **{"image": "a.jpg", "width": 64, "height": 48, "asked": asked, "categories": names},
         "objects": [{"label": label, "bbox": [1, 2, 30, 40]} for label in objects],
     }
 
 
 def test_given_samples_and_their_tasks(tmp_path):
     lines = [
-        sample(detection_prompt(["cup", "dining table"]), "cup"),
-        sample("Locate every dining table in the image.", "dining table"),
-        sample("Locate every boat in the image.", "boat", "boat"),
-        sample("Locate every man in red in the image.", "man in red"),
+        sample("detection", ["cup", "dining table"], "cup"),
+        sample("grounding", ["boat"], "boat", "boat"),
+        sample("rec", ["man in red"], "man in red"),
+        sample("grounding", ["whale"]),
     ]
     source = read(tmp_path, "".join(json.dumps(line) + "\n" for line in lines), "samples", ())
-    assert [item.task for item in source.samples] == ["detection", "grounding", "grounding", "rec"]
-    assert source.samples[0].categories == ("cup", "dining table") and source.samples[3].categories == ("man in red",)
+    assert [item.asked for item in source.samples] == ["detection", "grounding", "rec", "grounding"]
+    assert [item.task for item in source.samples] == ["detection", "grounding", "rec", "negative"]
+    assert source.samples[0].categories == ("cup", "dining table") and source.whole
     assert source.samples[0].image == str(tmp_path / "train2017/a.jpg")
-    assert source.numbers() == {"images": 1, "boxes": 5, "questions": 4}
+    assert source.numbers() == {"images": 1, "boxes": 4, "questions": 4}
 
 
-@pytest.mark.parametrize("line", ["{", '{"image": "a.jpg"}', json.dumps({**sample("x", "a"), "objects": [[1, 2]]})])
+ODD_SAMPLES = [
+    "{",
+    '{"image": "a.jpg"}',
+    json.dumps({**sample("rec", ["a"], "a"), "objects": [[1, 2]]}),
+    json.dumps({**sample("rec", ["a"], "a"), "prompt": "Locate every a"}),  # a samples file of an older version
+    json.dumps(sample("count", ["a"], "a")),
+    json.dumps(sample("detection", [])),
+]
+
+
+@pytest.mark.parametrize("line", ODD_SAMPLES)
 def test_odd_samples_are_named_by_their_line(tmp_path, line):
     with pytest.raises(UserError, match="file.json: line 2: .*fetch the data set again"):
-        read(tmp_path, json.dumps(sample("x", "a")) + "\n" + line + "\n", "samples", ())
+        read(tmp_path, json.dumps(sample("rec", ["x"], "a")) + "\n" + line + "\n", "samples", ())
 
 
 def test_kinds_and_names_are_checked(tmp_path):
-    with pytest.raises(UserError, match="source set: kind 'voc' is none of coco, expressions, samples"):
+    with pytest.raises(UserError, match="source set: kind 'voc' is none of coco, expressions, regions, references, "):
         read(tmp_path, EXPRESSIONS, "voc")
+    with pytest.raises(UserError, match="kind regions takes name, file, image folder, second file"):
+        read(tmp_path, EXPRESSIONS, "regions")
     entry = ("expressions", "set", str(tmp_path / "file.json"), "images")
     (tmp_path / "file.json").write_text(json.dumps(EXPRESSIONS))
     with pytest.raises(UserError, match="source set: the name is given twice"):
         read_sources([entry, entry])
-
-
-def test_a_detection_prompt_tells_its_categories():
-    assert detection_categories(detection_prompt(["a", "b c", 'd"'])) == ["a", "b c", 'd"']
-    assert detection_categories("Locate every a in the image.") == []

@@ -4,7 +4,8 @@ Example:
   python workflow/scripts/fetch_released_data.py --repository JefferyZhan/Vision-R1-Data --lock datasets.lock.json \\
       --images downloads/vision_r1_data/images --output downloads/vision_r1_data/samples.jsonl
 
-The first rows of the smallest file are checked before the others are downloaded. Without --revision, the newest commit at the first download is written to --lock, and later downloads take that one.
+The first rows of the smallest file are checked before the others are downloaded. Without --revision, the newest commit
+at the first download is written to --lock, and later downloads take that one.
 With HF_HUB_OFFLINE=1, or to use a copy of your own, give its folder as --folder.
 """
 

@@ -35,7 +35,7 @@ def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
 
 
 def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source") -> None:
-    """Add a flag, repeatable, that names a source: its kind, name, file, image folder and, of some kinds, second file."""
+    """Add a flag, repeatable, that names a source: kind, name, file, image folder and, of some kinds, second file."""
     arguments.add_argument(
         flag,
         nargs="+",

@@ -36,13 +36,13 @@ class TokenCounter(Protocol):
 class Recipe:
     """What the training file shall hold.
 
-    draws: how many samples of each task from which sources; min_per_category: in each draw, each category gets this many
-    samples, or all that it can have, before the rest is drawn; hard_share: so much of detection has more than
-    hard_instances objects, as far as there are any, None for as many as there happen to be; fewest and most objects of a
-    sample (negatives have none and are exempt); limits of the model's input in pixels; limits of prompt (image included)
-    and answer in tokens, None for no limit: longer rows are dropped, never cut; held_out: share of the images kept from
-    training for the selection split, drawn from the sources hold_out_from, none named: from all; order of the rows,
-    `shuffle` or `instances`; seed of all draws.
+    draws: how many samples of each task from which sources. min_per_category: in each draw, each category gets this
+    many samples, or all that it can have, before the rest is drawn. hard_share: so much of detection has more than
+    hard_instances objects, as far as there are any; None for as many as there happen to be. min_instances,
+    max_instances: objects of a sample; negatives have none and are exempt. min_pixels, max_pixels: of the model's
+    input. max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped, never cut; None for no limit.
+    held_out: share of the images of sources hold_out_from (none named: of all) that is kept from training for the
+    selection split. order: of the rows, `shuffle` or `instances`. seed: of all draws.
     """
 
     draws: tuple[Draw, ...]
@@ -138,7 +138,7 @@ def _drawn(
     used: Sequence[int],
     rng: np.random.Generator,
 ) -> list[Row]:
-    """Return the rows of one draw, about images that are not in `used`; where hard ones have a share, they come first."""
+    """Return the rows of one draw, about images not in `used`; hard ones come first where they have a share."""
     counts["asked"] += draw.count
     questions, hard = _in_order(draw.task, pools, recipe, counts, used, rng)
 

@@ -142,7 +142,7 @@ def read_references(
 ) -> Iterable[Sample]:
     """Yield a sample for each expression of a gRefCOCO split that refers to several objects, or to none.
 
-    Those with one object are RefCOCO's. `ann_id` is a number or a list of them, -1 for nothing; boxes are in `instances`.
+    Those with one object are RefCOCO's. `ann_id` is a number or a list, -1 for nothing; boxes are in `instances`.
     """
     content = decode(instances, _Instances, "gRefCOCO's instances")
     images_by_id = {image.id: image for image in content.images}

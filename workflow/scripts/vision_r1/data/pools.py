@@ -22,8 +22,8 @@ class Pool:
     """What one source can be asked about.
 
     places: its usable images, or its usable given samples, with their `frames`; image: the number of each place's file,
-    over all sources, or of each question where the source is a whole set of them; `labels` are the categories, or all that the given samples name; `objects` are usable, `lost` were
-    dropped: their place is one in `places`.
+    over all sources, or of each question where the source is a whole set of them; `labels` are the categories, or all
+    that the given samples name; `objects` are usable, `lost` were dropped: their place is one in `places`.
     """
 
     source: Source

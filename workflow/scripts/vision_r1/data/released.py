@@ -46,7 +46,7 @@ WORDINGS = (
 
 
 def shards(files: Iterable[str]) -> list[str]:
-    """Return which of a data set's files hold its rows: the Arrow shards or, where there are none, the Parquet files."""
+    """Return which of a data set's files hold its rows: Arrow shards or, where there are none, Parquet files."""
     names = sorted(file for file in files if not Path(file).name.startswith("cache-"))
     arrow = [name for name in names if name.endswith(".arrow")]
     return arrow or [name for name in names if name.endswith(".parquet")]
@@ -63,9 +63,9 @@ def check_rows(file: Path, count: int) -> None:
 def read_released(files: Sequence[Path], images: Path) -> list[GivenSample]:
     """Write each image once, named by its content, into the folder `images`, and return the rows as questions.
 
-    The question's own words are left out: a model is asked in its own. Qwen's words don't tell a category from a phrase: it
-    is a category where a category list of the set has it, or where it has several objects. Raises UserError naming file,
-    row and text for what is not of the form above.
+    The question's words are left out: a model is asked in its own. Qwen's words don't tell a category from a phrase:
+    it is a category where a category list of the set has it, or where it has several objects. Raises UserError naming
+    file, row and text for what is not of the form above.
     """
     if not files:
         raise UserError(f"{images.parent}: neither Arrow shards nor Parquet files; is this the released data set?")
