@@ -21,7 +21,7 @@ from vision_r1.processors import load_processor, prompt_text
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0, "beta": 0.04},
-    **{"max_completion_length": 1, "criterion": "official"},
+    **{"max_completion_length": 1, "criterion": "released_2025"},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 

@@ -107,7 +107,7 @@ def test_training_keys_are_trls_own(schema):
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
         (
             {"report": {"experiments": ["nope"]}},
-            "report.experiments: 'nope' is not an experiment.*official, released_script, ",
+            "report.experiments: 'nope' is not an experiment.*released_2025, released_script, ",
         ),
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
@@ -201,10 +201,10 @@ def test_flags_leave_out_null_and_spread_lists():
 
 def test_a_protocol_s_split_is_the_data_set_s(config):
     """Where both name one."""
-    config["evaluation"]["protocols"]["official-coco"]["split"] = "val2017"
+    config["evaluation"]["protocols"]["released-coco"]["split"] = "val2017"
     configuration._check_references(config)
     config["datasets"]["scenes_test"]["split"] = "test"
-    with pytest.raises(UserError, match="'official-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
+    with pytest.raises(UserError, match="'released-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
         configuration._check_references(config)
 
 
@@ -215,7 +215,7 @@ def test_paper_scale_takes_no_number_of_the_miniature(default, load):
         assert set(default[section]) <= set(paper[section]), section
     for stage in STAGES:
         assert paper[stage].keys() == {"max_steps"}, "thresholds are the method's, not the scale's"
-    assert paper["reward"] == {"criterion": "official"}
+    assert paper["reward"] == {"criterion": "released_2025"}
 
 
 def test_shifts_of_the_schema_are_those_of_the_code(schema):

@@ -10,7 +10,6 @@ from vision_r1.data.draw import draw_order
 from vision_r1.data.sources import Object, Sample, Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
-from vision_r1.prompts import ground_truth_answer
 
 FAMILY = family("qwen2_5_vl")
 
@@ -19,7 +18,7 @@ class Letters:
     """Counts letters in the place of tokens."""
 
     def count(self, rows):
-        return [(len(row["prompt"]), len(ground_truth_answer(row))) for row in rows]
+        return [(len(row["prompt"]), len(row["answer"])) for row in rows]
 
 
 def recipe(**changes):

@@ -29,9 +29,9 @@ def config(root):
 
 def test_experiments_override_and_leave_the_base_alone(config):
     before = copy.deepcopy(config)
-    official = experiment_config(config, "official_s3")
-    assert official["reward"]["criterion"] == "official"
-    assert official["grpo"] == config["grpo"]
+    released_2025 = experiment_config(config, "released_2025_s3")
+    assert released_2025["reward"]["criterion"] == "released_2025"
+    assert released_2025["grpo"] == config["grpo"]
     assert config == before
 
 
@@ -60,7 +60,7 @@ def test_seeds_differ_by_chain_training_seed_and_stage(config):
     ]
     assert len(set(seeds)) == len(seeds)
     # Arms are compared under the same seed, so that they see the same prompts.
-    assert seed_of(config, "strict_s1", "grpo_stage1") == seed_of(config, "official_s1", "grpo_stage1")
+    assert seed_of(config, "strict_s1", "grpo_stage1") == seed_of(config, "released_2025_s1", "grpo_stage1")
 
 
 def test_continuous_stages_share_seed_and_schedule(config):

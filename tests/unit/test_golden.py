@@ -1,4 +1,4 @@
-"""The official criterion gives the released code's numbers, malformed answers included."""
+"""The released_2025 criterion gives the released code's numbers, malformed answers included."""
 
 import json
 from pathlib import Path
@@ -17,21 +17,23 @@ def rows():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_number(rows, stage):
-    criterion = Criterion.named("official", stage)
+    criterion = Criterion.named("released_2025", stage)
     compared, differing = 0, []
     for row in rows:
         for solution in (row["solution"], json.dumps(row["solution"])):
             score = criterion.score(row["completion"], row | {"frame": "pixel", "solution": solution})
             for name in REWARDS:
                 compared += 1
-                if abs(getattr(score, name) - row["official"][stage][name]) > 1e-6:
+                if abs(getattr(score, name) - row["released_2025"][stage][name]) > 1e-6:
                     differing.append((row["id"], row["kind"], name))
     assert not differing
     assert compared == 2 * 3 * 400
 
 
 def test_strict_never_rewards_more_format(rows):
-    official, strict = Criterion.named("official"), Criterion.named("strict")
+    released_2025, strict = Criterion.named("released_2025"), Criterion.named("strict")
     for row in rows:
         row = row | {"frame": "pixel"}
-        assert strict.score(row["completion"], row).dual_format <= official.score(row["completion"], row).dual_format
+        assert (
+            strict.score(row["completion"], row).dual_format <= released_2025.score(row["completion"], row).dual_format
+        )

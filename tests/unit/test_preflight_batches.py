@@ -32,7 +32,7 @@ def test_the_papers_batches(paper):
     batches = {training.name: training for training in batches_of(paper)}
     assert list(batches) == [
         "sft",
-        *(f"{name}/{stage}" for name in ("official", "strict") for stage in STAGES),
+        *(f"{name}/{stage}" for name in ("released_2025", "strict") for stage in STAGES),
     ]
     sft, stage1, stage2 = (batches[name] for name in ("sft", "strict/grpo_stage1", "strict/grpo_stage2"))
     assert (sft.batch, sft.steps) == (128, 383)  # 49,000 / 128, the last batch is not full
@@ -69,7 +69,7 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
     batches = training_batches(config, 49_000, names)
     budgets = {name: asdict(budget(config, batches, final_checkpoint(config, name))) for name in names}
     for experiment, own in budgets.items():
-        differs = {key for key, value in budgets["official"].items() if own[key] != value}
+        differs = {key for key, value in budgets["released_2025"].items() if own[key] != value}
         assert differs == OTHER_BUDGET.get(experiment, set()), experiment
         data = experiment_config(config, experiment)["data"]
         kinds = ("detection", "grounding", "rec", "negative")
@@ -78,7 +78,7 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
 
 def test_the_released_sft_is_said_to_be_unequal(paper):
     lines = unequal(paper, batches_of(paper))
-    assert lines[0] == "official makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
+    assert lines[0] == "released_2025 makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
 
 
 def test_released_script_is_the_raw_reward_in_both_stages(root):
@@ -87,10 +87,10 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
     config = load(root, "released_script")
     for stage in STAGES:
         values = training_values(config, "released_script", stage)
-        raw = Criterion.named("official", "raw")
+        raw = Criterion.named("released_2025", "raw")
         keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
         assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
-        assert (values["criterion"], values["shuffle_dataset"], values["top_k"]) == ("official", True, 50)
+        assert (values["criterion"], values["shuffle_dataset"], values["top_k"]) == ("released_2025", True, 50)
 
 
 def test_qwen3_vl_8b_is_the_authors_recipe(root):
@@ -111,7 +111,7 @@ def test_epochs_decide_the_length_of_one_schedule(paper):
 
 
 def test_too_few_rows_for_one_generation(paper):
-    with pytest.raises(UserError, match="official/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
+    with pytest.raises(UserError, match="released_2025/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
         batches_of(paper, 15)
 
 

@@ -6,7 +6,7 @@ import pytest
 from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.protocols import PROMPTS, Protocol, read_protocols, requests
 from vision_r1.files import UserError
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT
 
 
 @pytest.fixture
@@ -23,17 +23,21 @@ def asked(dataset, prompts):
 
 def test_all_in_one_asks_each_image_once_for_everything(dataset):
     names = ("circle", "square", "triangle")
-    assert asked(dataset, "all-in-one") == [(image, detection_prompt(names), names) for image in (1, 2, 3)]
+    assert asked(dataset, "all-in-one") == [(image, DEFAULT.ask("detection", names), names) for image in (1, 2, 3)]
 
 
 def test_per_category_asks_each_image_for_each_category(dataset):
     names = ("circle", "square", "triangle")
-    assert asked(dataset, "per-category") == [(i, phrase_prompt(name), (name,)) for i in (1, 2, 3) for name in names]
+    assert asked(dataset, "per-category") == [
+        (i, DEFAULT.ask("grounding", [name]), (name,)) for i in (1, 2, 3) for name in names
+    ]
 
 
 def test_per_present_category_tells_what_is_there(dataset):
     there = [(1, "circle"), (1, "square"), (2, "triangle")]
-    assert asked(dataset, "per-present-category") == [(i, phrase_prompt(name), (name,)) for i, name in there]
+    assert asked(dataset, "per-present-category") == [
+        (i, DEFAULT.ask("grounding", [name]), (name,)) for i, name in there
+    ]
 
 
 def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():

@@ -43,7 +43,7 @@ def test_the_official_reward_is_blind_to_spam_duplicates_and_labels_and_the_stri
         ([("b", A), ("a", B)], (0, 0)),
         ([("zebra", A), ("b", B)], (0.5, 0.5)),
     ]:
-        assert judge("official", "stage1", predictions, objects) == (1, 1)
+        assert judge("released_2025", "stage1", predictions, objects) == (1, 1)
         assert judge("strict", "stage1", predictions, objects) == pytest.approx(strict)
 
 
@@ -87,12 +87,12 @@ def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
     def dual_format(name, text):
         return Criterion.named(name).score(text, row([])).dual_format
 
-    assert (dual_format("official", "[]"), dual_format("official", "none")) == (0, 1)
+    assert (dual_format("released_2025", "[]"), dual_format("released_2025", "none")) == (0, 1)
     assert (dual_format("strict", "[]"), dual_format("strict", "none")) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("text", "official", "strict"),
+    ("text", "released_2025", "strict"),
     [
         ('[{"bbox_2d": [0, 0, 100, 100], "label": "a"}]', (1, 1, 1), (1, 1, 1)),
         ('[{"bbox_2d": [0, 0, 100, 100], "label": "a"}, {"bb', (0, 1, 1), (0, 1, 1)),
@@ -106,8 +106,8 @@ def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
         ("{}", (1, 0, 0), (0, 0, 0)),
     ],
 )
-def test_texts_in_both_criteria(text, official, strict):
-    for name, expected in (("official", official), ("strict", strict)):
+def test_texts_in_both_criteria(text, released_2025, strict):
+    for name, expected in (("released_2025", released_2025), ("strict", strict)):
         score = Criterion.named(name, "stage1").score(text, row([("a", A)]))
         assert tuple(getattr(score, reward) for reward in REWARDS) == expected
 
@@ -124,19 +124,19 @@ def test_boxes_meet_the_truth_in_pixels_of_the_original():
 
 def test_each_part_is_a_field():
     objects, crossed = [("a", A), ("b", B)], [("b", A), ("a", B), ("a", C)]
-    official = Criterion.named("official", "stage1")
+    released_2025 = Criterion.named("released_2025", "stage1")
 
     def judged(**parts):
-        score = replace(official, **parts).score(answer(crossed), row(objects))
+        score = replace(released_2025, **parts).score(answer(crossed), row(objects))
         return score.recall, score.precision
 
     assert judged() == (1, 1)
     assert judged(denominator="predictions") == pytest.approx((1, 2 / 3))
     assert judged(label_aware=True) == (0, 0)
     assert judged(assignment="value", quality="iou") == (1, 1)
-    assert replace(official, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(official, precision_low=0, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(official, differentiate=False).score(answer(objects[:1]), row(objects)).recall == 0.5
+    assert replace(released_2025, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
+    assert replace(released_2025, precision_low=0, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
+    assert replace(released_2025, differentiate=False).score(answer(objects[:1]), row(objects)).recall == 0.5
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,9 @@ def test_the_order_changes_nothing_in_the_official_criterion(seed, stage):
 
     predictions, objects = draw(rng.integers(1, 8)), draw(rng.integers(1, 8))
     shuffled = [predictions[index] for index in rng.permutation(len(predictions))]
-    assert judge("official", stage, predictions, objects) == pytest.approx(judge("official", stage, shuffled, objects))
+    assert judge("released_2025", stage, predictions, objects) == pytest.approx(
+        judge("released_2025", stage, shuffled, objects)
+    )
 
 
 @settings(deadline=None)

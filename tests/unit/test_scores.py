@@ -55,5 +55,5 @@ def test_boxes_are_found_in_order_past_those_that_were_not_read():
 def test_boxes_without_tokens_or_text_have_a_score_all_the_same():
     assert scores("token-probability", {"completion": TEXT}) == [0.99, 0.99]
     line = {"completion": "[{'bbox_2d': [0x10, 2, 30, 40], 'label': 'dog'}]", "tokens": [[0, -0.5], [9, -1.5]]}
-    parsed = PARSERS["official"](line["completion"], None)
+    parsed = PARSERS["released_2025"](line["completion"], None)
     assert SCORE_POLICIES["token-probability"](line, parsed) == [pytest.approx(exp(-1))]

@@ -172,7 +172,7 @@ def test_a_shared_stage_1_is_trained_once(project):
     overlay = project.overlay(
         {
             "experiments": {"longer": {"grpo_stage2": {"init": "strict/grpo_stage1", "max_steps": 200}}},
-            "report": {"experiments": ["strict", "official", "longer"]},
+            "report": {"experiments": ["strict", "released_2025", "longer"]},
         }
     )
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"
