@@ -32,7 +32,7 @@ from grpo_arms import make_rows
 
 from vision_r1 import configuration
 from vision_r1.data.worlds import WORLDS
-from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.experiments import SFT, training_values
 from vision_r1.families import family
@@ -112,7 +112,7 @@ def predicted(config: Config, work: Path, threads: int, steps: int) -> list[floa
     torch.set_num_threads(threads)
     model, rows = config["model"], read_jsonl(work / "train.jsonl")
     generator = Generator(work / "model", family(model["family"]), model["dtype"], "cpu")
-    limits = Limits(LENGTH, model["min_pixels"], model["max_pixels"])
+    limits = Decoding(LENGTH, model["min_pixels"], model["max_pixels"])
     questions = [Question(row["image"], row["prompt"], limits, row["input_width"], row["input_height"]) for row in rows]
     return [seconds(lambda: generator.answer(questions)) for _ in range(steps)]
 

@@ -52,7 +52,7 @@ def released_2025(generator: Generator, questions: Sequence[Question]) -> dict[Q
     """Answer one question after the other, as the released evaluation does."""
     processor, texts = generator.processor, {}
     for question in questions:
-        limits = question.limits
+        limits = question.decoding
         inputs = processor(
             text=[generator.chat(question.prompt)],
             images=[load_image(question.path)],

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vision_r1.evaluation.errors import KINDS
+from vision_r1.prompts import DEFAULT
 from vision_r1.report.datasheet import describe
 
 CHECKPOINTS = (
@@ -352,7 +353,9 @@ class Run:
             ]
             about = {"image": str(self.annotations.parent / "images" / record["file_name"]), "categories": list(LABELS)}
             frame = {"width": 84, "height": 84, "input_width": 84, "input_height": 84, "frame": "pixel"}
-            about |= {"prompt": "Locate every item", "task": "detection", "source_id": f"scenes_train/{record['id']}"}
+            answer = DEFAULT.answer([item["bbox"] for item in objects], [item["label"] for item in objects])
+            about |= {"system": None, "prompt": "Locate every item", "answer": answer}
+            about |= {"task": "detection", "source_id": f"scenes_train/{record['id']}"}
             tokens = {"prompt_tokens": 20, "image_tokens": 9, "answer_tokens": 17}
             rows.append(about | frame | tokens | {"objects": objects, "num_instances": len(objects)})
         write_lines(self.folder / "data/train.jsonl", rows)

@@ -72,7 +72,18 @@ def test_rows_have_every_column(tmp_path):
     assert {row["task"] for row in rows} == {"detection", "grounding", "negative"}
     for row in rows:
         assert list(row) == [
-            *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
+            *(
+                "system",
+                "prompt",
+                "answer",
+                "image",
+                "objects",
+                "categories",
+                "width",
+                "height",
+                "input_width",
+                "input_height",
+            ),
             *("num_instances", "frame", "task", "source_id", "prompt_tokens", "image_tokens", "answer_tokens"),
         ]
         assert (row["width"], row["height"], row["input_width"], row["input_height"]) == (168, 84, 112, 56)

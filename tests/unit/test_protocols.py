@@ -4,7 +4,7 @@ import coco_factory
 import pytest
 
 from vision_r1.data.coco import read_coco
-from vision_r1.evaluation.protocols import PROMPTS, Protocol, read_protocols, requests
+from vision_r1.evaluation.protocols import PROMPTS, Protocol, read_entries, requests
 from vision_r1.files import UserError
 from vision_r1.prompts import DEFAULT
 
@@ -49,8 +49,8 @@ def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():
     ("entry", "message"),
     [
         ([], "no mapping"),
-        ({"prompts": "each", "max_new_tokens": 5}, f"'each' is none of {', '.join(PROMPTS)}"),
-        ({"max_new_tokens": 5}, "prompts None"),
+        ({"prompts": "each", "max_new_tokens": 5}, f"unknown prompts 'each'; choose {', '.join(PROMPTS)}"),
+        ({"max_new_tokens": 5}, "unknown prompts None"),
         ({"prompts": "all-in-one"}, "max_new_tokens None is not a positive whole number"),
         ({"prompts": "all-in-one", "max_new_tokens": True}, "max_new_tokens True"),
         ({"prompts": "all-in-one", "max_new_tokens": 0}, "max_new_tokens 0"),
@@ -65,8 +65,8 @@ def test_one_clear_line_for_each_mistake(entry, message):
 
 def test_protocols_come_as_json():
     text = json.dumps({"prompts": "per-category", "max_new_tokens": 5})
-    assert [protocol.name for protocol in read_protocols([("a", text), ("b", text)], 1, 2)] == ["a", "b"]
+    assert list(read_entries([("a", text), ("b", text)])) == ["a", "b"]
     with pytest.raises(UserError, match="protocol a: the name is given twice"):
-        read_protocols([("a", text), ("a", text)], 1, 2)
+        read_entries([("a", text), ("a", text)])
     with pytest.raises(UserError, match="protocol a: not JSON"):
-        read_protocols([("a", "{prompts: x}")], 1, 2)
+        read_entries([("a", "{prompts: x}")])

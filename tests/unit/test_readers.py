@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_r1.evaluation.parsers import PARSERS, released_2025
+from vision_r1.evaluation.readers import READERS, released_2025
 from vision_r1.parsing import Verdict, parse
 
 BOX = '{"bbox_2d": [1, 2, 30, 40], "label": "dog"}'
@@ -49,7 +49,7 @@ def test_reads_nothing(text):
 def test_keeps_what_the_strict_parser_drops_and_rounds_nothing():
     text = '[{"bbox_2d": [30, 40, 1, 2], "label": "dog"}, {"bbox_2d": [0.5, 1, 2.25, 3], "label": "cat"}]'
     assert read(text) == ([[30, 40, 1, 2], [0.5, 1, 2.25, 3]], ["dog", "cat"])
-    assert PARSERS["strict"](text, None).labels == ["cat"]
+    assert READERS["strict"](text, None).labels == ["cat"]
     assert released_2025(text).verdict == Verdict.INVERTED
 
 

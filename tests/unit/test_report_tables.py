@@ -113,10 +113,10 @@ PAPER = [
 def test_the_papers_numbers_stand_below_ours(results):
     columns = main_columns(pairs(results))
     rows = main_table(results, CHECKPOINTS, columns, PAPER)
-    assert [row.checkpoint.name for row in rows if row.paper] == ["base", "released_2025/grpo_stage2"]
+    assert [row.checkpoint.name for row in rows if row.published] == ["base", "released_2025/grpo_stage2"]
     theirs = rows[-1].cells
     assert theirs[0].value == 0.266 and theirs[0].delta == pytest.approx(0.089) and str(theirs[1]) == "–"
-    assert "| paper: released_2025 stage 2 |  | 26.6 (+8.9) | – |" in as_markdown(main_sheets(results, PAPER))
+    assert "| published: released\\_2025 stage 2 |  | 26.6 (+8.9) | – |" in as_markdown(main_sheets(results, PAPER))
 
 
 def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
