@@ -69,6 +69,7 @@ def index_with_pycocotools(file: Path) -> dict[str, float]:
 
 def curate(file: Path) -> dict[str, float]:
     from vision_r1.data.curation import Recipe, curate
+    from vision_r1.data.mixture import Draw
     from vision_r1.data.sources import read_sources
     from vision_r1.data.tokens import ProcessorTokens
     from vision_r1.data.worlds import WORLDS
@@ -90,7 +91,8 @@ def curate(file: Path) -> dict[str, float]:
     qwen = family("qwen2_5_vl")
     qwen.input_size(640, 480, 784, 401408)  # imports the processor's resizing rule
     gc.disable()  # as curate_train.py does
-    recipe = Recipe(30_000, 9_000, 0, 1_000, 50, 1, 30, 784, 401408, None, None, 0.005, "shuffle", 0)
+    draws = (Draw("detection", 30_000), Draw("grounding", 9_000), Draw("negative", 1_000))
+    recipe = Recipe(draws, 50, None, 10, 1, 30, 784, 401408, None, None, 0.005, (), "shuffle", 0)
     started = time.perf_counter()
     sources = read_sources([("coco", "coco", str(file), "train2017")])
     rows, tally, _ = curate(sources, qwen, recipe, {}, Timed())

@@ -42,6 +42,7 @@ def curate(places, out, processor, benchmarks=(), id_spaces=(), **options):
     values = {
         **{"family": "qwen2_5_vl", "min_pixels": 784, "max_pixels": 7056, "order": "shuffle", "seed": 0},
         **{"detection": 2, "grounding": 2, "rec": 0, "negative": 2, "min_instances": 1, "max_instances": 30},
+        **{"hard_instances": 10},
         **{"min_per_category": 0, "held_out": 0, "processor": processor},
         **{"output": out / "train.jsonl", "summary": out / "curation.json", "selection": out / "selection.json"},
         **{"index": out / "images.jsonl", "leaks": out / "leaks.json"},
@@ -68,7 +69,6 @@ def test_same_arguments_same_bytes(tmp_path, processor):
 def test_tokens_are_what_the_processor_makes(tmp_path, processor):
     from vision_r1.families import family
     from vision_r1.processors import load_processor, prompt_text
-    from vision_r1.prompts import ground_truth_answer
 
     rows, _ = curate([coco(tmp_path / "set", coco_factory.content(size=(170, 84)))], tmp_path, processor)
     loaded = load_processor(processor, family("qwen2_5_vl"), 784, 7056)
@@ -78,7 +78,7 @@ def test_tokens_are_what_the_processor_makes(tmp_path, processor):
             ids = loaded(text=[text], images=[image.convert("RGB")]).input_ids[0]
         assert len(ids) == row["prompt_tokens"]
         assert list(ids).count(loaded.image_token_id) == row["image_tokens"] == 8
-        end = loaded.tokenizer(ground_truth_answer(row) + loaded.tokenizer.eos_token).input_ids
+        end = loaded.tokenizer(row["answer"] + loaded.tokenizer.eos_token).input_ids
         assert len(end) == row["answer_tokens"]
 
 

@@ -1,67 +1,165 @@
-"""The authors' released set: parquet files with images inside become image files and readable questions."""
+"""The authors' released set: rows with images inside become image files and questions without foreign words."""
 
 import io
 import json
 
 import fetch_released_data
+import find_leaks
+import index_images
 import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from vision_r1.data.released import split_names
+from vision_r1.data.scenes import draw_scenes
 from vision_r1.data.sources import read_sources
+from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT
 
-PROMPTS = [detection_prompt(["cup", "dog"]), phrase_prompt("dog"), phrase_prompt("man on the left")]
+GRIFFON = {
+    "detection": "Examine the image for any objects from the category set. Report the coordinates of each detected "
+    "object. The category set includes {}.",
+    "grounding": "Locate the exact position of {} in the picture, if you can.",
+    "rec": "Can you point out {} in the image and provide the coordinates of its location?",
+}
+
+
+def encoded(pixels, kind="JPEG"):
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, kind)
+    return content.getvalue()
 
 
 def image(number, kind="JPEG"):
-    pixels = np.random.default_rng(number).integers(256, size=(48, 64, 3), dtype=np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind)
-    return {"bytes": content.getvalue(), "path": None}
+    return encoded(np.random.default_rng(number).integers(256, size=(48, 64, 3), dtype=np.uint8), kind)
+
+
+def row(problem, answer, number=0, **changes):
+    values = {
+        "image": {"bytes": image(number), "path": None},
+        "problem": f"<image>{problem}",
+        "solution": json.dumps(answer),
+        **{"width": 64, "height": 48, "num_instances": len(answer), "target_id_maps": json.dumps({"background": 0})},
+    }
+    return values | changes
 
 
 def rows():
-    answers = [
-        [["cup", [1, 2, 30, 40]], ["dog", [0, 0, 9, 9]]],
-        [["dog", [5, 5, 20, 20]]],
-        [["man on the left", [1, 1, 8, 9]]],
-    ]
+    """One of each wording; boxes flat and nested."""
     return [
-        {
-            "image": image(min(number, 1), "PNG" if number else "JPEG"),  # the last two are about one image
-            "problem": f"<image>{prompt}",
-            "solution": json.dumps(answer),
-            **{"width": 64, "height": 48, "num_instances": len(answer), "target_id_maps": "{}"},
-        }
-        for number, (prompt, answer) in enumerate(zip(PROMPTS, answers, strict=True))
+        row(GRIFFON["detection"].format("cup, dog"), [["cup", [1, 2, 30, 40]], ["dog", [[0, 0, 9, 9], [5, 5, 8, 8]]]]),
+        row(GRIFFON["grounding"].format("dog"), [["dog", [[5, 5, 20, 20]]]], 1),
+        row(GRIFFON["rec"].format("man, on the left"), [["man, on the left", [1, 1, 8, 9]]], 1),
+        row(DEFAULT.ask("detection", ["boat", "whale"]), []),
+        row(DEFAULT.ask("grounding", ["dog"]), [["dog", [5, 5, 20, 20]]]),
+        row(DEFAULT.ask("rec", ["man"]), [["man", [1, 1, 8, 9]]]),
+        row(DEFAULT.ask("grounding", ["man"]), [["man", [1, 1, 8, 9]], ["man", [3, 1, 8, 9]]]),
     ]
 
 
-def fetch(tmp_path, table, **options):
-    folder = tmp_path / "parquet/data"
+def save_parquet(table, folder):
+    parquet.write_table(pyarrow.Table.from_pylist(table), folder / "train-0.parquet")
+
+
+def save_arrow(table, folder):
+    """As the authors' code reads it: load_from_disk of one Dataset."""
+    Dataset.from_list(table).save_to_disk(folder / "data", num_shards=2)
+    (folder / "data/cache-1.arrow").write_bytes(b"not of the data set")
+
+
+def save_arrow_file(table, folder):
+    arrow = pyarrow.Table.from_pylist(table)
+    with pyarrow.OSFile(str(folder / "0.arrow"), "wb") as sink, pyarrow.ipc.new_file(sink, arrow.schema) as writer:
+        writer.write_table(arrow, max_chunksize=2)
+
+
+def fetch(tmp_path, table=None, save=save_parquet, **options):
+    folder = tmp_path / "given/data"
     folder.mkdir(parents=True, exist_ok=True)
     if table is not None:
-        parquet.write_table(pyarrow.Table.from_pylist(table), folder / "train-0.parquet")
-    values = {"repository": "owner/data", "folder": tmp_path / "parquet", "lock": tmp_path / "lock.json"}
+        save(table, folder)
+    values = {"repository": "owner/data", "folder": tmp_path / "given", "lock": tmp_path / "lock.json"}
     values |= {"images": tmp_path / "images", "output": tmp_path / "samples.jsonl"} | options
     fetch_released_data.main([word for key, value in values.items() if value for word in (f"--{key}", str(value))])
+    return read_jsonl(tmp_path / "samples.jsonl")
 
 
-def test_images_become_files_and_rows_become_questions(tmp_path):
-    fetch(tmp_path, rows())
-    lines = read_jsonl(tmp_path / "samples.jsonl")
-    assert [line["prompt"] for line in lines] == PROMPTS
-    assert lines[0]["objects"] == [{"label": "cup", "bbox": [1, 2, 30, 40]}, {"label": "dog", "bbox": [0, 0, 9, 9]}]
+@pytest.mark.parametrize("save", [save_parquet, save_arrow, save_arrow_file])
+@pytest.mark.parametrize("raw", [False, True])
+def test_images_become_files_and_rows_become_questions(tmp_path, save, raw):
+    table = [{**each, "image": each["image"]["bytes"]} if raw else each for each in rows()]
+    lines = fetch(tmp_path, table, save)
+    assert [(line["asked"], line["categories"]) for line in lines] == [
+        ("detection", ["cup", "dog"]),
+        ("grounding", ["dog"]),
+        ("rec", ["man, on the left"]),
+        ("detection", ["boat", "whale"]),
+        ("grounding", ["dog"]),  # a category of the lists
+        ("rec", ["man"]),
+        ("grounding", ["man"]),  # several
+    ]
+    assert "prompt" not in lines[0]
+    assert lines[0]["objects"] == [
+        {"label": "cup", "bbox": [1, 2, 30, 40]},
+        {"label": "dog", "bbox": [0, 0, 9, 9]},
+        {"label": "dog", "bbox": [5, 5, 8, 8]},
+    ]
+    assert lines[1]["objects"] == [{"label": "dog", "bbox": [5, 5, 20, 20]}] and lines[3]["objects"] == []
     assert len(list((tmp_path / "images").iterdir())) == 2 and lines[1]["image"] == lines[2]["image"]
-    assert (
-        lines[0]["image"].endswith(".jpg") and (tmp_path / "images" / lines[0]["image"]).read_bytes()[:2] == b"\xff\xd8"
-    )
+    name = lines[0]["image"]
+    assert name.endswith(".jpg") and (tmp_path / "images" / name).read_bytes()[:2] == b"\xff\xd8"
     (source,) = read_sources([("samples", "given", str(tmp_path / "samples.jsonl"), str(tmp_path / "images"))])
-    assert [sample.task for sample in source.samples] == ["detection", "grounding", "rec"]
+    assert [sample.task for sample in source.samples][:4] == ["detection", "grounding", "rec", "negative"]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "names"),
+    [
+        ("cup, dining table, dog", (), ["cup", "dining table", "dog"]),
+        ("cup, sandwich and handbag", (), ["cup", "sandwich", "handbag"]),
+        ("cup, sandwich, and handbag", (), ["cup", "sandwich", "handbag"]),
+        ("salt and pepper, cup", (), ["salt and pepper", "cup"]),
+        ("cup, salt and pepper", ("Salt and Pepper",), ["cup", "salt and pepper"]),
+        ("cat, black, cup", ("cat, black",), ["cat, black", "cup"]),
+        ("cat, black, cup", ("cat",), ["cat", "black", "cup"]),
+        ("dog", (), ["dog"]),
+        ("a.b, c*", ("c*",), ["a.b", "c*"]),
+    ],
+)
+def test_lists_of_names(text, known, names):
+    assert list(split_names(text, frozenset(known))) == names
+
+
+@given(
+    st.lists(st.text("ab, nd'.*(", min_size=1).map(lambda text: " ".join(text.split())).filter(bool), min_size=1),
+    st.sampled_from([", ", ", and "]),
+)
+def test_known_names_are_found_whole(names, last):
+    # A name that another one begins with, or that holds a separator with another one, can be read in two ways.
+    names = [name.strip(", ") for name in dict.fromkeys(names)]
+    names = [f"{place} {name} {place}" for place, name in enumerate(names)]
+    text = ", ".join(names[:-1]) + (last if names[:-1] else "") + names[-1]
+    assert list(split_names(text, frozenset(names))) == names
+
+
+def test_the_maps_tell_names_apart(tmp_path):
+    maps = json.dumps({"background": 0, "cat, black": 1, "cup": 2})
+    table = [
+        row(GRIFFON["detection"].format("cat, black, cup and dog"), [["cup", [1, 2, 30, 40]]], target_id_maps=maps),
+        row(GRIFFON["grounding"].format("cat, black, cup"), [["cup", [1, 2, 30, 40]]], target_id_maps=maps),
+        row(GRIFFON["grounding"].format("man, in red"), [["man, in red", [1, 2, 30, 40]]], target_id_maps=None),
+    ]
+    assert [line["categories"] for line in fetch(tmp_path, table)] == [
+        ["cat, black", "cup", "dog"],
+        ["cat, black", "cup"],
+        ["man, in red"],
+    ]
 
 
 def changed(**values):
@@ -75,11 +173,23 @@ def changed(**values):
     [
         ([], "no column 'height'"),
         ([{"image": image(0)}], "no column 'height'"),
-        (changed(solution="nothing"), "row 2: solution 'nothing' is no list"),
+        (changed(solution="nothing"), "train-0.parquet: row 2: solution 'nothing' is no list"),
         (changed(solution='[["dog", [1, 2, 3]]]'), "row 2: solution .* is no list"),
+        (changed(solution='[["dog", [[1, 2, 3, 4], [1, 2]]]]'), "row 2: solution .* is no list"),
+        (changed(solution='[["dog", [1, 2, 3, NaN]]]'), "row 2: solution .* is no list"),
+        (changed(solution="[" * 100_000), "row 2: solution .* is no list"),
+        (changed(num_instances=0), "row 2: num_instances is 0, but solution has 1 boxes"),
+        (changed(width=None), "row 2: width None is no whole number"),
+        (changed(target_id_maps="[1]"), r"row 2: target_id_maps '\[1\]' is no JSON object"),
+        (changed(problem="Where is the dog?"), "row 2: problem 'Where is the dog\\?' is in none of the known wordings"),
+        (changed(problem=GRIFFON["grounding"].format("")), "row 2: problem .* is in none of the known wordings"),
+        (
+            changed(problem=GRIFFON["detection"].format("cup; dog")),
+            "row 2: label 'dog' is not in the category list 'cup; dog'",
+        ),
         (changed(image={"bytes": b"no image", "path": None}), "row 2: image: not readable"),
         (changed(image={"bytes": None, "path": "a.jpg"}), "row 2: image: no bytes"),
-        (None, "no parquet files"),
+        (None, "neither Arrow shards nor Parquet files"),
     ],
 )
 def test_what_is_not_of_the_form_is_named(tmp_path, table, message):
@@ -88,38 +198,89 @@ def test_what_is_not_of_the_form_is_named(tmp_path, table, message):
     assert not (tmp_path / "samples.jsonl").exists() and not (tmp_path / "images").exists()
 
 
-def test_a_cut_file_is_named(tmp_path):
-    fetch(tmp_path, rows())
-    file = tmp_path / "parquet/data/train-0.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match="train-0.parquet: can't be read .*; delete it and fetch it again"):
-        fetch(tmp_path, None)
+@pytest.mark.parametrize(
+    ("save", "name"), [(save_parquet, "train-0.parquet"), (save_arrow, "data/data-00001-of-00002.arrow")]
+)
+def test_a_cut_file_is_named(tmp_path, save, name):
+    fetch(tmp_path, rows(), save)
+    file = tmp_path / "given/data" / name
+    file.write_bytes(file.read_bytes()[:-1500])
+    with pytest.raises(UserError, match=f"{name}: can't be read .*; delete it and fetch it again"):
+        fetch(tmp_path)
+
+
+def test_benchmark_images_are_found_by_their_pixels(tmp_path):
+    """Rows have no file names: a test image is known by its pixels, whatever the set saved them as."""
+    scenes = [scene.image for scene in draw_scenes(WORLDS["miniature"].plain, 12, 3)]
+    saved = [encoded(scenes[0], "PNG"), encoded(scenes[1], "WEBP"), encoded(scenes[2]), encoded(scenes[3], "PNG")]
+    (tmp_path / "test").mkdir()
+    entries = []
+    for number in (0, 1, 2, 5):
+        (tmp_path / f"test/{number}.jpg").write_bytes(encoded(scenes[number]))
+        entries.append({"id": number, "file_name": f"{number}.jpg", "width": 84, "height": 84})
+    coco = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "dog"}]}
+    (tmp_path / "test.json").write_text(json.dumps(coco))
+    # What a JPEG decodes to, saved without loss: other bytes, the very same pixels.
+    with Image.open(tmp_path / "test/0.jpg") as decoded:
+        saved[0] = encoded(np.asarray(decoded), "PNG")
+    sizes = {"width": 84, "height": 84}
+    question = GRIFFON["rec"].format("dog")
+    table = [row(question, [["dog", [1, 1, 8, 9]]], image={"bytes": each, "path": None}, **sizes) for each in saved]
+    lines = fetch(tmp_path, table, save_arrow)
+    places = ["--train", "samples", "given", str(tmp_path / "samples.jsonl"), str(tmp_path / "images")]
+    places += ["--benchmark", "coco", "test", str(tmp_path / "test.json"), str(tmp_path / "test")]
+    index, leaks = str(tmp_path / "images.jsonl"), str(tmp_path / "leaks.json")
+    index_images.main([*places, "--cache", str(tmp_path / "cache.sqlite"), "--output", index])
+    find_leaks.main(["--index", index, "--output", leaks])
+    found = {leak["path"].rpartition("/")[2]: leak["reason"] for leak in read_json(leaks)["images"]}
+    reasons = ("same_pixels", "same_pixels", "same_file")
+    assert found == {line["image"]: reason for line, reason in zip(lines, reasons, strict=False)}
+
+
+class Hub:
+    """Stands in for the hub: lists the files of a folder with two shards, and hands out those that are asked for."""
+
+    def __init__(self, monkeypatch, table, names=("a.parquet", "README.md", "b.parquet")):
+        self.table, self.names, self.listed, self.asked = table, names, [], []
+        monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
+
+    def repo_info(self, repository, repo_type, revision=None, files_metadata=False):
+        self.listed.append((repository, repo_type, revision))
+        sizes = {name: 1000 - place for place, name in enumerate(self.names)}
+        files = [type("File", (), {"rfilename": name, "size": size}) for name, size in sizes.items()]
+        return type("Info", (), {"sha": revision or "b" * 40, "siblings": files})
+
+    def download(self, repository, *, repo_type, revision, local_dir, allow_patterns):
+        self.asked.append((revision, allow_patterns))
+        local_dir.mkdir(parents=True, exist_ok=True)
+        for name in allow_patterns:
+            parquet.write_table(pyarrow.Table.from_pylist(self.table), local_dir / name)
 
 
 def test_the_commit_of_the_first_download_is_locked(tmp_path, monkeypatch):
-    asked = []
-
-    def snapshot_download(repository, *, repo_type, revision, local_dir, allow_patterns):
-        asked.append((repository, repo_type, revision, allow_patterns))
-        local_dir.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pyarrow.Table.from_pylist(rows()), local_dir / "train-0.parquet")
-
-    class Newest:
-        def repo_info(self, repository, repo_type):
-            return type("Info", (), {"sha": "b" * 40})
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    monkeypatch.setattr("huggingface_hub.HfApi", Newest)
-    fetch(tmp_path, None, folder=None)
-    assert read_json(tmp_path / "lock.json") == {"repositories": {"owner/data": {"revision": "b" * 40}}}
-    monkeypatch.setattr(Newest, "repo_info", None)  # the locked commit is taken, the hub is not asked for the newest
-    fetch(tmp_path, None, folder=None)
-    assert asked == [("owner/data", "dataset", "b" * 40, ["*.parquet"])] * 2
+    hub = Hub(monkeypatch, rows())
+    for _ in range(2):
+        fetch(tmp_path, folder=None)
+        assert read_json(tmp_path / "lock.json") == {"repositories": {"owner/data": {"revision": "b" * 40}}}
+    # The smallest file is fetched and checked first; the second time, the locked commit is asked for.
+    assert hub.asked == [("b" * 40, ["b.parquet"]), ("b" * 40, ["a.parquet", "b.parquet"])] * 2
+    assert hub.listed == [("owner/data", "dataset", None), ("owner/data", "dataset", "b" * 40)]
     with pytest.raises(UserError, match="repositories.owner/data.revision is 'b+', but what came now has 'c+'"):
-        fetch(tmp_path, None, folder=None, revision="c" * 40)
+        fetch(tmp_path, folder=None, revision="c" * 40)
+
+
+def test_another_form_is_noticed_before_the_whole_download(tmp_path, monkeypatch):
+    hub = Hub(monkeypatch, changed(problem="Where is the dog?"))
+    with pytest.raises(UserError, match="b.parquet: row 2: problem 'Where is the dog\\?' is in none"):
+        fetch(tmp_path, folder=None)
+    assert [patterns for _, patterns in hub.asked] == [["b.parquet"]] and not (tmp_path / "lock.json").exists()
+    Hub(monkeypatch, rows(), names=("data.tar",))
+    with pytest.raises(UserError, match="owner/data at b+: neither Arrow nor Parquet files among data.tar"):
+        fetch(tmp_path, folder=None)
 
 
 def test_offline_the_repository_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="owner/data at None: can't be downloaded"):
-        fetch(tmp_path, None, folder=None)
+        fetch(tmp_path, folder=None)

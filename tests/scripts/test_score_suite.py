@@ -43,7 +43,7 @@ def score(tmp_path, annotations):
     def run(lines, names=("set",), *options):
         write_jsonl(tmp_path / "p.jsonl", lines)
         places = [word for name in names for word in ("--dataset", name, annotations)]
-        parsers = ["--parser", "all", "strict", "--parser", "some", "official"]
+        parsers = ["--parser", "all", "strict", "--parser", "some", "released_2025"]
         outputs = ["--output", str(tmp_path / "m.json"), "--output_resamples", str(tmp_path / "m.resamples.npz")]
         words = ["--suite", "coco", *places, *parsers, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
         main([*words, "--resamples", "20", *options])
@@ -120,7 +120,7 @@ def test_one_clear_line_for_each_mistake(score, lines, message):
 def test_unknown_options(score):
     with pytest.raises(UserError, match="'best' is none of constant, order, token-probability"):
         score([], ("set",), "--score_policy", "best")
-    with pytest.raises(UserError, match="'lax' is none of strict, official"):
+    with pytest.raises(UserError, match="'lax' is none of strict, released_2025"):
         score([], ("set",), "--parser", "all", "lax")
 
 

@@ -12,7 +12,7 @@ from vision_r1.data.samples import Object, Sample
 from vision_r1.data.sources import Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
-from vision_r1.prompts import ground_truth_answer, question
+from vision_r1.prompts import DEFAULT
 
 FAMILY = family("qwen2_5_vl")
 
@@ -21,7 +21,7 @@ class Letters:
     """Counts letters in the place of tokens."""
 
     def count(self, rows):
-        return [(len(row["prompt"]), len(ground_truth_answer(row))) for row in rows]
+        return [(len(row["prompt"]), len(row["answer"])) for row in rows]
 
 
 def recipe(**changes):
@@ -84,7 +84,8 @@ def test_rows_have_every_column(tmp_path):
     assert {row["task"] for row in rows} == {"detection", "grounding", "negative"}
     for row in rows:
         assert list(row) == [
-            *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
+            *("system", "prompt", "answer", "image", "objects", "categories"),
+            *("width", "height", "input_width", "input_height"),
             *("num_instances", "frame", "task", "source_id", "prompt_tokens", "image_tokens", "answer_tokens"),
         ]
         assert (row["width"], row["height"], row["input_width"], row["input_height"]) == (168, 84, 112, 56)
@@ -240,7 +241,7 @@ def test_given_questions_are_taken_as_they_are():
     assert sorted(row["source_id"] for row in rows if row["image"] != "4.png") == [f"given/{n}" for n in (0, 1, 2, 6)]
     assert len(rows) == 5 and {row["task"] for row in rows} == {"rec", "detection"}
     first = next(row for row in rows if row["source_id"] == "given/0")
-    assert (first["prompt"], first["categories"]) == (question("rec", ["thing 0"]), ["thing 0"])
+    assert (first["prompt"], first["categories"]) == (DEFAULT.ask("rec", ["thing 0"]), ["thing 0"])
     assert first["objects"] == [{"label": "thing 0", "bbox": [0.0, 20.0, 40.0, 60.0]}]
     assert tally.objects == {"read": 7, "kept": 2, "clipped": 4, "degenerate": 1}
 
@@ -261,7 +262,7 @@ def test_of_a_whole_set_each_question_is_taken():
         [given], recipe(detection=9, grounding=0, rec=0, negative=9)
     )  # what nothing answers is a negative
     (row,) = rows
-    assert (row["task"], row["objects"], row["prompt"]) == ("negative", [], question("detection", ["thing 4"]))
+    assert (row["task"], row["objects"], row["prompt"]) == ("negative", [], DEFAULT.ask("detection", ["thing 4"]))
 
 
 def test_a_number_is_split_by_source(tmp_path):

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vision_r1.cli import add_id_spaces, add_sources, parser, run, whole_number
+from vision_r1.cli import add_id_spaces, add_sources, add_templates, parser, run, whole_number
 
 if TYPE_CHECKING:
     from vision_r1.data.mixture import Draw
@@ -32,6 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--index", required=True, metavar="FILE", help="image index of index_images.py")
     arguments.add_argument("--leaks", required=True, metavar="FILE", help="images in benchmarks, of find_leaks.py")
     arguments.add_argument("--processor", required=True, metavar="DIR", help="folder with the model's processor")
+    add_templates(arguments)
     arguments.add_argument("--family", required=True, help="model family; it decides the frame of the answers")
     for name, text in {
         "min_pixels": "smaller images are enlarged to this many pixels",
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
     refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
-    rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens)
+    rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens, args.templates)
     for note in args.note:
         logging.warning(note)
     for task, counts in tally.samples.items():

@@ -6,30 +6,20 @@ Tasks (paper, section 4.1): `detection` asks for a whole category list, `groundi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from vision_r1.data.clean import as_answers
 from vision_r1.data.coco import CocoImage
 from vision_r1.data.draw import draw_order
 from vision_r1.data.mixture import TASKS, Draw
 from vision_r1.data.pools import Pool, make_pool, usable_frames
-from vision_r1.data.samples import Sample
+from vision_r1.data.rows import Row, RowWriter, TokenCounter
 from vision_r1.data.sources import Source
 from vision_r1.families import Family
-from vision_r1.prompts import question
-
-Row = dict[str, Any]
-
-
-class TokenCounter(Protocol):
-    """Counts the tokens of each row's prompt, with one image token, and of its right answer: vision_r1.data.tokens."""
-
-    def count(self, rows: Sequence[Row]) -> list[tuple[int, int]]: ...
+from vision_r1.prompts import DEFAULT, Templates
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,12 @@ class Tally:
 
 
 def curate(
-    sources: Sequence[Source], family: Family, recipe: Recipe, refused: Mapping[str, str], tokens: TokenCounter
+    sources: Sequence[Source],
+    family: Family,
+    recipe: Recipe,
+    refused: Mapping[str, str],
+    tokens: TokenCounter,
+    templates: Templates = DEFAULT,
 ) -> tuple[list[Row], Tally, list[tuple[Source, CocoImage]]]:
     """Return the rows of the training file, the tally of how they came about, and the held-out images.
 
@@ -98,6 +93,7 @@ def curate(
         pools.append(pool)
         tally.images.update(images)
         tally.objects.update(objects)
+    writer = RowWriter(family, templates, tokens, recipe.max_prompt_tokens, recipe.max_answer_tokens)
     rows: list[Row] = []
     for number, task in enumerate(TASKS):
         counts = tally.samples.setdefault(task, Counter(asked=0, written=0))
@@ -105,7 +101,7 @@ def curate(
         for place, draw in enumerate(each for each in recipe.draws if each.task == task):
             rng = np.random.default_rng((recipe.seed, number, place))
             chosen = [pool for pool in pools if not draw.sources or pool.source.name in draw.sources]
-            drawn = _drawn(draw, chosen, recipe, tokens, family, counts, used, rng)
+            drawn = _drawn(draw, chosen, recipe, writer, counts, used, rng)
             used += [numbers[row["image"]] for row in drawn if row["image"] in numbers]
             rows += drawn
     order = np.random.default_rng((recipe.seed, len(TASKS))).permutation(len(rows))
@@ -132,8 +128,7 @@ def _drawn(
     draw: Draw,
     pools: Sequence[Pool],
     recipe: Recipe,
-    tokens: TokenCounter,
-    family: Family,
+    writer: RowWriter,
     counts: Counter,
     used: Sequence[int],
     rng: np.random.Generator,
@@ -142,19 +137,16 @@ def _drawn(
     counts["asked"] += draw.count
     questions, hard = _in_order(draw.task, pools, recipe, counts, used, rng)
 
-    def rows_of(chosen: np.ndarray) -> Iterator[Row]:
-        return _rows(questions[chosen].tolist(), pools, draw.task, rng, counts)
-
-    def take(rows: Iterator[Row], wanted: int) -> list[Row]:
-        return _within_limits(rows, wanted, recipe, tokens, family, counts)
+    def rows(chosen: Any) -> Iterator[Row]:
+        return writer.rows(questions[chosen].tolist(), pools, draw.task, rng, counts)
 
     if recipe.hard_share is None or draw.task != "detection":
-        taken = take(rows_of(np.full(len(hard), True)), draw.count)
+        taken = writer.take(rows(slice(None)), draw.count, counts)
     else:
-        hard_rows, easy_rows = rows_of(hard), rows_of(~hard)
-        taken = take(hard_rows, round(recipe.hard_share * draw.count))
-        taken += take(easy_rows, draw.count - len(taken))
-        taken += take(hard_rows, draw.count - len(taken))
+        hard_rows = rows(hard)
+        taken = writer.take(hard_rows, round(recipe.hard_share * draw.count), counts)
+        taken += writer.take(rows(~hard), draw.count - len(taken), counts)
+        taken += writer.take(hard_rows, draw.count - len(taken), counts)
         counts["hard"] += sum(row["num_instances"] > recipe.hard_instances for row in taken)
     counts["written"] += len(taken)
     return taken
@@ -186,71 +178,6 @@ def _in_order(
     counts["possible"] += len(np.unique(image))
     order = draw_order(image, stratum, recipe.min_per_category, rng)
     return np.column_stack([pool, place, label])[order], hard[order]
-
-
-def _rows(
-    questions: Iterable[tuple[int, int, int]],
-    pools: Sequence[Pool],
-    task: str,
-    rng: np.random.Generator,
-    counts: Counter,
-) -> Iterator[Row]:
-    for at, place, label in questions:
-        pool = pools[at]
-        objects, item, asked = pool.objects.only(pool.objects.of(place)), pool.places[place], task
-        if isinstance(item, Sample):
-            asked, categories = item.asked, list(item.categories)
-        elif task == "detection":
-            categories = pool.labels
-        elif task == "grounding":
-            categories = [pool.labels[label]]
-            objects = objects.only(objects.label == label)
-        else:
-            absent = pool.absent_labels(place)
-            if not absent:
-                counts["no_category"] += 1
-                continue
-            asked, categories = "grounding", [absent[rng.integers(len(absent))]]
-            objects = objects.only(slice(0))
-        frame = pool.frames[place]
-        yield {
-            "prompt": question(asked, categories),
-            "image": pool.path(place),
-            "objects": as_answers(objects, pool.labels),
-            "categories": categories,
-            "width": frame.width,
-            "height": frame.height,
-            "input_width": frame.input_width,
-            "input_height": frame.input_height,
-            "num_instances": len(objects.label),
-            "frame": frame.kind,
-            "task": task,
-            "source_id": f"{pool.source.name}/{item.id if isinstance(item, CocoImage) else item.image_id}",
-        }
-
-
-def _within_limits(
-    rows: Iterator[Row], wanted: int, recipe: Recipe, tokens: TokenCounter, family: Family, counts: Counter
-) -> list[Row]:
-    """Return the next `wanted` rows with their lengths in tokens; drop and count longer ones."""
-    kept: list[Row] = []
-    while batch := list(islice(rows, wanted - len(kept))):
-        for row, counted in zip(batch, tokens.count(batch), strict=True):
-            lengths = token_lengths(row, counted, family)
-            if recipe.max_prompt_tokens is not None and lengths["prompt_tokens"] > recipe.max_prompt_tokens:
-                counts["prompt_too_long"] += 1
-            elif recipe.max_answer_tokens is not None and lengths["answer_tokens"] > recipe.max_answer_tokens:
-                counts["answer_too_long"] += 1
-            else:
-                kept.append(row | lengths)
-    return kept
-
-
-def token_lengths(row: Row, counted: tuple[int, int], family: Family) -> dict[str, int]:
-    """Return a row's columns of lengths in tokens from what a TokenCounter counted; the prompt's holds the image's."""
-    prompt, answer = counted
-    image = row["input_width"] * row["input_height"] // family.factor**2
-    return {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
 
 
 def summarise(tally: Tally, recipe: Recipe, family: Family, sources: Sequence[Source]) -> dict[str, Any]:
