@@ -360,6 +360,7 @@ class Run:
             rows.append(about | frame | tokens | {"objects": objects, "num_instances": len(objects)})
         write_lines(self.folder / "data/train.jsonl", rows)
         curation = {"datasets": ["scenes_train"], "images": {"read": 12}, "objects": {"read": 24}, "short": []}
+        curation["notes"] = []
         curation["samples"] = {"detection": {"asked": len(rows), "written": len(rows)}}
         leaks = {"train_images": 12, "benchmark_images": 4, "leaks": {"same_pixels": 0}}
         write(self.folder / "data/datasheet.json", describe(rows, curation, leaks, {"scenes_train": "made here"}))

@@ -43,9 +43,9 @@ def test_miniature(project, root):
 
 def test_paper(project):
     assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
-        "download_archive": 17,
+        "download_archive": 19,  # COCO, RefCOCO, 13 of ODinW, two files of gRefCOCO that are no archives
         "unpack_archive": 17,
-        "check_dataset": 18,
+        "check_dataset": 42,  # ODinW's train, valid and test splits
         "fetch_processor": 1,
         "fetch_base_model": 1,
         "train_grpo_stage1_continuous": 2,
@@ -61,13 +61,38 @@ def test_released_data_and_test_splits(project):
     overlay = project.overlay({"evaluation": suites})
     files = ["config/paper.yaml", "config/released_data.yaml", overlay]
     assert project.planned("--configfile", *files, "--", "data") == DATA | {
-        "download_archive": 3,
-        "unpack_archive": 3,
-        "check_dataset": 3,
+        "download_archive": 15,  # ODinW's valid and test splits are kept out, whatever is tested
+        "unpack_archive": 15,
+        "check_dataset": 27,
         "fetch_processor": 1,
         "fetch_released_data": 1,
         "data": 1,
     }
+
+
+def test_sources_of_the_paper_s_mixture_are_switched(project):
+    """V3Det where its images are here, Visual Genome in the place of gRefCOCO; what isn't drawn from isn't fetched."""
+    (project.folder / "v3det").mkdir()
+    genome = {"data": {"rec": {"grefcoco": 0, "visual_genome": 5000}}}
+    here = {"datasets": {"v3det_train": {"images": "v3det"}}}
+
+    def planned(values):
+        jobs = project.planned("--configfile", "config/paper.yaml", project.overlay(values), "--", "data")
+        return jobs["download_archive"], jobs["unpack_archive"], jobs["check_dataset"]
+
+    assert planned({}) == (19, 17, 42)
+    assert planned(here) == (20, 17, 43)
+    assert planned(genome) == (21, 21, 43)
+    words = ["--configfile", "config/paper.yaml", project.overlay(here), "--dry-run", "--printshellcmds", "--", "data"]
+    commands = project.snakemake(*words).stdout
+    curation = next(line for line in commands.splitlines() if "curate_train.py" in line)
+    assert "--source coco v3det_train results/downloads/v3det_annotations.json v3det" in curation
+    assert "--grounding 4000 v3det_train" in curation and "--note" not in curation
+    assert "--detection 30000 coco_train2017 " in curation and "--hold_out_from coco_train2017" in curation
+    words[1:3] = ["config/paper.yaml"]
+    commands = project.snakemake(*words).stdout
+    curation = next(line for line in commands.splitlines() if "curate_train.py" in line)
+    assert "v3det_train has no image folder" in curation and "--grounding 8500 odinw_aerial" in curation
 
 
 def test_the_selection_split_is_a_suite(project):

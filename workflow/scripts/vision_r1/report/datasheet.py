@@ -62,6 +62,7 @@ def describe(
         "boxes_read": curation["objects"],
         "samples": curation["samples"],
         "short": curation["short"],
+        "notes": curation["notes"],
         "leakage": dict(leaks),
         "licences": dict(licences),
     }
