@@ -43,9 +43,9 @@ def score(tmp_path, annotations):
     def run(lines, names=("set",), *options):
         write_jsonl(tmp_path / "p.jsonl", lines)
         places = [word for name in names for word in ("--dataset", name, annotations)]
-        parsers = ["--parser", "all", "strict", "--parser", "some", "released_2025"]
+        protocols = ["--protocol", "all", "{}", "--protocol", "some", '{"reader": "released_2025"}']
         outputs = ["--output", str(tmp_path / "m.json"), "--output_resamples", str(tmp_path / "m.resamples.npz")]
-        words = ["--suite", "coco", *places, *parsers, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
+        words = ["--suite", "coco", *places, *protocols, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
         main([*words, "--resamples", "20", *options])
         return read_json(tmp_path / "m.json")
 
@@ -118,10 +118,10 @@ def test_one_clear_line_for_each_mistake(score, lines, message):
 
 
 def test_unknown_options(score):
-    with pytest.raises(UserError, match="'best' is none of constant, order, token-probability"):
+    with pytest.raises(UserError, match="unknown 'best'; choose constant, order, token-probability"):
         score([], ("set",), "--score_policy", "best")
-    with pytest.raises(UserError, match="'lax' is none of strict, released_2025"):
-        score([], ("set",), "--parser", "all", "lax")
+    with pytest.raises(UserError, match="protocol new: unknown reader 'lax'; choose strict, released_2025"):
+        score([], ("set",), "--protocol", "new", '{"reader": "lax"}')
 
 
 def test_scoring_needs_no_torch():
