@@ -97,7 +97,7 @@ def test_the_nearest_recipe_s_configuration_stands_beside_this_run_s(complete, t
     text = against({"reward": {"criterion": "paper"}, "model": {"revision": "abc"}, "run": "paper"})
     assert "2 keys differ" in text and "reward.criterionstrictpaper" in text and "model.revisionnot setabc" in text
     assert "Every key that is compared is that of recipe paper." in against({})
-    assert "was not given: missing" in section(page_of(complete), "The configuration against", "The command")
+    assert "were not given: missing" in section(page_of(complete), "The configuration against", "The command")
 
 
 def test_inputs_have_checksums_and_trainings_their_hardware(complete):
@@ -141,13 +141,13 @@ def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_ba
     own = dict(CONFIG, report=config["report"], evaluation=CONFIG["evaluation"] | config["evaluation"])
     text = {}
     presets = write_presets(tmp_path, own, {})
-    for name, base in (("paper", own), ("other", dict(own, model={**own["model"], "dtype": "bfloat16"}))):
+    for name, base in (("paper", own), ("other", dict(own, model={**own["model"], "max_pixels": 7}))):
         write(complete.folder / f"{name}.json", base)
         flags = ["--config", str(complete.folder / f"{name}.json"), "--presets", str(presets)]
         text[name] = " ".join(Tags(page_of(complete, *flags)).text.split())
     assert "published 17.7" in text["paper"] and "Not the configuration of" not in text["paper"]
     assert "published 17.7" not in text["other"]
-    assert "Not the configuration of recipe paper (model.dtype): not comparable with its numbers." in text["other"]
+    assert "Not the configuration of recipe paper (model.max_pixels): not comparable with its numbers." in text["other"]
 
 
 def test_many_experiments_fold(tmp_path):
