@@ -134,3 +134,15 @@ def test_scoring_needs_no_torch():
 def test_metrics_are_strict_json(score, tmp_path):
     score([line(image, "[]") for image in (1, 2, 3)])
     json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_category_that_was_asked_for_by_another_name_is_scored(score, annotations):
+    lines = right_answers(annotations)
+    for each in lines:
+        each["protocol"], each["categories"] = "named", ["ring", "square", "triangle"]
+        each["completion"] = each["completion"].replace("CIRCLE", "ring")
+    named = ["--protocol", "named", json.dumps({"names": {"set": {"circle": "ring"}}, "score": 1.0})]
+    scores = score(lines, ("set",), *named)["protocols"]["named"]
+    assert scores["mean"]["AP"] == pytest.approx(1) and scores["reader"] == "strict"
+    with pytest.raises(UserError, match="line 1: category 'ring' is not in"):
+        score(lines, ("set",), "--protocol", "named", "{}")
