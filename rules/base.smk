@@ -23,7 +23,10 @@ if config["model"]["source"] == "made":
             runtime=more(30),
             gpu=0,
         params:
-            args=configuration.flags({"world": config["base"]["world"], "templates": json.dumps(config["templates"])}),
+            # A function, or Snakemake takes {categories} for a wildcard.
+            args=lambda wildcards: configuration.flags(
+                {"world": config["base"]["world"], "templates": json.dumps(config["templates"])}
+            ),
         message:
             "Making the processor of the base model"
         shell:
@@ -49,7 +52,7 @@ if config["model"]["source"] == "made":
             runtime=more(compute("make_base_model", "runtime")),
             gpu=compute("make_base_model", "gpu"),
         params:
-            args=configuration.flags(
+            args=lambda wildcards: configuration.flags(
                 {
                     **config["base"],
                     "templates": json.dumps(config["templates"]),

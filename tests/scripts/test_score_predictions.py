@@ -108,7 +108,7 @@ def test_predictions_with_text(score, tmp_path):
     assert {key: each["AP50"] for key, each in metrics["score_policies"].items()} == pytest.approx(
         {"constant": 1 / 3, "order": 1 / 3, "token-probability": 1 / 3}
     )
-    released_2025 = score(annotations, str(path), "--parser", "released_2025")
+    released_2025 = score(annotations, str(path), "--reader", "released_2025")
     assert (metrics["counts"]["predictions"], released_2025["counts"]["predictions"]) == (2, 3)
 
 
