@@ -1,6 +1,5 @@
 """The authors' released set: rows with images inside become image files and questions without foreign words."""
 
-import io
 import json
 
 import fetch_released_data
@@ -14,53 +13,13 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from released_rows import GRIFFON, encoded, image, row, rows
 
 from vision_r1.data.released import split_names
 from vision_r1.data.scenes import draw_scenes
 from vision_r1.data.sources import read_sources
 from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.prompts import DEFAULT
-
-GRIFFON = {
-    "detection": "Examine the image for any objects from the category set. Report the coordinates of each detected "
-    "object. The category set includes {}.",
-    "grounding": "Locate the exact position of {} in the picture, if you can.",
-    "rec": "Can you point out {} in the image and provide the coordinates of its location?",
-}
-
-
-def encoded(pixels, kind="JPEG"):
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, kind)
-    return content.getvalue()
-
-
-def image(number, kind="JPEG"):
-    return encoded(np.random.default_rng(number).integers(256, size=(48, 64, 3), dtype=np.uint8), kind)
-
-
-def row(problem, answer, number=0, **changes):
-    values = {
-        "image": {"bytes": image(number), "path": None},
-        "problem": f"<image>{problem}",
-        "solution": json.dumps(answer),
-        **{"width": 64, "height": 48, "num_instances": len(answer), "target_id_maps": json.dumps({"background": 0})},
-    }
-    return values | changes
-
-
-def rows():
-    """One of each wording; boxes flat and nested."""
-    return [
-        row(GRIFFON["detection"].format("cup, dog"), [["cup", [1, 2, 30, 40]], ["dog", [[0, 0, 9, 9], [5, 5, 8, 8]]]]),
-        row(GRIFFON["grounding"].format("dog"), [["dog", [[5, 5, 20, 20]]]], 1),
-        row(GRIFFON["rec"].format("man, on the left"), [["man, on the left", [1, 1, 8, 9]]], 1),
-        row(DEFAULT.ask("detection", ["boat", "whale"]), []),
-        row(DEFAULT.ask("grounding", ["dog"]), [["dog", [5, 5, 20, 20]]]),
-        row(DEFAULT.ask("rec", ["man"]), [["man", [1, 1, 8, 9]]]),
-        row(DEFAULT.ask("grounding", ["man"]), [["man", [1, 1, 8, 9]], ["man", [3, 1, 8, 9]]]),
-    ]
 
 
 def save_parquet(table, folder):

@@ -12,7 +12,8 @@ def config(datasets=None, experiments=None, **data):
     own |= {"pair": {"parts": ["two", "three"]}, "absent": {"images": None, "substitute": "pair"}}
     values = {"train": ["one"], "detection": 5, "grounding": 0, "rec": 0, "negative": 0, "keep_out": []}
     sections = {"data": values | data, "datasets": own | (datasets or {}), "experiments": experiments or {}}
-    return sections | {"grpo": {}, "grpo_stage1": {}, "grpo_stage2": {}}
+    lists = {"report": {"experiments": list(sections["experiments"])}, "ablations": {"experiments": []}}
+    return sections | lists | {"grpo": {}, "grpo_stage1": {}, "grpo_stage2": {}}
 
 
 def test_a_plain_number_is_drawn_from_all_of_train():
@@ -49,6 +50,12 @@ def test_without_its_images_a_source_gives_its_share_away_and_says_so():
     assert mixture.substitutions(here) == mixture.substitutions(config(grounding={"absent": 0})) == []
     mixture.check(split)
     mixture.check(here)
+
+
+def test_an_experiment_that_nobody_asks_for_may_name_a_source_that_is_switched_off():
+    switched = config(experiments={"more": {"data": {"rec": {"two": 1}}}})
+    switched["report"]["experiments"] = []
+    mixture.check(switched)
 
 
 @pytest.mark.parametrize(

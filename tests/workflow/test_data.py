@@ -1,49 +1,15 @@
 """From web addresses to the training file, through Snakemake: downloads, checks, leakage guard, curation, datasheet."""
 
 import hashlib
-import io
 import json
 import re
-import tarfile
-import zipfile
 from contextlib import ExitStack
 
 import coco_factory
 import pytest
+from archive_factory import encoded, pictures, tarred, zipped
 from file_server import Behaviour, serving
-from PIL import Image
 from project import copy_project
-
-from vision_r1.data.scenes import draw_scenes
-from vision_r1.data.worlds import WORLDS
-
-
-def pictures(seed):
-    return [Image.fromarray(scene.image) for scene in draw_scenes(WORLDS["miniature"].plain, 12, seed)]
-
-
-def encoded(image, kind="PNG", **options):
-    content = io.BytesIO()
-    image.save(content, kind, **options)
-    return content.getvalue()
-
-
-def zipped(files):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return content.getvalue()
-
-
-def tarred(files):
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return content.getvalue()
 
 
 def annotated(names, ids):

@@ -91,7 +91,9 @@ def check(config: Config) -> None:
     sources = set(training_sources(config))
     if both := sorted(sources & {*parts(config, config["data"]["keep_out"])}):
         raise UserError(f"config: data.keep_out: {both[0]!r} is trained on")
-    for experiment in config["experiments"]:
+    # The others may name sources that this configuration has switched off.
+    asked_for = dict.fromkeys([*config["report"]["experiments"], *config["ablations"]["experiments"]])
+    for experiment in asked_for:
         merged = experiment_config(config, experiment)
         _check_tasks(merged, f"experiments.{experiment}.data")
         for name in sorted(set(training_sources(merged)) - sources):
