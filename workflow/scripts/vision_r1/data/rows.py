@@ -67,11 +67,10 @@ class RowWriter:
                 categories = [absent[rng.integers(len(absent))]]
                 objects = objects.only(slice(0))
             frame, answers = pool.frames[place], as_answers(objects, pool.labels)
-            boxes = frame.from_original(objects.corners).tolist()
             yield {
                 "system": self.templates.system,
                 "prompt": self.templates.ask(asked, categories),
-                "answer": self.templates.answer(boxes, [answer["label"] for answer in answers]),
+                "answer": self.templates.right_answer(answers, frame),
                 "image": pool.path(place),
                 "objects": answers,
                 "categories": categories,
