@@ -212,7 +212,8 @@ def _categories(source: str | Path, entries: Sequence[_Category]) -> dict[int, s
     for entry in entries:
         if not entry.name.strip() or entry.name.splitlines() != [entry.name]:
             raise UserError(f"{source}: category {entry.id}: name {entry.name!r} is empty or not of one line; mend it")
-        other = seen.setdefault(entry.name.strip().casefold(), entry.id)
+        # ODinW's boggleBoards has "o" and "o ", "Q" and "q": names are the same where every character is.
+        other = seen.setdefault(entry.name, entry.id)
         if other != entry.id:
             raise UserError(f"{source}: categories {other} and {entry.id} are both named {entry.name!r}; merge them")
     return {entry.id: entry.name for entry in entries}
