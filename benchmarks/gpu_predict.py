@@ -1,4 +1,4 @@
-"""Images a second of prediction at full size on one GPU: the official loop's way, batch size 1, beside ours.
+"""Images a second of prediction at full size on one GPU: the released loop's way, batch size 1, beside ours.
 
 Qwen2.5-VL's shapes with random weights, drawn scenes of 640 x 480 pixels, one question an image. Random weights end no
 answer, so each takes --max_new_tokens, in both ways. Nothing is downloaded.

@@ -170,7 +170,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
         share_forward(model)
     trainer = GRPOTrainer(
         model=model,
-        reward_funcs=reward_functions(Criterion.named("official", "stage1")),
+        reward_funcs=reward_functions(Criterion.named("released_2025", "stage1")),
         args=config,
         train_dataset=grpo_dataset(rows) if shared else plain_dataset(rows),
         processing_class=processor,
@@ -221,7 +221,7 @@ def released(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
     if args.size != "miniature":
         policy.gradient_checkpointing_enable()
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6)
-    rewards = reward_functions(Criterion.named("official", "stage1"))
+    rewards = reward_functions(Criterion.named("released_2025", "stage1"))
     clock = Clock(args.device)
     options = {"max_new_tokens": args.length, "do_sample": True, "top_k": 50, **generation(args, processor)}
 

@@ -1,7 +1,7 @@
-"""Speed of prediction: the official loop's way, one question at a time, beside ours, on the same questions.
+"""Speed of prediction: the released loop's way, one question at a time, beside ours, on the same questions.
 
 Both answer the questions of one protocol with the same checkpoint, in turn and several times; the best round of each
-counts. The official way is the released evaluation's: processor and `generate` for each image, batch size 1. Printed
+counts. The released way is the released evaluation's: processor and `generate` for each image, batch size 1. Printed
 beside the speeds: how many answers are the same text (all of them in float32).
 
 Example, on the miniature (its base model and test scenes are made by `snakemake --cores all data models`):
@@ -48,11 +48,11 @@ def parse_args() -> argparse.Namespace:
 
 
 @torch.inference_mode()
-def official(generator: Generator, questions: Sequence[Question]) -> dict[Question, str]:
+def released_2025(generator: Generator, questions: Sequence[Question]) -> dict[Question, str]:
     """Answer one question after the other, as the released evaluation does."""
     processor, texts = generator.processor, {}
     for question in questions:
-        limits = question.limits
+        limits = question.decoding
         inputs = processor(
             text=[generator.chat(question.prompt)],
             images=[load_image(question.path)],
@@ -87,7 +87,7 @@ def compared(generator: Generator, questions: Sequence[Question], batch_size: in
     """Answer the questions in both ways, several times in turn; return their best speeds in words."""
     images = len({question.path for question in questions})
     ways = {
-        "official, batch size 1": lambda: official(generator, questions),
+        "released_2025, batch size 1": lambda: released_2025(generator, questions),
         f"ours, batch size {batch_size}": lambda: ours(generator, questions, batch_size),
     }
     best, texts = dict.fromkeys(ways, float("inf")), {}

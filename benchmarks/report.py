@@ -23,7 +23,16 @@ from vision_r1.experiments import STAGES, with_training_seed
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 SEEDS, STEPS, IMAGES = (0, 1, 2), 3_000, 400
-EXPERIMENTS = ("strict", "official", "label_blind", "giou", "no_recall", "no_precision", "one_stage", "larger_group")
+EXPERIMENTS = (
+    "strict",
+    "released_2025",
+    "label_blind",
+    "giou",
+    "no_recall",
+    "no_precision",
+    "one_stage",
+    "larger_group",
+)
 DATASETS = (
     *("aerial_maritime_drone", "aquarium", "cottontail_rabbits", "egohands", "mushrooms", "packages", "pascal_voc"),
     *("pistols", "pothole", "raccoon", "shellfish", "thermal_dogs_people", "vehicles"),

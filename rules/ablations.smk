@@ -9,7 +9,7 @@ rule tabulate_ablations:
         config=RESOLVED_CONFIG,
         curation="<results>/data/curation.json",
         published="config/published.yaml",
-        paper=PAPER,
+        presets=PRESETS,
         metrics=metrics_files(ABLATION_CHECKPOINTS),
         resamples=resamples_files(ABLATION_CHECKPOINTS),
     output:

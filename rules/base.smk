@@ -23,7 +23,7 @@ if config["model"]["source"] == "made":
             runtime=more(30),
             gpu=0,
         params:
-            args=configuration.flags({"world": config["base"]["world"]}),
+            args=configuration.flags({"world": config["base"]["world"], "templates": json.dumps(config["templates"])}),
         message:
             "Making the processor of the base model"
         shell:
@@ -50,7 +50,12 @@ if config["model"]["source"] == "made":
             gpu=compute("make_base_model", "gpu"),
         params:
             args=configuration.flags(
-                {**config["base"], "seed": config["seed"], "threads": compute("make_base_model", "threads")}
+                {
+                    **config["base"],
+                    "templates": json.dumps(config["templates"]),
+                    "seed": config["seed"],
+                    "threads": compute("make_base_model", "threads"),
+                }
             ),
         message:
             "Training the base model; progress in {log}"

@@ -209,8 +209,11 @@ def files_of(names):
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2) + "\n")
-# The paper's configuration, file over file: its numbers stand beside those of a run that was configured so.
-PAPER = [f"config/{name}.yaml" for name in ("config", "datasets", "experiments", "paper")]
+# The presets of the published recipes: their numbers stand beside those of a run that was configured so.
+PRESETS = [
+    f"config/{name}.yaml"
+    for name in dict.fromkeys(["config", "datasets", "experiments", *sum(configuration.PRESETS.values(), ())])
+]
 REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]

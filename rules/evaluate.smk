@@ -86,11 +86,11 @@ rule score_suite:
     params:
         args=configuration.flags({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
         datasets=lambda wildcards: dataset_flags(DATASETS_OF[wildcards.suite], "annotations"),
-        parsers=lambda wildcards: parser_flags(wildcards.suite),
+        protocols=lambda wildcards: reading_flags(wildcards.suite),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:
-        "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q} {params.parsers:q}"
+        "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q} {params.protocols:q}"
         " --predictions {input.predictions:q} {params.args:q}"
         " --output {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
 

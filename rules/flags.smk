@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 
-from vision_r1.evaluation.protocols import OF_SCORING
+from vision_r1.evaluation.protocols import OF_READING
 
 
 def model_flags(job):
@@ -116,7 +116,7 @@ def curation_flags(name=None):
     data, model = dict(experiments.experiment_config(config, name)["data"] if name else config["data"]), config["model"]
     del data["train"]
     shared = {key: model[key] for key in ("family", "min_pixels", "max_pixels")}
-    return configuration.flags({**data, **shared, "seed": config["seed"]})
+    return configuration.flags({**data, **shared, "seed": config["seed"], "templates": json.dumps(config["templates"])})
 
 
 def archive_flags(name):
@@ -135,7 +135,10 @@ def archive_flags(name):
 def predict_flags(suite):
     """Return what decides a suite's predictions. How they are parsed is for scoring: it predicts nothing again."""
     protocols = {
-        name: {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_SCORING}
+        name: experiments.merge(
+            {"templates": config["templates"]},
+            {key: value for key, value in EVALUATION["protocols"][name].items() if key not in OF_READING},
+        )
         for name in EVALUATION["suite_protocols"][suite]
     }
     return [
@@ -146,12 +149,14 @@ def predict_flags(suite):
     ]
 
 
-def parser_flags(suite):
-    """Return --parser PROTOCOL PARSER for each protocol of a suite."""
-    names = EVALUATION["suite_protocols"][suite]
-    return [
-        word for name in names for word in ["--parser", name, EVALUATION["protocols"][name].get("parser", "strict")]
-    ]
+def reading_flags(suite):
+    """Return --protocol NAME JSON for each protocol of a suite: what decides how its answers are scored."""
+    words = []
+    for name in EVALUATION["suite_protocols"][suite]:
+        entry = EVALUATION["protocols"][name]
+        reading = {key: entry[key] for key in ("reader", "score", "names") if key in entry}
+        words += ["--protocol", name, json.dumps(reading)]
+    return words
 
 
 def anchor_flags(scope):
@@ -173,7 +178,7 @@ def metrics_flags(checkpoints, resamples=False):
 def ablation_flags():
     return [
         *("--config", RESOLVED_CONFIG, "--curation", f"{RESULTS}/data/curation.json"),
-        *("--published", "config/published.yaml", "--paper", *PAPER),
+        *("--published", "config/published.yaml", "--presets", "config"),
         *("--tables", f"{RESULTS}/tables", "--figures", f"{RESULTS}/figures"),
         *metrics_flags(ABLATION_CHECKPOINTS, resamples=True),
     ]

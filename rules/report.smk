@@ -15,7 +15,7 @@ rule tabulate_results:
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         config=RESOLVED_CONFIG,
-        paper=PAPER,
+        presets=PRESETS,
     output:
         [
             report(f"<results>/tables/{sheet}.{kind}", caption="../docs/captions/results.rst", category="Tables")
@@ -42,7 +42,7 @@ rule tabulate_results:
     shell:
         "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.metrics:q}"
         " --comparison {input.comparison:q} --anchors {input.anchors:q} --config {input.config:q}"
-        " --paper {input.paper:q} --output_directory {params.folder:q} > {log:q} 2>&1"
+        " --presets config --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_results:
@@ -158,7 +158,7 @@ rule render_report:
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
         rulegraph=rules.draw_rulegraph.output,
-        paper=PAPER,
+        presets=PRESETS,
         audit="<results>/audit/summary.json",
         curation="<results>/data/curation.json",
         datasheet="<results>/data/datasheet.json",
@@ -199,7 +199,7 @@ rule render_report:
         " --comparison {input.comparison:q} --anchors {input.anchors:q}"
         " {params.files:q} --figures {params.figures:q} {params.predictions:q} {params.annotations:q}"
         " --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
-        " --curation {input.curation:q} --checksums {input.checksums:q} --paper {input.paper:q}"
+        " --curation {input.curation:q} --checksums {input.checksums:q} --presets config"
         " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"
         " --output {output:q} > {log:q} 2>&1"
 

@@ -17,8 +17,8 @@ CONFIGURATIONS = {
     **{
         name: ["config/paper.yaml", f"config/{name}.yaml"]
         for name in (
-            *("two_nodes", "qwen2_5_vl_3b", "qwen3_vl_8b", "lora_24gb", "lora_80gb", "vllm"),
-            *("released_script", "released_data"),
+            *("two_nodes", "qwen2_5_vl_3b", "upstream_2026", "lora_24gb", "lora_80gb", "vllm"),
+            *("released_2025", "released_data"),
         )
     },
 }

@@ -13,10 +13,12 @@ from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
+from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
 from vision_r1.miniature.tokenizer import VISION_END, VISION_START
 from vision_r1.processors import IMAGE, VIDEO, load_processor
+from vision_r1.prompts import DEFAULT
 
 PIXELS = (784, 7056)  # smallest and largest image of all trainings here
 
@@ -84,6 +86,10 @@ def write_train_file(folder: Path, name: str) -> Path:
         sizes = {"width": width, "height": height, "input_width": seen[0], "input_height": seen[1]}
         about = {"num_instances": len(asked["objects"]), "frame": family(name).frame, "task": "detection"}
         rows.append({**asked, **sizes, **about, "source_id": image.stem, "image": str(image)})
+        boxes = np.array([item["bbox"] for item in asked["objects"]]).reshape(-1, 4)
+        boxes = Frame.of(rows[-1]).from_original(boxes).tolist()
+        answer = DEFAULT.answer(boxes, [item["label"] for item in asked["objects"]])
+        rows[-1] |= {"system": None, "answer": answer}
     path = folder / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -9,7 +9,7 @@ def words(root, tmp_path):
     def build(ap, *options):
         own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.18}}
         scores = {"mean_score_policies": own, "datasets": {}}
-        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"official-coco": scores}})
+        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"released-coco": scores}})
         published = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct"]
         measured = ["--metrics", "base", "coco", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")]
         return [*published, *measured, *options]
@@ -24,7 +24,7 @@ def test_numbers_within_the_tolerance_pass(words, tmp_path):
 
 def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
     message = (
-        "1 of 3 published numbers are not reproduced: base on coco mean .official-coco.: AP 0.100, published 0.177 "
+        "1 of 3 published numbers are not reproduced: base on coco mean .released-coco.: AP 0.100, published 0.177 "
     )
     with pytest.raises(UserError, match=message):
         main(words(0.1, "--stop"))

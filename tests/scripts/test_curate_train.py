@@ -68,7 +68,6 @@ def test_same_arguments_same_bytes(tmp_path, processor):
 def test_tokens_are_what_the_processor_makes(tmp_path, processor):
     from vision_r1.families import family
     from vision_r1.processors import load_processor, prompt_text
-    from vision_r1.prompts import ground_truth_answer
 
     rows, _ = curate([coco(tmp_path / "set", coco_factory.content(size=(170, 84)))], tmp_path, processor)
     loaded = load_processor(processor, family("qwen2_5_vl"), 784, 7056)
@@ -78,7 +77,7 @@ def test_tokens_are_what_the_processor_makes(tmp_path, processor):
             ids = loaded(text=[text], images=[image.convert("RGB")]).input_ids[0]
         assert len(ids) == row["prompt_tokens"]
         assert list(ids).count(loaded.image_token_id) == row["image_tokens"] == 8
-        end = loaded.tokenizer(ground_truth_answer(row) + loaded.tokenizer.eos_token).input_ids
+        end = loaded.tokenizer(row["answer"] + loaded.tokenizer.eos_token).input_ids
         assert len(end) == row["answer_tokens"]
 
 

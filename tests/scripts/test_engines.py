@@ -21,7 +21,7 @@ ENGINES = ("ddp", "zero2", "zero3", "fsdp")
 SFT = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "max_steps": 3}
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0, "beta": 0.04},
-    **{"max_completion_length": 100, "criterion": "official", "max_steps": 3},
+    **{"max_completion_length": 100, "criterion": "released_2025", "max_steps": 3},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 HUB_NAMES = {

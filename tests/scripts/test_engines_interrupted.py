@@ -18,7 +18,7 @@ SHIPPED = {"use_cpu": None, "bf16": True, "dtype": "bfloat16", "gradient_checkpo
 SFT = {**SHIPPED, "per_device_train_batch_size": 1}
 GRPO = {
     **{**SHIPPED, "per_device_train_batch_size": 4, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0},
-    **{"max_completion_length": 1, "criterion": "official", "beta": 0.04, "save_steps": 1},
+    **{"max_completion_length": 1, "criterion": "released_2025", "beta": 0.04, "save_steps": 1},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 

@@ -12,9 +12,13 @@ from PIL import Image
 
 from vision_r1.data.sources import read_sources
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT
 
-PROMPTS = [detection_prompt(["cup", "dog"]), phrase_prompt("dog"), phrase_prompt("man on the left")]
+PROMPTS = [
+    DEFAULT.ask("detection", ["cup", "dog"]),
+    DEFAULT.ask("grounding", ["dog"]),
+    DEFAULT.ask("rec", ["man on the left"]),
+]
 
 
 def image(number, kind="JPEG"):

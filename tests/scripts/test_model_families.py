@@ -11,7 +11,7 @@ from tiny_models import PIXELS, make_checkpoint, write_train_file
 from training_helpers import arguments, interrupt_twice, largest_change, weights_hash
 from transformers import AutoModelForImageTextToText
 
-from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.evaluation.vllm_generation import VllmGenerator
 from vision_r1.families import FAMILIES, family
@@ -21,7 +21,7 @@ from vision_r1.processors import load_processor, prompt_text
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0, "beta": 0.04},
-    **{"max_completion_length": 1, "criterion": "official"},
+    **{"max_completion_length": 1, "criterion": "released_2025"},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 
@@ -80,7 +80,7 @@ def test_the_processor_s_files_are_the_base_s_with_the_limits_of_the_training(tr
 def test_it_predicts(trained, name):
     row = read_jsonl(trained["rows"])[0]
     generator = Generator(trained["grpo"], family(name), "float32")
-    question = Question(row["image"], row["prompt"], Limits(3, *PIXELS), row["input_width"], row["input_height"])
+    question = Question(row["image"], row["prompt"], Decoding(3, *PIXELS), row["input_width"], row["input_height"])
     (answer,) = generator.answer([question])
     assert 1 <= answer["num_tokens"] <= 3
 
@@ -99,7 +99,7 @@ def test_vllm_is_given_the_same_prompt(trained, name, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Engine, SamplingParams=dict))
     row = read_jsonl(trained["rows"])[0]
-    question = Question(row["image"], row["prompt"], Limits(3, *PIXELS), row["input_width"], row["input_height"])
+    question = Question(row["image"], row["prompt"], Decoding(3, *PIXELS), row["input_width"], row["input_height"])
     VllmGenerator(trained["base"], family(name), "float32").answer([question])
     assert prompts == [Generator(trained["base"], family(name), "float32").chat(row["prompt"])]
 

@@ -17,7 +17,7 @@ from predict_suite import main
 
 from vision_r1.data.coco import read_all
 from vision_r1.data.images import load_image
-from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.evaluation.predict import plan, question_of
 from vision_r1.evaluation.protocols import Protocol, requests
@@ -121,7 +121,7 @@ def test_log_probabilities_are_the_model_s_own(predicted, tiny_checkpoint):
     """Against one forward pass over prompt and completion."""
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     line = predicted[0]
-    question = Question(line["file_name"], line["prompt"], Limits(8, 784, 7056), 84, 84)
+    question = Question(line["file_name"], line["prompt"], Decoding(8, 784, 7056), 84, 84)
     inputs = generator._inputs([question])
     with torch.no_grad():
         sequence = generator.model.generate(**inputs, max_new_tokens=8)
@@ -256,7 +256,7 @@ def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datas
 
 
 def test_plan_puts_large_images_first_and_asks_nothing_twice():
-    limits, others = Limits(8, 1, 2), Limits(9, 1, 2)
+    limits, others = Decoding(8, 1, 2), Decoding(9, 1, 2)
     questions = [
         Question(path, prompt, limit, side, side)
         for limit in (limits, others)
@@ -268,7 +268,7 @@ def test_plan_puts_large_images_first_and_asks_nothing_twice():
         [("b", "much longer"), ("b", "short"), ("a", "much longer")],
         [("a", "short")],
     ]
-    assert len(batches) == 4 and all(len({q.limits for q in batch}) == 1 for batch in batches)
+    assert len(batches) == 4 and all(len({q.decoding for q in batch}) == 1 for batch in batches)
 
 
 def test_mistakes(tiny_checkpoint, datasets, tmp_path):
@@ -299,7 +299,7 @@ def test_a_processor_that_makes_other_sizes_is_an_error(tiny_checkpoint, dataset
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     path = read_all(datasets)[0].images[0].path
     with pytest.raises(UserError, match="84 x 84 pixels, not 96 x 96 as family qwen2_5_vl does"):
-        generator.answer([Question(path, "x", Limits(2, 784, 7056), 96, 96)])
+        generator.answer([Question(path, "x", Decoding(2, 784, 7056), 96, 96)])
 
 
 def test_real_coco_goes_through(coco_tiny, tiny_checkpoint, tmp_path):

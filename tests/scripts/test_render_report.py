@@ -81,7 +81,7 @@ def test_the_cost_is_summed_up_by_rule(complete):
 
 def test_the_paper_s_configuration_stands_beside_this_run_s(complete, tmp_path):
     paper = tmp_path / "paper.yaml"
-    paper.write_text("reward: {criterion: official}\nmodel: {revision: abc}\nrun: paper\nreport: {title: other}\n")
+    paper.write_text("reward: {criterion: released_2025}\nmodel: {revision: abc}\nrun: paper\nreport: {title: other}\n")
     text = section(
         page_of(complete, "--paper", str(complete.config), str(paper)), "The configuration against", "The command"
     )
@@ -98,7 +98,7 @@ def test_inputs_have_checksums_and_trainings_their_hardware(complete):
 
 def test_differences_stand_with_their_certainty(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "official-odinw +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
+    assert "released-odinw +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
@@ -118,7 +118,11 @@ def test_errors_and_slices_say_why(complete):
 
 def test_the_audit_and_the_training_data_are_in_the_page(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "official stage1 0.51; strict stage1 0.87" in text and "1 loophole" in text and "spamofficialstage1" in text
+    assert (
+        "released_2025 stage1 0.51; strict stage1 0.87" in text
+        and "1 loophole" in text
+        and "spamofficialstage1" in text
+    )
     assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
 
 
@@ -201,12 +205,12 @@ def test_rendering_twice_gives_the_same_page(complete):
 def test_missing_parts_are_called_missing(tmp_path):
     run = Run(tmp_path, images=2)
     scores = metrics(0.3, 1400, "coco")
-    scores["protocols"]["official-coco"]["mean"] = None
+    scores["protocols"]["released-coco"]["mean"] = None
     write(run.metrics("base", "coco"), scores)
     tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("coco",)))
     render_report.main([*run.flags_of_render()[:6], "--output", str(tmp_path / "report.html")])
     text = " ".join(Tags((tmp_path / "report.html").read_text()).text.split())
-    assert "Unknown. coco AP (official-coco) is missing for strict: base, stage 1, stage 2." in text
+    assert "Unknown. coco AP (released-coco) is missing for strict: base, stage 1, stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
 
@@ -217,7 +221,7 @@ def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
     config = read_json(run.config)
     config["report"] |= {"training_seeds": [0, 1], "experiments": ["strict"]}
     write(run.config, config)
-    measured = [name for name in CHECKPOINTS if "official" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
+    measured = [name for name in CHECKPOINTS if "released_2025" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
     for name in measured[-2:]:
         for suite in ("coco", "odinw13"):
             write(run.metrics(name, suite), metrics(0.5, 1500, suite))

@@ -43,9 +43,9 @@ def test_one_line_out_per_line_in(tmp_path):
 def test_criterion_stage_and_frame_are_chosen(tmp_path):
     wrong_label = ROW | {"solution": [["cat", [10, 10, 20, 30]]]}
     assert score(tmp_path, wrong_label)[0]["precision"] == 0
-    official = ["--criterion", "official", "--stage", "raw"]
-    assert score(tmp_path, wrong_label, options=official)[0]["precision"] == pytest.approx(1)
-    assert score(tmp_path, wrong_label, options=[*official, "--frame", "rel1000"])[0]["precision"] < 0.1
+    released_2025 = ["--criterion", "released_2025", "--stage", "raw"]
+    assert score(tmp_path, wrong_label, options=released_2025)[0]["precision"] == pytest.approx(1)
+    assert score(tmp_path, wrong_label, options=[*released_2025, "--frame", "rel1000"])[0]["precision"] < 0.1
 
 
 def test_standard_input(tmp_path, monkeypatch):

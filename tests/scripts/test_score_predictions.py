@@ -112,8 +112,8 @@ def test_predictions_with_text(score, tmp_path):
     assert {key: each["AP50"] for key, each in metrics["score_policies"].items()} == pytest.approx(
         {"constant": 1 / 3, "order": 1 / 3, "token-probability": 1 / 3}
     )
-    official = score(annotations, str(path), "--parser", "official")
-    assert (metrics["counts"]["predictions"], official["counts"]["predictions"]) == (2, 3)
+    released_2025 = score(annotations, str(path), "--reader", "released_2025")
+    assert (metrics["counts"]["predictions"], released_2025["counts"]["predictions"]) == (2, 3)
 
 
 def test_says_what_ties_make_of_ap_and_f1(score, val, caplog):

@@ -45,9 +45,9 @@ def score(tmp_path, annotations):
     def run(lines, names=("set",), *options):
         write_jsonl(tmp_path / "p.jsonl", lines)
         places = [word for name in names for word in ("--dataset", name, annotations)]
-        parsers = ["--parser", "all", "strict", "--parser", "some", "official"]
+        protocols = ["--protocol", "all", "{}", "--protocol", "some", '{"reader": "released_2025"}']
         outputs = ["--output", str(tmp_path / "m.json"), "--output_resamples", str(tmp_path / "m.resamples.npz")]
-        words = ["--suite", "coco", *places, *parsers, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
+        words = ["--suite", "coco", *places, *protocols, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
         main([*words, "--resamples", "20", *options])
         return read_json(tmp_path / "m.json")
 
@@ -109,8 +109,8 @@ def test_policies_and_f1_have_means_too(score, annotations):
 LETTERS = ("o", "o ", "Q", "q", "t\\")
 
 
-@pytest.mark.parametrize("parser", ["strict", "official"])
-def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, parser):
+@pytest.mark.parametrize("reader", ["strict", "released_2025", "upstream_2026"])
+def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, reader):
     """ODinW's boggleBoards: "o" and "o ", "Q" and "q" are different dice."""
     boxes = {1: [(number, [8 * number, 8, 6, 20]) for number in range(1, 6)]}
     annotations = coco_factory.write(tmp_path, coco_factory.content(boxes, LETTERS))[0]
@@ -130,7 +130,8 @@ def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, parser):
             ]
             lines.append(line(1, format_answer(corners, list(each.categories)), categories=list(each.categories)))
         write_jsonl(tmp_path / "p.jsonl", lines)
-        words = ["--suite", "s", "--dataset", "set", annotations, "--parser", "all", parser, "--resamples", "2"]
+        words = ["--suite", "s", "--dataset", "set", annotations, "--resamples", "2"]
+        words += ["--protocol", "all", json.dumps({"reader": reader})]
         words += ["--predictions", str(tmp_path / "p.jsonl"), "--output", str(tmp_path / "m.json")]
         main([*words, "--output_resamples", str(tmp_path / "m.npz")])
         own = read_json(tmp_path / "m.json")["protocols"]["all"]["datasets"]["set"]
@@ -185,10 +186,12 @@ def test_one_clear_line_for_each_mistake(score, lines, message):
 
 
 def test_unknown_options(score):
-    with pytest.raises(UserError, match="'best' is none of constant, order, token-probability"):
+    with pytest.raises(UserError, match="unknown 'best'; choose constant, order, token-probability"):
         score([], ("set",), "--score_policy", "best")
-    with pytest.raises(UserError, match="'lax' is none of strict, official"):
-        score([], ("set",), "--parser", "all", "lax")
+    with pytest.raises(
+        UserError, match="protocol new: unknown reader 'lax'; choose strict, released_2025, upstream_2026"
+    ):
+        score([], ("set",), "--protocol", "new", '{"reader": "lax"}')
 
 
 def test_scoring_needs_no_torch():

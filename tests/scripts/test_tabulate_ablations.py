@@ -75,14 +75,14 @@ def made(root, tmp_path):
 def test_mean_spread_and_paired_differences(made):
     text = made.table()
     assert "Miniature: shows that the chain works" in text.replace("\\", "")
-    line = made.lines()["beginner_only", "coco", "official-coco", "AP"]
+    line = made.lines()["beginner_only", "coco", "released-coco", "AP"]
     assert float(line["mean"]) == pytest.approx(0.47 + 0.0046667, abs=1e-6) and line["seeds"] == "3"
     assert float(line["difference"]) == pytest.approx(-0.03 + 0.004 / 3)
     assert float(line["difference_high"]) < 0 and float(line["p"]) < float(line["p_holm"]) < 0.01
     assert float(line["images_low"]) == pytest.approx(-0.03 + 0.004 / 3)  # both have the noise of the same images
-    unsure = made.lines()["without_recall", "coco", "official-coco", "AP"]
+    unsure = made.lines()["without_recall", "coco", "released-coco", "AP"]
     assert float(unsure["difference"]) == pytest.approx(0.02) and float(unsure["p"]) > 0.05
-    assert made.lines()["strict", "coco", "official-coco", "AP"]["difference"] == ""
+    assert made.lines()["strict", "coco", "released-coco", "AP"]["difference"] == ""
     assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 3 | 50.3 ± 2.5 |" in text
     assert "| without\\_recall | strict | yes | no | yes | yes | 0.5 to 0.75 | 3 |" in text
     assert "| beginner\\_only | strict | yes | yes | yes | yes | 0.5 | 3 |" in text
@@ -122,8 +122,8 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
     assert "| without\\_recall | 1 | train\\_grpo\\_stage2: error" in text
     assert "| beginner\\_only | 2 | predictions: not started |" in text
     assert "| 2 of 3 |" in text
-    assert made.lines()["without_recall", "coco", "official-coco", "AP"]["seeds"] == "2"
-    assert float(made.lines()["strict", "coco", "official-coco", "AP"]["seeds"]) == 3
+    assert made.lines()["without_recall", "coco", "released-coco", "AP"]["seeds"] == "2"
+    assert float(made.lines()["strict", "coco", "released-coco", "AP"]["seeds"]) == 3
 
 
 def test_an_experiment_without_any_number_is_failed(made):
@@ -131,7 +131,7 @@ def test_an_experiment_without_any_number_is_failed(made):
         made.remove(f"without_recall{seed}/grpo_stage2", "coco", "odinw13")
     text = made.table("--job", "without_recall/grpo_stage2", "no/metrics.json", "no/train.log")
     assert "| 0 of 3 | failed |" in text
-    assert made.lines()["without_recall", "coco", "official-coco", "AP"]["mean"] == ""
+    assert made.lines()["without_recall", "coco", "released-coco", "AP"]["mean"] == ""
 
 
 def test_without_jobs_a_missing_file_is_an_error(made):
@@ -146,4 +146,4 @@ def test_the_papers_numbers_stand_beside_ours_where_the_configuration_is_the_pap
     paper["ablations"] = {**SECTION, "experiments": ["strict", "without_recall"]}
     made = Ablations(root, tmp_path, **paper)
     assert "| paper: base | – | – | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
-    assert "paper: official" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments
+    assert "paper: released_2025" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments

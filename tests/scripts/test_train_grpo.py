@@ -8,8 +8,8 @@ from vision_r1.files import UserError, read_json, read_jsonl
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0},
-    # One token: untrained, the model says a bare number often enough, which the official format reward takes.
-    **{"max_completion_length": 1, "criterion": "official"},
+    # One token: untrained, the model says a bare number often enough, which the released_2025 format reward takes.
+    **{"max_completion_length": 1, "criterion": "released_2025"},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 
@@ -192,10 +192,14 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
     def criterion(**options):
         return parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **options}))[2]
 
-    official = criterion()
-    assert (official.quality, official.denominator, official.label_aware) == ("giou", "matched", False)
-    assert (official.recall_threshold, official.precision_low, official.precision_high) == (0.5, 0.5, 0.75)
-    assert official.differentiate
+    released_2025 = criterion()
+    assert (released_2025.quality, released_2025.denominator, released_2025.label_aware) == ("giou", "matched", False)
+    assert (released_2025.recall_threshold, released_2025.precision_low, released_2025.precision_high) == (
+        0.5,
+        0.5,
+        0.75,
+    )
+    assert released_2025.differentiate
     strict = criterion(criterion="strict", quality="giou", label_aware=False, differentiate=False)
     assert (strict.quality, strict.denominator, strict.label_aware) == ("giou", "predictions", False)
     assert not strict.differentiate
@@ -204,7 +208,7 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"criterion": "lenient"}, "--criterion: 'lenient' is none of official, strict"),
+        ({"criterion": "lenient"}, "--criterion: 'lenient' is none of released_2025, strict"),
         ({"recall_threshold": None}, "required: --recall_threshold"),
         ({"precision_low": 0.9}, "precision_low, precision_high"),
         ({"quality": "area"}, "quality: 'area' is none of giou, iou"),

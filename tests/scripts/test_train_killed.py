@@ -15,7 +15,13 @@ from vision_r1.training.checkpoints import is_complete
 STEPS = 24
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0, "beta": 0.04},
-    **{"max_completion_length": 1, "criterion": "official", "logging_steps": 3, "save_steps": 2, "max_steps": STEPS},
+    **{
+        "max_completion_length": 1,
+        "criterion": "released_2025",
+        "logging_steps": 3,
+        "save_steps": 2,
+        "max_steps": STEPS,
+    },
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
 

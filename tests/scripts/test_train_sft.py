@@ -79,15 +79,6 @@ def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path)
     assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path, max_length=512))[2].max_length == 512
 
 
-def test_answer_is_the_ground_truth_in_the_models_frame():
-    from vision_r1.training.dataset import ground_truth_answer
-
-    row = {"frame": "rel1000", "width": 200, "height": 100, "input_width": 224, "input_height": 96}
-    row["objects"] = [{"label": "dog", "bbox": [20, 10, 100, 50]}]
-    assert ground_truth_answer(row) == '```json\n[{"bbox_2d": [100, 100, 500, 500], "label": "dog"}]\n```'
-    assert ground_truth_answer({**row, "objects": []}) == "```json\n[]\n```"
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -10,7 +10,6 @@ from vision_r1.data.draw import draw_order
 from vision_r1.data.sources import Object, Sample, Source, read_sources
 from vision_r1.families import family
 from vision_r1.frames import Frame
-from vision_r1.prompts import ground_truth_answer
 
 FAMILY = family("qwen2_5_vl")
 
@@ -19,7 +18,7 @@ class Letters:
     """Counts letters in the place of tokens."""
 
     def count(self, rows):
-        return [(len(row["prompt"]), len(ground_truth_answer(row))) for row in rows]
+        return [(len(row["prompt"]), len(row["answer"])) for row in rows]
 
 
 def recipe(**changes):
@@ -73,7 +72,18 @@ def test_rows_have_every_column(tmp_path):
     assert {row["task"] for row in rows} == {"detection", "grounding", "negative"}
     for row in rows:
         assert list(row) == [
-            *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
+            *(
+                "system",
+                "prompt",
+                "answer",
+                "image",
+                "objects",
+                "categories",
+                "width",
+                "height",
+                "input_width",
+                "input_height",
+            ),
             *("num_instances", "frame", "task", "source_id", "prompt_tokens", "image_tokens", "answer_tokens"),
         ]
         assert (row["width"], row["height"], row["input_width"], row["input_height"]) == (168, 84, 112, 56)

@@ -20,6 +20,7 @@ from vision_r1.experiments import (
     stages_of,
     training_values,
 )
+from vision_r1.files import UserError
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def config(root):
 
 def test_experiments_override_and_leave_the_base_alone(config):
     before = copy.deepcopy(config)
-    official = experiment_config(config, "official_s3")
-    assert official["reward"]["criterion"] == "official"
-    assert official["grpo"] == config["grpo"]
+    released_2025 = experiment_config(config, "released_2025_s3")
+    assert released_2025["reward"]["criterion"] == "released_2025"
+    assert released_2025["grpo"] == config["grpo"]
     assert config == before
 
 
@@ -60,7 +61,7 @@ def test_seeds_differ_by_chain_training_seed_and_stage(config):
     ]
     assert len(set(seeds)) == len(seeds)
     # Arms are compared under the same seed, so that they see the same prompts.
-    assert seed_of(config, "strict_s1", "grpo_stage1") == seed_of(config, "official_s1", "grpo_stage1")
+    assert seed_of(config, "strict_s1", "grpo_stage1") == seed_of(config, "released_2025_s1", "grpo_stage1")
 
 
 def test_continuous_stages_share_seed_and_schedule(config):
@@ -100,10 +101,22 @@ def test_what_is_trained_alike_starts_alike(config):
 
 
 def test_one_continuous_schedule_is_not_two_that_restart(config):
-    assert checkpoint_of(config, "single_beginner", "grpo_stage1") == "single_beginner/grpo_stage1"
+    assert checkpoint_of(config, "step_1", "grpo_stage1") == "step_1/grpo_stage1"
     paper = merge(config, {"grpo": {"refinement": "continuous"}})
-    assert checkpoint_of(paper, "single_beginner", "grpo_stage1") == "strict/grpo_stage1"
-    assert final_checkpoint(paper, "beginner_only") == final_checkpoint(paper, "single_beginner")
+    assert checkpoint_of(paper, "step_1", "grpo_stage1") == "strict/grpo_stage1"
+    assert final_checkpoint(paper, "beginner_only") == final_checkpoint(paper, "step_1")
+
+
+def test_step_is_the_share_of_stage_1(config):
+    for name, steps in (("step_1", (100, 100)), ("step_1_2", (100, 100)), ("step_1_3", (67, 133))):
+        merged = experiment_config(config, name)
+        assert tuple(merged[stage]["max_steps"] for stage in STAGES) == steps
+        first, second = (training_values(config, name, stage) for stage in STAGES)
+        assert (first["stop_at"], first["max_steps"], second["max_steps"]) == (steps[0], 200, 200)
+        assert "step" not in first
+    config["grpo_stage2"]["max_steps"] = -1
+    with pytest.raises(UserError, match=r"experiment step_1_3: grpo.step: needs max_steps of both stages.*\[100, -1\]"):
+        experiment_config(config, "step_1_3")
 
 
 def test_an_experiment_can_be_an_sft_baseline(config):

@@ -1,4 +1,4 @@
-"""The official criterion gives the released code's numbers, malformed answers included."""
+"""The released_2025 criterion gives the released code's numbers, malformed answers included."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def rows():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_number(rows, stage):
-    criterion = Criterion.named("official", stage)
+    criterion = Criterion.named("released_2025", stage)
     compared, differing = 0, []
     for row in rows:
         for solution in (row["solution"], json.dumps(row["solution"])):
@@ -31,7 +31,9 @@ def test_every_number(rows, stage):
 
 
 def test_strict_never_rewards_more_format(rows):
-    official, strict = Criterion.named("official"), Criterion.named("strict")
+    released_2025, strict = Criterion.named("released_2025"), Criterion.named("strict")
     for row in rows:
         row = row | {"frame": "pixel"}
-        assert strict.score(row["completion"], row).dual_format <= official.score(row["completion"], row).dual_format
+        assert (
+            strict.score(row["completion"], row).dual_format <= released_2025.score(row["completion"], row).dual_format
+        )

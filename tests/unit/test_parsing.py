@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_r1 import official
+from vision_r1 import released_2025
 from vision_r1.parsing import MAX_BOXES, SEVERITY, WELL_FORMED, Verdict, parse
 from vision_r1.prompts import format_answer
 
@@ -148,7 +148,7 @@ def test_truncation_keeps_every_complete_item(answers, length):
     )
 )
 def test_never_raises(text):
-    for read in (parse, official.parse):
+    for read in (parse, released_2025.parse):
         parsed = read(text, {"dog"})
         assert parsed.boxes.shape == (len(parsed.labels), 4)
         assert np.isfinite(parsed.boxes).all()
@@ -190,7 +190,7 @@ MEGA = 1_000_000
     ],
     ids=lambda text: text[:12].encode("ascii", "replace").decode(),
 )
-@pytest.mark.parametrize("read", [parse, official.parse], ids=["strict", "official"])
+@pytest.mark.parametrize("read", [parse, released_2025.parse], ids=["strict", "released_2025"])
 def test_a_megabyte_of_anything_is_bounded(read, text):
     start = time.process_time()
     parsed = read(text)

@@ -32,29 +32,26 @@ def test_the_papers_batches(paper):
     batches = {training.name: training for training in batches_of(paper)}
     assert list(batches) == [
         "sft",
-        *(f"{name}/{stage}" for name in ("official", "strict") for stage in STAGES),
+        *("step_1/grpo_stage1", "step_1/grpo_stage2", "step_1_2/grpo_stage2"),  # they share stage 1
     ]
-    sft, stage1, stage2 = (batches[name] for name in ("sft", "strict/grpo_stage1", "strict/grpo_stage2"))
+    sft, stage1, stage2 = (batches[name] for name in ("sft", "step_1/grpo_stage1", "step_1/grpo_stage2"))
     assert (sft.batch, sft.steps) == (128, 383)  # 49,000 / 128, the last batch is not full
     assert (stage1.prompts, stage1.batch, stage1.sampled_at_once) == (16, 64, 8)
-    assert stage1.samples_seen + stage2.samples_seen == 16 * (1500 + 1562) == 48_992
+    assert stage1.samples_seen + stage2.samples_seen == 16 * (1531 + 1531) == 48_992
     assert stage1.in_words() == (
         "A step takes 16 prompts x 4 completions = 64 completions (4 a device x 2 accumulated x 8 processes). "
         "64 completions are sampled at once, 8 a device. "
-        "1,500 steps see 24,000 samples of 49,000 rows (epochs: 0.49)."
+        "1,531 steps see 24,496 samples of 49,000 rows (epochs: 0.5)."
     )
     assert sft.in_words().startswith(
         "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 383 steps see"
     )
 
 
-@pytest.mark.parametrize("name", ["two_nodes", "qwen2_5_vl_3b", "lora_24gb", "lora_80gb", "released_script"])
+@pytest.mark.parametrize("name", ["two_nodes", "qwen2_5_vl_3b", "lora_24gb", "lora_80gb", "released_2025"])
 def test_other_machines_keep_the_papers_batches(root, paper, name):
     other = load(root, name)
-    sizes = [
-        {(training.prompts, training.batch, training.steps) for training in batches_of(config)}
-        for config in (paper, other)
-    ]
+    sizes = [{(training.prompts, training.batch) for training in batches_of(config)} for config in (paper, other)]
     assert sizes[0] == sizes[1]
 
 
@@ -69,7 +66,7 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
     batches = training_batches(config, 49_000, names)
     budgets = {name: asdict(budget(config, batches, final_checkpoint(config, name))) for name in names}
     for experiment, own in budgets.items():
-        differs = {key for key, value in budgets["official"].items() if own[key] != value}
+        differs = {key for key, value in budgets["released_2025"].items() if own[key] != value}
         assert differs == OTHER_BUDGET.get(experiment, set()), experiment
         data = experiment_config(config, experiment)["data"]
         kinds = ("detection", "grounding", "rec", "negative")
@@ -78,23 +75,23 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
 
 def test_the_released_sft_is_said_to_be_unequal(paper):
     lines = unequal(paper, batches_of(paper))
-    assert lines[0] == "official makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
+    assert lines[0] == "step_1 makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
 
 
 def test_released_script_is_the_raw_reward_in_both_stages(root):
     from vision_r1.rewards import Criterion
 
-    config = load(root, "released_script")
+    config = load(root, "released_2025")
     for stage in STAGES:
         values = training_values(config, "released_script", stage)
-        raw = Criterion.named("official", "raw")
+        raw = Criterion.named("released_2025", "raw")
         keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
         assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
-        assert (values["criterion"], values["shuffle_dataset"], values["top_k"]) == ("official", True, 50)
+        assert (values["criterion"], values["shuffle_dataset"], values["top_k"]) == ("released_2025", True, 50)
 
 
-def test_qwen3_vl_8b_is_the_authors_recipe(root):
-    config = load(root, "qwen3_vl_8b")
+def test_upstream_takes_64_prompts_of_8_completions(root):
+    config = load(root, "upstream_2026")
     values = training_values(config, "strict", "grpo_stage1")
     _, stage1, stage2, *_ = batches_of(config)
     assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
@@ -103,15 +100,15 @@ def test_qwen3_vl_8b_is_the_authors_recipe(root):
 
 
 def test_epochs_decide_the_length_of_one_schedule(paper):
-    paper["grpo_stage2"]["max_steps"] = -1
+    paper["grpo_stage2"]["max_steps"], paper["report"]["experiments"] = -1, ["step_1"]
     _, stage1, stage2, *_ = batches_of(paper)
-    assert (stage1.steps, stage2.steps) == (1500, 3063 - 1500)
-    paper["grpo"]["refinement"] = "restart"
+    assert (stage1.steps, stage2.steps) == (1531, 3063 - 1531)
+    paper["grpo"]["refinement"], paper["report"]["experiments"] = "restart", ["strict"]
     assert batches_of(paper)[2].steps == 3063
 
 
 def test_too_few_rows_for_one_generation(paper):
-    with pytest.raises(UserError, match="official/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
+    with pytest.raises(UserError, match="step_1/grpo_stage1: one generation takes 16 prompts .* has 15 rows"):
         batches_of(paper, 15)
 
 

@@ -9,6 +9,7 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.experiments import merge
 from vision_r1.miniature.processor import make_processor
 from vision_r1.preflight.lengths import ON_COCO, AnswerSize, answer_size
+from vision_r1.prompts import Templates
 
 # Right answers about real COCO images, counted with Qwen's vocabulary: objects -> fewest and most tokens seen.
 COUNTED = {15: (479, 501), 16: (512, 534), 30: (959, 990)}
@@ -76,16 +77,16 @@ def test_the_processor_of_the_run_counts_before_the_constants(root):
     rows = [{"objects": [{"label": known}] * 3}]
     of_rows, of_none = (answer_size(config, processor, each) for each in (rows, None))
     tokens = ProcessorTokens(processor)
-    row = {"prompt": "", "frame": "pixel", "width": 633, "height": 633, "input_width": 633, "input_height": 633}
-    row["objects"] = [{"label": known, "bbox": [158, 158, 474, 474]}] * 3
+    answer = Templates.of(config["templates"]).answer([[158, 158, 474, 474]] * 3, [known] * 3)
+    row = {"system": None, "prompt": "", "answer": answer}
     assert of_rows.tokens(3) == tokens.count([row])[0][1]
     assert of_none.item > of_rows.item
 
 
-@pytest.mark.parametrize("name", ["paper", "qwen3_vl_8b"])
+@pytest.mark.parametrize("name", ["paper", "upstream_2026"])
 def test_checkpoints_are_counted_to_the_last_step(root, name):
     training = surveyed(root, name)["trainings"][-1]
-    expected = {"paper": (1562, 500, 4), "qwen3_vl_8b": (100, 50, 2)}[name]
+    expected = {"paper": (1531, 500, 4), "upstream_2026": (100, 50, 2)}[name]
     assert (training["steps"], training["save_steps"], training["checkpoints"]) == expected
     assert training["checkpoint_bytes"] == 16 * surveyed(root, name)["model"]["parameters"]
 

@@ -71,11 +71,17 @@ def test_the_system_message_of_the_template_is_counted(place):
     folder, name = place
     processor = load(folder, name)
     sizes = {"width": 451, "height": 300, "input_width": 448, "input_height": 308}
-    row = {"prompt": "Where is it?", "objects": [], "frame": family(name).frame, **sizes}
+    row = {"system": None, "prompt": "Where is it?", "answer": "[]", "frame": family(name).frame, **sizes}
     ((prompt, _),) = ProcessorTokens(processor).count([row])
     found = inputs(processor)["input_ids"][0].tolist()
     assert prompt == len(found) - found.count(processor.image_token_id) + 1
     assert (SYSTEM in processor.tokenizer.decode(found)) == (name == "qwen2_5_vl")
+
+
+def test_a_system_message_of_the_recipes_own_takes_the_place_of_the_templates(place):
+    processor = load(*place)
+    text = prompt_text(processor, "Where is it?", "Answer in JSON.")
+    assert "Answer in JSON." in text and SYSTEM not in text and text.index("JSON") < text.index("Where")
 
 
 def test_saved_it_is_the_hub_s_files_with_other_limits(place, tmp_path):

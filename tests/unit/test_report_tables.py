@@ -69,7 +69,7 @@ def test_files_hold_the_main_table_and_every_data_set(results):
     assert len(sets) == len(main)
     for table in (main, sets):
         assert len({line.replace("\\|", "").count("|") for line in table}) == 1
-    assert all(name in sets[0] for name in SUITES["odinw13"]) and "odinw13 AP (official-odinw)" in sets[0]
+    assert all(name in sets[0] for name in SUITES["odinw13"]) and "odinw13 AP (released-odinw)" in sets[0]
     assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "") and "Chain seed 0" in text
 
 
@@ -78,7 +78,7 @@ def test_latex_table_is_well_formed(results):
     body = [line for line in lines if line.endswith(r" \\")]
     assert lines[0].startswith("% Miniature") and lines[3].startswith(r"\begin{tabular}{llrrrrrr}")
     assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
-    assert "51.3 (+15.2)" in body[4] and r"official-coco" in body[0]
+    assert "51.3 (+15.2)" in body[4] and r"released-coco" in body[0]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
@@ -104,19 +104,19 @@ def test_differences_stand_with_their_interval(results):
 
 
 PAPER = [
-    {"suite": "coco", "protocol": "official-coco", "dataset": "mean", "metric": "AP"}
+    {"suite": "coco", "protocol": "released-coco", "dataset": "mean", "metric": "AP"}
     | {"checkpoint": name, "value": ap}
-    for name, ap in (("base", 0.177), ("official/grpo_stage2", 0.266))
+    for name, ap in (("base", 0.177), ("released_2025/grpo_stage2", 0.266))
 ]
 
 
 def test_the_papers_numbers_stand_below_ours(results):
     columns = main_columns(pairs(results))
     rows = main_table(results, CHECKPOINTS, columns, PAPER)
-    assert [row.checkpoint.name for row in rows if row.paper] == ["base", "official/grpo_stage2"]
+    assert [row.checkpoint.name for row in rows if row.published] == ["base", "released_2025/grpo_stage2"]
     theirs = rows[-1].cells
     assert theirs[0].value == 0.266 and theirs[0].delta == pytest.approx(0.089) and str(theirs[1]) == "–"
-    assert "| paper: official stage 2 |  | 26.6 (+8.9) | – |" in as_markdown(main_sheets(results, PAPER))
+    assert "| published: released\\_2025 stage 2 |  | 26.6 (+8.9) | – |" in as_markdown(main_sheets(results, PAPER))
 
 
 def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
@@ -142,14 +142,14 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
 def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
     names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    found = verdict(results, ["strict"], "coco", "official-coco")
+    found = verdict(results, ["strict"], "coco", "released-coco")
     assert found.answer == answer and words in found.sentence
 
 
 def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
-    assert verdict(results, ["strict_s1"], "coco", "official-coco").answer == "Yes"
+    assert verdict(results, ["strict_s1"], "coco", "released-coco").answer == "Yes"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
 def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "official-coco")
+    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "released-coco")
     assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
 
 
@@ -181,7 +181,7 @@ def with_interval(results, low, high):
 def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high, answer, words):
     scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
     found = verdict(
-        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high), ["strict"], "coco", "official-coco"
+        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high), ["strict"], "coco", "released-coco"
     )
     assert found.answer == answer and words in found.sentence
 
@@ -191,6 +191,6 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     results = results_of(tmp_path, scores, suites=("coco",))
     for name, ap in scores.items():
         results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
-    found = verdict(results, ["strict"], "coco", "official-coco")
-    assert found.answer == "Partly" and "made the model worse on odinw13 (official-odinw, AP −" in found.sentence
-    assert "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "official-coco").sentence
+    found = verdict(results, ["strict"], "coco", "released-coco")
+    assert found.answer == "Partly" and "made the model worse on odinw13 (released-odinw, AP −" in found.sentence
+    assert "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "released-coco").sentence

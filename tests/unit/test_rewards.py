@@ -34,22 +34,72 @@ def judge(name, stage, predictions, objects):
     return score.recall, score.precision
 
 
-def test_the_official_reward_is_blind_to_spam_duplicates_and_labels_and_the_strict_is_not():
+def test_what_each_criterion_sees_of_spam_duplicates_and_labels():
     objects = [("a", A), ("b", B)]
-    for predictions, strict in [
-        (objects, (1, 1)),
-        (objects + [("a", C)] * 2, (1, 0.5)),
-        (objects * 2, (1, 0.5)),
-        ([("b", A), ("a", B)], (0, 0)),
-        ([("zebra", A), ("b", B)], (0.5, 0.5)),
+    for predictions, upstream, strict in [
+        (objects, (1, 1), (1, 1)),
+        (objects + [("a", C)] * 2, (1, 0.5), (1, 0.5)),
+        (objects * 2, (1, 0.5), (1, 0.5)),
+        ([("b", A), ("a", B)], (1, 1), (0, 0)),
+        ([("zebra", A), ("b", B)], (1, 1), (0.5, 0.5)),
     ]:
-        assert judge("official", "stage1", predictions, objects) == (1, 1)
+        assert judge("paper", "stage1", predictions, objects) == (1, 1)
+        assert judge("released_2025", "stage1", predictions, objects) == (1, 1)
+        assert judge("upstream_2026", "raw", predictions, objects) == pytest.approx(upstream)
         assert judge("strict", "stage1", predictions, objects) == pytest.approx(strict)
+
+
+def test_a_value_at_its_threshold_has_reached_it_in_the_paper_and_not_in_the_code():
+    three_quarters = [0, 0, 100, 75]
+    for name, at_half, at_three_quarters, in_stage2 in [
+        ("paper", (1, 0.5), (1, 1), (1, 0.75)),
+        ("released_2025", (0, 0.5), (1, 0.75), (0, 0.75)),
+    ]:
+        assert judge(name, "stage1", [("a", HALF)], [("a", A)]) == at_half
+        assert judge(name, "stage1", [("a", three_quarters)], [("a", A)]) == at_three_quarters
+        assert judge(name, "stage2", [("a", three_quarters)], [("a", A)]) == in_stage2
+
+
+def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_in_the_code():
+    objects = [("a", [200 * i, 0, 200 * i + 100, 100]) for i in range(4)]
+    for found, paper, released in [
+        (1, (0, 0), (0, 0)),
+        (2, (0.5, 0), (0.5, 0.5)),
+        (3, (1, 0.75), (0.75, 0.75)),
+        (4, (1, 1), (1, 1)),
+    ]:
+        for name, expected in (("paper", paper), ("released_2025", released)):
+            for stage, recall in zip(("stage1", "stage2"), expected, strict=True):
+                assert judge(name, stage, objects[:found], objects) == (recall, 1), (name, stage, found)
+
+
+@pytest.mark.parametrize(
+    ("box", "frame", "earned"),
+    [
+        ([0, 0, 640, 640], "pixel", 1),
+        ([0, 0, 641, 640], "pixel", 0),
+        ([-1, 0, 640, 640], "pixel", 0),
+        ([0, 0, 100.5, 100], "pixel", 0),
+        ([0, 0, 1000, 1000], "rel1000", 1),
+        ([0, 0, 1001, 1000], "rel1000", 0),
+    ],
+)
+def test_dual_format_of_the_paper_asks_for_the_content_too(box, frame, earned):
+    text = json.dumps([{"bbox_2d": box, "label": "a"}])
+    for name, expected in (("paper", earned), ("released_2025", 1), ("upstream_2026", 1)):
+        assert Criterion.named(name).score(text, row([("a", A)], frame=frame)).dual_format == expected
+
+
+def test_count_is_one_for_as_many_boxes_as_objects():
+    criterion, objects = Criterion.named("paper"), [("a", A), ("b", B)]
+    for predictions, count in [(objects, 1), ([("a", C)] * 2, 1), (objects[:1], 0), (objects + objects[:1], 0)]:
+        assert criterion.score(answer(predictions), row(objects)).count == count
+    assert [each.__name__ for each in reward_functions(criterion, count=True)] == [*REWARDS, "count"]
 
 
 def test_stages_threshold_quality_and_recall():
     objects = [("a", A)]
-    for name in CRITERIA:
+    for name in CRITERIA.keys() - {"paper"}:
         assert judge(name, "raw", [("a", BAND)], objects) == pytest.approx((1, 0.6))
         assert judge(name, "stage1", [("a", BAND)], objects) == pytest.approx((1, 0.6))
         assert judge(name, "stage2", [("a", BAND)], objects) == (0, 0)
@@ -64,6 +114,8 @@ def test_stages_threshold_quality_and_recall():
 def test_recall_is_differentiated_from_stage_1_on(name):
     objects = [("a", [x, 0, x + 50, 50]) for x in range(0, 500, 100)]
     recalls = {"raw": [0.4, 0.6, 0.8, 1], "stage1": [0, 0.6, 1, 1], "stage2": [0, 0.6, 1, 1]}
+    if name == "paper":  # by the stage's own bounds
+        recalls["stage2"] = [0, 0, 0.8, 1]
     for stage, expected in recalls.items():
         assert [judge(name, stage, objects[:n], objects)[0] for n in (2, 3, 4, 5)] == pytest.approx(expected)
 
@@ -87,12 +139,12 @@ def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
     def dual_format(name, text):
         return Criterion.named(name).score(text, row([])).dual_format
 
-    assert (dual_format("official", "[]"), dual_format("official", "none")) == (0, 1)
+    assert (dual_format("released_2025", "[]"), dual_format("released_2025", "none")) == (0, 1)
     assert (dual_format("strict", "[]"), dual_format("strict", "none")) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("text", "official", "strict"),
+    ("text", "released_2025", "strict"),
     [
         ('[{"bbox_2d": [0, 0, 100, 100], "label": "a"}]', (1, 1, 1), (1, 1, 1)),
         ('[{"bbox_2d": [0, 0, 100, 100], "label": "a"}, {"bb', (0, 1, 1), (0, 1, 1)),
@@ -106,8 +158,8 @@ def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
         ("{}", (1, 0, 0), (0, 0, 0)),
     ],
 )
-def test_texts_in_both_criteria(text, official, strict):
-    for name, expected in (("official", official), ("strict", strict)):
+def test_texts_in_both_criteria(text, released_2025, strict):
+    for name, expected in (("released_2025", released_2025), ("strict", strict)):
         score = Criterion.named(name, "stage1").score(text, row([("a", A)]))
         assert tuple(getattr(score, reward) for reward in REWARDS) == expected
 
@@ -124,19 +176,19 @@ def test_boxes_meet_the_truth_in_pixels_of_the_original():
 
 def test_each_part_is_a_field():
     objects, crossed = [("a", A), ("b", B)], [("b", A), ("a", B), ("a", C)]
-    official = Criterion.named("official", "stage1")
+    released_2025 = Criterion.named("released_2025", "stage1")
 
     def judged(**parts):
-        score = replace(official, **parts).score(answer(crossed), row(objects))
+        score = replace(released_2025, **parts).score(answer(crossed), row(objects))
         return score.recall, score.precision
 
     assert judged() == (1, 1)
     assert judged(denominator="predictions") == pytest.approx((1, 2 / 3))
     assert judged(label_aware=True) == (0, 0)
     assert judged(assignment="value", quality="iou") == (1, 1)
-    assert replace(official, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(official, precision_low=0, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(official, differentiate=False).score(answer(objects[:1]), row(objects)).recall == 0.5
+    assert replace(released_2025, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
+    assert replace(released_2025, precision_low=0, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
+    assert replace(released_2025, differentiate=False).score(answer(objects[:1]), row(objects)).recall == 0.5
 
 
 @pytest.mark.parametrize(
@@ -183,7 +235,9 @@ def test_the_order_changes_nothing_in_the_official_criterion(seed, stage):
 
     predictions, objects = draw(rng.integers(1, 8)), draw(rng.integers(1, 8))
     shuffled = [predictions[index] for index in rng.permutation(len(predictions))]
-    assert judge("official", stage, predictions, objects) == pytest.approx(judge("official", stage, shuffled, objects))
+    assert judge("released_2025", stage, predictions, objects) == pytest.approx(
+        judge("released_2025", stage, shuffled, objects)
+    )
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@ from math import exp
 import numpy as np
 import pytest
 
-from vision_r1.evaluation.parsers import PARSERS
+from vision_r1.evaluation.readers import READERS
 from vision_r1.evaluation.scores import SCORE_POLICIES, written
 
 ITEM = '{{"bbox_2d": [{}], "label": "{}"}}'
@@ -24,7 +24,7 @@ def span(start, end):
 
 
 def scores(policy, line):
-    return SCORE_POLICIES[policy](line, PARSERS["strict"](line["completion"], None))
+    return SCORE_POLICIES[policy](line, READERS["strict"](line["completion"], None), 0.99)
 
 
 def test_constant_and_order():
@@ -55,5 +55,5 @@ def test_boxes_are_found_in_order_past_those_that_were_not_read():
 def test_boxes_without_tokens_or_text_have_a_score_all_the_same():
     assert scores("token-probability", {"completion": TEXT}) == [0.99, 0.99]
     line = {"completion": "[{'bbox_2d': [0x10, 2, 30, 40], 'label': 'dog'}]", "tokens": [[0, -0.5], [9, -1.5]]}
-    parsed = PARSERS["official"](line["completion"], None)
-    assert SCORE_POLICIES["token-probability"](line, parsed) == [pytest.approx(exp(-1))]
+    parsed = READERS["released_2025"](line["completion"], None)
+    assert SCORE_POLICIES["token-probability"](line, parsed, 0.99) == [pytest.approx(exp(-1))]

@@ -24,6 +24,15 @@ def place(request, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As training has it: with more, sums of gradients have no fixed order, and can't be compared bit by bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def processor_of(place):
     return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
 

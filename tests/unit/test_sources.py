@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from vision_r1.data.sources import read_sources
+from vision_r1.data.sources import detection_categories, read_sources
 from vision_r1.files import UserError
-from vision_r1.prompts import detection_categories, detection_prompt
+from vision_r1.prompts import DEFAULT
 
 EXPRESSIONS = {
     "images": [
@@ -37,7 +37,7 @@ def test_an_expression_is_a_question_about_the_image_of_its_number(tmp_path):
     source = read(tmp_path, EXPRESSIONS)
     first, second = source.samples  # "two dogs" has two boxes, so it refers to no one object
     assert (first.image_id, first.image) == (581857, str(tmp_path / "train2017/000000581857.jpg"))
-    assert first.prompt == "Locate every red cup in the image and output the coordinates in JSON format."
+    assert (first.prompt, first.task, first.categories) == (None, "rec", ("red cup",))
     assert (first.task, first.categories, first.objects[0].bbox) == ("rec", ("red cup",), (10, 20, 40.5, 60))
     assert second.categories == ("naïve 🐕",)
     assert source.numbers() == {"images": 2, "boxes": 2, "questions": 2}
@@ -72,7 +72,7 @@ def sample(prompt, *objects):
 
 def test_given_samples_and_their_tasks(tmp_path):
     lines = [
-        sample(detection_prompt(["cup", "dining table"]), "cup"),
+        sample(DEFAULT.ask("detection", ["cup", "dining table"]), "cup"),
         sample("Locate every dining table in the image.", "dining table"),
         sample("Locate every boat in the image.", "boat", "boat"),
         sample("Locate every man in red in the image.", "man in red"),
@@ -100,5 +100,5 @@ def test_kinds_and_names_are_checked(tmp_path):
 
 
 def test_a_detection_prompt_tells_its_categories():
-    assert detection_categories(detection_prompt(["a", "b c", 'd"'])) == ["a", "b c", 'd"']
+    assert detection_categories(DEFAULT.ask("detection", ["a", "b c", 'd"'])) == ["a", "b c", 'd"']
     assert detection_categories("Locate every a in the image.") == []

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from vision_r1.data.scenes import CATEGORIES
 from vision_r1.miniature.tokenizer import SPECIAL_TOKENS, make_tokenizer
-from vision_r1.prompts import detection_prompt, format_answer, phrase_prompt
+from vision_r1.prompts import DEFAULT, format_answer
 
 LARGEST_NUMBER = 127
 TOKENIZER = make_tokenizer(CATEGORIES, LARGEST_NUMBER)
@@ -27,8 +27,8 @@ def test_an_answer_takes_five_tokens_per_object(objects, tokens):
 
 
 def test_prompts_take_few_tokens():
-    assert len(TOKENIZER(detection_prompt(CATEGORIES)).input_ids) == 7
-    assert len(TOKENIZER(phrase_prompt("circle")).input_ids) == 3
+    assert len(TOKENIZER(DEFAULT.ask("detection", CATEGORIES)).input_ids) == 7
+    assert len(TOKENIZER(DEFAULT.ask("grounding", ["circle"])).input_ids) == 3
 
 
 def test_special_tokens_are_single_and_can_be_left_out():

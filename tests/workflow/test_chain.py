@@ -44,7 +44,7 @@ def test_the_report_and_every_checkpoint_are_there(chain):
     checkpoints = ("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2")
     for checkpoint in checkpoints:
         metrics = json.loads((results / "metrics" / checkpoint / "coco.json").read_text())
-        assert set(metrics["protocols"]) == {"official-coco", "all-categories"}
+        assert set(metrics["protocols"]) == {"released-coco", "all-categories"}
     for checkpoint in ("sft", "strict/grpo_stage2"):
         assert (results / "release" / checkpoint / "README.md").read_text().startswith("---\nlanguage: en\n")
     # Each training moved its model, or the same weights after an interruption would say nothing.
@@ -83,7 +83,7 @@ def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
 
 
 def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
-    protocol = {"protocols": {"all-categories": {"parser": "official"}}}
+    protocol = {"protocols": {"all-categories": {"parser": "released_2025"}}}
     assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
     policy = {"evaluation": {"score_policy": "order"}}
     assert chain.planned(*SMOKE, chain.overlay(policy)) == ALL_SCORED

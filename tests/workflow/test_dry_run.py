@@ -80,7 +80,7 @@ def test_the_selection_split_is_a_suite(project):
 @pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
 def test_every_configuration_for_gpus_is_planned(project, name):
     jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
-    experiments = 1 if name == "released_script" else 2
+    experiments = 1 if name == "upstream_2026" else 2
     assert jobs["fetch_base_model"] == jobs["train_sft"] == 1
     assert jobs["train_grpo_stage1_continuous"] == jobs["train_grpo_stage2_continuous"] == experiments
 
@@ -172,7 +172,7 @@ def test_a_shared_stage_1_is_trained_once(project):
     overlay = project.overlay(
         {
             "experiments": {"longer": {"grpo_stage2": {"init": "strict/grpo_stage1", "max_steps": 200}}},
-            "report": {"experiments": ["strict", "official", "longer"]},
+            "report": {"experiments": ["strict", "released_2025", "longer"]},
         }
     )
     target = "results/miniature/models/longer/grpo_stage2/metrics.json"

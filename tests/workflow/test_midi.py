@@ -10,6 +10,6 @@ def test_stage_2_is_trained_and_scored_in_the_midi_world(root, project):
     target = "results/midi_smoke/metrics/strict/grpo_stage2/coco.json"
     project.snakemake("--configfile", "config/midi.yaml", overlay, "--", target)
     metrics = json.loads((project.folder / target).read_text())
-    assert len(metrics["protocols"]["official-coco"]["datasets"]["scenes_test"]["per_category"]) == 24
+    assert len(metrics["protocols"]["released-coco"]["datasets"]["scenes_test"]["per_category"]) == 24
     rows = (project.folder / "results/midi_smoke/data/train.jsonl").read_text().splitlines()
     assert {(row["width"], row["height"]) for row in map(json.loads, rows)} == {(336, 336)}

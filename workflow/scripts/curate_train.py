@@ -16,7 +16,7 @@ import gc
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import add_id_spaces, add_sources, parser, run, whole_number
+from vision_r1.cli import add_id_spaces, add_sources, add_templates, parser, run, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,6 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--index", required=True, metavar="FILE", help="image index of index_images.py")
     arguments.add_argument("--leaks", required=True, metavar="FILE", help="images in benchmarks, of find_leaks.py")
     arguments.add_argument("--processor", required=True, metavar="DIR", help="folder with the model's processor")
+    add_templates(arguments)
     arguments.add_argument("--family", required=True, help="model family; it decides the frame of the answers")
     for name, text in {
         "min_pixels": "smaller images are enlarged to this many pixels",
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sources = read_sources(args.source, args.id_space)
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
     refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
-    rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens)
+    rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens, args.templates)
     for task, counts in tally.samples.items():
         if counts["written"] < counts["asked"]:
             logging.warning("%s: %d samples asked for, %d possible", task, counts["asked"], counts["written"])

@@ -13,7 +13,7 @@ The same arguments on the same kind of machine give the same weights.
 import time
 from dataclasses import fields
 
-from vision_r1.cli import parser, run, whole_number
+from vision_r1.cli import add_templates, parser, run, whole_number
 from vision_r1.files import write_json, write_jsonl, written_whole
 from vision_r1.miniature.recipe import Recipe
 
@@ -22,6 +22,7 @@ def parse_args(argv=None):
     arguments = parser(__doc__)
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
+    add_templates(arguments)
     arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of first weights and scenes")
     arguments.add_argument(
         "--threads",
@@ -50,7 +51,7 @@ def main(argv=None) -> None:
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
-    processor = make_processor(WORLDS[recipe.world])
+    processor = make_processor(WORLDS[recipe.world], args.templates)
     model = speed_up_patches(
         make_model(
             processor.tokenizer,
@@ -62,7 +63,7 @@ def main(argv=None) -> None:
         )
     )
     started = time.monotonic()
-    history = pretrain(model, processor, recipe, args.seed, processes)
+    history = pretrain(model, processor, recipe, args.seed, processes, args.templates)
     seconds = time.monotonic() - started
     with written_whole(args.output_model) as folder:
         model.save_pretrained(folder)

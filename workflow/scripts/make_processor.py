@@ -6,12 +6,13 @@ Example: python workflow/scripts/make_processor.py --world miniature --output pr
 import argparse
 from collections.abc import Sequence
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import add_templates, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--world", default="miniature", help="made scenes that it is for (vision_r1/data/worlds.py)")
+    add_templates(arguments)
     arguments.add_argument("--output", required=True, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.miniature.processor import make_processor
 
     with written_whole(args.output) as partial:
-        make_processor(WORLDS[args.world]).save_pretrained(partial)
+        make_processor(WORLDS[args.world], args.templates).save_pretrained(partial)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Predict a whole suite with one checkpoint: all its data sets under all its protocols, greedy decoding.
+"""Predict a whole suite with one checkpoint: all its data sets under all its protocols.
 
 Example:
   python workflow/scripts/predict_suite.py --family qwen2_5_vl --checkpoint models/base/model \\
@@ -56,9 +56,10 @@ def _shard(text: str) -> tuple[int, int]:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.coco import check_images, read_all
-    from vision_r1.evaluation.protocols import read_protocols, requests
+    from vision_r1.evaluation.protocols import Protocol, read_entries, requests
 
-    protocols = read_protocols(args.protocol, args.min_pixels, args.max_pixels)
+    limits = args.min_pixels, args.max_pixels
+    protocols = [Protocol.of(name, entry, *limits) for name, entry in read_entries(args.protocol).items()]
     datasets = read_all(args.dataset)
     images = [image for dataset in datasets for image in dataset.images]
     check_images({image.path: (image.width, image.height) for image in images})

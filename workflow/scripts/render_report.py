@@ -52,9 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--gpus", **pair, metavar=("RULE", "N"), help="GPUs that a job of a rule asks for, for GPU-hours; repeat"
     )
     parser.add_argument("--checksums", metavar="FILE", help="checksums of the inputs, of checksum_inputs.py")
-    parser.add_argument(
-        "--paper", nargs="+", default=[], metavar="FILE", help="the paper's configuration (YAML), later files on top"
-    )
+    parser.add_argument("--presets", metavar="DIR", help="folder config/, with the published recipes' presets")
     parser.add_argument("--gallery_images", type=int, default=8, metavar="N", help="images a gallery")
     parser.add_argument(
         "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"
@@ -65,7 +63,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.configuration import load
+    from vision_r1.configuration import presets
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.datasheet import choose_overlays, overlay
@@ -100,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         benchmarks=provenance.benchmarks(args.benchmarks) if args.benchmarks else (),
         gpus={rule: int(number) for rule, number in args.gpus},
         checksums=read_json(args.checksums) if args.checksums else (),
-        paper=load(args.paper),
+        presets=presets(args.presets) if args.presets else {},
         targets=targets(args),
         snakemake=args.snakemake,
     )

@@ -22,12 +22,14 @@ from vision_r1.cli import add_scoring, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    from vision_r1.evaluation.readers import READERS
+
     arguments = parser(__doc__)
     arguments.add_argument("--annotations", required=True, metavar="FILE", help="ground truth in COCO format")
     arguments.add_argument("--predictions", required=True, metavar="FILE", help="predictions (JSONL or COCO JSON)")
     arguments.add_argument("--dataset", metavar="NAME", help="score the lines of this data set")
     arguments.add_argument("--protocol", metavar="NAME", help="score the lines of this protocol")
-    arguments.add_argument("--parser", default="strict", help="how completions are read: strict or official")
+    arguments.add_argument("--reader", choices=list(READERS), default="strict", help="how completions are read")
     add_scoring(arguments)
     arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")
     return arguments.parse_args(argv)
@@ -37,10 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.coco import read_coco
     from vision_r1.evaluation.predictions import by_protocol, is_coco_results, read_coco_results, read_lines, select
-    from vision_r1.evaluation.scoring import GIVEN, check_options, score_answers, score_detections
+    from vision_r1.evaluation.protocols import Reading
+    from vision_r1.evaluation.scoring import GIVEN, check_policy, score_answers, score_detections
     from vision_r1.files import write_json
 
-    check_options(args.score_policy, [args.parser])
+    check_policy(args.score_policy)
     if is_coco_results(args.predictions):
         dataset = read_coco(args.dataset or Path(args.annotations).stem, args.annotations)
         detections = read_coco_results(args.predictions, dataset)
@@ -49,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines = select(read_lines(args.predictions), args.predictions, args.dataset, args.protocol)
         name = lines[0]["dataset"] if lines else Path(args.annotations).stem
         dataset = read_coco(name, args.annotations)
-        by_protocol([dataset], lines, args.predictions)
-        scores = score_answers(dataset, lines, args.score_policy, args.parser, args.resamples).scores
+        reading = Reading(args.reader)
+        by_protocol([dataset], lines, args.predictions, {line["protocol"]: reading for line in lines})
+        scores = score_answers(dataset, lines, args.score_policy, reading, args.resamples).scores
         if scores["counts"]["unanswered"]:
             logging.warning("%d images with objects have no answer", scores["counts"]["unanswered"])
     logging.info("%s:", args.predictions)
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def summary(scores: Mapping[str, Any]) -> list[str]:
-    """Return the lines for readers, in points of 100: AP, what ties make of it, and F1 at IoU 0.5, 0.95 and their mean."""
+    """Return lines for readers, points of 100: AP, what ties make of it, and F1 at IoU 0.5, 0.95 and in the mean."""
     policy = scores["score_policy"]
     ties = scores["score_policies"][policy]["ties"]
     lines = []

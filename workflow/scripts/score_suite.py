@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/score_suite.py --suite coco --dataset scenes_test scenes/annotations.json \\
-      --parser official-coco official --predictions predictions.jsonl \\
+      --protocol released-coco '{"reader": "released_2025"}' --predictions predictions.jsonl \\
       --output metrics.json --output_resamples metrics.resamples.npz
 
 All numbers are 0..1. A data set without predictions makes the mean null and stands under `incomplete`.
@@ -20,12 +20,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--suite", required=True, help="name of the suite")
     add_datasets(arguments, "ANNOTATIONS")
     arguments.add_argument(
-        "--parser",
+        "--protocol",
         nargs=2,
         action="append",
         required=True,
-        metavar=("PROTOCOL", "PARSER"),
-        help="how a protocol's completions are read: strict or official; repeat",
+        metavar=("NAME", "JSON"),
+        help="a protocol and how its answers are scored: keys reader, score and names (see protocols.py); repeat",
     )
     arguments.add_argument("--predictions", required=True, metavar="FILE", help="predictions of predict_suite.py")
     add_scoring(arguments)
@@ -41,14 +41,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.coco import read_all
     from vision_r1.evaluation.compare import write_resamples
     from vision_r1.evaluation.predictions import read_lines
-    from vision_r1.evaluation.scoring import check_options, score_suite
+    from vision_r1.evaluation.protocols import Reading, read_entries
+    from vision_r1.evaluation.scoring import check_policy, score_suite
     from vision_r1.files import write_json
 
-    parsers = dict(args.parser)
-    check_options(args.score_policy, parsers.values())
+    readings = {name: Reading.of(name, entry) for name, entry in read_entries(args.protocol).items()}
+    check_policy(args.score_policy)
     lines = read_lines(args.predictions)
     protocols, samples = score_suite(
-        read_all(args.dataset), lines, args.predictions, args.score_policy, parsers, args.resamples
+        read_all(args.dataset), lines, args.predictions, args.score_policy, readings, args.resamples
     )
     for protocol, scores in protocols.items():
         mean = scores["mean"]

@@ -23,9 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")
     cli.add_measured(arguments)
     arguments.add_argument("--published", required=True, metavar="FILE", help="published numbers, YAML")
-    arguments.add_argument(
-        "--paper", nargs="+", default=[], metavar="FILE", help="the paper's configuration (YAML), later files on top"
-    )
+    arguments.add_argument("--presets", metavar="DIR", help="folder config/, with the published recipes' presets")
     arguments.add_argument("--curation", required=True, metavar="FILE", help="summary of curate_train.py")
     arguments.add_argument(
         "--job",
@@ -42,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.configuration import load
+    from vision_r1.configuration import presets
     from vision_r1.evaluation.anchors import read_published
     from vision_r1.evaluation.compare import read_measured
     from vision_r1.experiments import final_checkpoint
@@ -53,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.published import banner
     from vision_r1.report.sheets import as_latex, as_markdown
 
-    config, paper = read_json(args.config), load(args.paper)
+    config, recipes = read_json(args.config), presets(args.presets) if args.presets else {}
     measured: dict[str, dict] = {name: {} for name, *_ in args.metrics}
     for checkpoint, suite, metrics, resamples in args.metrics:
         if not args.job or Path(resamples).is_file():
@@ -69,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = ablation_lines(arms, names[0], benchmarks)
     batches = training_batches(config, read_json(args.curation)["rows"], names)
     budgets = {name: budget(config, batches, final_checkpoint(config, name)) for name in names}
-    sheets = ablation_sheets(config, arms, lines, budgets, read_published(args.published), paper)
-    warning, folder = banner(config, paper), Path(args.tables)
+    sheets = ablation_sheets(config, arms, lines, budgets, read_published(args.published), recipes)
+    warning, folder = banner(config, recipes), Path(args.tables)
     draw(lines, names[0], Path(args.figures) / "ablations", warning)
     write_text(folder / "ablations.csv", as_csv(lines))
     write_text(folder / "ablations.md", as_markdown(sheets, warning))

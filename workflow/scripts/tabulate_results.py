@@ -26,38 +26,32 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--config", metavar="FILE", help="the run's resolved configuration, JSON: its banner stands above the tables"
     )
-    parser.add_argument(
-        "--paper",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="the paper's configuration (YAML), later files on top",
-    )
+    parser.add_argument("--presets", metavar="DIR", help="folder config/, with the published recipes' presets")
     parser.add_argument("--output_directory", required=True, metavar="DIR")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.configuration import load
+    from vision_r1.configuration import presets
     from vision_r1.evaluation.errors import KINDS
     from vision_r1.files import UserError, read_json, write_text
-    from vision_r1.report.published import banner, paper_numbers
+    from vision_r1.report.published import banner, published_numbers
     from vision_r1.report.reasons import reason_sheets, reasons
     from vision_r1.report.results import of_metrics, pairs, with_differences, write_csv
     from vision_r1.report.sheets import as_latex, as_markdown, write_sheet
     from vision_r1.report.tables import comparison_sheet, interval_sheet, main_sheets, policy_sheet
 
-    if args.anchors and not (args.config and args.paper):
-        raise UserError("--anchors: give --config and --paper, too; the paper's numbers need its configuration")
+    if args.anchors and not (args.config and args.presets):
+        raise UserError("--anchors: give --config and --presets, too; numbers stand beside their own recipe's")
     results = [
         result for checkpoint, suite, path in args.metrics for result in of_metrics(path, checkpoint, suite, args.seed)
     ]
     comparison = read_json(args.comparison) if args.comparison else {"reference": "base", "tables": {}}
     results = with_differences(results, comparison)
-    config, paper = read_json(args.config) if args.config else None, load(args.paper)
-    warning = banner(config, paper) if config else None
-    published = paper_numbers(config, paper, read_json(args.anchors)) if args.anchors else []
+    config, recipes = read_json(args.config) if args.config else None, presets(args.presets) if args.presets else {}
+    warning = banner(config, recipes) if config else None
+    published = published_numbers(config, recipes, read_json(args.anchors)) if args.anchors else []
     metrics = {(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics}
     checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
 

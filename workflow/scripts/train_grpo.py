@@ -19,7 +19,7 @@ from vision_r1.cli import run
 from vision_r1.families import family
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor
-from vision_r1.rewards import reward_functions
+from vision_r1.rewards import REWARDS, reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
 
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     share_forward(model)
     trainer = GRPOTrainer(
         model=model,
-        reward_funcs=reward_functions(criterion),
+        reward_funcs=reward_functions(criterion, count=len(config.reward_weights or ()) > len(REWARDS)),
         args=config,
         train_dataset=grpo_dataset(rows),
         processing_class=processor,

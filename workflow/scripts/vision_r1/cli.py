@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vision_r1.files import UserError
+from vision_r1.prompts import DEFAULT, Templates
 
 
 def parser(docstring: str, word_files: bool = False) -> argparse.ArgumentParser:
@@ -87,6 +88,17 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
     )
     arguments.add_argument(
         "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"
+    )
+
+
+def add_templates(arguments: argparse.ArgumentParser) -> None:
+    """Add --templates: the words of prompts and answers, DEFAULT where it is not given."""
+    arguments.add_argument(
+        "--templates",
+        type=Templates.of,
+        default=DEFAULT,
+        metavar="JSON",
+        help="words of prompts and answers, all keys of configuration section templates; default: Qwen2.5-VL's",
     )
 
 

@@ -21,6 +21,21 @@ SHARED = {
     "evaluation": ("evaluation",),
 }
 
+# Recipe -> the files that are laid over the default ones.
+PRESETS = {
+    "paper": ("paper",),
+    "released_2025": ("paper", "released_2025"),
+    "upstream_2026": ("paper", "upstream_2026"),
+}
+# Names of older configurations, and what they are called now.
+RENAMED = {
+    "official": "released_2025",
+    "single_beginner": "step_1",
+    "parser": "reader",
+    "official-coco": "released-coco",
+    "official-odinw": "released-odinw",
+}
+
 
 def load(files: Sequence[str | Path]) -> dict[str, Any]:
     """Return YAML files laid over each other, as Snakemake merges --configfile (dicts merge, lists replace)."""
@@ -33,8 +48,18 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     return merged
 
 
+def presets(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Return recipe -> the resolved configuration of its preset, from the files of folder config/."""
+    return {
+        recipe: load([Path(folder) / f"{name}.yaml" for name in ("config", "datasets", "experiments", *names)])
+        for recipe, names in PRESETS.items()
+    }
+
+
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise UserError, one line naming the key, for the first thing wrong with a merged configuration."""
+    if "renamed" in config:
+        raise UserError(f"config: this file is now {config['renamed']}; give that after --configfile")
     _check_schema(config, schema, "config")
     for name in config["experiments"]:
         if re.search(r"_s\d+$", name) or name in (BASE, SFT):
@@ -229,6 +254,8 @@ def _check_compute(config: Mapping[str, Any]) -> None:
 
 def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> None:
     if name not in known:
+        if name in RENAMED:
+            raise UserError(f"config: {key}: {name!r} is now {RENAMED[name]!r}")
         raise UserError(f"config: {key}: {name!r} is not {what}; known: {', '.join(sorted(known))}")
 
 
@@ -255,5 +282,9 @@ def _explain(error: ValidationError) -> str:
             for section, keys in SHARED.items():
                 if unknown in keys:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
+        if unknown in RENAMED:
+            return f"{unknown!r} is now {RENAMED[unknown]!r}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
+    if error.validator == "enum" and value in RENAMED:
+        return f"{value!r} is now {RENAMED[value]!r}"
     return error.message

@@ -28,7 +28,7 @@ def merge(base: Config, override: Config) -> dict[str, Any]:
 
 
 def experiment_config(config: Config, name: str) -> dict[str, Any]:
-    """Return the configuration with the overrides of an arm's experiment merged in.
+    """Return the configuration with the overrides of an arm's experiment merged in, and grpo.step worked out.
 
     Raises UserError for an unknown experiment.
     """
@@ -40,7 +40,15 @@ def experiment_config(config: Config, name: str) -> dict[str, Any]:
         raise UserError(
             f"config: experiment: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
         )
-    return merge(config, config["experiments"][experiment])
+    merged = merge(config, config["experiments"][experiment])
+    if "step" in merged["grpo"]:
+        steps = [merged[stage]["max_steps"] for stage in STAGES]
+        if min(steps) < 1:
+            raise UserError(f"experiment {name}: grpo.step: needs max_steps of both stages; they are {steps}")
+        first = round(merged["grpo"]["step"] * sum(steps))
+        for stage, own in zip(STAGES, (first, sum(steps) - first), strict=True):
+            merged[stage] = {**merged[stage], "max_steps": own}
+    return merged
 
 
 def split_training_seed(name: str) -> tuple[str, int]:
@@ -155,6 +163,7 @@ def training_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
         return {**merged[SFT], "seed": seed}
     values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed}
     del values["init"]
+    values.pop("step", None)
     if values.pop("refinement") == "continuous":
         steps = [merged[each]["max_steps"] for each in STAGES]
         values |= {"seed": seed_of(config, arm, STAGES[0]), "max_steps": sum(steps) if steps[1] > 0 else -1}

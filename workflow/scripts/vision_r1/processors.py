@@ -86,11 +86,15 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
     return processor
 
 
-def prompt_text(processor: ProcessorMixin, prompt: str) -> str:
-    """Return a question about one image as the model reads it: in its turn, and with all that the template adds."""
+def prompt_text(processor: ProcessorMixin, prompt: str, system: str | None = None) -> str:
+    """Return a question about one image as the model reads it: in its turn, and with all that the template adds.
+
+    system: a message of its own before the question; None leaves that to the template.
+    """
     content = [{"type": "image"}, {"type": "text", "text": prompt}]
+    turns = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system is not None else []
     return processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        [*turns, {"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
 
 

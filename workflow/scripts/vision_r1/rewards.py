@@ -1,8 +1,8 @@
 """The vision-guided reward of Vision-R1: dual format, recall and precision of an answer's boxes.
 
-Two criteria, and any mixture of their parts for ablations: `official`, the released code number for
-number, and `strict`, ours, which sees what average precision sees. In somebody else's TRL script, with
-this folder's parent on the path:
+Four criteria, and any mixture of their parts for ablations: `paper`, the equations of the text; `released_2025`, the
+code beside it, number for number; `upstream_2026`, the authors' later code; and `strict`, ours, which sees what average
+precision sees. In somebody else's TRL script, with this folder's parent on the path:
 
     from datasets import load_dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -26,52 +26,65 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1 import official, parsing
+from vision_r1 import parsing, released_2025
 from vision_r1.boxes import giou, iou
 from vision_r1.frames import Frame
 from vision_r1.matching import match_box_prioritised, match_most_value
 from vision_r1.parsing import MAX_COORDINATE, Parsed, Verdict, label_key
 
-# Progressive rule refinement (paper, section 3.3). `raw` is the released script, which switches it off.
+# Progressive rule refinement (paper, section 3.3). `raw` is the released script and upstream, which switch it off.
 STAGES = {
     "raw": {"recall_threshold": 0.5, "precision_low": 0.0, "precision_high": 1.0, "differentiate": False},
     "stage1": {"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75, "differentiate": True},
     "stage2": {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9, "differentiate": True},
 }
+_RELEASED_2025 = {
+    "parser": "released_2025",
+    "assignment": "cost",
+    "label_aware": False,
+    "quality": "giou",
+    "denominator": "matched",
+    "inclusive": False,
+    "recall_bounds": "fixed",
+}
 CRITERIA = {
-    "official": {
-        "parser": "official",
-        "assignment": "cost",
-        "label_aware": False,
-        "quality": "giou",
-        "denominator": "matched",
-    },
+    # Equations 3 to 8.
+    "paper": _RELEASED_2025 | {"parser": "paper", "quality": "iou", "inclusive": True, "recall_bounds": "stage"},
+    "released_2025": _RELEASED_2025,
+    # Without stages: give it the thresholds of STAGES["raw"]. Its mean of the three is TRL's reward_weights.
+    "upstream_2026": _RELEASED_2025 | {"denominator": "predictions"},
     "strict": {
         "parser": "strict",
         "assignment": "value",
         "label_aware": True,
         "quality": "iou",
         "denominator": "predictions",
+        "inclusive": False,
+        "recall_bounds": "fixed",
     },
 }
-PARSERS = {"official": official.parse, "strict": parsing.parse}
+PARSERS = {"paper": parsing.parse, "released_2025": released_2025.parse, "strict": parsing.parse}
 QUALITIES = {"giou": giou, "iou": iou}
+RECALL_BOUNDS = {"fixed": (0.5, 0.75), "stage": None}
 CHOICES = {
     "parser": tuple(PARSERS),
     "assignment": ("cost", "value"),
     "quality": tuple(QUALITIES),
     "denominator": ("matched", "predictions"),
+    "recall_bounds": tuple(RECALL_BOUNDS),
 }
-REWARDS = ("dual_format", "recall", "precision")
+REWARDS = ("dual_format", "recall", "precision")  # what every published sum holds
+COUNT = "count"  # the paper's ablation adds it where recall is taken away (table 4)
 
 
 @dataclass(frozen=True)
 class Score:
-    """The three rewards of one answer, each 0..1, and what was seen on the way."""
+    """The rewards of one answer, each 0..1, and what was seen on the way. count: 1 for as many boxes as objects."""
 
     dual_format: float
     recall: float
     precision: float
+    count: float
     verdict: Verdict
     num_predictions: int
     num_duplicates: int  # predictions that repeat an earlier one, label and all four coordinates
@@ -81,15 +94,19 @@ class Score:
 class Criterion:
     """How an answer is judged. Raises ValueError on an unknown choice or thresholds out of order.
 
-    parser: `official`, the released code's rules, or `strict`, `parsing.parse` (what evaluation reads).
+    parser: `released_2025`, the released code's rules; `strict`, `parsing.parse` (what evaluation reads); or `paper`,
+        the same, where dual format also asks for whole coordinates inside the frame (equation 4: template, content).
     assignment: `cost`, box-prioritised matching as published, or `value`, the greatest summed precision.
     label_aware: only pairs of equal labels match (else the label is a small part of the cost).
     quality: what a match is worth, its `giou` (released code) or its `iou` (what AP asks).
     denominator: precision averages over the pairs `matched` (released code; blind to spam) or over all `predictions`.
+    inclusive: a value that is exactly an upper threshold has reached it (equations 6 and 8), or has not (the code).
+    recall_bounds: where differentiated recall becomes 0 and 1: below 0.5 and above 0.75 in every stage, `fixed` (the
+        code), or at the stage's precision_low and precision_high, `stage` (equation 8).
     recall_threshold: a match is recalled where its quality is above it (differs from the released code, which
         counts a quality of exactly the threshold as that part of a match).
     precision_low, precision_high: a match's quality is 0 below the one and 1 above the other.
-    differentiate: recall below 0.5 becomes 0 and above 0.75 becomes 1 (paper, section 3.3).
+    differentiate: recall has bounds (paper, section 3.3).
     """
 
     parser: str
@@ -97,6 +114,8 @@ class Criterion:
     label_aware: bool
     quality: str
     denominator: str
+    inclusive: bool
+    recall_bounds: str
     recall_threshold: float
     precision_low: float
     precision_high: float
@@ -105,7 +124,7 @@ class Criterion:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is none of {', '.join(choices)}")
+                raise ValueError(f"{name}: unknown {getattr(self, name)!r}; choose {', '.join(choices)}")
         if not 0 <= self.precision_low <= self.precision_high <= 1:
             raise ValueError(
                 f"precision_low, precision_high: not 0 <= {self.precision_low} <= {self.precision_high} <= 1"
@@ -126,14 +145,27 @@ class Criterion:
         """
         truth, truth_labels = ground_truth(row)
         parsed = PARSERS[self.parser](completion, row.get("categories"))
-        recall, precision = self._judge(parsed, Frame.of(row), truth, truth_labels)
-        dual_format = parsed.well_formed
-        if self.parser == "official" and not truth_labels:
-            dual_format = not dual_format  # odd, and the released code's: on an empty image bad format is rewarded
+        frame, predictions = Frame.of(row), len(parsed.labels)
+        recall, precision = self._judge(parsed, frame, truth, truth_labels)
         said = set(zip(parsed.labels, map(tuple, parsed.boxes.tolist()), strict=True))
         return Score(
-            float(dual_format), recall, precision, parsed.verdict, len(parsed.labels), len(parsed.labels) - len(said)
+            self._dual_format(parsed, frame, empty=not truth_labels),
+            recall,
+            precision,
+            float(predictions == len(truth_labels)),
+            parsed.verdict,
+            predictions,
+            predictions - len(said),
         )
+
+    def _dual_format(self, parsed: Parsed, frame: Frame, empty: bool) -> float:
+        earned = parsed.well_formed
+        if self.parser == "released_2025" and empty:
+            earned = not earned  # odd, and the released code's: on an empty image bad format is rewarded
+        if self.parser == "paper":
+            whole = (parsed.boxes == parsed.boxes.round()).all()
+            earned = earned and whole and ((parsed.boxes >= 0) & (parsed.boxes <= np.tile(frame.size, 2))).all()
+        return float(earned)
 
     def _judge(
         self, parsed: Parsed, frame: Frame, truth: np.ndarray, truth_labels: Sequence[str]
@@ -158,21 +190,25 @@ class Criterion:
             value = self._refined(quality)
             if self.label_aware:
                 value = value * same_label
-            pairs = match_most_value(value, quality > self.recall_threshold)
+            pairs = match_most_value(value, self._reaches(quality, self.recall_threshold))
         matched = quality[pairs]
-        recall = float((matched > self.recall_threshold).sum() / len(truth_labels))
+        recall = self._reaches(matched, self.recall_threshold).sum() / len(truth_labels)
         if self.differentiate:
-            recall = 0.0 if recall < 0.5 else 1.0 if recall > 0.75 else recall
+            recall = self._refined(recall, RECALL_BOUNDS[self.recall_bounds])
         count = len(matched) if self.denominator == "matched" else len(parsed.labels)
-        return recall, float(self._refined(matched).sum() / max(count, 1))
+        return float(recall), float(self._refined(matched).sum() / max(count, 1))
 
-    def _refined(self, quality: np.ndarray) -> np.ndarray:
-        """Return qualities of any shape with those below precision_low at 0 and above precision_high at 1."""
-        return np.where(quality < self.precision_low, 0, np.where(quality > self.precision_high, 1, quality))
+    def _refined(self, values: np.ndarray, bounds: tuple[float, float] | None = None) -> np.ndarray:
+        """Return values of any shape, 0 below the lower bound and 1 beyond the upper one; default: precision's."""
+        low, high = bounds or (self.precision_low, self.precision_high)
+        return np.where(values < low, 0, np.where(self._reaches(values, high), 1, values))
+
+    def _reaches(self, values: np.ndarray, threshold: float) -> np.ndarray:
+        return values >= threshold if self.inclusive else values > threshold
 
     def _same_label(self, labels: Sequence[str | None], truth_labels: Sequence[str]) -> np.ndarray:
         """Return (n, m) booleans."""
-        if self.parser == "official":  # released code: stripped and lowered here, only lowered there
+        if self.parser == "released_2025":  # released code: stripped and lowered here, only lowered there
             keys = [None if label is None else label.strip().lower() for label in labels]
             truth_keys = [label.lower() for label in truth_labels]
         else:
@@ -254,7 +290,7 @@ class Scorer:
 
 @dataclass
 class RewardFunction:
-    """One of REWARDS as a TRL reward function. Functions that share a scorer share its pass over a batch."""
+    """One of REWARDS, or COUNT, as a TRL reward function. Functions of one scorer share its pass over a batch."""
 
     scorer: Scorer
     __name__: str
@@ -273,7 +309,7 @@ class RewardFunction:
         return [getattr(score, self.__name__) for score in self.scorer(completions, log_metric, log_extra, columns)]
 
 
-def reward_functions(criterion: Criterion) -> list[RewardFunction]:
-    """Return the TRL reward functions dual_format, recall and precision; TRL sums them."""
+def reward_functions(criterion: Criterion, count: bool = False) -> list[RewardFunction]:
+    """Return the TRL reward functions dual_format, recall and precision, and `count` if asked for; TRL sums them."""
     scorer = Scorer(criterion)
-    return [RewardFunction(scorer, name) for name in REWARDS]
+    return [RewardFunction(scorer, name) for name in (*REWARDS, *([COUNT] if count else []))]

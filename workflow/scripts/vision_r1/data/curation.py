@@ -19,7 +19,7 @@ from vision_r1.data.draw import draw_order
 from vision_r1.data.pools import Pool, make_pool, usable_frames
 from vision_r1.data.sources import Sample, Source
 from vision_r1.families import Family
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT, Templates
 
 TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
 
@@ -69,7 +69,12 @@ class Tally:
 
 
 def curate(
-    sources: Sequence[Source], family: Family, recipe: Recipe, refused: Mapping[str, str], tokens: TokenCounter
+    sources: Sequence[Source],
+    family: Family,
+    recipe: Recipe,
+    refused: Mapping[str, str],
+    tokens: TokenCounter,
+    templates: Templates = DEFAULT,
 ) -> tuple[list[Row], Tally, list[tuple[Source, CocoImage]]]:
     """Return the rows of the training file, the tally of how they came about, and the held-out images.
 
@@ -93,7 +98,7 @@ def curate(
         rng = np.random.default_rng((recipe.seed, number))
         counts = Counter(asked=getattr(recipe, task), written=0)
         if counts["asked"]:
-            drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, rng, counts)
+            drawn = _rows(_draw(task, pools, recipe, counts, rng), pools, task, templates, rng, counts)
             rows += _within_limits(drawn, recipe, tokens, family, counts)
         tally.samples[task] = dict(counts)
     order = np.random.default_rng((recipe.seed, len(TASKS))).permutation(len(rows))
@@ -138,17 +143,22 @@ def _draw(
 
 
 def _rows(
-    drawn: Iterable[tuple[int, int, int]], pools: Sequence[Pool], task: str, rng: np.random.Generator, counts: Counter
+    drawn: Iterable[tuple[int, int, int]],
+    pools: Sequence[Pool],
+    task: str,
+    templates: Templates,
+    rng: np.random.Generator,
+    counts: Counter,
 ) -> Iterator[Row]:
     for at, place, label in drawn:
         pool = pools[at]
         objects, item = pool.objects.only(pool.objects.of(place)), pool.places[place]
         if isinstance(item, Sample):
-            prompt, categories = item.prompt, list(item.categories)
+            categories = list(item.categories)
         elif task == "detection":
-            prompt, categories = detection_prompt(pool.labels), pool.labels
+            categories = pool.labels
         elif task == "grounding":
-            prompt, categories = phrase_prompt(pool.labels[label]), [pool.labels[label]]
+            categories = [pool.labels[label]]
             objects = objects.only(objects.label == label)
         else:
             absent = pool.absent_labels(place)
@@ -156,12 +166,16 @@ def _rows(
                 counts["no_category"] += 1
                 continue
             categories = [absent[rng.integers(len(absent))]]
-            prompt, objects = phrase_prompt(categories[0]), objects.only(slice(0))
-        frame = pool.frames[place]
+            objects = objects.only(slice(0))
+        frame, answers = pool.frames[place], as_answers(objects, pool.labels)
+        given = item.prompt if isinstance(item, Sample) else None
+        boxes = np.array([answer["bbox"] for answer in answers], np.float64).reshape(-1, 4)
         yield {
-            "prompt": prompt,
+            "system": templates.system,
+            "prompt": given or templates.ask(task, categories),
+            "answer": templates.answer(frame.from_original(boxes).tolist(), [answer["label"] for answer in answers]),
             "image": pool.path(place),
-            "objects": as_answers(objects, pool.labels),
+            "objects": answers,
             "categories": categories,
             "width": frame.width,
             "height": frame.height,

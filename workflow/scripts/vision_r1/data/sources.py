@@ -15,9 +15,10 @@ import msgspec
 
 from vision_r1.data.coco import CocoDataset, check_size, decode, image_path, read_coco
 from vision_r1.files import UserError
-from vision_r1.prompts import DETECTION_START, detection_categories, phrase_prompt
+from vision_r1.prompts import DEFAULT
 
 KINDS = ("coco", "expressions", "samples")
+DETECTION_START = DEFAULT.detection.partition("{categories}")[0]
 
 
 class Object(msgspec.Struct, frozen=True, gc=False):
@@ -28,14 +29,14 @@ class Object(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A question that is given, with the objects that answer it; sizes in pixels of the original image."""
+    """A question with the objects that answer it, and its prompt where that is given; sizes in original pixels."""
 
     image_id: int
     image: str
     width: int
     height: int
     task: str
-    prompt: str
+    prompt: str | None
     categories: tuple[str, ...]
     objects: tuple[Object, ...]
 
@@ -142,7 +143,7 @@ def read_expressions(file: str | Path, images: str | Path, id_space: str | None)
             number, path = int(digits[1]), str(Path(images) / f"{int(digits[1]):012d}.jpg")
         x, y, width, height = found[0]
         item = Object(phrase, (x, y, x + width, y + height))
-        yield Sample(number, path, entry.width, entry.height, "rec", phrase_prompt(phrase), (phrase,), (item,))
+        yield Sample(number, path, entry.width, entry.height, "rec", None, (phrase,), (item,))
 
 
 class GivenSample(msgspec.Struct, frozen=True):
@@ -171,6 +172,13 @@ def read_samples(file: str | Path, images: str | Path, id_space: str | None) -> 
         check_size(file, f"line {number}", given[-1].width, given[-1].height)
     listed = {name for item in given for name in detection_categories(item.prompt)}
     return [_sample(number, item, str(images), listed) for number, item in enumerate(given, start=1)]
+
+
+def detection_categories(prompt: str) -> list[str]:
+    """Return the categories that a detection prompt lists; none for another prompt."""
+    if not prompt.startswith(DETECTION_START):
+        return []
+    return prompt.removeprefix(DETECTION_START).removesuffix(".").split(", ")
 
 
 def _sample(number: int, item: GivenSample, images: str, listed: set[str]) -> Sample:

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT, Templates
 
 
 def ask(
-    task: str, objects: Sequence[Mapping[str, Any]], categories: Sequence[str], rng: np.random.Generator
+    task: str,
+    objects: Sequence[Mapping[str, Any]],
+    categories: Sequence[str],
+    rng: np.random.Generator,
+    templates: Templates = DEFAULT,
 ) -> dict[str, Any] | None:
     """Return {prompt, categories, objects} for one task, or None where the image cannot serve it.
 
@@ -23,17 +27,16 @@ def ask(
     """
     present = {item["label"] for item in objects}
     if task == "detection":
-        prompt, asked = detection_prompt(categories), list(categories)
+        asked = list(categories)
     elif task in ("grounding", "negative"):
         candidates = [label for label in categories if (label in present) == (task == "grounding")]
         if not candidates:
             return None
         asked = [candidates[rng.integers(len(candidates))]]
-        prompt = phrase_prompt(asked[0])
     else:
         raise ValueError(f"unknown task {task!r}; this source serves detection, grounding and negative")
     return {
-        "prompt": prompt,
+        "prompt": templates.ask(task, asked),
         "categories": asked,
         "objects": [item for item in objects if item["label"] in asked],
     }

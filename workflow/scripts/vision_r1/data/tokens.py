@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.processors import ImageOnlyProcessor, prompt_text
-from vision_r1.prompts import ground_truth_answer
 
 
 class ProcessorTokens:
@@ -12,18 +11,19 @@ class ProcessorTokens:
 
     def __init__(self, processor: ImageOnlyProcessor) -> None:
         self.processor = processor
-        self._lengths: dict[str, int] = {}  # of prompts, most of which recur
+        self._lengths: dict[tuple[str, str | None], int] = {}  # of prompts and systems, most of which recur
 
     def count(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
         """Return each row's lengths: the whole prompt with one image token, and the right answer with its end token.
 
         The prompt is the question in its turn, what the template puts before it, and the opening of the answer.
         """
-        new = [text for text in dict.fromkeys(row["prompt"] for row in rows) if text not in self._lengths]
-        turns = [prompt_text(self.processor, text) for text in new]
+        asked = [(row["prompt"], row["system"]) for row in rows]
+        new = [question for question in dict.fromkeys(asked) if question not in self._lengths]
+        turns = [prompt_text(self.processor, *question) for question in new]
         self._lengths.update(zip(new, self._count(turns), strict=True))
-        answers = self._count([ground_truth_answer(row) for row in rows])
-        return [(self._lengths[row["prompt"]], answer + 1) for row, answer in zip(rows, answers, strict=True)]
+        answers = self._count([row["answer"] for row in rows])
+        return [(self._lengths[question], answer + 1) for question, answer in zip(asked, answers, strict=True)]
 
     def _count(self, texts: Sequence[str]) -> list[int]:
         lengths: list[int] = []

@@ -17,7 +17,8 @@ REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not run"
 class Anchor:
     """A published number, `value` and `tolerance` 0..1, of a model on the hub (`id`, None: not trained here).
 
-    checkpoint: whose number it is in our chain; dataset: a data set, or MEAN over the suite.
+    checkpoint: whose number it is in our chain; recipe: the preset by which it was trained; dataset: a data set, or
+    MEAN over the suite.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Anchor:
     value: float
     tolerance: float
     source: str
+    recipe: str
 
 
 def read_published(path: str | Path) -> list[Anchor]:
@@ -50,6 +52,7 @@ def read_published(path: str | Path) -> list[Anchor]:
                     value / 100,
                     entry["tolerance"][MEAN if dataset == MEAN else "dataset"] / 100,
                     entry["source"],
+                    entry["recipe"],
                 )
                 for dataset, values in entry["values"].items()
                 for metric, value in values.items()

@@ -1,18 +1,40 @@
 """Questions and answers as every generation backend has them; nothing here needs torch."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Most new tokens of a completion; fewest and most pixels of an image as the model sees it."""
+class Sampling:
+    """How tokens are drawn: a penalty on those that the answer has, temperature, top_k (0: off), top_p; in turn."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    presence_penalty: float
+    seed: int
+
+    def seed_of(self, question: "Question") -> int:
+        """Return the seed of one question's random numbers. They depend on no batch, and on no folder."""
+        text = f"{self.seed} {Path(question.path).name} {question.prompt}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What the questions of one batch share.
+
+    Most new tokens of a completion; fewest and most pixels of an image as the model sees it; sampling, None for greedy.
+    """
 
     max_new_tokens: int
     min_pixels: int
     max_pixels: int
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)
@@ -21,9 +43,10 @@ class Question:
 
     path: str
     prompt: str
-    limits: Limits
+    decoding: Decoding
     input_width: int
     input_height: int
+    system: str | None = None
 
 
 class AnswerReader:

@@ -1,4 +1,4 @@
-"""Greedy completions of a batch of questions about images, with the log-probability of every token.
+"""Completions of a batch of questions about images, with the log-probability of every token.
 
 The text of a question doesn't depend on its batch in float32; in bfloat16 near ties may fall differently.
 Differs from the released evaluation, which asks one question at a time: same text, many times faster.
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessorList
 
 from vision_r1.data.images import load_image
 from vision_r1.evaluation.answers import AnswerReader, Question
+from vision_r1.evaluation.decoding import Drawn, Greedy
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint, load_model
@@ -54,7 +55,7 @@ class Generator:
         self.chat = cache(partial(prompt_text, self.processor))
 
     def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Return an answer to each of several questions, all with the same limits (see AnswerReader.read).
+        """Return an answer to each of several questions, all decoded alike (see AnswerReader.read).
 
         What the GPU has no memory for is halved; that size holds for later batches, and no answer is lost.
         """
@@ -75,20 +76,19 @@ class Generator:
 
     @torch.inference_mode()
     def _answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        inputs = self._inputs(questions)
-        logprobs = LogProbabilities()
+        inputs, decoding = self._inputs(questions), questions[0].decoding
+        prompt_tokens = inputs["input_ids"].shape[1]
+        chosen = Drawn(questions, prompt_tokens) if decoding.sampling else Greedy()
         sequences = self.model.generate(
-            **inputs,
-            max_new_tokens=questions[0].limits.max_new_tokens,
-            logits_processor=LogitsProcessorList([logprobs]),
+            **inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=LogitsProcessorList([chosen])
         )
-        tokens = sequences[:, inputs["input_ids"].shape[1] :].tolist()
-        values = torch.stack(logprobs.steps, dim=1).tolist()
+        tokens = sequences[:, prompt_tokens:].tolist()
+        values = torch.stack(chosen.steps, dim=1).tolist()
         return [self.read(*row) for row in zip(tokens, values, strict=True)]
 
     def _inputs(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, padded on the left. An image with several questions is processed once."""
-        limits = questions[0].limits
+        limits = questions[0].decoding
         images = {question.path: question for question in questions}
         processed = self.processor.image_processor(
             images=[load_image(path) for path in images],
@@ -108,7 +108,9 @@ class Generator:
         merged = self.processor.image_processor.merge_size**2
         mark = self.processor.image_token
         texts = [
-            self.chat(question.prompt).replace(mark, mark * int(grid_of[question.path].prod() // merged))
+            self.chat(question.prompt, question.system).replace(
+                mark, mark * int(grid_of[question.path].prod() // merged)
+            )
             for question in questions
         ]
         inputs = self.processor.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
@@ -121,14 +123,3 @@ class Generator:
             "image_grid_thw": torch.stack([grid_of[question.path] for question in questions]),
         }
         return {name: tensor.to(self.model.device) for name, tensor in tensors.items()}
-
-
-class LogProbabilities(LogitsProcessor):
-    """Notes the log-probability of the most probable token, which is the one that greedy decoding takes."""
-
-    def __init__(self) -> None:
-        self.steps: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.steps.append(scores.float().log_softmax(-1).amax(-1))
-        return scores

@@ -10,12 +10,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from vision_r1.evaluation.answers import Limits, Question
+from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
 from vision_r1.files import UserError, write_jsonl
@@ -54,24 +54,25 @@ def question_of(request: Request, family: Family) -> Question:
         size = family.input_size(image.width, image.height, protocol.min_pixels, protocol.max_pixels)
     except ValueError as error:
         raise UserError(f"{image.path}: can't be shown to the model: {error}") from None
-    limits = Limits(protocol.max_new_tokens, protocol.min_pixels, protocol.max_pixels)
-    return Question(image.path, request.prompt, limits, *size)
+    decoding = Decoding(protocol.max_new_tokens, protocol.min_pixels, protocol.max_pixels, protocol.sampling)
+    return Question(image.path, request.prompt, decoding, *size, protocol.templates.system)
 
 
 def plan(questions: Sequence[Question], batch_size: int) -> list[list[Question]]:
-    """Return batches of distinct questions with the same limits, the longest first.
+    """Return batches of distinct questions that are decoded alike, the longest first.
 
     So a lack of memory shows at once, padding is short, and an image's questions stand together.
     """
 
     def order(question: Question) -> tuple:
-        limits = [-limit for limit in asdict(question.limits).values()]
+        alike = question.decoding
+        limits = -alike.max_new_tokens, -alike.min_pixels, -alike.max_pixels, repr(alike.sampling)
         pixels = question.input_width * question.input_height
-        return *limits, -pixels, question.path, -len(question.prompt), question.prompt
+        return *limits, -pixels, question.path, -len(question.prompt), question.prompt, question.system or ""
 
     batches = []
-    for _, same_limits in groupby(sorted(set(questions), key=order), key=lambda question: question.limits):
-        group = list(same_limits)
+    for _, alike in groupby(sorted(set(questions), key=order), key=lambda question: question.decoding):
+        group = list(alike)
         batches += [group[start : start + batch_size] for start in range(0, len(group), batch_size)]
     return batches
 

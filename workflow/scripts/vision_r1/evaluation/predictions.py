@@ -8,6 +8,7 @@ from typing import Any
 
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.coco_ap import Detection
+from vision_r1.evaluation.protocols import Reading, asked_names
 from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.frames import Frame
 from vision_r1.parsing import MAX_COORDINATE, label_key
@@ -64,19 +65,25 @@ def is_coco_results(source: str | Path) -> bool:
 
 
 def by_protocol(
-    datasets: Sequence[CocoDataset], lines: Iterable[Line], source: str | Path
+    datasets: Sequence[CocoDataset], lines: Iterable[Line], source: str | Path, readings: Mapping[str, Reading]
 ) -> dict[str, dict[str, list[Line]]]:
     """Return lines by protocol and data set.
 
-    Raises UserError, naming the line, where it is not about these data sets: another name, an image that is
-    not there or has another size, a category that is not asked for there.
+    Raises UserError, naming the line, for a protocol without a reading, and where a line is not about these data sets:
+    another name, an image that is not there or has another size, a category that is not asked for there.
     """
     known = {dataset.name: dataset for dataset in datasets}
     sizes = {each.name: {image.id: (image.width, image.height) for image in each.images} for each in datasets}
-    labels = {each.name: set(map(label_key, each.categories.values())) for each in datasets}
+    labels = {
+        (protocol, each.name): set(map(label_key, asked_names(each, reading.names).values()))
+        for protocol, reading in readings.items()
+        for each in datasets
+    }
     grouped: dict[str, dict[str, list[Line]]] = {}
     for number, line in enumerate(lines, start=1):
-        where, name = f"{source}: line {number}", line["dataset"]
+        where, name, protocol = f"{source}: line {number}", line["dataset"], line["protocol"]
+        if protocol not in readings:
+            raise UserError(f"{where}: protocol {protocol!r} is not among {', '.join(readings)}; give --protocol")
         if name not in known:
             raise UserError(f"{where}: data set {name!r} is not among {', '.join(known)}")
         other = f"{known[name].source}; predict the suite again"
@@ -84,9 +91,9 @@ def by_protocol(
             raise UserError(f"{where}: image_id {line['image_id']!r} is not in {other}")
         if (line["width"], line["height"]) != sizes[name][line["image_id"]]:
             raise UserError(f"{where}: image {line['image_id']!r} has another size in {other}")
-        if strange := set(map(label_key, line["categories"])) - labels[name]:
+        if strange := set(map(label_key, line["categories"])) - labels[protocol, name]:
             raise UserError(f"{where}: category {min(strange)!r} is not in {other}")
-        grouped.setdefault(line["protocol"], {}).setdefault(name, []).append(line)
+        grouped.setdefault(protocol, {}).setdefault(name, []).append(line)
     return grouped
 
 

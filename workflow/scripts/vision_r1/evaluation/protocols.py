@@ -7,23 +7,33 @@ per-present-category  one prompt for each category that is in the image (paper, 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import msgspec
+
 from vision_r1.data.coco import CocoDataset, CocoImage
+from vision_r1.evaluation.answers import Sampling
+from vision_r1.evaluation.readers import READERS
 from vision_r1.files import UserError
-from vision_r1.prompts import detection_prompt, phrase_prompt
+from vision_r1.prompts import DEFAULT, Templates
+
+Names = Mapping[str, Mapping[str, str]]
 
 PROMPTS = ("all-in-one", "per-category", "per-present-category")
-OF_SCORING = {"parser", "split"}  # keys of a protocol that change no prompt
+OF_READING = {"reader", "score", "split"}  # keys of a protocol that change no prompt
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a suite is asked: `prompts` is one of PROMPTS; limits of new tokens, and of input pixels an image.
+    """How a suite is asked.
 
-    A configuration entry also holds how answers are read (`parser`) and which part of the data is asked about
-    (`split`). They decide no answer, so prediction knows nothing of them.
+    prompts: one of PROMPTS; templates: their words; names: data set -> category -> the name to ask for it by.
+    max_new_tokens, min_pixels, max_pixels: limits of an answer, and of an image as the model sees it.
+    sampling: how answers are drawn, None for the most probable token each time.
+
+    A configuration entry also holds how answers are read, and which part of the data is asked about (OF_READING).
+    That decides no answer, so prediction knows nothing of it.
     """
 
     name: str
@@ -31,6 +41,9 @@ class Protocol:
     max_new_tokens: int
     min_pixels: int
     max_pixels: int
+    templates: Templates = DEFAULT
+    sampling: Sampling | None = None
+    names: Names = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, entry: Any, min_pixels: int, max_pixels: int) -> "Protocol":
@@ -41,32 +54,69 @@ class Protocol:
         where = f"protocol {name}"
         if not isinstance(entry, Mapping):
             raise UserError(f"{where}: {entry!r} is no mapping with keys prompts and max_new_tokens")
-        known = {"prompts", "max_new_tokens", "min_pixels", "max_pixels"}
-        if unknown := entry.keys() - known - OF_SCORING:
+        known = {item.name for item in fields(cls)} - {"name"}
+        if unknown := entry.keys() - known - OF_READING:
             raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(known))}")
         if entry.get("prompts") not in PROMPTS:
-            raise UserError(f"{where}: prompts {entry.get('prompts')!r} is none of {', '.join(PROMPTS)}")
+            raise UserError(f"{where}: unknown prompts {entry.get('prompts')!r}; choose {', '.join(PROMPTS)}")
         values = {"min_pixels": min_pixels, "max_pixels": max_pixels}
         values |= {key: value for key, value in entry.items() if key in known}
-        for key in sorted(known - {"prompts"}):
+        for key in ("max_new_tokens", "max_pixels", "min_pixels"):
             if type(values.get(key)) is not int or values[key] < 1:
                 raise UserError(f"{where}: {key} {values.get(key)!r} is not a positive whole number")
         if values["min_pixels"] > values["max_pixels"]:
             raise UserError(f"{where}: min_pixels {values['min_pixels']} is above max_pixels {values['max_pixels']}")
+        if "templates" in values:
+            values["templates"] = Templates.of(values["templates"])
+        if values.get("sampling") is not None:
+            values["sampling"] = _sampling(values["sampling"], where)
         return cls(name, **values)
 
 
-def read_protocols(entries: Iterable[Sequence[str]], min_pixels: int, max_pixels: int) -> list[Protocol]:
-    """Read protocols from (name, JSON) pairs. Raises UserError as Protocol.of, for odd JSON and for a name twice."""
-    protocols: dict[str, Protocol] = {}
-    for name, text in entries:
-        if name in protocols:
+def _sampling(entry: Any, where: str) -> Sampling:
+    try:
+        return msgspec.convert(entry, Sampling)
+    except msgspec.ValidationError as error:
+        keys = ", ".join(item.name for item in fields(Sampling))
+        raise UserError(f"{where}: sampling: {error}; give {keys}") from None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a protocol's answers are scored: `reader` of vision_r1.evaluation.readers, the score that every box gets
+    under score policy `constant`, and the names that categories were asked for by, as in Protocol.
+    """
+
+    reader: str = "strict"
+    score: float = 0.99
+    names: Names = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, entry: Mapping[str, Any]) -> "Reading":
+        """Read the keys of a protocol's configuration entry that are about scoring. Raises UserError naming the key."""
+        reading = cls(**{item.name: entry[item.name] for item in fields(cls) if item.name in entry})
+        if reading.reader not in READERS:
+            raise UserError(f"protocol {name}: unknown reader {reading.reader!r}; choose {', '.join(READERS)}")
+        return reading
+
+
+def read_entries(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """Return protocol -> configuration entry of (name, JSON) pairs. Raises UserError for odd JSON and a name twice."""
+    entries: dict[str, Any] = {}
+    for name, text in pairs:
+        if name in entries:
             raise UserError(f"protocol {name}: the name is given twice")
         try:
-            protocols[name] = Protocol.of(name, json.loads(text), min_pixels, max_pixels)
+            entries[name] = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"protocol {name}: not JSON ({error}): {text}") from None
-    return list(protocols.values())
+    return entries
+
+
+def asked_names(dataset: CocoDataset, names: Names) -> dict[int, str]:
+    """Return the name that each category of a data set is asked for by, by its id."""
+    renamed = names.get(dataset.name, {})
+    return {number: renamed.get(name, name) for number, name in dataset.categories.items()}
 
 
 @dataclass(frozen=True)
@@ -88,15 +138,16 @@ def requests(protocol: Protocol, dataset: CocoDataset) -> list[Request]:
     return [
         Request(dataset.name, protocol, image, prompt, asked)
         for image in dataset.images
-        for prompt, asked in _questions(protocol.prompts, dataset, image)
+        for prompt, asked in _questions(protocol, dataset, image)
     ]
 
 
-def _questions(prompts: str, dataset: CocoDataset, image: CocoImage) -> list[tuple[str, tuple[str, ...]]]:
-    names = tuple(dataset.categories.values())
-    if prompts == "all-in-one":
-        return [(detection_prompt(names), names)]
-    if prompts == "per-present-category":
+def _questions(protocol: Protocol, dataset: CocoDataset, image: CocoImage) -> list[tuple[str, tuple[str, ...]]]:
+    names, ask = asked_names(dataset, protocol.names), protocol.templates.ask
+    if protocol.prompts == "all-in-one":
+        every = tuple(names.values())
+        return [(ask("detection", every), every)]
+    if protocol.prompts == "per-present-category":
         present = {item.label for item in image.objects}
-        names = tuple(name for name in names if name in present)
-    return [(phrase_prompt(name), (name,)) for name in names]
+        names = {number: name for number, name in names.items() if dataset.categories[number] in present}
+    return [(ask("grounding", [name]), (name,)) for name in names.values()]

@@ -1,6 +1,7 @@
 """Where a box's score comes from: detections without one are ranked by it. All from the same predictions.
 
-constant           0.99 for every box (released code): images in order of their ids, boxes as they are said
+constant           the protocol's score for every box (0.99 in the released code): images in order of their ids, boxes
+                   as they are said
 order              1, 1/2, 1/3, ... in the order of an answer: first boxes first, whatever the image (ours)
 token-probability  how sure the model was of the box's own tokens: their mean probability, geometric (ours)
 """
@@ -26,25 +27,25 @@ _WRITTEN = re.compile(
 )
 
 
-def constant(line: Line, parsed: Parsed) -> list[float]:
-    """Return 0.99 for every box."""
-    return [0.99] * len(parsed.boxes)
+def constant(line: Line, parsed: Parsed, score: float) -> list[float]:
+    """Return the score for every box."""
+    return [score] * len(parsed.boxes)
 
 
-def order(line: Line, parsed: Parsed) -> list[float]:
+def order(line: Line, parsed: Parsed, score: float) -> list[float]:
     """Return 1 / (place in the answer, from 1)."""
     return [1 / place for place in range(1, len(parsed.boxes) + 1)]
 
 
-def token_probability(line: Line, parsed: Parsed) -> list[float]:
+def token_probability(line: Line, parsed: Parsed, score: float) -> list[float]:
     """Return exp(mean log-probability) of the tokens of each box's coordinates and label.
 
     A box whose text can't be found again has the completion's own mean; a line without tokens has none at all,
-    and each box 0.99.
+    and each box the protocol's score.
     """
     tokens = line.get("tokens") or []
     if not tokens:
-        return constant(line, parsed)
+        return constant(line, parsed, score)
     starts = [offset for offset, _ in tokens]
     sums = [0.0, *accumulate(logprob for _, logprob in tokens)]
 
@@ -75,8 +76,8 @@ def written(text: str, boxes: np.ndarray) -> list[tuple[int, int] | None]:
     return spans
 
 
-# Policy -> function of a predictions line and its n parsed boxes that returns their n scores.
-SCORE_POLICIES: dict[str, Callable[[Line, Parsed], list[float]]] = {
+# Policy -> function of a predictions line, its n parsed boxes and the protocol's score that returns their n scores.
+SCORE_POLICIES: dict[str, Callable[[Line, Parsed, float], list[float]]] = {
     "constant": constant,
     "order": order,
     "token-probability": token_probability,

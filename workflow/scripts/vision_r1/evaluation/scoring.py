@@ -1,7 +1,7 @@
 """From predictions to scores: completions are parsed, mapped to original pixels, matched once and measured."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from vision_r1.evaluation.coco_ap import CURVES, Detection, Matches, match
 from vision_r1.evaluation.errors import error_costs
 from vision_r1.evaluation.f1 import f1_scores
 from vision_r1.evaluation.measures import answer_quality, mean_iou, slices
-from vision_r1.evaluation.parsers import PARSERS
 from vision_r1.evaluation.predictions import Line, by_protocol, label_reader
+from vision_r1.evaluation.protocols import Reading, asked_names
+from vision_r1.evaluation.readers import READERS
 from vision_r1.evaluation.scores import SCORE_POLICIES
 from vision_r1.evaluation.ties import ap_by_order, orders, spread
 from vision_r1.files import UserError
@@ -36,13 +37,10 @@ class Scored(NamedTuple):
     by_order: dict[str, Samples]
 
 
-def check_options(policy: str, parsers: Iterable[str]) -> None:
-    """Raise UserError for an unknown score policy or parser."""
+def check_policy(policy: str) -> None:
+    """Raise UserError for an unknown score policy."""
     if policy not in SCORE_POLICIES:
-        raise UserError(f"--score_policy: {policy!r} is none of {', '.join(SCORE_POLICIES)}")
-    for name in parsers:
-        if name not in PARSERS:
-            raise UserError(f"--parser: {name!r} is none of {', '.join(PARSERS)}")
+        raise UserError(f"--score_policy: unknown {policy!r}; choose {', '.join(SCORE_POLICIES)}")
 
 
 def score_suite(
@@ -50,12 +48,12 @@ def score_suite(
     lines: Sequence[Line],
     source: str | Path,
     policy: str,
-    parsers: Mapping[str, str],
+    readings: Mapping[str, Reading],
     count: int,
 ) -> tuple[dict[str, Scores], dict[str, dict[str, Samples]]]:
-    """Return {protocol: {parser, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
+    """Return {protocol: {reader, mean, mean_..., incomplete, datasets: {name: scores}}}, each protocol's samples.
 
-    lines: of predict_suite.py, from the file `source`; parsers: protocol -> its parser; count: resamples.
+    lines: of predict_suite.py, from the file `source`; readings: by protocol; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
     image with objects of which no line tells. precision_recall: mean over the data sets of their curves, which are
     left out of their own scores: they would be most of the file. samples: {metric: {data set: value of each
@@ -65,11 +63,9 @@ def score_suite(
     if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")
     protocols, samples = {}, {}
-    for protocol, answers in by_protocol(datasets, lines, source).items():
-        if protocol not in parsers:
-            raise UserError(f"{source}: protocol {protocol!r} is not among {', '.join(parsers)}; give --protocol")
+    for protocol, answers in by_protocol(datasets, lines, source, readings).items():
         scored = {
-            each.name: score_answers(each, answers[each.name], policy, parsers[protocol], count)
+            each.name: score_answers(each, answers[each.name], policy, readings[protocol], count)
             for each in datasets
             if each.name in answers
         }
@@ -87,7 +83,7 @@ def score_suite(
         if not incomplete:
             mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}
         protocols[protocol] = {
-            "parser": parsers[protocol],
+            "reader": readings[protocol].reader,
             "mean": mean,
             "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]["AP"]))},
             "mean_score_policies": mean and _mean_policies(list(scored.values())),
@@ -99,18 +95,18 @@ def score_suite(
     return protocols, samples
 
 
-def score_answers(dataset: CocoDataset, lines: Sequence[Line], policy: str, parser: str, count: int) -> Scored:
+def score_answers(dataset: CocoDataset, lines: Sequence[Line], policy: str, reading: Reading, count: int) -> Scored:
     """Return the scores of one data set under one protocol; count: resamples.
 
     Every score policy is measured; the headline numbers are those of `policy`.
     """
-    category_of = label_reader(dataset.categories)
-    parsed = [PARSERS[parser](line["completion"], line["categories"]) for line in lines]
+    category_of = label_reader(asked_names(dataset, reading.names))
+    parsed = [READERS[reading.reader](line["completion"], line["categories"]) for line in lines]
     boxes: list[tuple[int, int, tuple[float, float, float, float]]] = []
     points: dict[str, list[float]] = {name: [] for name in SCORE_POLICIES}
     unknown_labels = 0
     for line, answer in zip(lines, parsed, strict=True):
-        own = {name: score(line, answer) for name, score in SCORE_POLICIES.items()}
+        own = {name: score(line, answer, reading.score) for name, score in SCORE_POLICIES.items()}
         asked = tuple(line["categories"])
         corners = Frame.of(line).to_original(answer.boxes).tolist()
         for place, ((x1, y1, x2, y2), label) in enumerate(zip(corners, answer.labels, strict=True)):

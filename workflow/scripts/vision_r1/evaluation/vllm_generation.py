@@ -38,7 +38,7 @@ class VllmGenerator:
 
     def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
         """Return an answer to each of several questions, all with the same limits; vLLM batches by itself."""
-        limits = questions[0].limits
+        limits = questions[0].decoding
         settings = self.vllm.SamplingParams(
             temperature=0.0, max_tokens=limits.max_new_tokens, logprobs=0, logit_bias=self.never
         )

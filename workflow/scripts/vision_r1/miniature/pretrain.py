@@ -24,9 +24,9 @@ from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import patchify
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.miniature.together import SharedGradients, together
-from vision_r1.processors import ImageOnlyProcessor
+from vision_r1.processors import ImageOnlyProcessor, prompt_text
 from vision_r1.progress import Progress
-from vision_r1.prompts import format_answer
+from vision_r1.prompts import DEFAULT, Templates
 from vision_r1.resources import hardware, peak_rss_mb
 
 LOG_EVERY = 50  # steps
@@ -35,7 +35,12 @@ IGNORED = -100  # label of a position that is not learned
 
 
 def pretrain(
-    model: PreTrainedModel, processor: ImageOnlyProcessor, recipe: Recipe, seed: int, processes: int = 1
+    model: PreTrainedModel,
+    processor: ImageOnlyProcessor,
+    recipe: Recipe,
+    seed: int,
+    processes: int = 1,
+    templates: Templates = DEFAULT,
 ) -> list[dict[str, float]]:
     """Train the model in place and return one {step, loss, learning_rate} per LOG_EVERY steps.
 
@@ -46,7 +51,8 @@ def pretrain(
     model.to(recipe.device).train()
     gradients = SharedGradients(model, processes)
     history = together(
-        lambda rank: _train(model, Batches(processor, recipe, seed, rank, processes), recipe, gradients), processes
+        lambda rank: _train(model, Batches(processor, recipe, seed, rank, processes, templates), recipe, gradients),
+        processes,
     )
     model.to("cpu").eval()
     return history
@@ -90,20 +96,29 @@ class Batches(IterableDataset):
     """
 
     def __init__(
-        self, processor: ImageOnlyProcessor, recipe: Recipe, seed: int, rank: int = 0, processes: int = 1
+        self,
+        processor: ImageOnlyProcessor,
+        recipe: Recipe,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        templates: Templates = DEFAULT,
     ) -> None:
-        self.processor, self.recipe, self.seed, self.rank, self.processes = processor, recipe, seed, rank, processes
+        self.processor, self.recipe, self.templates = processor, recipe, templates
+        self.seed, self.rank, self.processes = seed, rank, processes
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker else (0, 1)
-        prompt_tokens = prompt_encoder(self.processor)
+        prompt_tokens = prompt_encoder(self.processor, self.templates.system)
         exact = replace(self.recipe, grow=0.0, jitter=0.0, drop=0.0)
         for number in itertools.count(first, every):
             rows = range(self.rank, self.recipe.batch_size, self.processes)
             streams = [np.random.default_rng((SCENES, self.seed, number, row)) for row in rows]
             recipe = exact if number < self.recipe.exact_steps else self.recipe
-            yield collate([draw_question(recipe, rng) for rng in streams], self.processor, prompt_tokens)
+            yield collate(
+                [draw_question(recipe, rng, self.templates) for rng in streams], self.processor, prompt_tokens
+            )
 
 
 def make_optimizers(
@@ -126,16 +141,16 @@ def schedule(recipe: Recipe) -> Callable[[int], float]:
     return lambda step: min(1, (step + 1) / recipe.warmup_steps) * (1 - 0.98 * step / recipe.steps)
 
 
-def draw_question(recipe: Recipe, rng: np.random.Generator) -> dict[str, Any]:
+def draw_question(recipe: Recipe, rng: np.random.Generator, templates: Templates = DEFAULT) -> dict[str, Any]:
     """Draw a scene and a question about it: {image (height, width, 3) uint8, prompt, answer with coarse boxes}."""
     task = ("detection", "grounding", "negative")[rng.choice(3, p=recipe.shares)]
     style, question = WORLDS[recipe.world].plain, None
     while question is None:  # a scene that has every category serves no negative question
         scene = draw_scene(style, rng)
-        question = ask(task, scene.objects, style.categories, rng)
+        question = ask(task, scene.objects, style.categories, rng, templates)
     height, width = scene.image.shape[:2]
     objects = coarsen(question["objects"], width, height, recipe, rng)
-    answer = format_answer([item["bbox"] for item in objects], [item["label"] for item in objects])
+    answer = templates.answer([item["bbox"] for item in objects], [item["label"] for item in objects])
     return {"image": scene.image, "prompt": question["prompt"], "answer": answer}
 
 
@@ -156,16 +171,15 @@ def coarsen(
     return sorted(coarse, key=lambda item: item["bbox"][:2])
 
 
-def prompt_encoder(processor: ImageOnlyProcessor) -> Callable[[str, tuple[int, int]], list[int]]:
+def prompt_encoder(
+    processor: ImageOnlyProcessor, system: str | None = None
+) -> Callable[[str, tuple[int, int]], list[int]]:
     """Return a cached function: (prompt, image (height, width)) -> token ids up to where the answer starts."""
 
     @functools.cache
     def encode(prompt: str, size: tuple[int, int]) -> list[int]:
-        content = [{"type": "image", "image": np.zeros((*size, 3), np.uint8)}, {"type": "text", "text": prompt}]
-        encoded = processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=True, return_dict=True, add_generation_prompt=True
-        )
-        return encoded["input_ids"][0]
+        text = prompt_text(processor, prompt, system)
+        return processor(images=[np.zeros((*size, 3), np.uint8)], text=[text])["input_ids"][0]
 
     return encode
 

@@ -13,6 +13,7 @@ from vision_r1.families import family
 from vision_r1.files import write_json, write_text
 from vision_r1.miniature.tokenizer import make_tokenizer
 from vision_r1.processors import ImageOnlyProcessor, load_processor
+from vision_r1.prompts import DEFAULT, Templates
 
 MIN_PIXELS = 28 * 28
 CHAT_TEMPLATE = (
@@ -26,11 +27,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_processor(world: World) -> ImageOnlyProcessor:
-    """Build the processor, with its tokenizer, for a world of made scenes: files as on the hub, then loaded."""
+def make_processor(world: World, templates: Templates = DEFAULT) -> ImageOnlyProcessor:
+    """Build the processor for a world of synthetic scenes and a recipe's words: files as on the hub, then loaded."""
     qwen = family("qwen2_5_vl")
     with TemporaryDirectory() as folder:
-        make_tokenizer(world.plain.categories, world.largest_number).save_pretrained(folder)
+        make_tokenizer(world.plain.categories, world.largest_number, templates).save_pretrained(folder)
         settings = {**Qwen2VLImageProcessorPil().to_dict(), "processor_class": qwen.processor}
         write_json(Path(folder) / "preprocessor_config.json", settings)
         write_text(Path(folder) / "chat_template.jinja", CHAT_TEMPLATE)

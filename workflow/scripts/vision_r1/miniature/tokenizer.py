@@ -13,7 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from vision_r1.processors import IMAGE, VIDEO
-from vision_r1.prompts import detection_prompt, format_answer, phrase_prompt
+from vision_r1.prompts import DEFAULT, Templates
 
 END, PAD = "<|im_end|>", "<|endoftext|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
@@ -21,25 +21,31 @@ SPECIAL_TOKENS = [PAD, "<|im_start|>", END, VISION_START, VISION_END, IMAGE, VID
 NUMBER = r"(?<=\[)\d+|, \d+"
 
 
-def answer_pieces(categories: Sequence[str]) -> set[str]:
+def answer_pieces(categories: Sequence[str], templates: Templates) -> set[str]:
     """Return what stands between the coordinates of answers: fences, brackets and labels in one piece."""
     box = [0, 0, 0, 0]
-    pieces = {format_answer([], [])}
+    pieces = {templates.answer([], [])}
     for label in categories:
-        pieces.update(re.split(NUMBER, format_answer([box, box], [label, label])))
+        pieces.update(re.split(NUMBER, templates.answer([box, box], [label, label])))
     return pieces - {""}
 
 
-def prompt_pieces(categories: Sequence[str]) -> set[str]:
+def prompt_pieces(categories: Sequence[str], templates: Templates) -> set[str]:
     """Return what stands around the categories of prompts, the categories themselves and the turns' names."""
     mark = "\0"
-    fixed = f"{detection_prompt([mark, mark])}{mark}{phrase_prompt(mark)}".split(mark)
+    asked = [templates.ask("detection", [mark, mark]), *(templates.ask(task, [mark]) for task in ("grounding", "rec"))]
+    fixed = mark.join([templates.system or "", *asked]).split(mark)
     return {*fixed, *categories, "user\n", "assistant\n", "\n"} - {""}
 
 
-def make_tokenizer(categories: Sequence[str], largest_number: int) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    categories: Sequence[str], largest_number: int, templates: Templates = DEFAULT
+) -> PreTrainedTokenizerFast:
     """Build the tokenizer for a list of known categories and coordinates. Decoding gives back what was encoded."""
-    pieces = sorted(answer_pieces(categories) | prompt_pieces(categories), key=lambda piece: (-len(piece), piece))
+    pieces = sorted(
+        answer_pieces(categories, templates) | prompt_pieces(categories, templates),
+        key=lambda piece: (-len(piece), piece),
+    )
     numbers = [f"{comma}{number}" for number in range(largest_number + 1) for comma in ("", ", ")]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokens = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]

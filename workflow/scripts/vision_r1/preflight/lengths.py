@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
-from vision_r1.prompts import format_answer
+from vision_r1.prompts import Templates
 
 if TYPE_CHECKING:
     from vision_r1.processors import ImageOnlyProcessor
@@ -60,8 +60,9 @@ def answer_size(
     model = config["model"]
     far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(model["max_pixels"]) - 1
     boxes = [[far // 4, far // 4, far, far]] * len(labels)
+    write = Templates.of(config["templates"]).answer
     fence, whole = (
-        len(tokenizer(format_answer(boxes[:count], labels[:count]), add_special_tokens=False).input_ids) + 1
+        len(tokenizer(write(boxes[:count], labels[:count]), add_special_tokens=False).input_ids) + 1
         for count in (0, len(labels))
     )
     return AnswerSize(fence, (whole - fence) / len(labels), "on average, by the model's own tokenizer")

@@ -25,10 +25,11 @@ def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcess
     from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.processor import make_processor
     from vision_r1.processors import load_processor
+    from vision_r1.prompts import Templates
 
     model = config["model"]
     if model["source"] == "made":
-        return make_processor(WORLDS[config["base"]["world"]])
+        return make_processor(WORLDS[config["base"]["world"]], Templates.of(config["templates"]))
     places = [models / "base/model", models / "processor"]
     if model["source"] == "folder":
         places = [Path(model["id"])]

@@ -15,7 +15,7 @@ from vision_r1.evaluation.compare import Measured, holm
 from vision_r1.evaluation.seeds import effect, spread
 from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, final_checkpoint, stages_of, with_training_seed
 from vision_r1.preflight.batches import Budget
-from vision_r1.report.published import EXPERIMENT, departures
+from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.results import MEAN
 from vision_r1.report.sheets import Difference, Sheet
 from vision_r1.report.text import csv_text, points
@@ -153,15 +153,15 @@ def ablation_sheets(
     lines: Sequence[Line],
     budgets: Mapping[str, Budget],
     published: Sequence[Anchor],
-    paper: Mapping[str, Any],
+    presets: Presets,
 ) -> list[Sheet]:
     """Return the tables: scores with what each arm's reward is made of, effects, budgets, and what is missing.
 
-    budgets: experiment -> what it was trained with; published: all published numbers, shown where the configuration
-    is the paper's; paper: the paper's configuration.
+    budgets: experiment -> what it was trained with; published: all published numbers, shown where an arm is trained
+    and measured as theirs; presets: the published recipes' configurations.
     """
     sheets = [
-        _scores(config, arms, lines, [] if departures(config, paper) else published),
+        _scores(config, arms, lines, published_numbers(config, presets, [vars(anchor) for anchor in published])),
         _effects(lines, config["ablations"]["experiments"][0]),
         budget_sheet(budgets, config["ablations"]["experiments"][0]),
     ]
@@ -178,7 +178,7 @@ def headlines(benchmarks: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _scores(
-    config: Mapping[str, Any], arms: Sequence[Arm], lines: Sequence[Line], published: Sequence[Anchor]
+    config: Mapping[str, Any], arms: Sequence[Arm], lines: Sequence[Line], published: Sequence[Mapping[str, Any]]
 ) -> Sheet:
     benchmarks = headlines(list(dict.fromkeys((line.suite, line.protocol) for line in lines)))
     columns = [
@@ -188,19 +188,19 @@ def _scores(
     ]
     index = {(line.experiment, line.suite, line.protocol, line.metric): line for line in lines}
     theirs = {
-        (anchor.checkpoint.split("/")[0], anchor.suite, anchor.protocol, anchor.metric): anchor.value
-        for anchor in published
-        if anchor.id == config["model"]["id"] and anchor.dataset == MEAN
+        (line["checkpoint"].split("/")[0], line["suite"], line["protocol"], line["metric"]): line["value"]
+        for line in published
+        if line["dataset"] == MEAN
     }
     rows: list[tuple[str, ...]] = []
     for arm in arms:
         seeds = f"{len(arm.measured)} of {len(arm.measured) + len(arm.missing)}" if arm.missing else len(arm.measured)
         cells = [_mean_and_sd(index[arm.name, *column], arm) for column in columns]
         rows.append((arm.name, *_parts(config, arm.name), "–" if arm.name == BASE else str(seeds), *cells))
-        if arm.name in (BASE, SFT, EXPERIMENT) and any((arm.name, *column) in theirs for column in columns):
+        if any((arm.name, *column) in theirs for column in columns):
             numbers = [theirs.get((arm.name, *column)) for column in columns]
             cells = ["–" if number is None else points(number) for number in numbers]
-            rows.append((f"paper: {arm.name}", *_parts(config, arm.name), "–", *cells))
+            rows.append((f"published: {arm.name}", *_parts(config, arm.name), "–", *cells))
     heads = [f"{suite} {metric} ({protocol})" for suite, protocol, metric in columns]
     return Sheet(
         "ablations",

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from vision_r1 import configuration
 from vision_r1.experiments import parent_checkpoint, split_checkpoint, training_values
 from vision_r1.families import FAMILIES
-from vision_r1.prompts import detection_prompt
+from vision_r1.prompts import Templates
 from vision_r1.report.provenance import commit, flatten
 from vision_r1.report.results import MEAN, Checkpoint
 from vision_r1.report.template import environment
@@ -40,7 +40,7 @@ def card(
         title=config["report"]["title"],
         run=configuration.run_name(config),
         config=config,
-        prompt=detection_prompt(["cat", "dog"]),
+        prompt=Templates.of(config["templates"]).ask("detection", ["cat", "dog"]),
         frame=FAMILIES[config["model"]["family"]].frame,
         parent=parent_checkpoint(config, *split_checkpoint(name)),
         curation=curation,

@@ -11,7 +11,6 @@ from PIL import Image
 from vision_r1.data.images import load_image
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
-from vision_r1.prompts import ground_truth_answer
 from vision_r1.report.gallery import COLOURS, Objects, draw
 
 Row = Mapping[str, Any]
@@ -79,7 +78,7 @@ def choose_overlays(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 def overlay(row: Row) -> Overlay:
     """Draw one sample's boxes as annotated, and as the answer that is taught says them, in the model's own frame."""
-    image, answer = load_image(row["image"]), ground_truth_answer(row)
+    image, answer = load_image(row["image"]), row["answer"]
     colours = {label_key(item["label"]): COLOURS[0] for item in row["objects"]}
     colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(colours)}
     annotated = np.array([item["bbox"] for item in row["objects"]], float).reshape(-1, 4)

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
 from vision_r1.data.images import FAULTS, load_image
-from vision_r1.evaluation.parsers import PARSERS
+from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
-from vision_r1.parsing import Parsed, label_key, parse
+from vision_r1.parsing import label_key, parse
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
 from vision_r1.report.style import INK, contrast
 from vision_r1.report.text import points, shorten, visible
@@ -25,7 +25,6 @@ SIDE = 360  # pixels of a drawn image's longer side
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 Key = tuple[str, Any]  # data set, image id
-Parser = Callable[[str, Sequence[str]], Parsed]
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,11 @@ def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Ke
     return groups
 
 
-def detections(lines: Sequence[Mapping[str, Any]], parser: Parser = parse) -> Objects:
+def detections(lines: Sequence[Mapping[str, Any]], reader: Reader = parse) -> Objects:
     """Parse all completions on one image; boxes in original pixels."""
     boxes, labels = [np.zeros((0, 4))], []
     for line in lines:
-        parsed = parser(line["completion"], line["categories"])
+        parsed = reader(line["completion"], line["categories"])
         boxes.append(Frame.of(line).to_original(parsed.boxes))
         labels += [label or "" for label in parsed.labels]
     return Objects(np.concatenate(boxes), tuple(labels))
@@ -189,12 +188,12 @@ def galleries(
     for suite in dict.fromkeys(suite for suite, _ in benchmarks):
         protocol = next(way for name, way in benchmarks if name == suite)
         answered = {Checkpoint.of(name).title: lines for (name, of), lines in predictions.items() if of == suite}
-        parser = PARSERS[evaluation["protocols"].get(protocol, {}).get("parser", "strict")]
+        reader = READERS[evaluation["protocols"].get(protocol, {}).get("reader", "strict")]
         choices: list[tuple[str | None, str]] = [] if found else [(None, f"All of {suite}, protocol {protocol}.")]
         if len(evaluation["suites"].get(suite, ())) > 1:
             choices.append(worst_dataset(results, suite, protocol, last) or ("", f"The worst data set of {suite}."))
         for dataset, about in choices:
-            examples = gallery(answered, annotations, protocol, count, seed, parser, dataset)
+            examples = gallery(answered, annotations, protocol, count, seed, reader, dataset)
             found.append(Gallery(suite, protocol, about, tuple(examples)))
     return found
 
@@ -205,13 +204,13 @@ def gallery(
     protocol: str,
     count: int = 8,
     seed: int = 0,
-    parser: Parser = parse,
+    reader: Reader = parse,
     dataset: str | None = None,
 ) -> list[Example]:
     """Draw `count` test images. The first checkpoint of `predictions` is compared with the last.
 
     predictions: title -> lines of its predictions file; annotations: data set -> COCO annotations;
-    parser: how the protocol reads a completion; dataset: the only one to choose from, None for all.
+    reader: how the protocol's completions are read; dataset: the only one to choose from, None for all.
     Raises UserError when annotations or an image are missing.
     """
     if not predictions:
@@ -228,7 +227,7 @@ def gallery(
     colours = {name: palette(content) for name, content in annotations.items()}
     first, last = list(answered)[0], list(answered)[-1]
     scores = {
-        title: {key: quality(detections(answered[title][key], parser), truth[key]) for key in common}
+        title: {key: quality(detections(answered[title][key], reader), truth[key]) for key in common}
         for title in dict.fromkeys((first, last))
     }
     change = {key: scores[last][key] - scores[first][key] for key in common}
@@ -238,14 +237,14 @@ def gallery(
             key[0],
             str(key[1]),
             change[key],
-            _views({title: lines[key] for title, lines in answered.items()}, truth[key], parser, colours[key[0]]),
+            _views({title: lines[key] for title, lines in answered.items()}, truth[key], reader, colours[key[0]]),
         )
         for why, key in choose(change, count, seed)
     ]
 
 
 def _views(
-    answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, parser: Parser, colours: Mapping[str, str]
+    answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, reader: Reader, colours: Mapping[str, str]
 ) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     try:
@@ -254,12 +253,12 @@ def _views(
         raise UserError(f"{path}: image can't be read ({error})") from None
     views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
     for title, lines in answers.items():
-        said = detections(lines, parser)
+        said = detections(lines, reader)
         texts = tuple(
             Answer(
                 line["prompt"],
                 line["completion"],
-                str(parser(line["completion"], line["categories"]).verdict),
+                str(reader(line["completion"], line["categories"]).verdict),
                 bool(line["truncated"]),
             )
             for line in lines

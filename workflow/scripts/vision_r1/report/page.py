@@ -23,7 +23,7 @@ from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery
-from vision_r1.report.published import banner, paper_numbers
+from vision_r1.report.published import banner, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
@@ -67,8 +67,8 @@ class Inputs:
     summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
     metrics: (checkpoint, suite) -> metrics of score_suite.py;
     audit: folder of audit_rewards.py; datasheet, overlays: of the training file;
-    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; paper: the
-    paper's configuration, to compare with; targets: (what, file) of the numbers;
+    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; presets: published recipe ->
+    its configuration, to compare with; targets: (what, file) of the numbers;
     snakemake: the command that a reader starts the workflow with.
     """
 
@@ -87,7 +87,7 @@ class Inputs:
     benchmarks: Sequence[Mapping[str, Any]] = ()
     gpus: Mapping[str, int] = field(default_factory=dict)
     checksums: Sequence[Mapping[str, Any]] = ()
-    paper: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Any] = field(default_factory=dict)
     targets: Sequence[tuple[str, str]] = ()
     snakemake: str = "snakemake"
 
@@ -134,18 +134,18 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     benchmarks = expected_benchmarks(config, results)
     checkpoints = expected_checkpoints(config, results)
     columns = main_columns(benchmarks)
-    paper = paper_numbers(config, inputs.paper, inputs.anchors) if inputs.paper else []
-    rows = main_table(results, checkpoints, columns, paper)
+    published = published_numbers(config, inputs.presets, inputs.anchors) if inputs.presets else []
+    rows = main_table(results, checkpoints, columns, published)
     suites = {suite: config["evaluation"]["suites"].get(suite, []) for suite, _ in benchmarks}
     for suite, names in datasets_of(results).items():
         suites[suite] = list(dict.fromkeys([*suites[suite], *names]))
     every_column = dataset_columns(benchmarks, suites)
-    every_row = main_table(results, checkpoints, every_column, paper)
+    every_row = main_table(results, checkpoints, every_column, published)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     arms = [[with_training_seed(name, seed) for seed in seeds] for name in experiments]
     return {
         "config": config,
-        "banner": banner(config, inputs.paper),
+        "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
@@ -177,6 +177,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
 def _provenance(inputs: Inputs) -> dict[str, Any]:
     """What the section "Can I trust it?" shows beside the trainings."""
     config, trainings = inputs.config, inputs.training.values()
+    recipe, _ = nearest(config, inputs.presets) if inputs.presets else (None, [])
     return {
         "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
         "jobs": inputs.benchmarks,
@@ -187,7 +188,8 @@ def _provenance(inputs: Inputs) -> dict[str, Any]:
         "commit": provenance.commit(),
         "checksums": inputs.checksums,
         "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
-        "differences": provenance.differences(config, inputs.paper) if inputs.paper else None,
+        "recipe": recipe,
+        "differences": provenance.differences(config, inputs.presets[recipe]) if recipe else None,
         "commands": provenance.commands(inputs.targets, inputs.snakemake),
         "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
     }
@@ -224,7 +226,7 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
 
 def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:
     """Return a table of scores for the page, with the highest of our own values in each column."""
-    own = [[row.cells[number].value for row in rows if not row.paper] for number in range(len(columns))]
+    own = [[row.cells[number].value for row in rows if not row.published] for number in range(len(columns))]
     return {"columns": columns, "groups": column_groups(columns), "rows": rows, "best": list(map(_best, own))}
 
 

@@ -1,31 +1,36 @@
-"""The paper's numbers beside ours: only where the configuration is the paper's."""
+"""Published numbers beside ours: only where an arm is trained and measured as the published one was."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1 import configuration
-from vision_r1.experiments import experiment_config
+from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, split_checkpoint
 from vision_r1.report.provenance import flatten
 
-SECTIONS = ("model", "data", "reward", "lora", "sft", "grpo", "grpo_stage1", "grpo_stage2", "evaluation")
+Config = Mapping[str, Any]
+Presets = Mapping[str, Config]  # recipe -> its resolved configuration, of configuration.presets
+
+# The sections that decide an arm's numbers.
+OF_BASE = ("model", "evaluation")
+OF_SFT = (*OF_BASE, "templates", "data", "lora", "sft")
+OF_GRPO = (*OF_BASE, "templates", "data", "lora", "reward", "grpo", *STAGES)
 # How the work is spread and watched; the batches that come of it are compared instead.
 OF_THE_MACHINE = {
     *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "gradient_checkpointing"),
     *("logging_steps", "save_steps", "backend", "batch_size", "shards", "resamples", "anchors"),
     *("suite_protocols", "selection"),
 }
-EXPERIMENT = "official"  # the one whose checkpoints config/published.yaml names
 
 
-def departures(config: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]:
-    """List the dotted keys in which a resolved configuration is not the paper's; none: its numbers may stand beside.
+def departures(config: Config, preset: Config, arm: str) -> list[str]:
+    """List the dotted keys in which an arm is not what a preset trains and measures under this name.
 
-    paper: the resolved configuration of config/paper.yaml. Settings of the machine may differ as long as the
-    batches are the same, and the authors' released samples are the paper's data.
+    arm: base, sft or an experiment, whose published numbers may stand beside ours where the list is empty. Settings of
+    the machine may differ as long as the batches are the same, and the authors' released samples are the paper's data.
     """
-    own, theirs = _method(config), _method(paper)
-    # More suites and protocols than the paper's don't touch its numbers.
+    own, theirs = _method(config, arm), _method(preset, arm)
+    # More suites and protocols than the preset's don't touch its numbers.
     keys = [key for key in {**theirs, **own} if key in theirs or not key.startswith("evaluation.")]
     names = [key for key in keys if own.get(key) != theirs.get(key)]
     if all("released" in config["datasets"].get(name, {}) for name in config["data"]["train"]):
@@ -33,31 +38,55 @@ def departures(config: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]
     return names
 
 
-def paper_numbers(
-    config: Mapping[str, Any], paper: Mapping[str, Any], anchors: Sequence[Mapping[str, Any]]
+def published_numbers(
+    config: Config, presets: Presets, anchors: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Return the lines of check_anchors.py about this run's model; none where the configuration isn't the paper's."""
-    if departures(config, paper):
-        return []
-    return [line for line in anchors if line["id"] == config["model"]["id"]]
+    """Return the lines of check_anchors.py about arms that this run trains and measures as their recipe says."""
+    comparable = {
+        (recipe, arm): not departures(config, presets[recipe], arm)
+        for recipe, arm in {(line["recipe"], split_checkpoint(line["checkpoint"])[0]) for line in anchors}
+        if _known(config, arm)
+    }
+    return [
+        line
+        for line in anchors
+        if line["id"] == config["model"]["id"]
+        and comparable.get((line["recipe"], split_checkpoint(line["checkpoint"])[0]))
+    ]
 
 
-def banner(config: Mapping[str, Any], paper: Mapping[str, Any]) -> str | None:
-    """Return the configured banner, or one that says in what the configuration is not the paper's; None where it is.
+def nearest(config: Config, presets: Presets) -> tuple[str, list[str]]:
+    """Return the recipe whose preset the leading experiment departs from least, and in which keys."""
+    leading = config["report"]["experiments"][0]
+    found = {name: departures(config, preset, leading) for name, preset in presets.items()}
+    name = min(found, key=lambda name: len(found[name]))
+    return name, found[name]
 
-    paper: as in `departures`, empty where it was not given.
+
+def banner(config: Config, presets: Presets) -> str | None:
+    """Return the configured banner, or one that says in what the configuration is no preset's; None where it is one.
+
+    presets: empty where they were not given.
     """
-    if config["report"]["banner"] or not paper or not (keys := departures(config, paper)):
+    if config["report"]["banner"] or not presets:
         return config["report"]["banner"]
+    name, keys = nearest(config, presets)
+    if not keys:
+        return None
     more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"Not the paper's configuration ({', '.join(keys[:5])}{more}): its numbers are not comparable with these."
+    return f"Not the configuration of recipe {name} ({', '.join(keys[:5])}{more}): not comparable with its numbers."
 
 
-def _method(config: Mapping[str, Any]) -> dict[str, str]:
-    merged = experiment_config(config, EXPERIMENT)
-    sections = {name: merged.get(name) for name in SECTIONS}
+def _known(config: Config, arm: str) -> bool:
+    return arm in (BASE, SFT, *config["experiments"])
+
+
+def _method(config: Config, arm: str) -> dict[str, str]:
+    merged = config if arm == BASE or not _known(config, arm) else experiment_config(config, arm)
+    names = OF_BASE if arm == BASE else OF_SFT if arm == SFT else OF_GRPO
+    sections = {name: merged.get(name) for name in names}
     method = {key: text for key, text in flatten(sections) if not OF_THE_MACHINE & set(key.split("."))}
-    for name in ("sft", "grpo"):
+    for name in {"sft", "grpo"} & set(names):
         own = merged.get(name, {})
         parts = own.get("per_device_train_batch_size"), own.get("gradient_accumulation_steps")
         if None not in parts:

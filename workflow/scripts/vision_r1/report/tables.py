@@ -23,11 +23,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the main table, cells in the order of its columns; paper: the numbers are the paper's."""
+    """One line of the main table, cells in the order of its columns; published: the numbers are others'."""
 
     checkpoint: Checkpoint
     cells: tuple[Score, ...]
-    paper: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ def main_table(
     results: Sequence[Result],
     checkpoints: Sequence[str],
     columns: Sequence[Column],
-    paper: Sequence[Mapping[str, Any]] = (),
+    published: Sequence[Mapping[str, Any]] = (),
 ) -> list[Row]:
-    """One row per checkpoint, the paper's below its own where there is one; what was not measured is None, never 0.
+    """One row per checkpoint, the published one below its own where there is one; what was not measured is None, not 0.
 
-    paper: published numbers, of `vision_r1.report.published.paper_numbers`.
+    published: lines of `vision_r1.report.published.published_numbers`.
     """
     index = lookup(results)
-    published = {
+    theirs_at = {
         (line["checkpoint"], Column(line["suite"], line["protocol"], line["metric"], line["dataset"])): line["value"]
-        for line in paper
+        for line in published
     }
 
     def ours(checkpoint: str, column: Column) -> Score:
@@ -108,15 +108,15 @@ def main_table(
         return Score(own, delta, low, high, getattr(result, f"{start}significant") == "yes")
 
     def theirs(checkpoint: str, column: Column) -> Score:
-        own, base = published.get((checkpoint, column)), published.get(("base", column))
+        own, base = theirs_at.get((checkpoint, column)), theirs_at.get(("base", column))
         known = own is not None and base is not None and checkpoint != "base"
         return Score(own, own - base if known else None, missing="–")
 
     rows = []
     for name in checkpoints:
         rows.append(Row(Checkpoint.of(name), tuple(ours(name, column) for column in columns)))
-        if any((name, column) in published for column in columns):
-            rows.append(Row(Checkpoint.of(name), tuple(theirs(name, column) for column in columns), paper=True))
+        if any((name, column) in theirs_at for column in columns):
+            rows.append(Row(Checkpoint.of(name), tuple(theirs(name, column) for column in columns), published=True))
     return rows
 
 
@@ -124,7 +124,7 @@ def spread_table(rows: Sequence[Row]) -> list[Spread]:
     """Mean and range over training seeds, for stages that were trained more than once."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        if not row.paper:
+        if not row.published:
             groups.setdefault(row.checkpoint.title, []).append(row)
     return [
         Spread(
@@ -174,7 +174,7 @@ def datasets_of(results: Sequence[Result]) -> dict[str, list[str]]:
     return {suite: list(names) for suite, names in suites.items()}
 
 
-def main_sheets(results: Sequence[Result], paper: Sequence[Mapping[str, Any]] = ()) -> list[Sheet]:
+def main_sheets(results: Sequence[Result], published: Sequence[Mapping[str, Any]] = ()) -> list[Sheet]:
     """The main table and that of every data set, as they are written to files."""
     measured, seeds = pairs(results), sorted({result.chain_seed for result in results})
     checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
@@ -187,7 +187,7 @@ def main_sheets(results: Sequence[Result], paper: Sequence[Mapping[str, Any]] = 
         f"Every data set, headline protocols. {about}": dataset_columns(measured, datasets_of(results)),
     }
     return [
-        _main_sheet(caption, main_table(results, checkpoints, columns, paper), columns)
+        _main_sheet(caption, main_table(results, checkpoints, columns, published), columns)
         for caption, columns in tables.items()
     ]
 
@@ -198,7 +198,10 @@ def _main_sheet(caption: str, rows: Sequence[Row], columns: Sequence[Column]) ->
         for column in columns
     ]
     lines = [
-        (f"{'paper: ' if row.paper else ''}{row.checkpoint.title}", "" if row.paper else seed_text(row.checkpoint))
+        (
+            f"{'published: ' if row.published else ''}{row.checkpoint.title}",
+            "" if row.published else seed_text(row.checkpoint),
+        )
         + row.cells
         for row in rows
     ]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
-from vision_r1.prompts import ground_truth_answer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,7 +52,7 @@ def grpo_dataset(rows: list[Row]) -> "Dataset":
 
     Objects are JSON text: TRL takes nested values apart, number by number, for every completion.
     """
-    flat = [{**row, "prompt": _message("user", row["prompt"]), "objects": json.dumps(row["objects"])} for row in rows]
+    flat = [{**row, "prompt": _turns(row), "objects": json.dumps(row["objects"])} for row in rows]
     return _dataset(flat, answers=False)
 
 
@@ -62,8 +61,8 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
     return _dataset(
         [
             {
-                "prompt": _message("user", row["prompt"]),
-                "completion": _message("assistant", ground_truth_answer(row)),
+                "prompt": _turns(row),
+                "completion": [_message("assistant", row["answer"])],
                 "image": row["image"],
             }
             for row in rows
@@ -73,13 +72,18 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
 
 
 _COLUMNS = {
-    *("prompt", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
+    *("system", "prompt", "answer", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
     *("num_instances", "frame", "task", "source_id"),
 }
 
 
-def _message(role: str, content: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": content}]
+def _turns(row: Row) -> list[dict[str, str]]:
+    system = [] if row["system"] is None else [_message("system", row["system"])]
+    return [*system, _message("user", row["prompt"])]
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":

@@ -12,7 +12,7 @@ from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
 from vision_r1.rewards import CRITERIA, Criterion
 from vision_r1.training.arguments import StageArguments, StageParser
-from vision_r1.training.dataset import Row, ground_truth_answer
+from vision_r1.training.dataset import Row
 from vision_r1.training.guards import Guards
 from vision_r1.training.sampling import check_vllm
 
@@ -50,13 +50,13 @@ class CriterionName:
     """The named criterion whose parts are the defaults of the flags of Criterion."""
 
     criterion: str = field(
-        default="official",
+        default="released_2025",
         metadata={"help": f"what the rewards measure: {', '.join(CRITERIA)}; flags of its parts change them"},
     )
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
-            raise UserError(f"--criterion: {self.criterion!r} is none of {', '.join(CRITERIA)}")
+            raise UserError(f"--criterion: unknown {self.criterion!r}; choose {', '.join(CRITERIA)}")
 
 
 def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Guards, Criterion, GRPOConfig]:
@@ -74,7 +74,7 @@ def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Gu
 
 def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:
     """Return the longest completion, in tokens: `room` times the longest right answer with its end token."""
-    answers = tokenizer([ground_truth_answer(row) for row in rows]).input_ids
+    answers = tokenizer([row["answer"] for row in rows]).input_ids
     return math.ceil(room * (max(map(len, answers)) + 1))
 
 

@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_r1.evaluation.parsers import PARSERS, official
+from vision_r1.evaluation.readers import READERS, released_2025
 from vision_r1.parsing import Verdict, parse
 
 BOX = '{"bbox_2d": [1, 2, 30, 40], "label": "dog"}'
 
 
 def read(text):
-    parsed = official(text)
+    parsed = released_2025(text)
     return parsed.boxes.tolist(), parsed.labels
 
 
@@ -49,10 +49,10 @@ def test_reads_nothing(text):
 def test_keeps_what_the_strict_parser_drops_and_rounds_nothing():
     text = '[{"bbox_2d": [30, 40, 1, 2], "label": "dog"}, {"bbox_2d": [0.5, 1, 2.25, 3], "label": "cat"}]'
     assert read(text) == ([[30, 40, 1, 2], [0.5, 1, 2.25, 3]], ["dog", "cat"])
-    assert PARSERS["strict"](text, None).labels == ["cat"]
-    assert official(text).verdict == Verdict.INVERTED
+    assert READERS["strict"](text, None).labels == ["cat"]
+    assert released_2025(text).verdict == Verdict.INVERTED
 
 
 @given(st.text(alphabet='[]{}",:0123456789 \n`jsonbx_2dlae-.\\', max_size=80))
 def test_never_raises(text):
-    assert official(text).verdict == parse(text).verdict
+    assert released_2025(text).verdict == parse(text).verdict
