@@ -137,7 +137,7 @@ rule curate_train:
     params:
         sources=source_flags("--source", TRAIN),
         id_spaces=id_space_flags(TRAIN),
-        args=curation_flags(),
+        args=lambda wildcards: curation_flags(),
     message:
         "Curating the training file"
     shell:
