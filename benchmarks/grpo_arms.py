@@ -30,11 +30,13 @@ from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
+from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
 from vision_r1.preflight.architecture import PUBLISHED, Architecture, architecture_of
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, estimate, peak
+from vision_r1.prompts import DEFAULT
 from vision_r1.resources import peak_rss_mb
 from vision_r1.rewards import Criterion, reward_functions
 from vision_r1.training.dataset import grpo_dataset
@@ -128,6 +130,7 @@ def make_rows(folder: str | Path, size: str, count: int, limits: Mapping[str, in
         sizes = {"width": width, "height": height, "input_width": seen[0], "input_height": seen[1]}
         about = {"num_instances": len(asked["objects"]), "frame": "pixel", "task": "detection", "source_id": path.stem}
         rows.append({**asked, **sizes, **about, "image": str(path)})
+        rows[-1] |= {"system": None, "answer": DEFAULT.right_answer(asked["objects"], Frame.of(rows[-1]))}
     return rows
 
 

@@ -23,6 +23,7 @@ if config["model"]["source"] == "made":
             runtime=more(30),
             gpu=0,
         params:
+            # A function, or Snakemake takes {categories} for a wildcard.
             args=lambda wildcards: configuration.flags(
                 {"world": config["base"]["world"], "templates": json.dumps(config["templates"])}
             ),

@@ -86,10 +86,7 @@ def write_train_file(folder: Path, name: str) -> Path:
         sizes = {"width": width, "height": height, "input_width": seen[0], "input_height": seen[1]}
         about = {"num_instances": len(asked["objects"]), "frame": family(name).frame, "task": "detection"}
         rows.append({**asked, **sizes, **about, "source_id": image.stem, "image": str(image)})
-        boxes = np.array([item["bbox"] for item in asked["objects"]]).reshape(-1, 4)
-        boxes = Frame.of(rows[-1]).from_original(boxes).tolist()
-        answer = DEFAULT.answer(boxes, [item["label"] for item in asked["objects"]])
-        rows[-1] |= {"system": None, "answer": answer}
+        rows[-1] |= {"system": None, "answer": DEFAULT.right_answer(asked["objects"], Frame.of(rows[-1]))}
     path = folder / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -25,12 +25,12 @@ def test_outputs(tmp_path):
     audit_rewards.main(arguments(tmp_path, make_rows(20)))
     with open(tmp_path / "audit.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(FAMILIES) * len(STRENGTHS) * 2 * 3
+    assert len(table) == len(FAMILIES) * len(STRENGTHS) * 4 * 3
     assert all(0 <= float(row["ap"]) <= 1 and 0 <= float(row["reward"]) <= 3 for row in table)
     summary = json.loads((tmp_path / "audit.json").read_text())
     assert summary["samples"] == 15
     assert summary["spearman"]["strict"]["stage1"] > summary["spearman"]["released_2025"]["stage1"]
-    assert {"released_2025"} == {f["criterion"] for f in summary["loopholes"] if f["family"] == "duplicates"}
+    assert {"paper", "released_2025"} == {f["criterion"] for f in summary["loopholes"] if f["family"] == "duplicates"}
     assert "| released_2025 | stage1 | duplicates |" in (tmp_path / "loopholes.md").read_text()
     assert "<svg" in (tmp_path / "audit.svg").read_text()
 

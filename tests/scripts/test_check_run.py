@@ -47,7 +47,7 @@ def arm(name, **values):
 def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, capsys):
     config = load(root, "paper")
     config["preflight"] |= {"price_per_gpu_hour": 2.0, "currency": "EUR"}
-    check_run.main(words(config, *arm("base"), *arm("sft"), *arm("strict/grpo_stage1")))
+    check_run.main(words(config, *arm("base"), *arm("sft"), *arm("step_1/grpo_stage1")))
     text = capsys.readouterr().out
     assert text == (tmp_path / "preflight.txt").read_text()
     for said in (
@@ -56,16 +56,16 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "16 prompts x 4 completions = 64 completions",
         "15.4 GiB  weights gathered to sample",
         "An object takes 33 tokens of an answer (at most, on COCO with Qwen's vocabulary",
-        "released_2025/grpo_stage1: completions end at 512 tokens, 15 objects fit; every right answer fits.",
+        "step_1/grpo_stage1: completions end at 512 tokens, 15 objects fit; every right answer fits.",
         "Protocol released-coco: answers end at 512 tokens, 15 objects fit.",
-        "strict/grpo_stage1: a checkpoint of 132.7 GB every 500 steps (2.2 hours): 3 in all, 398.0 GB.",
-        "1,990.1 GB of checkpoints are written in all.",
+        "step_1/grpo_stage1: a checkpoint of 132.7 GB every 500 steps (2.2 hours): 4 in all, 530.7 GB.",
+        "1,724.8 GB of checkpoints are written in all.",
         "Curation drops prompts of more than 1,024 tokens.",
         "the card has 79.6",
         "of trainer states for each training that is under way",
         "Assumed, not measured: 35 % of the card's arithmetic",
         "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
-        "base, sft, strict/grpo_stage1 share prompts, family, number format and pixel limits.",
+        "base, sft, step_1/grpo_stage1 share prompts, family, number format and pixel limits.",
         "Protocol released-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
         "The training file is not made yet",
@@ -108,7 +108,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
 
     paper["preflight"]["gpu_memory_gib"] = 40
     with pytest.raises(
-        UserError, match=r"released_2025/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
+        UserError, match=r"step_1/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
     ):
         check_run.main(words(paper))
     assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
@@ -197,7 +197,7 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
     coco = annotations("coco_val2017", [(1, 1)])
     check_run.main(words(config, *coco))
     text = capsys.readouterr().out
-    assert "coco, protocol released-coco: 2 prompts for each of 6 checkpoints." in text
+    assert "coco, protocol released-coco: 2 prompts for each of 5 checkpoints." in text
     assert "Prediction of odinw13 is not in the hours" in text
     one = read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"]
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_helpers import arguments
 
 from vision_r1.configuration import flags
-from vision_r1.evaluation.protocols import OF_SCORING
+from vision_r1.evaluation.protocols import OF_READING
 
 SMALL = {"max_steps": 2, "per_device_train_batch_size": 8, "save_steps": 2, "logging_steps": 1}
 
@@ -80,6 +80,6 @@ def test_prediction(config, tiny_checkpoint, tmp_path):
     options = {"family": "qwen2_5_vl", "checkpoint": tiny_checkpoint, "dtype": config["model"]["dtype"]}
     options |= {"min_pixels": 784, "max_pixels": 7840, "batch_size": 8, "output": tmp_path / "predictions.jsonl"}
     entry = config["evaluation"]["protocols"]["all-categories"]
-    protocol = json.dumps({key: value for key, value in entry.items() if key not in OF_SCORING})
+    protocol = json.dumps({key: value for key, value in entry.items() if key not in OF_READING})
     with only_float32():
         predict_suite.main(["--dataset", *dataset, "--protocol", "all", protocol, *flags(options)])

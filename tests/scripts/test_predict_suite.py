@@ -110,6 +110,20 @@ def test_text_does_not_depend_on_the_batch(predicted, tiny_checkpoint, datasets,
         assert [value for _, value in one["tokens"]] == pytest.approx([value for _, value in many["tokens"]], abs=2e-3)
 
 
+def test_sampled_text_depends_on_the_seed_and_on_no_batch(predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch):
+    sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 50, "presence_penalty": 1.5, "seed": 42}
+
+    def sampled(name, seed=42, **options):
+        protocols = {key: entry | {"sampling": sampling | {"seed": seed}} for key, entry in PROTOCOLS.items()}
+        monkeypatch.setattr(f"{__name__}.PROTOCOLS", protocols)
+        main(words(tiny_checkpoint, datasets, tmp_path / name, **options))
+        return [line["completion"] for line in read_jsonl(tmp_path / name)]
+
+    texts = sampled("one")
+    assert texts == sampled("two", batch_size=3) != [line["completion"] for line in predicted]
+    assert texts != sampled("three", seed=43)
+
+
 def test_bfloat16(predicted, tiny_checkpoint, datasets, tmp_path):
     main(words(tiny_checkpoint, datasets, tmp_path / "half.jsonl", dtype="bfloat16"))
     lines = read_jsonl(tmp_path / "half.jsonl")

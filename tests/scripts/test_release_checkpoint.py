@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import release_checkpoint
@@ -15,6 +16,7 @@ from tiny_models import PIXELS, make_checkpoint
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.processors import load_processor, prompt_text
+from vision_r1.prompts import DEFAULT
 
 HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: mit {{ 7411*7411 }}"
 
@@ -34,6 +36,7 @@ def folder(tmp_path_factory):
     settings["model"] = {"family": "qwen2_5_vl", "source": "hub", "id": "Qwen/x", "revision": "0" * 40}
     settings["model"] |= {"min_pixels": 784, "max_pixels": 7840}
     settings |= {"sft": {"learning_rate": 1e-4}, "data": {"train": ["scenes_train"]}}
+    settings["templates"] = asdict(DEFAULT)
     settings["grpo"] = {"refinement": "restart", "beta": 0.04}
     for stage in ("grpo_stage1", "grpo_stage2"):
         settings[stage]["max_steps"] = 100

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -79,16 +80,24 @@ def test_the_cost_is_summed_up_by_rule(complete):
     assert "train_sft228 s24 s812 MBmissingmissing" in unknown
 
 
-def test_the_paper_s_configuration_stands_beside_this_run_s(complete, tmp_path):
-    paper = tmp_path / "paper.yaml"
-    paper.write_text("reward: {criterion: released_2025}\nmodel: {revision: abc}\nrun: paper\nreport: {title: other}\n")
-    text = section(
-        page_of(complete, "--paper", str(complete.config), str(paper)), "The configuration against", "The command"
-    )
-    assert "2 keys differ" in text and "reward.criterionstrictofficial" in text and "model.revisionnot setabc" in text
-    same = section(page_of(complete, "--paper", str(complete.config)), "The configuration against", "The command")
-    assert "no keys differ" in same and "Every key that is compared is the paper's." in same
-    assert "was not given: missing" in section(page_of(complete), "The configuration against", "The command")
+def write_presets(folder, default, paper):
+    """Write a folder config/ whose recipe paper differs from `default` in this, and the others in more."""
+    far = {"model": {"family": "far"}}
+    files = {"config": default, "datasets": {}, "experiments": {}, "paper": paper}
+    for name, content in (files | {"released_2025": far, "upstream_2026": far}).items():
+        (folder / f"{name}.yaml").write_text(json.dumps(content))
+    return folder
+
+
+def test_the_nearest_recipe_s_configuration_stands_beside_this_run_s(complete, tmp_path):
+    def against(paper):
+        flags = ["--presets", str(write_presets(tmp_path, read_json(complete.config), paper))]
+        return section(page_of(complete, *flags), "The configuration against", "The command")
+
+    text = against({"reward": {"criterion": "paper"}, "model": {"revision": "abc"}, "run": "paper"})
+    assert "2 keys differ" in text and "reward.criterionstrictpaper" in text and "model.revisionnot setabc" in text
+    assert "Every key that is compared is that of recipe paper." in against({})
+    assert "were not given: missing" in section(page_of(complete), "The configuration against", "The command")
 
 
 def test_inputs_have_checksums_and_trainings_their_hardware(complete):
@@ -121,23 +130,24 @@ def test_the_audit_and_the_training_data_are_in_the_page(complete):
     assert (
         "released_2025 stage1 0.51; strict stage1 0.87" in text
         and "1 loophole" in text
-        and "spamofficialstage1" in text
+        and "spamreleased_2025stage1" in text
     )
     assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
 
 
-def test_the_papers_numbers_stand_where_the_configuration_is_the_papers_and_else_a_banner(complete):
+def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_banner(complete, tmp_path):
     config = read_json(complete.config)
     config["report"]["banner"] = None
     own = dict(CONFIG, report=config["report"], evaluation=CONFIG["evaluation"] | config["evaluation"])
     text = {}
-    for name, base in (("paper", own), ("other", dict(own, lora={"r": 16}))):
+    presets = write_presets(tmp_path, own, {})
+    for name, base in (("paper", own), ("other", dict(own, model={**own["model"], "max_pixels": 7}))):
         write(complete.folder / f"{name}.json", base)
-        flags = ["--config", str(complete.folder / f"{name}.json"), "--paper", str(complete.folder / "paper.json")]
+        flags = ["--config", str(complete.folder / f"{name}.json"), "--presets", str(presets)]
         text[name] = " ".join(Tags(page_of(complete, *flags)).text.split())
-    assert "the paper’s 17.7" in text["paper"] and "Not the paper's" not in text["paper"]
-    assert "the paper’s" not in text["other"]
-    assert "Not the paper's configuration (lora, lora.r): its numbers are not comparable" in text["other"]
+    assert "published 17.7" in text["paper"] and "Not the configuration of" not in text["paper"]
+    assert "published 17.7" not in text["other"]
+    assert "Not the configuration of recipe paper (model.max_pixels): not comparable with its numbers." in text["other"]
 
 
 def test_many_experiments_fold(tmp_path):

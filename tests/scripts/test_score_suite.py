@@ -188,9 +188,7 @@ def test_one_clear_line_for_each_mistake(score, lines, message):
 def test_unknown_options(score):
     with pytest.raises(UserError, match="unknown 'best'; choose constant, order, token-probability"):
         score([], ("set",), "--score_policy", "best")
-    with pytest.raises(
-        UserError, match="protocol new: unknown reader 'lax'; choose strict, released_2025, upstream_2026"
-    ):
+    with pytest.raises(UserError, match="protocol new: unknown reader 'lax'; choose strict, released_2025"):
         score([], ("set",), "--protocol", "new", '{"reader": "lax"}')
 
 
@@ -204,3 +202,15 @@ def test_scoring_needs_no_torch():
 def test_metrics_are_strict_json(score, tmp_path):
     score([line(image, "[]") for image in (1, 2, 3)])
     json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_category_that_was_asked_for_by_another_name_is_scored(score, annotations):
+    lines = right_answers(annotations)
+    for each in lines:
+        each["protocol"], each["categories"] = "named", ["ring", "square", "triangle"]
+        each["completion"] = each["completion"].replace("CIRCLE", "ring")
+    named = ["--protocol", "named", json.dumps({"names": {"set": {"circle": "ring"}}, "score": 1.0})]
+    scores = score(lines, ("set",), *named)["protocols"]["named"]
+    assert scores["mean"]["AP"] == pytest.approx(1) and scores["reader"] == "strict"
+    with pytest.raises(UserError, match="line 1: category 'ring' is not in"):
+        score(lines, ("set",), "--protocol", "named", "{}")

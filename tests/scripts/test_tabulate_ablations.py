@@ -25,10 +25,8 @@ class Ablations:
         self.config = merge(configurations.load(root, "miniature"), {"ablations": SECTION, **changes})
         write_json(folder / "config.json", self.config)
         write_json(folder / "curation.json", {"rows": 2910})
-        paper = configurations.CONFIGURATIONS["paper"]
         self.words = ["--config", str(folder / "config.json"), "--curation", str(folder / "curation.json")]
-        self.words += ["--published", str(root / "config/published.yaml"), "--paper"]
-        self.words += [str(root / file) for file in [*configurations.DEFAULT, *paper]]
+        self.words += ["--published", str(root / "config/published.yaml"), "--presets", str(root / "config")]
         self.words += ["--tables", str(folder / "tables"), "--figures", str(folder / "figures")]
         noise = np.random.default_rng(0).normal(0, 0.02, 500)
         for name, value in AP.items():
@@ -145,5 +143,5 @@ def test_the_papers_numbers_stand_beside_ours_where_the_configuration_is_the_pap
     paper["report"]["banner"] = None
     paper["ablations"] = {**SECTION, "experiments": ["strict", "without_recall"]}
     made = Ablations(root, tmp_path, **paper)
-    assert "| paper: base | – | – | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
-    assert "paper: released_2025" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments
+    assert "| published: base | – | – | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
+    assert "published: step_1" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments

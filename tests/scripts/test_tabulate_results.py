@@ -25,9 +25,9 @@ def test_writes_every_table(tmp_path):
         assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_the_papers_numbers_need_its_configuration(tmp_path):
+def test_published_numbers_need_their_recipes(tmp_path):
     run = Run(tmp_path, images=1)
-    with pytest.raises(UserError, match="give --config and --paper"):
+    with pytest.raises(UserError, match="give --config and --presets"):
         tabulate_results.main([*run.flags_of_tabulate(), "--anchors", str(tmp_path / "anchors/all.json")])
 
 

@@ -117,7 +117,7 @@ def switching_run(beta, tiny_checkpoint, train_file, tmp_path, monkeypatch):
 
         from vision_r1.rewards import reward_functions
 
-        def switching(criterion):
+        def switching(criterion, count):
             pairs = zip(reward_functions(criterion), reward_functions(replace(criterion, **STAGE2)), strict=True)
 
             def reward(first, second):
@@ -208,10 +208,10 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"criterion": "lenient"}, "--criterion: 'lenient' is none of released_2025, strict"),
+        ({"criterion": "lenient"}, "--criterion: unknown 'lenient'; choose paper, released_2025"),
         ({"recall_threshold": None}, "required: --recall_threshold"),
         ({"precision_low": 0.9}, "precision_low, precision_high"),
-        ({"quality": "area"}, "quality: 'area' is none of giou, iou"),
+        ({"quality": "area"}, "quality: unknown 'area'; choose giou, iou"),
         ({"betta": 1}, "--betta"),
         ({"per_device_train_batch_size": 6}, "divisible by"),
         ({"per_device_train_batch_size": 64}, "8 rows, but one generation takes 16 prompts"),

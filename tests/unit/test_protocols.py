@@ -1,10 +1,12 @@
 import json
+from dataclasses import asdict, replace
 
 import coco_factory
 import pytest
 
 from vision_r1.data.coco import read_coco
-from vision_r1.evaluation.protocols import PROMPTS, Protocol, read_entries, requests
+from vision_r1.evaluation.answers import Sampling
+from vision_r1.evaluation.protocols import PROMPTS, Protocol, Reading, read_entries, requests
 from vision_r1.files import UserError
 from vision_r1.prompts import DEFAULT
 
@@ -70,3 +72,34 @@ def test_protocols_come_as_json():
         read_entries([("a", text), ("a", text)])
     with pytest.raises(UserError, match="protocol a: not JSON"):
         read_entries([("a", "{prompts: x}")])
+
+
+def test_a_recipe_s_words_names_and_sampling(dataset):
+    words = asdict(replace(DEFAULT, detection="Where: {categories}?", quote="'", separator=" "))
+    names = {"set": {"circle": "ring", "nothing": "x"}, "other": {"square": "no"}}
+    entry = {"prompts": "all-in-one", "max_new_tokens": 5, "templates": words, "names": names}
+    entry["sampling"] = {"temperature": 1, "top_p": 0.8, "top_k": 20, "presence_penalty": 1.5, "seed": 42}
+    protocol = Protocol.of("p", entry, 784, 7056)
+    first = requests(protocol, dataset)[0]
+    assert (first.prompt, first.categories) == ("Where: 'ring' 'square' 'triangle'?", ("ring", "square", "triangle"))
+    assert protocol.sampling == Sampling(1.0, 0.8, 20, 1.5, 42)
+    present = Protocol.of("p", entry | {"prompts": "per-present-category"}, 784, 7056)
+    assert [request.categories for request in requests(present, dataset)][:2] == [("ring",), ("square",)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampling": {"temperature": 0.7}}, "protocol p: sampling: .*missing required field `top_p`"),
+        ({"templates": {"rec": "x"}}, "templates: give system, detection"),
+    ],
+)
+def test_a_wrong_part_of_a_recipe_is_named(change, message):
+    with pytest.raises(UserError, match=message):
+        Protocol.of("p", {"prompts": "all-in-one", "max_new_tokens": 5} | change, 784, 7056)
+
+
+def test_a_reading_takes_the_keys_about_scoring():
+    entry = {"prompts": "all-in-one", "reader": "upstream_2026", "score": 1.0, "split": "test"}
+    assert Reading.of("p", entry) == Reading("upstream_2026", 1.0)
+    assert Reading.of("p", {}) == Reading("strict", 0.99)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_r1.evaluation.readers import READERS, released_2025
+from vision_r1.evaluation.readers import READERS, released_2025, upstream_2026
 from vision_r1.parsing import Verdict, parse
 
 BOX = '{"bbox_2d": [1, 2, 30, 40], "label": "dog"}'
@@ -56,3 +56,29 @@ def test_keeps_what_the_strict_parser_drops_and_rounds_nothing():
 @given(st.text(alphabet='[]{}",:0123456789 \n`jsonbx_2dlae-.\\', max_size=80))
 def test_never_raises(text):
     assert released_2025(text).verdict == parse(text).verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        (f"[{BOX}]", ["dog"]),
+        (f"```json\n[{BOX}]\n```", ["dog"]),
+        (f"I think [3].</think>\n```json\n[{BOX}]\n```", ["dog"]),
+        (f"[{BOX}, {{'bbox_2d': [1, 2, 3], 'label': 'x'}}, {{'label': 'no box'}}]", ["dog"]),
+        ('[{"bbox_2d": [30, 40, 1, 2], "label": "dog"}]', ["dog"]),
+        (f"[{BOX}, {{'bbox_2d': [1, 2, 3, 4]}}]", []),  # no label
+        (f"[{BOX}, 3]", []),
+        (f"[{BOX}, {{'bbox_2d': ['a', 2, 3, 4], 'label': 'x'}}]", []),
+        (f"[{BOX}, {BOX[:-1]}", []),  # cut
+        (f"Here:\n```json\n[{BOX}]\n```", []),
+        (BOX, []),
+        ("", []),
+    ],
+)
+def test_upstream_reads_all_or_nothing(text, labels):
+    assert upstream_2026(text).labels == labels
+
+
+@given(st.text(alphabet='[]{}",:0123456789 \n`jsonbx_2dlae-.\\', max_size=80))
+def test_upstream_never_raises(text):
+    assert upstream_2026(text).verdict == parse(text).verdict

@@ -40,6 +40,30 @@ def test_a_preset_is_its_recipe(recipe, fact):
     )
 
 
+def deviations():
+    """Yield (recipe, key, value) from the rows of docs/reproduction.md that name a key."""
+    _, _, table = (ROOT / "docs/reproduction.md").read_text().partition("## Deviations")
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == 5 and cells[4] and cells[0] not in ("recipe", "---"):
+            yield from ((recipe, cells[4], cells[3]) for recipe in (PRESETS if cells[0] == "all" else [cells[0]]))
+
+
+@pytest.mark.parametrize(("recipe", "key", "value"), list(deviations()))
+def test_a_deviation_is_as_the_document_says(recipe, key, value):
+    assert value_of(PRESETS[recipe], key) == yaml.safe_load(value)
+
+
+def test_what_a_preset_calls_ours_is_in_the_document():
+    named = {key.rpartition(".")[2] for _, key, _ in deviations()} | {"layout", "rounding"}
+    for name in ("paper", "released_2025", "upstream_2026"):
+        for line in (ROOT / f"config/{name}.yaml").read_text().splitlines():
+            text, _, comment = line.partition(" # ")
+            if comment.startswith("ours"):
+                key = text.strip().partition(":")[0]
+                assert key in named or key in ("sft",), f"config/{name}.yaml: {line}"
+
+
 def test_every_recipe_has_facts_a_preset_and_a_criterion():
     from vision_r1.rewards import CRITERIA
 

@@ -18,7 +18,7 @@ def test_what_two_experiments_train_alike_is_trained_once(project):
     }
     # Programs that read the configuration have to name what is shared as the rules do.
     resolved = json.loads((project.folder / "results/smoke/config.json").read_text())
-    assert list(resolved["experiments"])[:2] == ["strict", "released_2025"]
+    assert list(resolved["experiments"])[:2] == ["strict", "step_1"]
     assert jobs["score_suite"] == 2 * (1 + 2 + 6) and jobs["tabulate_ablations"] == 1
 
 

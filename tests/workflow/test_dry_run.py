@@ -48,10 +48,10 @@ def test_paper(project):
         "check_dataset": 18,
         "fetch_processor": 1,
         "fetch_base_model": 1,
-        "train_grpo_stage1_continuous": 2,
+        "train_grpo_stage1_continuous": 1,  # step_1 and step_1_2 share it
         "train_grpo_stage2_continuous": 2,
-        "predict_suite": 12,
-        "score_suite": 12,
+        "predict_suite": 10,
+        "score_suite": 10,
         "check_anchors": 2,  # the gate before GRPO, and the report's
     }
 
@@ -80,16 +80,16 @@ def test_the_selection_split_is_a_suite(project):
 @pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
 def test_every_configuration_for_gpus_is_planned(project, name):
     jobs = project.planned("--configfile", *CONFIGURATIONS[name], "--", "models")
-    experiments = 1 if name == "upstream_2026" else 2
+    stages = {"upstream_2026": (1, 1), "released_2025": (2, 2)}.get(name, (1, 2))
     assert jobs["fetch_base_model"] == jobs["train_sft"] == 1
-    assert jobs["train_grpo_stage1_continuous"] == jobs["train_grpo_stage2_continuous"] == experiments
+    assert (jobs["train_grpo_stage1_continuous"], jobs["train_grpo_stage2_continuous"]) == stages
 
 
 def test_preflight_makes_nothing_else_and_always_runs(project):
     """Neither data nor model is made for it; the page is printed each time."""
     for _ in range(2):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
-        assert "Preflight of paper" in output and "strict/grpo_stage2 share prompts" in output
+        assert "Preflight of paper" in output and "step_1_2/grpo_stage2 share prompts" in output
         assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
             *("code", "config.json", "logs", "preflight", "watch", "words")
         ]
@@ -100,7 +100,7 @@ def test_preflight_names_what_stops_the_run(project):
     words = ["--configfile", "config/paper.yaml", overlay, "--", "preflight"]
     finished = project.snakemake(*words, check=False)
     assert finished.returncode == 1
-    assert "error: 5 to mend before this run: sft needs about" in finished.stdout
+    assert "error: 4 to mend before this run: sft needs about" in finished.stdout
     assert "Traceback" not in finished.stdout
 
 
@@ -120,7 +120,7 @@ def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
         return subprocess.run(program, cwd=project.folder, capture_output=True, text=True)
 
     text = plan("--configfile", "config/paper.yaml", overlay).stdout
-    hours, cost = re.search(r"Together ([\d.]+) GPU-hours, ([\d.]+) EUR, without the 12 unknown", text).groups()
+    hours, cost = re.search(r"Together ([\d.]+) GPU-hours, ([\d.]+) EUR, without the 10 unknown", text).groups()
     assert float(hours) > 100 and float(cost) == pytest.approx(2 * float(hours), abs=0.02)
     assert re.search(r"train_sft x 1: [\d.]+ GPU-hours \(preflight\)\n  Missing output files: ", text)
     wrong = plan("--config", "runn=x")
@@ -130,7 +130,7 @@ def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
 
 
 def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
-    target = ["--", "results/paper/models/official/grpo_stage1/metrics.json"]
+    target = ["--", "results/paper/models/step_1/grpo_stage1/metrics.json"]
     jobs = project.planned("--configfile", "config/paper.yaml", *target)
     assert {name: jobs[name] for name in ("predict_suite", "score_suite", "check_anchors")} == {
         "predict_suite": 2,

@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 from math import floor
 from typing import Any
 
+import numpy as np
+
 from vision_r1.files import UserError
+from vision_r1.frames import Frame
 
 # A place for names in a template, and the tasks that are asked with it. Plain text: a name may hold braces.
 CATEGORIES, PHRASE = "{categories}", "{phrase}"
@@ -81,6 +84,11 @@ class Templates:
         else:
             listed = f"[{', '.join(texts)}]"
         return f"```json\n{listed}\n```"
+
+    def right_answer(self, objects: Sequence[Mapping[str, Any]], frame: Frame) -> str:
+        """Write the answer that a perfect model gives: objects are {label, bbox}, in pixels of the original image."""
+        boxes = np.array([item["bbox"] for item in objects], np.float64).reshape(-1, 4)
+        return self.answer(frame.from_original(boxes).tolist(), [item["label"] for item in objects])
 
 
 # Qwen2.5-VL's: the released code asks in these words; the section of config/config.yaml.

@@ -169,11 +169,10 @@ def _rows(
             objects = objects.only(slice(0))
         frame, answers = pool.frames[place], as_answers(objects, pool.labels)
         given = item.prompt if isinstance(item, Sample) else None
-        boxes = np.array([answer["bbox"] for answer in answers], np.float64).reshape(-1, 4)
         yield {
             "system": templates.system,
             "prompt": given or templates.ask(task, categories),
-            "answer": templates.answer(frame.from_original(boxes).tolist(), [answer["label"] for answer in answers]),
+            "answer": templates.right_answer(answers, frame),
             "image": pool.path(place),
             "objects": answers,
             "categories": categories,

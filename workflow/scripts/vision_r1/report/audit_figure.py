@@ -28,7 +28,7 @@ def draw(records: Sequence[Mapping[str, Any]], paths: Sequence[str | Path]) -> N
     stages = list(dict.fromkeys(record["stage"] for record in records))
     with plt.style.context(STYLE_SHEET):
         figure, axes = plt.subplots(
-            len(criteria), len(stages), figsize=(9.5, 6), sharex=True, sharey=True, squeeze=False
+            len(criteria), len(stages), figsize=(9.5, 3 * len(criteria)), sharex=True, sharey=True, squeeze=False
         )
         for panels, criterion in zip(axes, criteria, strict=True):
             for panel, stage in zip(panels, stages, strict=True):
