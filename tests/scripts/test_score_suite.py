@@ -102,6 +102,7 @@ def test_policies_and_f1_have_means_too(score, annotations):
         dict.fromkeys(("AP", "AP50", "AP75", "AR100"), 2 / 3)
     )
     assert policies["order"]["ties"]["AP"] == pytest.approx(dict.fromkeys(("expected", "low", "high"), 2 / 3))
+    assert policies["order"]["AR100"] == pytest.approx(2 / 3)  # counted by ourselves
     # The other set: 1 of 3 objects found, by no false box.
     assert scores["mean_F1"]["micro"]["0.95"] == pytest.approx({"precision": 1, "recall": 2 / 3, "F1": 3 / 4})
 

@@ -186,12 +186,11 @@ def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
     return policies
 
 
-def _mean_f1(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the mean over data sets of each number of f1_scores."""
-    first = scores[0]
-    if not isinstance(first, Mapping):
-        return float(np.mean(scores))
-    return {key: _mean_f1([own[key] for own in scores]) for key in first}
+def _mean_f1(scores: Sequence[Any]) -> Any:
+    """Return the mean over data sets of each number of f1_scores, which lie in mappings of mappings."""
+    if isinstance(scores[0], Mapping):
+        return {key: _mean_f1([own[key] for own in scores]) for key in scores[0]}
+    return float(np.mean(scores))
 
 
 def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
