@@ -18,12 +18,15 @@ if workflow.remote_exec:
 
 from vision_r1 import configuration, experiments
 from vision_r1.data import mixture
+from vision_r1.evaluation.published import read_tables
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.stamps import code_stamp
 
 try:
     configuration.check(config, yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text()))
+    # Each published table is a target.
+    TABLES = {table.name: table for table in read_tables(Path(workflow.basedir) / "config/published.yaml")}
 except UserError as error:
     sys.exit(f"error: {error}")
 # What two experiments train alike has the name of the first one. Snakemake puts those of overlays in front, but a new one
@@ -119,6 +122,7 @@ wildcard_constraints:
     shard=r"\d+",
     shards=r"\d+",
     scope="|".join(ANCHORED),
+    table="|".join(TABLES),
     dataset="|".join(config["datasets"]),
     archive="|".join(name for name in config["archives"] if not archive_file(name).endswith(".json")),
     released="|".join(RELEASED),
@@ -223,6 +227,22 @@ def files_of(names):
 
 
 RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2) + "\n")
+
+
+def table_metrics(name):
+    """Return (checkpoint, suite) -> file of the metrics that a published table needs of this run.
+
+    checkpoint: its published name; the file is that of the experiment that trains it.
+    """
+    files = {}
+    for checkpoint, suite in TABLES[name].measured(config["model"]["id"]):
+        arm, stage = experiments.split_checkpoint(checkpoint)
+        if suite in DATASETS_OF and arm in ("base", "sft", *config["experiments"]):
+            own = checkpoint if arm == "base" else experiments.checkpoint_of(config, arm, stage)
+            files[checkpoint, suite] = f"{RESULTS}/metrics/{own}/{suite}.json"
+    return files
+
+
 # The presets of the published recipes: their numbers stand beside those of a run that was configured so.
 PRESETS = [
     f"config/{name}.yaml"

@@ -187,6 +187,11 @@ def metrics_flags(checkpoints, resamples=False):
     return words
 
 
+def table_flags(name):
+    """Return --metrics CHECKPOINT SUITE FILE for what a published table needs, by the published checkpoints' names."""
+    return [word for key, file in table_metrics(name).items() for word in ["--metrics", *key, file]]
+
+
 def ablation_flags():
     return [
         *("--config", RESOLVED_CONFIG, "--curation", f"{RESULTS}/data/curation.json"),

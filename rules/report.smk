@@ -45,6 +45,38 @@ rule tabulate_results:
         " --presets config --output_directory {params.folder:q} > {log:q} 2>&1"
 
 
+rule tabulate_published:
+    """Lay a published table out in its own shape, ours beside theirs."""
+    input:
+        code=code("tabulate_published.py"),
+        published="config/published.yaml",
+        config=RESOLVED_CONFIG,
+        presets=PRESETS,
+        metrics=lambda wildcards: table_metrics(wildcards.table).values(),
+    output:
+        [f"<results>/report/tables/{{table}}.{kind}" for kind in ["csv", "md", "tex"]],
+    log:
+        "<logs>/tabulate_published/{table}.log",
+    benchmark:
+        "<benchmarks>/tabulate_published/{table}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=more(1000),
+        runtime=more(10),
+        gpu=0,
+    params:
+        metrics=lambda wildcards: table_flags(wildcards.table),
+        folder=subpath(output[0], parent=True),
+    message:
+        "Setting our numbers beside {wildcards.table}"
+    shell:
+        "python workflow/scripts/tabulate_published.py --published {input.published:q} --table {wildcards.table:q}"
+        " --config {input.config:q} --presets config {params.metrics:q} --output_directory {params.folder:q}"
+        " > {log:q} 2>&1"
+
+
 rule plot_results:
     """Draw the figures, each as SVG and PNG."""
     input:

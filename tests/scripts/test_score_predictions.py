@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 
 import coco_factory
 import numpy as np
@@ -59,7 +60,10 @@ def test_real_images_from_right_to_wrong(score, val):
         here[each["image_id"]].add(each["category_id"])
     perfect = score(val, said(val))
     assert (perfect["AP"], perfect["interval"]["AP"]) == (pytest.approx(1), pytest.approx([1, 1]))
-    assert perfect["detection"] == pytest.approx(dict.fromkeys(perfect["detection"], 1))
+    assert perfect["mean_iou"] == pytest.approx(1)
+    assert {name: each["mean"]["F1"] for name, each in perfect["F1"].items()} == pytest.approx(
+        dict.fromkeys(("micro", "macro", "rex_omni_categories", "rex_omni_images"), 1)
+    )
     assert sum(each["count"] for each in perfect["errors"].values()) == 0
     assert score(val, [])["AP"] == 0
     wrong = [{**each, "category_id": min(known - here[each["image_id"]])} for each in said(val)]
@@ -110,6 +114,21 @@ def test_predictions_with_text(score, tmp_path):
     )
     released_2025 = score(annotations, str(path), "--reader", "released_2025")
     assert (metrics["counts"]["predictions"], released_2025["counts"]["predictions"]) == (2, 3)
+
+
+def test_says_what_ties_make_of_ap_and_f1(score, val, caplog):
+    caplog.set_level(logging.INFO)
+    metrics = score(val, said(val, shift=5))
+    ties = metrics["score_policies"]["given"]["ties"]
+    printed = caplog.messages[1:]
+    points = {key: f"{100 * ties['AP'][key]:.2f}" for key in ("expected", "low", "high")}
+    assert printed[0] == (
+        f"AP   {100 * metrics['AP']:.2f} by pycocotools (scores: given); {points['expected']} expected over orders of "
+        f"equal scores, {points['low']} to {points['high']} in 1,000 of them"
+    )
+    micro = [f"{100 * metrics['F1']['micro'][key]['F1']:.2f}" for key in ("0.50", "0.95", "mean")]
+    assert printed[3] == f"F1   {micro[0]} at 0.50, {micro[1]} at 0.95, mean {micro[2]} (micro)"
+    assert len(printed) == 3 + 4
 
 
 def test_score_policies_rank_anew(score, tmp_path):

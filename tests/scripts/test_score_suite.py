@@ -10,6 +10,8 @@ import score_suite
 from score_suite import main
 
 from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.predictions import label_reader
+from vision_r1.evaluation.protocols import Protocol, requests
 from vision_r1.files import UserError, read_json, write_jsonl
 from vision_r1.prompts import format_answer
 
@@ -89,6 +91,73 @@ def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations,
     assert metrics["some"]["incomplete"] == ["set", "other"]
     assert "some: NO MEAN, incomplete are set, other" in caplog.text
     assert list(metrics["some"]["datasets"]) == ["set"]
+
+
+def test_policies_and_f1_have_means_too(score, annotations):
+    half = [line(1, "[]"), *right_answers(annotations)[1:]]
+    lines = [*right_answers(annotations), *({**each, "dataset": "other"} for each in half)]
+    scores = score(lines, ("set", "other"))["protocols"]["all"]
+    policies = scores["mean_score_policies"]
+    assert {key: policies["constant"][key] for key in ("AP", "AP50", "AP75", "AR100")} == pytest.approx(
+        dict.fromkeys(("AP", "AP50", "AP75", "AR100"), 2 / 3)
+    )
+    assert policies["order"]["ties"]["AP"] == pytest.approx(dict.fromkeys(("expected", "low", "high"), 2 / 3))
+    assert policies["order"]["AR100"] == pytest.approx(2 / 3)  # counted by ourselves
+    # The other set: 1 of 3 objects found, by no false box.
+    assert scores["mean_F1"]["micro"]["0.95"] == pytest.approx({"precision": 1, "recall": 2 / 3, "F1": 3 / 4})
+
+
+LETTERS = ("o", "o ", "Q", "q", "t\\")
+
+
+@pytest.mark.parametrize("reader", ["strict", "released_2025", "upstream_2026"])
+def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, reader):
+    """ODinW's boggleBoards: "o" and "o ", "Q" and "q" are different dice."""
+    boxes = {1: [(number, [8 * number, 8, 6, 20]) for number in range(1, 6)]}
+    annotations = coco_factory.write(tmp_path, coco_factory.content(boxes, LETTERS))[0]
+    dataset = read_coco("set", annotations)
+    limits = {"max_new_tokens": 9, "min_pixels": 1, "max_pixels": 9}
+    for prompts in ("all-in-one", "per-present-category"):
+        asked = requests(Protocol.of("some", {"prompts": prompts, **limits}, 1, 9), dataset)
+        assert [name for each in asked for name in each.categories] == list(LETTERS)
+        lines = []
+        for each in asked:
+            assert all(name in each.prompt for name in each.categories)
+            corners = [
+                (2 * x1, y1, 2 * x2, y2)
+                for item in dataset.images[0].objects
+                if item.label in each.categories
+                for x1, y1, x2, y2 in [item.corners]
+            ]
+            lines.append(line(1, format_answer(corners, list(each.categories)), categories=list(each.categories)))
+        write_jsonl(tmp_path / "p.jsonl", lines)
+        words = ["--suite", "s", "--dataset", "set", annotations, "--resamples", "2"]
+        words += ["--protocol", "all", json.dumps({"reader": reader})]
+        words += ["--predictions", str(tmp_path / "p.jsonl"), "--output", str(tmp_path / "m.json")]
+        main([*words, "--output_resamples", str(tmp_path / "m.npz")])
+        own = read_json(tmp_path / "m.json")["protocols"]["all"]["datasets"]["set"]
+        assert own["per_category"] == pytest.approx(dict.fromkeys(LETTERS, 1)) and own["counts"]["unknown_labels"] == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "asked", "expected"),
+    [
+        ("o ", LETTERS, "o "),
+        ("o", LETTERS, "o"),
+        ("o", ("o ",), "o "),  # the one that was asked for
+        ("q", ("Q",), "Q"),
+        ("q", LETTERS, "q"),
+        (" Q ", LETTERS, "Q"),
+        ("q", ("o",), "q"),  # not asked for, but a category
+        ("O", LETTERS, "o"),
+        ("T\\", LETTERS, "t\\"),
+        ("t", LETTERS, None),
+    ],
+)
+def test_whose_label_it_is(label, asked, expected):
+    ids = dict(enumerate(LETTERS))
+    found = label_reader(ids)(label, asked)
+    assert (found is None and expected is None) or ids[found] == expected
 
 
 def test_images_without_objects_need_no_answer(score, annotations):

@@ -46,7 +46,7 @@ def change(section, key, value):
         (change("images", "id", 1), "images: item 1: id 1 is used twice"),
         (change("annotations", "id", 1), "annotations: item 1: id 1 is used twice"),
         (change("categories", "id", 1), "categories: item 1: id 1 is used twice"),
-        (change("categories", "name", " Circle"), "categories 1 and 2 are both named ' Circle'"),
+        (change("categories", "name", "circle"), "categories 1 and 2 are both named 'circle'"),
         (change("categories", "name", None), r"Expected `str`, got `null` - at `\$.categories\[1\].name`"),
         (change("categories", "name", "two\nlines"), r"category 2: name 'two\\nlines' is empty or not of one line"),
         (change("categories", "name", "  "), "category 2: name '  ' is empty"),

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vision_r1.evaluation.compare import MEAN, Measured, compare, read_measured, write_resamples
+from vision_r1.evaluation.compare import Measured, compare, read_measured, write_resamples
+from vision_r1.evaluation.published import MEAN
 from vision_r1.files import UserError, write_json
 
 METRICS = ("AP", "AP50", "AP75")

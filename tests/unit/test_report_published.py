@@ -6,7 +6,8 @@ import configurations
 import pytest
 
 from vision_r1 import configuration
-from vision_r1.evaluation.anchors import check, read_published
+from vision_r1.evaluation.anchors import check
+from vision_r1.evaluation.published import read_published
 from vision_r1.report.published import banner, departures, published_numbers
 from vision_r1.report.tables import Column, main_table
 

@@ -278,3 +278,25 @@ def test_no_command_of_a_large_study_is_longer_than_linux_takes(project):
     assert "train_grpo_stage2" in plan.stdout
     commands = [line for line in plan.stdout.splitlines() if "python workflow/scripts/" in line]
     assert [command[:80] for command in commands if len(command) >= 128 * 1024] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "sft", "stage_2", "suites"),
+    [
+        ("table_1", 1, 1, 6),  # base, SFT and STEP = 1, on COCO and ODinW-13
+        ("table_2", 1, 1, 3 + 2),  # the same out of domain; the gate before GRPO asks for COCO and ODinW-13 of the base
+        ("table_3", 0, 2, 2 + 2),
+        ("table_4", 0, 2, 3 + 1),
+        ("table_5", 0, 3, 3 + 2),
+        ("table_9", 1, 1, 3 + 1),
+        ("table_10", 0, 2, 3 + 1),
+    ],
+)
+def test_each_table_of_the_paper_is_a_target(project, table, sft, stage_2, suites):
+    planned = project.planned("--configfile", "config/paper.yaml", "--", table)
+    assert (planned["tabulate_published"], planned[table]) == (1, 1)
+    trained = {name: planned.get(name, 0) for name in ("train_sft", "train_grpo_stage2_continuous")}
+    assert trained == {"train_sft": sft, "train_grpo_stage2_continuous": stage_2}
+    assert planned["score_suite"] == planned["predict_suite"] == suites
+    # The miniature's model is not the paper's: its table is theirs alone.
+    assert project.planned("--", table) == {"tabulate_published": 1, table: 1}

@@ -1,19 +1,22 @@
 """Score the predictions for one data set: pycocotools' 12 numbers, and beside them what they hide.
 
+Says AP as pycocotools has it, its mean and range over random orders of boxes with equal scores, and F1.
+
 Example:
   python workflow/scripts/score_predictions.py --annotations GT.json --predictions PRED --output metrics.json
 
 PRED is a file of predict_suite.py or a COCO results JSON. At the top level of metrics.json, 0..1: AP AP50 AP75
 APs APm APl AR1 AR10 AR100 ARs ARm ARl; null where there is nothing to find. Beside them: per_category,
-interval (95 % bootstrap over images), score_policies, detection (F1, mean IoU), errors (as TIDE), slices,
-answers (parse rate, duplicates, ...) and counts. Of a file with several data sets or protocols one is named:
-they never mix.
+interval (95 % bootstrap over images), score_policies (with ties: AP over random orders of equal scores), F1 (four
+ways to average it), mean_iou, errors (as TIDE), slices, answers (parse rate, duplicates, ...) and counts. Of a file
+with several data sets or protocols one is named: they never mix.
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_r1.cli import add_scoring, parser, run
 
@@ -44,18 +47,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     if is_coco_results(args.predictions):
         dataset = read_coco(args.dataset or Path(args.annotations).stem, args.annotations)
         detections = read_coco_results(args.predictions, dataset)
-        scores, _ = score_detections(dataset, {GIVEN: detections}, GIVEN, args.resamples)
+        scores = score_detections(dataset, {GIVEN: detections}, GIVEN, args.resamples).scores
     else:
         lines = select(read_lines(args.predictions), args.predictions, args.dataset, args.protocol)
         name = lines[0]["dataset"] if lines else Path(args.annotations).stem
         dataset = read_coco(name, args.annotations)
         reading = Reading(args.reader)
         by_protocol([dataset], lines, args.predictions, {line["protocol"]: reading for line in lines})
-        scores, _ = score_answers(dataset, lines, args.score_policy, reading, args.resamples)
+        scores = score_answers(dataset, lines, args.score_policy, reading, args.resamples).scores
         if scores["counts"]["unanswered"]:
             logging.warning("%d images with objects have no answer", scores["counts"]["unanswered"])
-    logging.info("%s: AP %s", args.predictions, scores["AP"])
+    logging.info("%s:", args.predictions)
+    for text in summary(scores):
+        logging.info(text)
     write_json(args.output, scores)
+
+
+def summary(scores: Mapping[str, Any]) -> list[str]:
+    """Return lines for readers, points of 100: AP, what ties make of it, and F1 at IoU 0.5, 0.95 and in the mean."""
+    policy = scores["score_policy"]
+    ties = scores["score_policies"][policy]["ties"]
+    lines = []
+    for metric in ("AP", "AP50", "AP75"):
+        around = ties[metric]
+        if around is None:
+            lines.append(f"{metric:4} none: there is no object to find")
+            continue
+        lines.append(
+            f"{metric:4} {_points(scores[metric])} by pycocotools (scores: {policy}); {_points(around['expected'])} "
+            f"expected over orders of equal scores, {_points(around['low'])} to {_points(around['high'])} in "
+            f"{ties['orders']:,} of them"
+        )
+    for variant, numbers in scores["F1"].items():
+        values = (f"{_points(numbers[place]['F1'])} at {place}" for place in ("0.50", "0.95"))
+        lines.append(f"F1   {', '.join(values)}, mean {_points(numbers['mean']['F1'])} ({variant})")
+    return lines
+
+
+def _points(value: float | None) -> str:
+    return "none" if value is None else f"{100 * value:.2f}"
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
-    from vision_r1.evaluation.anchors import read_published
     from vision_r1.evaluation.compare import read_measured
+    from vision_r1.evaluation.published import read_published
     from vision_r1.experiments import final_checkpoint
     from vision_r1.files import read_json, write_text
     from vision_r1.preflight.batches import budget, training_batches

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from vision_r1.files import UserError
+from vision_r1.parsing import label_key
 
 T = TypeVar("T")
 
@@ -214,11 +215,13 @@ def _check_ids(source: str | Path, section: str, entries: Sequence[Any]) -> None
 def _categories(source: str | Path, entries: Sequence[_Category], merge_names: bool) -> dict[int, str]:
     if not entries:
         raise UserError(f"{source}: `categories` is empty; there is nothing to ask for")
+    key = label_key if merge_names else str
     seen: dict[str, _Category] = {}
     for entry in entries:
         if not entry.name.strip() or entry.name.splitlines() != [entry.name]:
             raise UserError(f"{source}: category {entry.id}: name {entry.name!r} is empty or not of one line; mend it")
-        other = seen.setdefault(entry.name.strip().casefold(), entry)
+        # ODinW's boggleBoards has "o" and "o ", "Q" and "q": unmerged names are the same where every character is.
+        other = seen.setdefault(key(entry.name), entry)
         if other is not entry and not merge_names:
             raise UserError(f"{source}: categories {other.id} and {entry.id} are both named {entry.name!r}; merge them")
-    return {entry.id: seen[entry.name.strip().casefold()].name for entry in entries}
+    return {entry.id: seen[key(entry.name)].name for entry in entries}

@@ -1,92 +1,51 @@
-"""Anchors: published numbers beside ours, under the same protocol. Only then is a gain of ours worth anything."""
+"""Anchors: published numbers beside ours, under the same protocol. Only then is a gain of ours worth anything.
+
+Theirs is AP in one order of boxes with equal scores, and so is ours (vision_r1.evaluation.ties): a number is reproduced
+where it lies within its tolerance of the range that ours has over such orders.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vision_r1.evaluation.compare import MEAN
-from vision_r1.files import UserError
+from vision_r1.evaluation.published import MEAN, Anchor, Place
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not run"
 
-
-@dataclass(frozen=True)
-class Anchor:
-    """A published number, `value` and `tolerance` 0..1, of a model on the hub (`id`, None: not trained here).
-
-    checkpoint: whose number it is in our chain; recipe: the preset by which it was trained; dataset: a data set, or
-    MEAN over the suite.
-    """
-
-    model: str
-    id: str | None
-    checkpoint: str
-    suite: str
-    protocol: str
-    dataset: str
-    metric: str
-    value: float
-    tolerance: float
-    source: str
-    recipe: str
+Metrics = Mapping[tuple[str, str], Mapping[str, Any]]  # (checkpoint, suite) -> metrics of score_suite.py
 
 
-def read_published(path: str | Path) -> list[Anchor]:
-    """Read config/published.yaml. Raises UserError naming the entry that lacks something."""
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["published"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a list `published` in YAML ({error!r})") from None
-    anchors = []
-    for number, entry in enumerate(entries):
-        try:
-            about = [entry[key] for key in ("model", "id", "checkpoint", "suite", "protocol")]
-            anchors += [
-                Anchor(
-                    *about,
-                    dataset,
-                    metric,
-                    value / 100,
-                    entry["tolerance"][MEAN if dataset == MEAN else "dataset"] / 100,
-                    entry["source"],
-                    entry["recipe"],
-                )
-                for dataset, values in entry["values"].items()
-                for metric, value in values.items()
-            ]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: entry {number}: {error!r}; mend it as the others") from None
-    return anchors
+def check(anchors: Sequence[Anchor], model_id: str | None, metrics: Metrics) -> list[dict[str, Any]]:
+    """Return each anchor with `measured`, `low` and `high` (0..1 or None: ours and its range) and its `status`.
 
-
-def check(
-    anchors: Sequence[Anchor], model_id: str | None, metrics: Mapping[tuple[str, str], Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return each anchor with `measured` (0..1 or None) and `status`: REPRODUCED, NOT_REPRODUCED or NOT_RUN.
-
-    metrics: (checkpoint, suite) -> metrics of score_suite.py of the model `model_id`.
+    metrics: of the model `model_id`; status: REPRODUCED, NOT_REPRODUCED or NOT_RUN.
     """
     lines = []
     for anchor in anchors:
-        measured = None
-        if anchor.id is not None and anchor.id == model_id:
-            measured = _measured(anchor, metrics.get((anchor.checkpoint, anchor.suite), {}))
+        place = Place(anchor.suite, anchor.protocol, anchor.dataset, anchor.metric)
+        ours = anchor.id is not None and anchor.id == model_id
+        measured, low, high = measure(metrics, anchor.checkpoint, place) if ours else (None, None, None)
         status = NOT_RUN
         if measured is not None:
-            near = abs(measured - anchor.value) <= anchor.tolerance + 1e-12
+            allowed = anchor.tolerance + 1e-12
+            near = low - allowed <= anchor.value <= high + allowed
             status = REPRODUCED if near else NOT_REPRODUCED
-        lines.append({**vars(anchor), "measured": measured, "status": status})
+        lines.append({**vars(anchor), "measured": measured, "low": low, "high": high, "status": status})
     return lines
 
 
-def _measured(anchor: Anchor, metrics: Mapping[str, Any]) -> float | None:
-    """Return our number with the score 0.99 for every box, as published, whatever the run's own score policy is."""
-    scores = metrics.get("protocols", {}).get(anchor.protocol, {})
-    if anchor.dataset == MEAN:
+def measure(metrics: Metrics, checkpoint: str, place: Place) -> tuple[float | None, float | None, float | None]:
+    """Return our number, and the lowest and the highest it is in any order of equal scores; None where not measured.
+
+    With the protocol's one score for every box, as published, whatever the run's own score policy is.
+    """
+    scores = metrics.get((checkpoint, place.suite), {}).get("protocols", {}).get(place.protocol, {})
+    if place.dataset == MEAN:
         policies = scores.get("mean_score_policies")
     else:
-        policies = scores.get("datasets", {}).get(anchor.dataset, {}).get("score_policies")
-    return (policies or {}).get("constant", {}).get(anchor.metric)
+        policies = scores.get("datasets", {}).get(place.dataset, {}).get("score_policies")
+    constant = (policies or {}).get("constant", {})
+    measured = constant.get(place.metric)
+    if measured is None:
+        return None, None, None
+    around = constant.get("ties", {}).get(place.metric) or {"low": measured, "high": measured}
+    return measured, min(measured, around["low"]), max(measured, around["high"])

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from vision_r1.evaluation.bootstrap import LEVEL, THRESHOLDS, interval, mean_over
+from vision_r1.evaluation.published import MEAN
 from vision_r1.files import UserError, read_json, written_whole
 
-MEAN = "mean"
 NOTE = (
     f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not "
     "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, for each metric by "

@@ -1,4 +1,4 @@
-"""Numbers beside AP: F1 and mean IoU, slices of the images, and how the answers look."""
+"""Numbers beside AP: mean IoU, slices of the images, and how the answers look."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,29 +27,15 @@ ASPECT_RATIOS = {
 }
 
 
-def detection_quality(matches: Matches, detections: Sequence[Detection]) -> dict[str, float | None]:
-    """Return F1, precision, recall at IoU 0.5, F1_mean over IoU .50:.95, and mean_iou of the boxes matched at 0.5.
-
-    Over all boxes of all categories, whatever their scores (as Rex-Omni reports it: no ranking noise).
-    """
-    hits = sum(each.hit.sum(axis=1) for each in matches.categories)
-    false = sum((~each.hit & ~each.ignored).sum(axis=1) for each in matches.categories)
-    objects = sum(len(each.truth) for each in matches.categories)
-    f1 = 2 * hits / np.maximum(hits + false + objects, 1)
+def mean_iou(matches: Matches, detections: Sequence[Detection]) -> float | None:
+    """Return the mean IoU, 0..1, of the boxes that found an object at IoU 0.5 with it; None where there is none."""
     overlaps = [
         _overlap(detections[detection].bbox, matches.objects[place][1].bbox)
         for each in matches.categories
         for detection, place in zip(each.detection, each.matched, strict=True)
         if place >= 0
     ]
-    said = int(hits[0] + false[0])
-    return {
-        "F1": float(f1[0]) if objects else None,
-        "precision": float(hits[0] / said) if said else None,
-        "recall": float(hits[0] / objects) if objects else None,
-        "F1_mean": float(f1.mean()) if objects else None,
-        "mean_iou": float(np.mean(overlaps)) if overlaps else None,
-    }
+    return float(np.mean(overlaps)) if overlaps else None
 
 
 def _overlap(box: Sequence[float], other: Sequence[float]) -> float:

@@ -1,6 +1,7 @@
 """Predictions files: the lines of predict_suite.py, or a COCO results JSON; checked against their data set."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,27 @@ def by_protocol(
             raise UserError(f"{where}: category {min(strange)!r} is not in {other}")
         grouped.setdefault(protocol, {}).setdefault(name, []).append(line)
     return grouped
+
+
+def label_reader(categories: Mapping[int, str]) -> Callable[[str, tuple[str, ...]], int | None]:
+    """Return a function of a label and of the categories that were asked for; it returns a category's id or None.
+
+    A label is compared exactly, then without spaces around it, then as label_key does; first with the categories that
+    were asked for, then with all. So "o" and "o ", or "Q" and "q" (ODinW's boggleBoards), stay two categories, and the
+    answer to a question for "o " alone need not repeat the space.
+    """
+    ids = {name: category for category, name in categories.items()}
+
+    @cache
+    def category_of(label: str, asked: tuple[str, ...]) -> int | None:
+        for names in ([name for name in ids if name in asked], ids):
+            for form in (str, str.strip, label_key):
+                for name in names:
+                    if form(name) == form(label):
+                        return ids[name]
+        return None
+
+    return category_of
 
 
 def read_coco_results(source: str | Path, dataset: CocoDataset) -> list[Detection]:

@@ -1,30 +1,40 @@
 """From predictions to scores: completions are parsed, mapped to original pixels, matched once and measured."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
-from vision_r1.evaluation.coco_ap import CURVES, Detection, match
+from vision_r1.evaluation.coco_ap import CURVES, Detection, Matches, match
 from vision_r1.evaluation.errors import error_costs
-from vision_r1.evaluation.measures import answer_quality, detection_quality, slices
-from vision_r1.evaluation.predictions import Line, by_protocol
+from vision_r1.evaluation.f1 import f1_scores
+from vision_r1.evaluation.measures import answer_quality, mean_iou, slices
+from vision_r1.evaluation.predictions import Line, by_protocol, label_reader
 from vision_r1.evaluation.protocols import Reading, asked_names
 from vision_r1.evaluation.readers import READERS
 from vision_r1.evaluation.scores import SCORE_POLICIES
+from vision_r1.evaluation.ties import ap_by_order, orders, spread
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
-from vision_r1.parsing import label_key
 
 MEANS = ("AP", "AP50", "AP75")
+OF_POLICIES = (*MEANS, "AR100")
 GIVEN = "given"  # the score policy of a COCO results file
 
 Scores = dict[str, Any]
 Samples = dict[str, np.ndarray]
+
+
+class Scored(NamedTuple):
+    """One data set's scores, and AP, AP50 and AP75 in each resample and, by score policy, in each order of ties."""
+
+    scores: Scores
+    samples: Samples
+    by_order: dict[str, Samples]
 
 
 def check_policy(policy: str) -> None:
@@ -59,11 +69,9 @@ def score_suite(
             for each in datasets
             if each.name in answers
         }
-        scores = {name: own for name, (own, _) in scored.items()}
+        scores = {name: each.scores for name, each in scored.items()}
         curves = [own.pop("precision_recall") for own in scores.values()]
-        samples[protocol] = {
-            metric: {name: resampled[metric] for name, (_, resampled) in scored.items()} for metric in MEANS
-        }
+        samples[protocol] = {metric: {name: each.samples[metric] for name, each in scored.items()} for metric in MEANS}
         incomplete = [
             each.name
             for each in datasets
@@ -78,7 +86,8 @@ def score_suite(
             "reader": readings[protocol].reader,
             "mean": mean,
             "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]["AP"]))},
-            "mean_score_policies": mean and _mean_policies(scores.values()),
+            "mean_score_policies": mean and _mean_policies(list(scored.values())),
+            "mean_F1": None if incomplete else _mean_f1([own["F1"] for own in scores.values()]),
             "precision_recall": None if incomplete else _mean_curves(curves),
             "incomplete": incomplete,
             "datasets": scores,
@@ -86,23 +95,22 @@ def score_suite(
     return protocols, samples
 
 
-def score_answers(
-    dataset: CocoDataset, lines: Sequence[Line], policy: str, reading: Reading, count: int
-) -> tuple[Scores, Samples]:
-    """Return the scores of one data set under one protocol, and AP, AP50 and AP75 of each resample.
+def score_answers(dataset: CocoDataset, lines: Sequence[Line], policy: str, reading: Reading, count: int) -> Scored:
+    """Return the scores of one data set under one protocol; count: resamples.
 
     Every score policy is measured; the headline numbers are those of `policy`.
     """
-    ids = {label_key(name): category for category, name in asked_names(dataset, reading.names).items()}
+    category_of = label_reader(asked_names(dataset, reading.names))
     parsed = [READERS[reading.reader](line["completion"], line["categories"]) for line in lines]
     boxes: list[tuple[int, int, tuple[float, float, float, float]]] = []
     points: dict[str, list[float]] = {name: [] for name in SCORE_POLICIES}
     unknown_labels = 0
     for line, answer in zip(lines, parsed, strict=True):
         own = {name: score(line, answer, reading.score) for name, score in SCORE_POLICIES.items()}
+        asked = tuple(line["categories"])
         corners = Frame.of(line).to_original(answer.boxes).tolist()
         for place, ((x1, y1, x2, y2), label) in enumerate(zip(corners, answer.labels, strict=True)):
-            category = ids.get(label_key(label))
+            category = category_of(label, asked)
             if category is None:
                 unknown_labels += 1
                 continue
@@ -113,27 +121,32 @@ def score_answers(
         name: [Detection(*box, score) for box, score in zip(boxes, values, strict=True)]
         for name, values in points.items()
     }
-    scores, samples = score_detections(dataset, policies, policy, count)
-    scores["counts"] |= {
+    scored = score_detections(dataset, policies, policy, count)
+    scored.scores["counts"] |= {
         "prompts": len(lines),
         "truncated": sum(bool(line["truncated"]) for line in lines),
         "unknown_labels": unknown_labels,
         "unanswered": _unanswered(dataset, lines),
     }
-    scores["answers"] = answer_quality(lines, parsed, len(dataset.images))
-    return scores, samples
+    scored.scores["answers"] = answer_quality(lines, parsed, len(dataset.images))
+    return scored
 
 
 def score_detections(
     dataset: CocoDataset, policies: Mapping[str, Sequence[Detection]], policy: str, count: int
-) -> tuple[Scores, Samples]:
-    """Return pycocotools' 12 numbers, 0..1, with all that stands beside them, and AP of each of `count` resamples.
+) -> Scored:
+    """Return pycocotools' 12 numbers, 0..1, with all that stands beside them; count: resamples.
 
     policies: score policy -> the same boxes with its scores; `policy` is the headline. Boxes of every policy are
     matched once.
     """
     detections = policies[policy]
     matches = match(dataset, detections)
+    by_policy = {
+        name: matches if name == policy else match(dataset, scored, areas=False) for name, scored in policies.items()
+    }
+    places = orders(dataset.name, len(matches.image_ids))
+    by_order = {name: ap_by_order(each, places) for name, each in by_policy.items()}
     samples = weighted_ap(matches, resamples(dataset.name, len(matches.image_ids), count))
     scores = {
         **matches.stats,
@@ -147,10 +160,10 @@ def score_detections(
             "bias": {key: bias(each, matches.stats[key]) for key, each in samples.items()},
         },
         "score_policies": {
-            name: {key: matches.stats[key] for key in MEANS} if name == policy else _precision(dataset, scored)
-            for name, scored in policies.items()
+            name: {**_of_policy(each), "ties": spread(by_order[name])} for name, each in by_policy.items()
         },
-        "detection": detection_quality(matches, detections),
+        "F1": f1_scores(dataset, matches, detections),
+        "mean_iou": mean_iou(matches, detections),
         "errors": error_costs(matches, detections),
         "slices": slices(dataset, matches),
         "counts": {
@@ -159,12 +172,25 @@ def score_detections(
             "predictions": len(detections),
         },
     }
-    return scores, samples
+    return Scored(scores, samples, by_order)
 
 
-def _mean_policies(scores: Iterable[Scores]) -> dict[str, dict[str, float]]:
-    each = [own["score_policies"] for own in scores]
-    return {policy: {key: float(np.mean([own[policy][key] for own in each])) for key in MEANS} for policy in each[0]}
+def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
+    """Return the means over data sets; each is in an order of its own, so a mean moves less than a data set."""
+    policies = {}
+    for name in scored[0].by_order:
+        each = [own.scores["score_policies"][name] for own in scored]
+        by_order = {key: np.mean([own.by_order[name][key] for own in scored], axis=0) for key in MEANS}
+        policies[name] = {key: float(np.mean([own[key] for own in each])) for key in OF_POLICIES}
+        policies[name]["ties"] = spread(by_order)
+    return policies
+
+
+def _mean_f1(scores: Sequence[Any]) -> Any:
+    """Return the mean over data sets of each number of f1_scores, which lie in mappings of mappings."""
+    if isinstance(scores[0], Mapping):
+        return {key: _mean_f1([own[key] for own in scores]) for key in scores[0]}
+    return float(np.mean(scores))
 
 
 def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
@@ -173,10 +199,14 @@ def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, l
     }
 
 
-def _precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, float | None]:
-    matches = match(dataset, detections, areas=False)
-    values = weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32))
-    return {key: None if np.isnan(value[0]) else float(value[0]) for key, value in values.items()}
+def _of_policy(matches: Matches) -> dict[str, float | None]:
+    """Return OF_POLICIES of matches: pycocotools' own, or the same from matches over all areas alone."""
+    if matches.stats:
+        return {key: matches.stats[key] for key in OF_POLICIES}
+    values = {key: own[0] for key, own in weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32)).items()}
+    recalls = [each.hit.sum(axis=1) / len(each.truth) for each in matches.categories if len(each.truth)]
+    values["AR100"] = np.mean(recalls) if recalls else np.nan
+    return {key: None if np.isnan(value) else float(value) for key, value in values.items()}
 
 
 def _unanswered(dataset: CocoDataset, lines: Sequence[Line]) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.anchors import Anchor
 from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
 from vision_r1.evaluation.compare import Measured, holm
+from vision_r1.evaluation.published import Anchor
 from vision_r1.evaluation.seeds import effect, spread
 from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, final_checkpoint, stages_of, with_training_seed
 from vision_r1.preflight.batches import Budget

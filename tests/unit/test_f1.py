@@ -1,0 +1,100 @@
+"""F1 in its four averages, each counted by hand."""
+
+import coco_factory
+import pytest
+
+from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.f1 import VARIANTS, f1_scores
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A circle; a circle and a square; a crowd of circles. Triangles are nowhere."""
+    coco = coco_factory.content({1: [(1, [0, 0, 20, 20])], 2: [(1, [40, 40, 20, 20]), (2, [0, 0, 40, 40])], 3: []})
+    coco["annotations"].append(
+        {"id": 9, "image_id": 3, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 1}
+    )
+    return read_coco("set", coco_factory.write(tmp_path, coco)[0])
+
+
+BOXES = [
+    Detection(1, 1, (0, 0, 20, 20), 0.9),  # right
+    Detection(2, 1, (40, 40, 20, 16), 0.9),  # IoU 0.8: right at 7 of 10 thresholds
+    Detection(2, 2, (60, 0, 20, 20), 0.9),  # false
+    Detection(3, 1, (5, 5, 20, 20), 0.9),  # on a crowd
+    Detection(1, 3, (0, 0, 20, 20), 0.9),  # of a category that is not in the image
+]
+
+
+def scores(dataset, boxes):
+    return f1_scores(dataset, match(dataset, boxes), boxes)
+
+
+def triple(precision, recall):
+    both = precision + recall
+    return pytest.approx({"precision": precision, "recall": recall, "F1": 2 * precision * recall / both})
+
+
+def test_micro_counts_all_boxes_together(dataset):
+    found = scores(dataset, BOXES)["micro"]
+    assert found["0.50"] == triple(2 / 4, 2 / 3)
+    assert found["0.95"] == triple(1 / 4, 1 / 3)
+    mean = {"precision": (7 * 2 / 4 + 3 * 1 / 4) / 10, "recall": (7 * 2 + 3) / 30, "F1": (7 * 4 / 7 + 3 * 2 / 7) / 10}
+    assert found["mean"] == pytest.approx(mean)
+
+
+def test_macro_leaves_no_category_out(dataset):
+    """Precision: circle, square, triangle. Recall: circle, square."""
+    found = scores(dataset, BOXES)["macro"]
+    assert found["0.50"] == triple((1 + 0 + 0) / 3, (1 + 0) / 2)
+    assert found["0.95"] == triple((0.5 + 0 + 0) / 3, (0.5 + 0) / 2)
+    circle = (7 * 1 + 3 * 0.5) / 10
+    assert found["mean"] == triple(circle / 3, circle / 2)
+
+
+def test_rex_omni_by_category_leaves_out_what_was_not_found_and_what_is_not_there(dataset):
+    found = scores(dataset, BOXES)["rex_omni_categories"]
+    circle = (7 * 1 + 3 * 0.5) / 10
+    assert [found[key] for key in ("0.50", "0.95", "mean")] == [triple(1, 1), triple(0.5, 0.5), triple(circle, circle)]
+    # A circle where there is none but a square: dropped, where the honest number counts it.
+    more = [*BOXES, Detection(2, 1, (0, 0, 5, 5), 0.9)]
+    assert scores(dataset, more)["rex_omni_categories"]["0.50"] == triple(2 / 3, 1)
+    absent = [*BOXES, Detection(1, 2, (0, 0, 20, 20), 0.9)]
+    assert scores(dataset, absent)["rex_omni_categories"] == found
+    assert scores(dataset, absent)["micro"]["0.50"]["precision"] == pytest.approx(2 / 5)
+
+
+def test_rex_omni_by_image_averages_over_images(dataset):
+    """Image 1: 1 of 2 boxes, 1 of 1 objects. Image 2: 1 of 2, 1 of 2. Image 3: a box and no object."""
+    found = scores(dataset, BOXES)["rex_omni_images"]
+    assert found["0.50"] == triple((1 / 2 + 1 / 2 + 0) / 3, (1 + 1 / 2 + 0) / 3)
+    assert found["0.95"] == triple((1 / 2 + 0 + 0) / 3, (1 + 0 + 0) / 3)
+    assert found["mean"]["F1"] == pytest.approx((7 * 0.4 + 3 * 2 / 9) / 10)
+    silent = [box for box in BOXES if box.image_id != 3]
+    assert scores(dataset, silent)["rex_omni_images"]["0.50"] == triple((1 / 2 + 1 / 2 + 1) / 3, (1 + 1 / 2 + 1) / 3)
+
+
+def test_rex_omni_by_image_pools_the_categories_that_are_there(dataset):
+    swapped = [Detection(2, 2, (40, 40, 20, 20), 0.9), Detection(2, 1, (0, 0, 40, 40), 0.9)]
+    found = scores(dataset, swapped)
+    assert found["rex_omni_images"]["0.95"] == triple((0 + 1 + 1) / 3, (0 + 1 + 1) / 3)
+    assert found["micro"]["0.50"]["F1"] == 0
+    # One box can't find two objects.
+    once = [Detection(2, 1, (40, 40, 20, 20), 0.9), Detection(2, 1, (40, 40, 20, 20), 0.9)]
+    assert scores(dataset, once)["rex_omni_images"]["0.50"] == triple((0 + 1 / 2 + 1) / 3, (0 + 1 / 2 + 1) / 3)
+
+
+def test_all_right_nothing_said_and_nothing_to_find(dataset, tmp_path):
+    right = [
+        Detection(image.id, item.category_id, item.bbox, 0.9)
+        for image in dataset.images
+        for item in image.objects
+        if not item.crowd
+    ]
+    for numbers in scores(dataset, right).values():
+        assert set(numbers) == {"0.50", "0.95", "mean"} and all(each == triple(1, 1) for each in numbers.values())
+    silent = scores(dataset, [])
+    assert [silent[name]["mean"]["F1"] for name in VARIANTS] == [0, 0, 0, pytest.approx(1 / 3)]
+    empty = read_coco("none", coco_factory.write(tmp_path / "none", coco_factory.content({1: []}))[0])
+    assert {number for each in scores(empty, []).values() for own in each.values() for number in own.values()} == {None}
