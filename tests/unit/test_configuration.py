@@ -150,6 +150,7 @@ def test_training_keys_are_trls_own(schema):
         ({"report": {"experiments": ["single_beginner"]}}, "report.experiments: 'single_beginner' is now 'step_1'"),
         ({"evaluation": {"protocols": {"one-prompt": {"parser": "strict"}}}}, "'parser' is now 'reader'"),
         ({"renamed": "config/a.yaml"}, "this file is now config/a.yaml; give that after --configfile"),
+        ({"grpo_stage2": {"max_steps": -1}}, "experiment step_1_2: grpo.step: it is a share of max_steps; give that"),
         ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.' does not match"),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),

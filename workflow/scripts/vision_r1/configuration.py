@@ -157,6 +157,8 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     completions = values["per_device_train_batch_size"] * at_once * processes(config)
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
+    if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
+        raise UserError(f"experiment {name}: grpo.step: it is a share of max_steps; give that in both stages")
     if name in asked_for and completions % values["num_generations"]:
         raise UserError(
             f"experiment {name}: {stage}: {completions} completions are generated at once "

@@ -41,10 +41,7 @@ def experiment_config(config: Config, name: str) -> dict[str, Any]:
             f"config: experiment: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
         )
     merged = merge(config, config["experiments"][experiment])
-    if "step" in merged["grpo"]:
-        steps = [merged[stage]["max_steps"] for stage in STAGES]
-        if min(steps) < 1:
-            raise UserError(f"experiment {name}: grpo.step: needs max_steps of both stages; they are {steps}")
+    if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
         first = round(merged["grpo"]["step"] * sum(steps))
         for stage, own in zip(STAGES, (first, sum(steps) - first), strict=True):
             merged[stage] = {**merged[stage], "max_steps": own}
