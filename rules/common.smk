@@ -203,7 +203,9 @@ def dataset_place(name, key):
     place = entry[key]
     if isinstance(place, str):
         return place
-    return f"results/downloads/{place['archive']}" + (f"/{place['path']}" if "path" in place else ".json")
+    if "path" not in place:
+        return f"results/downloads/{archive_file(place['archive'])}"
+    return f"results/downloads/{place['archive']}/{place['path']}"
 
 
 def source_files(name):

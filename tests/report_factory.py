@@ -155,7 +155,7 @@ def config() -> dict[str, Any]:
         "seed": 0,
         "reward": {"criterion": "strict"},
         "model": {"id": None},
-        "data": {"train": ["scenes_train"]},
+        "data": {"train": ["scenes_train"], "detection": 12, "grounding": 0, "rec": 0, "negative": 0},
         "lora": None,
         "sft": {},
         "grpo": {"refinement": "restart"},
@@ -173,7 +173,7 @@ def config() -> dict[str, Any]:
             "disclosures": ["The base model was trained on coarse labels on purpose."],
         },
         "experiments": {"strict": {}, "released_2025": {"reward": {"criterion": "released_2025"}}},
-        "datasets": {name: {"scenes": {}} for names in SUITES.values() for name in names},
+        "datasets": {name: {"scenes": {}} for names in [["scenes_train"], *SUITES.values()] for name in names},
     }
 
 

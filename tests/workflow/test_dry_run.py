@@ -43,9 +43,9 @@ def test_miniature(project, root):
 
 def test_paper(project):
     assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
-        "download_archive": 19,  # COCO, RefCOCO, 13 of ODinW, two files of gRefCOCO that are no archives
-        "unpack_archive": 17,
-        "check_dataset": 42,  # ODinW's train, valid and test splits
+        "download_archive": 23,  # COCO, RefCOCO, 17 of ODinW, two files of gRefCOCO that are no archives
+        "unpack_archive": 21,
+        "check_dataset": 46,  # ODinW's train, valid and test splits
         "fetch_processor": 1,
         "fetch_base_model": 1,
         "train_grpo_stage1_continuous": 1,  # step_1 and step_1_2 share it
@@ -61,9 +61,9 @@ def test_released_data_and_test_splits(project):
     overlay = project.overlay({"evaluation": suites})
     files = ["config/paper.yaml", "config/released_data.yaml", overlay]
     assert project.planned("--configfile", *files, "--", "data") == DATA | {
-        "download_archive": 15,  # ODinW's valid and test splits are kept out, whatever is tested
-        "unpack_archive": 15,
-        "check_dataset": 27,
+        "download_archive": 19,  # ODinW's valid and test splits are kept out, whatever is tested
+        "unpack_archive": 19,
+        "check_dataset": 31,
         "fetch_processor": 1,
         "fetch_released_data": 1,
         "data": 1,
@@ -80,9 +80,9 @@ def test_sources_of_the_paper_s_mixture_are_switched(project):
         jobs = project.planned("--configfile", "config/paper.yaml", project.overlay(values), "--", "data")
         return jobs["download_archive"], jobs["unpack_archive"], jobs["check_dataset"]
 
-    assert planned({}) == (19, 17, 42)
-    assert planned(here) == (20, 17, 43)
-    assert planned(genome) == (21, 21, 43)
+    assert planned({}) == (23, 21, 46)
+    assert planned(here) == (24, 21, 47)
+    assert planned(genome) == (25, 25, 47)
     words = ["--configfile", "config/paper.yaml", project.overlay(here), "--dry-run", "--printshellcmds", "--", "data"]
     commands = project.snakemake(*words).stdout
     curation = next(line for line in commands.splitlines() if "curate_train.py" in line)
