@@ -40,6 +40,12 @@ def write_lines(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+def policies(ap: float) -> dict[str, Any]:
+    """What score_suite.py writes of the score policies."""
+    ties = {"AP": {"expected": ap, "low": ap - 0.01, "high": ap + 0.01}}
+    return {name: {"AP": ap, "ties": ties} for name in ("constant", "order", "token-probability")}
+
+
 def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -> dict[str, Any]:
     """Scores of one checkpoint on one suite as score_suite.py writes them."""
     protocols = {}
@@ -54,7 +60,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
                 "APl": None,
                 "AR100": round(own + 0.1, 4),
                 "interval": {"AP": [round(own - 0.03, 4), round(own + 0.03, 4)]},
-                "score_policies": {name: {"AP": own} for name in ("constant", "order", "token-probability")},
+                "score_policies": policies(own),
                 "counts": {"images": 400, "ground_truth": 1608, "predictions": boxes, "prompts": 400, "truncated": 1},
                 "errors": {kind: {"count": 48, "cost": 0.056} for kind in KINDS},
                 "slices": {
@@ -68,7 +74,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
         protocols[protocol] = {
             "mean": mean,
             "mean_interval": {"AP": [mean["AP"] - 0.02, mean["AP"] + 0.02]},
-            "mean_score_policies": {name: {"AP": mean["AP"]} for name in ("constant", "order", "token-probability")},
+            "mean_score_policies": policies(mean["AP"]),
             "precision_recall": {"0.50": [1.0, 0.9, 0.0], "0.75": [0.9, 0.5, 0.0]},
             "incomplete": [],
             "datasets": datasets,

@@ -55,7 +55,8 @@ class Result:
     """One line of the results table. AP and AR are 0..1, None where missing; other numbers are counts.
 
     dataset: a data set's name, or MEAN over the suite's data sets (counts are summed there);
-    AP_low, AP_high: 95 % bootstrap interval over images; AP_<score policy>: AP with that policy's scores;
+    AP_low, AP_high: 95 % bootstrap interval over images; AP_<score policy>: AP with that policy's scores,
+    AP_constant_...: its expectation and range over orders of equal scores;
     verdicts: "verdict=count" joined by spaces; incomplete: data sets without predictions, on MEAN
     lines; delta: AP minus the base model's, delta_low, delta_high: its 95 % interval, p_holm: corrected,
     significant: yes, no or "" where nothing was compared, and the same of AP50 and AP75 on MEAN lines; source: the
@@ -85,6 +86,9 @@ class Result:
     AP_low: float | None = None
     AP_high: float | None = None
     AP_constant: float | None = None
+    AP_constant_expected: float | None = None
+    AP_constant_lowest: float | None = None
+    AP_constant_highest: float | None = None
     AP_order: float | None = None
     AP_token_probability: float | None = None
     delta: float | None = None
@@ -174,7 +178,12 @@ def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[R
 def _certainty(interval: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
     low, high = interval.get("AP") or (None, None)
     names = {f"AP_{name.replace('-', '_')}": values["AP"] for name, values in policies.items()}
-    return {"AP_low": low, "AP_high": high, **names}
+    ties = policies.get("constant", {}).get("ties", {}).get("AP") or {}
+    orders = {"expected": "expected", "lowest": "low", "highest": "high"}
+    return {
+        **{"AP_low": low, "AP_high": high, **names},
+        **{f"AP_constant_{name}": ties.get(key) for name, key in orders.items()},
+    }
 
 
 def _total(values: Iterable[int | None]) -> int | None:

@@ -257,11 +257,20 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
 def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
     """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
     index, measured = lookup(results), pairs(results)
-    policies = {"constant": "constant 0.99", "order": "order", "token_probability": "token probability"}
+    policies = {
+        "constant": "constant",
+        "constant_expected": "constant, expected",
+        "constant_lowest": "lowest",
+        "constant_highest": "highest",
+        "order": "order",
+        "token_probability": "token probability",
+    }
     return Sheet(
         "score_policies",
         "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
-        "their place in the answer, or by the probability of their tokens. Means over a suite's data sets.",
+        "their place in the answer, or by the probability of their tokens. Boxes of one score are ranked by the order "
+        "of images: beside pycocotools' own stand the expectation and the range over random orders. Means over a "
+        "suite's data sets.",
         (
             "checkpoint",
             *(f"{suite}, {protocol}: {title}" for suite, protocol in measured for title in policies.values()),
