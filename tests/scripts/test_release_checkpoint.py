@@ -31,17 +31,22 @@ def folder(tmp_path_factory):
     (folder / "base/LICENSE").write_text("the base model's licence")
     write(folder / "training.json", {"steps": 150, "samples_seen": 3600, "versions": {"trl": "1.16.0"}})
     write(folder / "comparison.json", comparison())
-    write(folder / "curation.json", {"rows": 3000, "samples": {"detection": {"asked": 1800, "written": 1800}}})
+    write(folder / "curation.json", curation("scenes_train"))
     settings = config()
     settings["model"] = {"family": "qwen2_5_vl", "source": "hub", "id": "Qwen/x", "revision": "0" * 40}
     settings["model"] |= {"min_pixels": 784, "max_pixels": 7840}
-    settings |= {"sft": {"learning_rate": 1e-4}, "data": {"train": ["scenes_train"]}}
+    settings |= {"sft": {"learning_rate": 1e-4}}
     settings["templates"] = asdict(DEFAULT)
     settings["grpo"] = {"refinement": "restart", "beta": 0.04}
     for stage in ("grpo_stage1", "grpo_stage2"):
         settings[stage]["max_steps"] = 100
     write(folder / "config.json", settings)
     return folder
+
+
+def curation(*sources):
+    samples = {"detection": {"asked": 1800, "written": 1800}}
+    return {"datasets": {name: {"images": 3000} for name in sources}, "rows": 3000, "samples": samples}
 
 
 def release(folder, output, checkpoint="sft", **files):
@@ -108,13 +113,16 @@ def test_hostile_text_in_a_card_is_only_text(folder, tmp_path):
     settings["model"]["id"] = HOSTILE
     settings["run"] = HOSTILE
     settings["sft"] = {HOSTILE: HOSTILE}
-    settings["data"]["train"] = [HOSTILE, "scenes_train"]
     compared = comparison()
     for line in compared["tables"]["sft"]:
         line |= {"suite": HOSTILE, "protocol": HOSTILE}
     files = {
         name: write(tmp_path / f"{name}.json", value)
-        for name, value in [("config", settings), ("comparison", compared)]
+        for name, value in [
+            ("config", settings),
+            ("comparison", compared),
+            ("curation", curation(HOSTILE, "scenes_train")),
+        ]
     }
     text = release(folder, tmp_path / "sft", licence=HOSTILE, **files)
     front, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.S).groups()

@@ -7,7 +7,6 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import configuration
-from vision_r1.data.mixture import training_sources
 from vision_r1.experiments import parent_checkpoint, split_checkpoint, training_values
 from vision_r1.families import FAMILIES
 from vision_r1.prompts import Templates
@@ -46,7 +45,7 @@ def card(
         parent=parent_checkpoint(config, *split_checkpoint(name)),
         curation=curation,
         tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
-        sources=training_sources(config),
+        sources=list(curation.get("datasets", ())),
         licences=licences,
         settings=flatten(training_values(config, *split_checkpoint(name))),
         training=training,
