@@ -136,3 +136,10 @@ def test_a_folder_without_weights_is_no_model(folder, tmp_path):
     with pytest.raises(UserError, match=r"holds no \.safetensors file"):
         release(folder.with_name("nothing"), tmp_path / "sft")
     assert not (tmp_path / "sft").exists()
+
+
+def test_a_made_model_claims_no_benchmark(folder, tmp_path):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["model"] |= {"source": "made", "id": None, "revision": None}
+    text = release(folder, tmp_path / "sft", config=write(tmp_path / "config.json", settings))
+    assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text
