@@ -38,10 +38,10 @@ def overlay(seeds: int, experiments: int, suites: str) -> dict:
     }
     if suites == "each":
         evaluation = yaml.safe_load((ROOT / "config/config.yaml").read_text())["evaluation"]
-        names = [name for suite in ("coco", "odinw13") for name in evaluation["suites"][suite]]
+        names = [name for suite in ("shapes", "shapes13") for name in evaluation["suites"][suite]]
         values["evaluation"] = {
             "suites": {name: [name] for name in names},
-            "suite_protocols": {name: evaluation["suite_protocols"]["odinw13"] for name in names},
+            "suite_protocols": {name: evaluation["suite_protocols"]["shapes13"] for name in names},
         }
         values["report"]["suites"] = names
     return values

@@ -9,7 +9,7 @@ def words(root, tmp_path):
     def build(ap, *options):
         own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.18, "AR100": 0.3}}
         scores = {"mean_score_policies": own, "datasets": {}}
-        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"released-coco": scores}})
+        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"released-one-prompt": scores}})
         published = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct"]
         measured = ["--metrics", "base", "coco", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")]
         return [*published, *measured, *options]
@@ -23,7 +23,9 @@ def test_numbers_within_the_tolerance_pass(words, tmp_path):
 
 
 def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
-    message = "1 of 4 published means are not reproduced: base on coco mean .released-coco.: AP 0.100, published 0.177 "
+    message = (
+        "1 of 4 published means are not reproduced: base on coco mean .released-one-prompt.: AP 0.100, published 0.177 "
+    )
     with pytest.raises(UserError, match=message):
         main(words(0.1, "--stop"))
     assert not (tmp_path / "a.json").exists()
@@ -34,7 +36,7 @@ def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
 def test_a_single_data_set_stops_nothing(root, tmp_path):
     one = {"odinw_pistols": {"score_policies": {"constant": {"AP": 0.1}}}}
     scores = {"mean_score_policies": {"constant": {"AP": 0.375}}, "datasets": one}
-    write_json(tmp_path / "m.json", {"suite": "odinw13", "protocols": {"released-odinw": scores}})
+    write_json(tmp_path / "m.json", {"suite": "odinw13", "protocols": {"released-present": scores}})
     words = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct", "--stop"]
     main([*words, "--metrics", "base", "odinw13", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")])
     found = {line["dataset"]: line["status"] for line in read_json(tmp_path / "a.json") if line["measured"] is not None}

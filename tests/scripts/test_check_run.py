@@ -57,7 +57,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "15.4 GiB  weights gathered to sample",
         "An object takes 33 tokens of an answer (at most, on COCO with Qwen's vocabulary",
         "step_1/grpo_stage1: completions end at 512 tokens, 15 objects fit; every right answer fits.",
-        "Protocol released-coco: answers end at 512 tokens, 15 objects fit.",
+        "Protocol released-one-prompt: answers end at 512 tokens, 15 objects fit.",
         "step_1/grpo_stage1: a checkpoint of 132.7 GB every 500 steps (2.2 hours): 4 in all, 530.7 GB.",
         "1,724.8 GB of checkpoints are written in all.",
         "Curation drops prompts of more than 1,024 tokens.",
@@ -66,7 +66,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "Assumed, not measured: 35 % of the card's arithmetic",
         "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
         "base, sft, step_1/grpo_stage1 share prompts, family, number format and pixel limits.",
-        "Protocol released-coco shows images of 784 to 10,035,200 pixels to every checkpoint",
+        "Protocol released-one-prompt shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
         "The training file is not made yet",
         "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",
@@ -197,7 +197,7 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
     coco = annotations("coco_val2017", [(1, 1)])
     check_run.main(words(config, *coco))
     text = capsys.readouterr().out
-    assert "coco, protocol released-coco: 2 prompts for each of 5 checkpoints." in text
+    assert "coco, protocol released-one-prompt: 2 prompts for each of 5 checkpoints." in text
     assert "Prediction of odinw13 is not in the hours" in text
     one = read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"]
 
@@ -205,7 +205,7 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
     check_run.main(words(config, *coco, *odinw))
     text = capsys.readouterr().out
     # Present categories: two in the first image, one in the second. All categories: 2 data sets x 2 images x 3.
-    assert "odinw13, protocol released-odinw: 3 prompts" in text and "all-categories: 12 prompts" in text
+    assert "odinw13, protocol released-present: 3 prompts" in text and "all-categories: 12 prompts" in text
     assert read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"] > one > 0
     assert "prediction: " in text and "not in the hours" not in text
 

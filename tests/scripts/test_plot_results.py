@@ -36,7 +36,7 @@ def test_the_page_knows_the_colours_of_the_style(tmp_path):
 def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
     run = Run(tmp_path, images=1)
     scores = metrics(0.3, 1400, "odinw13", ["$x_{", "<script>", "a" * 10_000, "\u202eabc", "\x00"])
-    scores["protocols"]["released-odinw"]["mean"] = None
+    scores["protocols"]["released-present"]["mean"] = None
     write(run.metrics("base", "odinw13"), scores)
     tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("odinw13",)))
     write_lines(run.history("strict/grpo_stage1"), [{"step": 5, "reward": None, "loss": None}])

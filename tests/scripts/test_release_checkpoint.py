@@ -93,10 +93,10 @@ def test_the_card_says_base_data_method_results_and_licence(folder, tmp_path):
     data = ModelCard(text).data
     assert (data.license, data.base_model, data.library_name) == ("other", "Qwen/x", "transformers")
     ((result,)) = data.eval_results
-    assert (result.dataset_type, result.dataset_config, result.metric_value) == ("odinw13", "released-odinw", 0.5)
+    assert (result.dataset_type, result.dataset_config, result.metric_value) == ("odinw13", "released-present", 0.5)
     assert f"Qwen/x at revision {'0' * 40}" in text and "3,000 samples. detection: 1,800." in text
     assert "| scenes\\_train | made here |" in text and "| learning\\_rate | 0.0001 |" in text
-    assert "| odinw13 | released-odinw | 50.0 | 30.0 | +20.0 (+15.0 to +25.0)\\* |" in text
+    assert "| odinw13 | released-present | 50.0 | 30.0 | +20.0 (+15.0 to +25.0)\\* |" in text
     assert "The base model's licence applies to this model too; its text is in this folder" in text
     assert "not comparable with the paper" in text and "coarse labels on purpose" in text
 
@@ -136,3 +136,10 @@ def test_a_folder_without_weights_is_no_model(folder, tmp_path):
     with pytest.raises(UserError, match=r"holds no \.safetensors file"):
         release(folder.with_name("nothing"), tmp_path / "sft")
     assert not (tmp_path / "sft").exists()
+
+
+def test_a_made_model_claims_no_benchmark(folder, tmp_path):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["model"] |= {"source": "made", "id": None, "revision": None}
+    text = release(folder, tmp_path / "sft", config=write(tmp_path / "config.json", settings))
+    assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text

@@ -107,7 +107,7 @@ def test_inputs_have_checksums_and_trainings_their_hardware(complete):
 
 def test_differences_stand_with_their_certainty(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "released-odinw +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
+    assert "released-present +20.0 +15.0 +25.0 0.004 yes crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
@@ -215,12 +215,12 @@ def test_rendering_twice_gives_the_same_page(complete):
 def test_missing_parts_are_called_missing(tmp_path):
     run = Run(tmp_path, images=2)
     scores = metrics(0.3, 1400, "coco")
-    scores["protocols"]["released-coco"]["mean"] = None
+    scores["protocols"]["released-one-prompt"]["mean"] = None
     write(run.metrics("base", "coco"), scores)
     tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("coco",)))
     render_report.main([*run.flags_of_render()[:6], "--output", str(tmp_path / "report.html")])
     text = " ".join(Tags((tmp_path / "report.html").read_text()).text.split())
-    assert "Unknown. coco AP (released-coco) is missing for strict: base, stage 1, stage 2." in text
+    assert "Unknown. coco AP (released-one-prompt) is missing for strict: base, stage 1, stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
 

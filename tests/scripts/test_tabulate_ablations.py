@@ -33,8 +33,9 @@ class Ablations:
             for seed, shift in SEEDS.items() if name != "base" else [("", 0.0)]:
                 checkpoint = f"{name}{seed}" if name in ("base", "sft") else f"{name}{seed}/grpo_stage2"
                 own = value + shift + SHIFT.get((name, seed), 0)
-                for suite in ("coco", "odinw13"):
-                    self._write(checkpoint, suite, own if suite == "coco" else own / 2, noise)
+                first, second = self.config["report"]["suites"]
+                self._write(checkpoint, first, own, noise)
+                self._write(checkpoint, second, own / 2, noise)
 
     def _write(self, checkpoint, suite, value, noise):
         protocols = self.config["evaluation"]["suite_protocols"][suite]
@@ -73,14 +74,14 @@ def made(root, tmp_path):
 def test_mean_spread_and_paired_differences(made):
     text = made.table()
     assert "Miniature: shows that the chain works" in text.replace("\\", "")
-    line = made.lines()["beginner_only", "coco", "released-coco", "AP"]
+    line = made.lines()["beginner_only", "shapes", "released-one-prompt", "AP"]
     assert float(line["mean"]) == pytest.approx(0.47 + 0.0046667, abs=1e-6) and line["seeds"] == "3"
     assert float(line["difference"]) == pytest.approx(-0.03 + 0.004 / 3)
     assert float(line["difference_high"]) < 0 and float(line["p"]) < float(line["p_holm"]) < 0.01
     assert float(line["images_low"]) == pytest.approx(-0.03 + 0.004 / 3)  # both have the noise of the same images
-    unsure = made.lines()["without_recall", "coco", "released-coco", "AP"]
+    unsure = made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]
     assert float(unsure["difference"]) == pytest.approx(0.02) and float(unsure["p"]) > 0.05
-    assert made.lines()["strict", "coco", "released-coco", "AP"]["difference"] == ""
+    assert made.lines()["strict", "shapes", "released-one-prompt", "AP"]["difference"] == ""
     assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 3 | 50.3 ± 2.5 |" in text
     assert "| without\\_recall | strict | yes | no | yes | yes | 0.5 to 0.75 | 3 |" in text
     assert "| beginner\\_only | strict | yes | yes | yes | yes | 0.5 | 3 |" in text
@@ -106,8 +107,8 @@ def test_budgets_that_differ_are_said(root, tmp_path):
 
 
 def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
-    made.remove("without_recall_s1/grpo_stage2", "coco", "odinw13")
-    made.remove("beginner_only_s2/grpo_stage2", "odinw13")
+    made.remove("without_recall_s1/grpo_stage2", "shapes", "shapes13")
+    made.remove("beginner_only_s2/grpo_stage2", "shapes13")
     log = made.folder / "logs/train_grpo_stage2/without_recall_s1.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 1\nerror: training stopped at step 1: truncated is 1.00; <b>raise</b> completion_room\n\n")
@@ -120,21 +121,21 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
     assert "| without\\_recall | 1 | train\\_grpo\\_stage2: error" in text
     assert "| beginner\\_only | 2 | predictions: not started |" in text
     assert "| 2 of 3 |" in text
-    assert made.lines()["without_recall", "coco", "released-coco", "AP"]["seeds"] == "2"
-    assert float(made.lines()["strict", "coco", "released-coco", "AP"]["seeds"]) == 3
+    assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["seeds"] == "2"
+    assert float(made.lines()["strict", "shapes", "released-one-prompt", "AP"]["seeds"]) == 3
 
 
 def test_an_experiment_without_any_number_is_failed(made):
     for seed in SEEDS:
-        made.remove(f"without_recall{seed}/grpo_stage2", "coco", "odinw13")
+        made.remove(f"without_recall{seed}/grpo_stage2", "shapes", "shapes13")
     text = made.table("--job", "without_recall/grpo_stage2", "no/metrics.json", "no/train.log")
     assert "| 0 of 3 | failed |" in text
-    assert made.lines()["without_recall", "coco", "released-coco", "AP"]["mean"] == ""
+    assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["mean"] == ""
 
 
 def test_without_jobs_a_missing_file_is_an_error(made):
-    made.remove("strict/grpo_stage2", "coco")
-    with pytest.raises(UserError, match=r"strict/grpo_stage2/coco\.json: no such file"):
+    made.remove("strict/grpo_stage2", "shapes")
+    with pytest.raises(UserError, match=r"strict/grpo_stage2/shapes\.json: no such file"):
         made.table()
 
 

@@ -30,7 +30,7 @@ def table(root, tmp_path):
     return build
 
 
-BASE = ("base", "coco", "released-coco", {"AP": 0.187, "AP50": 0.26, "AP75": 0.18, "AR100": 0.3})
+BASE = ("base", "coco", "released-one-prompt", {"AP": 0.187, "AP50": 0.26, "AP75": 0.18, "AR100": 0.3})
 
 
 def test_ours_stands_below_theirs_with_the_difference(table):

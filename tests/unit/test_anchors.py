@@ -14,9 +14,9 @@ def published(root):
 
 def metrics(ap, pistols, ties=None):
     own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.19, "AR100": 0.35, "ties": ties or {}}, "order": {"AP": 0.9}}
-    coco = {"released-coco": {"mean_score_policies": own, "datasets": {}}}
+    coco = {"released-one-prompt": {"mean_score_policies": own, "datasets": {}}}
     sets = {"odinw_pistols": {"score_policies": {"constant": {"AP": pistols}}}}
-    odinw = {"released-odinw": {"mean_score_policies": None, "datasets": sets}}
+    odinw = {"released-present": {"mean_score_policies": None, "datasets": sets}}
     return {("base", "coco"): {"protocols": coco}, ("base", "odinw13"): {"protocols": odinw}}
 
 
@@ -55,9 +55,9 @@ def test_within_the_tolerance_of_the_range_over_orders_of_equal_scores(published
 
 def test_our_own_number_belongs_to_its_range():
     scores = metrics(0.2, 0.4, {"AP": {"expected": 0.1, "low": 0.09, "high": 0.11}})
-    assert measure(scores, "base", Place("coco", "released-coco", "mean", "AP")) == (0.2, 0.09, 0.2)
-    assert measure(scores, "base", Place("coco", "released-coco", "mean", "AR100")) == (0.35, 0.35, 0.35)
-    assert measure(scores, "sft", Place("coco", "released-coco", "mean", "AP")) == (None, None, None)
+    assert measure(scores, "base", Place("coco", "released-one-prompt", "mean", "AP")) == (0.2, 0.09, 0.2)
+    assert measure(scores, "base", Place("coco", "released-one-prompt", "mean", "AR100")) == (0.35, 0.35, 0.35)
+    assert measure(scores, "sft", Place("coco", "released-one-prompt", "mean", "AP")) == (None, None, None)
 
 
 def test_anchors_are_of_suites_protocols_and_data_sets_that_we_have(published, root):

@@ -116,8 +116,8 @@ def test_training_keys_are_trls_own(schema):
         ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
         ({"experiments": {"mine": {"sfft": {}}}}, "experiments.mine: unknown key 'sfft'"),
         ({"data": {"train": ["cocoo"]}}, "data.train: 'cocoo' is not a data set"),
-        ({"evaluation": {"suites": {"coco": ["nope"]}}}, "evaluation.suites.coco: 'nope' is not a data set"),
-        ({"evaluation": {"suite_protocols": {"coco": ["nope"]}}}, "suite_protocols.coco: 'nope' is not a protocol"),
+        ({"evaluation": {"suites": {"shapes": ["nope"]}}}, "evaluation.suites.shapes: 'nope' is not a data set"),
+        ({"evaluation": {"suite_protocols": {"shapes": ["nope"]}}}, "suite_protocols.shapes: 'nope' is not a protocol"),
         ({"model": {"source": "hub"}}, "model.id: missing"),
         ({"model": {"source": "hub", "id": "a/b", "revision": "main"}}, "model.revision: give the 40 hex digits"),
         ({"run": "../up"}, "run: .*does not match"),
@@ -127,7 +127,7 @@ def test_training_keys_are_trls_own(schema):
         ({"model": {"min_pixels": 9999}}, "model.min_pixels: larger than"),
         ({"base": {"drop": 0.5, "detection_share": 0.9}}, "base.*_share: the three shares sum to 1.3"),
         ({"data": {"min_instances": 31}}, "data.min_instances: larger than"),
-        ({"data": {"train": ["scenes_test"]}}, "evaluation.suites.coco: 'scenes_test' is trained on"),
+        ({"data": {"train": ["scenes_test"]}}, "evaluation.suites.shapes: 'scenes_test' is trained on"),
         ({"datasets": {"mean": {"annotations": "a", "images": "b"}}}, "datasets: 'mean' should not be valid"),
         (
             {"datasets": {"x": {"annotations": "a", "images": {"archive": "nope", "path": "p"}}}},
@@ -201,10 +201,12 @@ def test_flags_leave_out_null_and_spread_lists():
 
 def test_a_protocol_s_split_is_the_data_set_s(config):
     """Where both name one."""
-    config["evaluation"]["protocols"]["released-coco"]["split"] = "val2017"
+    config["evaluation"]["protocols"]["released-one-prompt"]["split"] = "val2017"
     configuration._check_references(config)
     config["datasets"]["scenes_test"]["split"] = "test"
-    with pytest.raises(UserError, match="'released-coco' is about split 'val2017', but datasets.scenes_test is 'test'"):
+    with pytest.raises(
+        UserError, match="'released-one-prompt' is about split 'val2017', but datasets.scenes_test is 'test'"
+    ):
         configuration._check_references(config)
 
 

@@ -247,7 +247,7 @@ def test_prediction_by_hand():
     from vision_r1.preflight.prediction import Load, prediction_seconds
 
     lengths = Lengths(True, 1, image=5, text=3, answer=4, mean_prompt=8, mean_answer=4)
-    load = Load("coco", "released-coco", prompts=5, image_tokens=25, max_new_tokens=9)
+    load = Load("coco", "released-one-prompt", prompts=5, image_tokens=25, max_new_tokens=9)
     # 800 text weights read 25 + 15 tokens and 200 vision weights 4 x 25 patches; three batches of two write 4 tokens.
     reading = 2 * (800 * 40 + 200 * 4 * 25)
     writing = 3 * 4 * (2 * 800 + kv_cache(TOY, 2, 8 + 2))

@@ -52,7 +52,7 @@ def test_choice_follows_its_rule(change, count, seed):
 def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
     run = Run(tmp_path)
     predictions = {name: read_jsonl(run.predictions(name)) for name in ("base", "sft", "strict/grpo_stage2")}
-    examples = gallery(predictions, {"scenes_test": read_json(run.annotations)}, "released-coco", count=4)
+    examples = gallery(predictions, {"scenes_test": read_json(run.annotations)}, "released-one-prompt", count=4)
     assert 1 <= len(examples) <= 4
     for example in examples:
         assert [view.title for view in example.views] == ["ground truth", *predictions]
@@ -72,11 +72,11 @@ def test_gallery_names_what_is_missing(tmp_path):
     predictions = {"base": read_jsonl(run.predictions("base"))}
     annotations = {"scenes_test": read_json(run.annotations)}
     with pytest.raises(UserError, match="--annotations scenes_test FILE"):
-        gallery(predictions, {}, "released-coco")
+        gallery(predictions, {}, "released-one-prompt")
     predictions["base"][0]["file_name"] = str(tmp_path / "gone.png")
     with pytest.raises(UserError, match=r"gone\.png: image can't be read"):
-        gallery(predictions, annotations, "released-coco")
-    assert gallery({}, annotations, "released-coco") == []
+        gallery(predictions, annotations, "released-one-prompt")
+    assert gallery({}, annotations, "released-one-prompt") == []
     assert gallery(predictions, annotations, "a protocol nobody ran") == []
 
 
@@ -85,13 +85,13 @@ LAST = "strict/grpo_stage2"
 
 
 def result(checkpoint, dataset, ap):
-    return Result(0, checkpoint, "strict", "grpo_stage2", 0, "odinw13", "released-odinw", dataset, AP=ap)
+    return Result(0, checkpoint, "strict", "grpo_stage2", 0, "odinw13", "released-present", dataset, AP=ap)
 
 
 def test_the_worst_data_set_has_the_lowest_ap_of_the_last_checkpoint():
     scores = [("mean", 0.01), ("thermal", 0.4), ("wide", 0.2), ("tiny", 0.2), ("crowd", None)]
     results = [result(LAST, name, ap) for name, ap in scores] + [result("base", "tiny", 0.3)]
-    name, about = worst_dataset(results, "odinw13", "released-odinw", LAST)
+    name, about = worst_dataset(results, "odinw13", "released-present", LAST)
     assert name == "tiny" and "of the 3 of odinw13" in about and "20.0 (base: 30.0)" in about
     assert worst_dataset(results, "odinw13", "all-categories", LAST) is None
 
@@ -104,7 +104,7 @@ def test_the_worst_data_set_has_a_gallery_of_its_own(tmp_path):
     first, worst = galleries(lines, truth, results, BENCHMARKS, config()["evaluation"], count=3)
     assert {example.dataset for example in first.examples} == {"scenes_test"}
     assert {example.dataset for example in worst.examples} == {"tiny"} and len(worst.examples) == 3
-    assert "tiny" in worst.about and worst.protocol == "released-odinw"
+    assert "tiny" in worst.about and worst.protocol == "released-present"
 
 
 def test_a_gallery_without_predictions_is_there_and_empty():

@@ -67,8 +67,8 @@ def test_a_setting_of_its_own_is_named():
 
 
 def test_made_up_scores_of_the_papers_model_stand_beside_the_published_ones():
-    columns = [Column("coco", "released-coco", metric) for metric in ("AP", "AP50", "AP75")]
-    columns += [Column("odinw13", "released-odinw", "AP")]
+    columns = [Column("coco", "released-one-prompt", metric) for metric in ("AP", "AP50", "AP75")]
+    columns += [Column("odinw13", "released-present", "AP")]
     rows = main_table([], ["base", "sft", "step_1/grpo_stage2"], columns, lines_of(PAPER))
     shown = {row.checkpoint.name: [str(cell) for cell in row.cells] for row in rows if row.published}
     assert shown["base"] == ["17.7", "27.3", "18.0", "37.0"]

@@ -31,7 +31,7 @@ def test_results_come_back_from_csv(tmp_path):
     results = of_metrics(path, "strict_s1/grpo_stage2", "odinw13", chain_seed=4)
     write_csv(tmp_path / "results.csv", results)
     assert read_csv(tmp_path / "results.csv") == results
-    assert pairs(results) == [("odinw13", "released-odinw"), ("odinw13", "all-categories")]
+    assert pairs(results) == [("odinw13", "released-present"), ("odinw13", "all-categories")]
     assert {(result.chain_seed, result.training_seed) for result in results} == {(4, 1)}
     cells = [cell for line in (tmp_path / "results.csv").read_text().splitlines()[1:] for cell in line.split(",")]
     assert not any(cell.strip('"').startswith(("=", "-", "+", "@")) for cell in cells)
@@ -39,7 +39,7 @@ def test_results_come_back_from_csv(tmp_path):
 
 def test_an_incomplete_mean_is_missing_not_zero(tmp_path):
     scores = metrics(0.3, 1400, "coco")
-    scores["protocols"]["released-coco"] |= {"mean": None, "incomplete": ["other_set"]}
+    scores["protocols"]["released-one-prompt"] |= {"mean": None, "incomplete": ["other_set"]}
     mean = of_metrics(write(tmp_path / "coco.json", scores), "base", "coco", 0)[0]
     assert mean.AP is None and mean.incomplete == "other_set" and mean.images == 400
 
@@ -49,8 +49,8 @@ def test_an_incomplete_mean_is_missing_not_zero(tmp_path):
     [
         (lambda scores: scores.update(suite="odinw13"), "holds suite 'odinw13', not 'coco'"),
         (lambda scores: scores.pop("protocols"), "not a metrics file"),
-        (lambda scores: scores["protocols"]["released-coco"].pop("datasets"), "not a metrics file"),
-        (lambda scores: scores["protocols"]["released-coco"]["datasets"].update(mean={}), "rename"),
+        (lambda scores: scores["protocols"]["released-one-prompt"].pop("datasets"), "not a metrics file"),
+        (lambda scores: scores["protocols"]["released-one-prompt"]["datasets"].update(mean={}), "rename"),
     ],
 )
 def test_wrong_metrics_files_are_named(tmp_path, change, message):

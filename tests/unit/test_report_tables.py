@@ -69,7 +69,7 @@ def test_files_hold_the_main_table_and_every_data_set(results):
     assert len(sets) == len(main)
     for table in (main, sets):
         assert len({line.replace("\\|", "").count("|") for line in table}) == 1
-    assert all(name in sets[0] for name in SUITES["odinw13"]) and "odinw13 AP (released-odinw)" in sets[0]
+    assert all(name in sets[0] for name in SUITES["odinw13"]) and "odinw13 AP (released-present)" in sets[0]
     assert "51.3 (+15.2)" in text and "<b>" not in text.replace("\\<b", "") and "Chain seed 0" in text
 
 
@@ -78,7 +78,7 @@ def test_latex_table_is_well_formed(results):
     body = [line for line in lines if line.endswith(r" \\")]
     assert lines[0].startswith("% Miniature") and lines[3].startswith(r"\begin{tabular}{llrrrrrr}")
     assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
-    assert "51.3 (+15.2)" in body[4] and r"released-coco" in body[0]
+    assert "51.3 (+15.2)" in body[4] and r"released-one-prompt" in body[0]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
@@ -104,7 +104,7 @@ def test_differences_stand_with_their_interval(results):
 
 
 PAPER = [
-    {"suite": "coco", "protocol": "released-coco", "dataset": "mean", "metric": "AP"}
+    {"suite": "coco", "protocol": "released-one-prompt", "dataset": "mean", "metric": "AP"}
     | {"checkpoint": name, "value": ap}
     for name, ap in (("base", 0.177), ("released_2025/grpo_stage2", 0.266))
 ]
@@ -142,14 +142,14 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
 def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
     names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    found = verdict(results, ["strict"], "coco", "released-coco")
+    found = verdict(results, ["strict"], "coco", "released-one-prompt")
     assert found.answer == answer and words in found.sentence
 
 
 def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
-    assert verdict(results, ["strict_s1"], "coco", "released-coco").answer == "Yes"
+    assert verdict(results, ["strict_s1"], "coco", "released-one-prompt").answer == "Yes"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
 def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "released-coco")
+    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "released-one-prompt")
     assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
 
 
@@ -181,7 +181,10 @@ def with_interval(results, low, high):
 def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high, answer, words):
     scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
     found = verdict(
-        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high), ["strict"], "coco", "released-coco"
+        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high),
+        ["strict"],
+        "coco",
+        "released-one-prompt",
     )
     assert found.answer == answer and words in found.sentence
 
@@ -191,6 +194,8 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     results = results_of(tmp_path, scores, suites=("coco",))
     for name, ap in scores.items():
         results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
-    found = verdict(results, ["strict"], "coco", "released-coco")
-    assert found.answer == "Partly" and "made the model worse on odinw13 (released-odinw, AP −" in found.sentence
-    assert "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "released-coco").sentence
+    found = verdict(results, ["strict"], "coco", "released-one-prompt")
+    assert found.answer == "Partly" and "made the model worse on odinw13 (released-present, AP −" in found.sentence
+    assert (
+        "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "released-one-prompt").sentence
+    )

@@ -43,8 +43,8 @@ def test_the_report_and_every_checkpoint_are_there(chain):
     assert "</html>" in (results / "report/index.html").read_text()
     checkpoints = ("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2")
     for checkpoint in checkpoints:
-        metrics = json.loads((results / "metrics" / checkpoint / "coco.json").read_text())
-        assert set(metrics["protocols"]) == {"released-coco", "all-categories"}
+        metrics = json.loads((results / "metrics" / checkpoint / "shapes.json").read_text())
+        assert set(metrics["protocols"]) == {"released-one-prompt", "all-categories"}
     for checkpoint in ("sft", "strict/grpo_stage2"):
         assert (results / "release" / checkpoint / "README.md").read_text().startswith("---\nlanguage: en\n")
     # Each training moved its model, or the same weights after an interruption would say nothing.
@@ -103,7 +103,12 @@ def test_every_checkpoint_is_compared_with_the_base_model(chain):
     comparison = json.loads((results / "tables/comparison.json").read_text())
     assert list(comparison["tables"]) == ["sft", "strict/grpo_stage1", "strict/grpo_stage2"]
     lines = [line for line in comparison["tables"]["sft"] if line["metric"] == "AP"]
-    assert [line["dataset"] for line in lines if line["suite"] == "odinw13"][:4] == ["mean", "thermal", "wide", "large"]
+    assert [line["dataset"] for line in lines if line["suite"] == "shapes13"][:4] == [
+        "mean",
+        "thermal",
+        "wide",
+        "large",
+    ]
     statuses = {anchor["status"] for anchor in json.loads((results / "anchors/all.json").read_text())}
     assert statuses == {"not run"}
 

@@ -100,8 +100,8 @@ def run(root, tmp_path_factory, archives):
             },
             "data": {"train": ["small_train", "phrases"], "detection": 5, "grounding": 5, "rec": 5, "negative": 3}
             | {"held_out": 0.2, "min_per_category": 1},
-            "evaluation": {"suites": {"coco": ["small_val"]}},
-            "report": {"suites": ["coco"]},
+            "evaluation": {"suites": {"shapes": ["small_val"]}},
+            "report": {"suites": ["shapes"]},
         }
         project.snakemake("--configfile", project.overlay(overlay), "--", "data")
         yield project, behaviours, overlay

@@ -173,7 +173,7 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
 
 
 def test_a_prediction_in_shards(project):
-    target = ["--", "results/miniature/metrics/base/coco.json"]
+    target = ["--", "results/miniature/metrics/base/shapes.json"]
     jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
     assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
 
@@ -268,8 +268,8 @@ def test_no_command_of_a_large_study_is_longer_than_linux_takes(project):
     experiments = yaml.safe_load((project.folder / "config/experiments.yaml").read_text())["experiments"]
     study = {"experiments": [name for name in experiments if name != "sft_matched"], "training_seeds": list(range(5))}
     evaluation = yaml.safe_load((project.folder / "config/config.yaml").read_text())["evaluation"]
-    names = evaluation["suites"]["coco"] + evaluation["suites"]["odinw13"]
-    protocols = evaluation["suite_protocols"]["odinw13"]
+    names = evaluation["suites"]["shapes"] + evaluation["suites"]["shapes13"]
+    protocols = evaluation["suite_protocols"]["shapes13"]
     suites = {"suites": {name: [name] for name in names}, "suite_protocols": dict.fromkeys(names, protocols)}
     overlay = project.overlay({"report": {**study, "suites": names}, "ablations": study, "evaluation": suites})
     plan = project.snakemake(

@@ -138,7 +138,10 @@ OVERLAY = {
         **{"hard_share": 0.5, "hard_instances": 2, "min_per_category": 0, "held_out": 0.1},
         "keep_out": ["odinw_valid", "odinw_test"],
     },
-    "evaluation": {"suites": {"coco": ["coco_val2017"], "odinw13": ["odinw_pothole"]}},
+    "evaluation": {
+        "suites": {"coco": ["coco_val2017"], "odinw13": ["odinw_pothole"]},
+        "suite_protocols": {"coco": ["one-prompt"], "odinw13": ["one-prompt"]},
+    },
     "report": {"suites": ["coco", "odinw13"]},
 }
 

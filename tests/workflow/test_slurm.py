@@ -31,7 +31,7 @@ OVERLAY = {
     "grpo_stage1": {"max_steps": STEPS},
     "grpo_stage2": {"max_steps": STEPS},
     "evaluation": {"anchors": "none"},
-    "report": {"suites": ["coco"]},
+    "report": {"suites": ["shapes"]},
 }
 # A training that takes a gigabyte and the first time keeps it until it is killed. Its limit is less, and at the retry
 # half as much again.

@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/score_suite.py --suite coco --dataset scenes_test scenes/annotations.json \\
-      --protocol released-coco '{"reader": "released_2025"}' --predictions predictions.jsonl \\
+      --protocol released-one-prompt '{"reader": "released_2025"}' --predictions predictions.jsonl \\
       --output metrics.json --output_resamples metrics.resamples.npz
 
 All numbers are 0..1. A data set without predictions makes the mean null and stands under `incomplete`.

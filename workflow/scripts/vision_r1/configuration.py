@@ -33,8 +33,8 @@ RENAMED = {
     "official": "released_2025",
     "single_beginner": "step_1",
     "parser": "reader",
-    "official-coco": "released-coco",
-    "official-odinw": "released-odinw",
+    "official-coco": "released-one-prompt",
+    "official-odinw": "released-present",
 }
 
 

@@ -67,7 +67,10 @@ def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[
         base_model=visible(model["id"]) if model["source"] == "hub" else None,
         tags=["vision-r1", "object-detection", "trl", "sft" if place.stage == "sft" else "grpo"],
         model_name=visible(shorten(f"{configuration.run_name(config)} {place.name}")),
-        eval_results=[
+        # Numbers on synthetic scenes are no claim on a benchmark of the hub.
+        eval_results=None
+        if own
+        else [
             EvalResult(
                 task_type="object-detection",
                 dataset_type=visible(shorten(line["suite"])),

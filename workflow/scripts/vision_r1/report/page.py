@@ -44,7 +44,7 @@ from vision_r1.report.tables import (
     spread_table,
 )
 from vision_r1.report.template import fill
-from vision_r1.report.text import shorten
+from vision_r1.report.text import shorten, visible
 from vision_r1.report.verdict import verdict
 
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
@@ -147,6 +147,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "config": config,
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
+        "subject": _subject(config, benchmarks),
         "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
@@ -206,6 +207,21 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
         }
         for name in dict.fromkeys(protocol for _, protocol in benchmarks)
     ]
+
+
+def _subject(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]]) -> str:
+    """Say in a sentence which model was tested on what."""
+    model = config["model"]
+    what = f"Base model: {visible(str(model['id']))}"
+    if model["source"] == "made":
+        what = f"Base model: a small one of family {model['family']}, trained from scratch on synthetic scenes"
+    suites = [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)]
+    tested = [
+        f"{suite['name']} ({len(suite['datasets'])} set{'s' if len(suite['datasets']) != 1 else ''} of "
+        f"{'synthetic scenes' if suite['made'] else 'photographs'})"
+        for suite in suites
+    ]
+    return f"{what}. Tested on {' and '.join(tested)}."
 
 
 def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
