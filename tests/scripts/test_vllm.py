@@ -25,7 +25,7 @@ ENVIRONMENT = {
 }
 PROTOCOLS = {
     "every": {"prompts": "per-category", "max_new_tokens": 24},
-    "small": {"prompts": "all-in-one", "max_new_tokens": 24, "max_pixels": 3136},
+    "small": {"prompts": "per-category", "max_new_tokens": 24, "max_pixels": 3136},
 }
 # vLLM's CPU build packs the weights of linear layers when it has loaded them, and can't take new ones afterwards, which
 # TRL sends. Without oneDNN they stay as they are. The reward is an answer's length: untrained, nobody writes JSON.
@@ -107,18 +107,17 @@ def apart(one, other):
 
 
 def test_answers_and_log_probabilities_are_those_of_transformers(predicted, name):
-    pairs = [
-        pair
-        for pair in zip(predicted["transformers"], predicted["vllm"], strict=True)
-        if pair[0]["protocol"] == "every"
-    ]
-    for one, other in pairs:
-        numbers = {"tokens", "mean_logprob"}
+    numbers = {"tokens", "mean_logprob"}
+    most = dict.fromkeys(PROTOCOLS, 0.0)
+    for one, other in zip(predicted["transformers"], predicted["vllm"], strict=True):
         assert {key: one[key] for key in one.keys() - numbers} == {key: other[key] for key in other.keys() - numbers}
-    most = max(apart(*pair) for pair in pairs)
-    texts = {one["completion"] for one, _ in pairs}
-    log.info("%s: %d equal answers, %d texts, log-probabilities at most %.4f apart", name, len(pairs), len(texts), most)
-    assert most <= 2e-4 and len(texts) > len(pairs) / 2
+        most[one["protocol"]] = max(most[one["protocol"]], apart(one, other))
+    texts = {line["completion"] for line in predicted["vllm"]}
+    count = len(predicted["vllm"])
+    log.info("%s: %d equal answers, %d texts; log-probabilities at most %s apart", name, count, len(texts), most)
+    assert len(texts) > count / 2
+    # transformers resizes with Pillow, vLLM with torchvision.
+    assert most["every"] <= 2e-4 and most["small"] <= 0.02
 
 
 def test_two_processes_share_the_questions(root, words, predicted, tmp_path):
