@@ -60,8 +60,8 @@ def engine_folder(weights: str | Path, processor: "ProcessorMixin", folder: str 
 def seed_again(config: GRPOConfig) -> None:
     """Seed this process by --seed: a colocated vLLM, as it starts, seeds it by the number of the process alone.
 
-    vLLM draws completions from this process's random numbers, so all training seeds would draw alike, and a resumed
-    training draws what its checkpoint has kept. Processes that share vLLM's weights must draw the same.
+    vLLM draws completions from this process's random numbers, so all training seeds would draw alike. Processes that
+    share vLLM's weights must draw the same.
     """
     set_seed(config.seed + PartialState().process_index // config.vllm_tensor_parallel_size)
 
