@@ -121,7 +121,7 @@ def test_answers_and_log_probabilities_are_those_of_transformers(predicted, name
 
 
 def test_two_processes_share_the_questions(root, words, predicted, tmp_path):
-    """As on two GPUs: torchrun's variables would make vLLM's two engines one."""
+    """As on two GPUs, but for the cards: those are in tests/unit/test_launcher.py."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run(root, [*launch, *words("vllm", tmp_path / "both.jsonl")])
     both = read_jsonl(tmp_path / "both.jsonl")
@@ -131,14 +131,14 @@ def test_two_processes_share_the_questions(root, words, predicted, tmp_path):
 
 def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path):
     """vLLM finds sampled tokens as probable as the trainer does, at each step: prompts and weights are the same."""
-    rows = write_train_file(tmp_path, name)
+    rows, out, again, other = write_train_file(tmp_path, name), *(tmp_path / each / "grpo" for each in "abc")
     options = {
         **{"family": name, "per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "beta": 0.04},
         **{"max_completion_length": 16, "learning_rate": 1e-2, "criterion": "official", "recall_threshold": 0.5},
         **{"precision_low": 0.5, "precision_high": 0.75, "use_vllm": True, "vllm_max_model_length": 512, "top_k": 0},
         **{"max_steps": 3, "save_steps": 1, "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]},
+        **{"shuffle_dataset": False, "sample_steps": 1, "completions": out / "completions.jsonl"},
     }
-    out = tmp_path / "grpo_stage1"
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, out, **options)])
     check_outputs(out, checkpoint, steps=3)
     assert "vllm" in read_json(out / "metrics.json")["versions"]
@@ -148,7 +148,13 @@ def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path
     # Not zero: vLLM counts without the tokens that are never sampled.
     assert max(apart) < 0.1 and logged[-1]["kl"] > 0.01
 
-    again = tmp_path / "again/grpo_stage1"
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, again, **options)], code=143, STOP_AT="2")
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, again, **options)])
     assert weights_hash(again / "model") == weights_hash(out / "model")
+
+    # Another training seed draws other completions for the same prompts; left alone, vLLM would not.
+    options |= {"seed": 2, "max_steps": 1, "completions": other / "completions.jsonl"}
+    run(root, ["-c", TRAIN, *arguments(checkpoint, rows, other, **options)])
+    one, two = (read_jsonl(each / "completions.jsonl")[:8] for each in (out, other))
+    assert [row["prompt"] for row in one] == [row["prompt"] for row in two]
+    assert [row["completion"] for row in one] != [row["completion"] for row in two]
