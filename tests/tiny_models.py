@@ -23,8 +23,8 @@ from vision_r1.prompts import DEFAULT
 PIXELS = (784, 7056)  # smallest and largest image of all trainings here
 
 
-def make_checkpoint(folder: Path, name: str, layout: str | None = None) -> None:
-    """Write a model of family `name` with one layer and random weights, and its processor.
+def make_checkpoint(folder: Path, name: str, layout: str | None = None, head_size: int = 16) -> None:
+    """Write a model of family `name` with a layer or two and random weights, and its processor.
 
     layout: one of hub_layouts.LAYOUTS, for a processor as on the hub; None: the miniature's, where there is one.
     """
@@ -36,23 +36,30 @@ def make_checkpoint(folder: Path, name: str, layout: str | None = None) -> None:
         processor.save_pretrained(folder)
         tokenizer = processor.tokenizer
     if name == "qwen2_5_vl":
-        model = make_model(tokenizer, hidden_size=32, text_layers=1, vision_layers=1, seed=0)
+        model = make_model(tokenizer, 2 * head_size, text_layers=1, vision_layers=1, seed=0, head_size=head_size)
     else:
-        model = _make_qwen3_vl(tokenizer)
+        model = _make_qwen3_vl(tokenizer, head_size)
     model.save_pretrained(folder)
 
 
-def _make_qwen3_vl(tokenizer):
-    ids = tokenizer.convert_tokens_to_ids
+def _make_qwen3_vl(tokenizer, head_size):
+    ids, width = tokenizer.convert_tokens_to_ids, 2 * head_size
     text = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "num_hidden_layers": 2,
-        "head_dim": 16,
+        "head_dim": head_size,
         "vocab_size": len(tokenizer),
     }
-    rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True, "rope_theta": 10.0}
-    vision = {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2, "out_hidden_size": 32}
+    sections = [head_size // 4, head_size // 8, head_size // 8]
+    rope = {"rope_type": "default", "mrope_section": sections, "mrope_interleaved": True, "rope_theta": 10.0}
+    vision = {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "depth": 2,
+        "num_heads": 2,
+        "out_hidden_size": width,
+    }
     config = Qwen3VLConfig(
         text_config={
             **text,

@@ -163,6 +163,23 @@ def test_vllm_needs_room_for_prompt_and_completion(root, in_root, words):
         check_run.main(words(config))
 
 
+def test_a_vllm_server_is_on_other_gpus(root, in_root, words, capsys):
+    config = load(root, "vllm")
+    config["grpo"] |= {"vllm_mode": "server", "vllm_server_host": "node7", "vllm_max_model_length": 1000}
+    check_run.main(words(config))
+    text = capsys.readouterr().out
+    assert "The GPUs of the vLLM server are not counted" in text and "GiB  vLLM" not in text
+
+
+def test_vllms_share_of_a_gpu_holds_its_weights(root, in_root, words):
+    config = load(root, "vllm")
+    config["grpo"]["vllm_gpu_memory_utilization"] = 0.15
+    with pytest.raises(UserError, match="11.9 GiB are vLLM's share of a GPU, its weights are 15.4 GiB there"):
+        check_run.main(words(config))
+    config["grpo"]["vllm_tensor_parallel_size"] = 2
+    check_run.main(words(config))
+
+
 def test_an_unknown_model_leaves_its_parts_out(root, in_root, words, capsys):
     config = load(root, "paper")
     config["model"]["id"] = "me/mine"

@@ -5,6 +5,7 @@ from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
 
 from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.training.settings import differences, settings_of
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0},
@@ -186,6 +187,17 @@ def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, m
     main(arguments(tiny_checkpoint, train_file, tmp_path / "grpo", **{**GRPO, "max_steps": 1}))
     image = read_json(tiny_checkpoint / "config.json")["image_token_id"]
     assert len(set(forbidden)) == 4 and image in forbidden
+
+
+def test_where_a_vllm_server_is_decides_nothing(tiny_checkpoint, train_file, tmp_path):
+    """So a training resumes with a server that was started anew, on another machine."""
+
+    def settings(**options):
+        parsed, *_, config = parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, **options))
+        return settings_of(parsed, config, "train_grpo.py", {}) | {"code": ""}
+
+    server = settings(vllm_mode="server", vllm_server_host="node7", vllm_server_port=8001, code=train_file)
+    assert differences(settings(code=train_file), server) == ["vllm_mode 'colocate' -> 'server'"]
 
 
 def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):

@@ -161,6 +161,8 @@ def test_training_keys_are_trls_own(schema):
             "experiment strict: grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
         ),
         ({"lora": {"r": 8}}, "config: lora: .*alpha.*required"),
+        ({"grpo": {"vllm_tensor_parallel_size": 2}}, "vllm_tensor_parallel_size: 1 processes .* can't be grouped by 2"),
+        ({"grpo": {"vllm_mode": "remote"}}, "grpo.vllm_mode: 'remote' is not one of"),
         ({"grpo": {"num_generations": 7}}, "128 completions are generated at once.*no multiple of num_generations 7"),
         (
             {

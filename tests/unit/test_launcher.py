@@ -164,3 +164,21 @@ def test_a_signal_reaches_the_trainers_and_not_their_launcher(root, tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("place", "named", "card"),
+    [("0", "5", "5"), ("1", "3, GPU-7f", "GPU-7f"), ("2", None, "2"), ("1", "", ""), (None, "3,4", "3,4")],
+)
+def test_each_process_takes_one_card_and_forgets_the_others(place, named, card):
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    environment = {"HOME": "/", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    environment |= dict.fromkeys(names, place) if place else {}
+    environment |= {} if named is None else {"CUDA_VISIBLE_DEVICES": named}
+    devices.take_one_card(environment)
+    assert environment == {"HOME": "/", "CUDA_VISIBLE_DEVICES": card}
+
+
+def test_a_process_too_many_is_one_line():
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,4: no card for process 3 of this machine"):
+        devices.take_one_card({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "3,4"})

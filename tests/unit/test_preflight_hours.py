@@ -1,12 +1,14 @@
 """The preflight's hours against trainings that others have published, with their settings written out."""
 
+from dataclasses import replace
+
 import pytest
 from configurations import load
 
 from vision_r1.preflight.architecture import find_architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.cost import GATHERED_BYTES, LAYER_SECONDS, Speed, gpu_hours, seconds_per_step, token_seconds
-from vision_r1.preflight.memory import Setting
+from vision_r1.preflight.memory import Setting, Vllm
 
 # One A100, one sequence, 2,048 tokens (Qwen2.5's speed benchmark, see cost.py): tokens a second by layers, and the
 # weights that a token reads.
@@ -62,7 +64,7 @@ def test_vlm_r1_takes_25_to_30_seconds_a_step(model, a100):
 
 def rex_omni_hours(model, speed, image_tokens):
     batches = Batches("rex", 66_000 // 64, 4, 16, 8, rows=66_000, group=8, micro_steps_per_generation=16)
-    setting = Setting("fsdp", "bfloat16", True, image_tokens, 100, 1000, reference=True, vllm_bytes=1)
+    setting = Setting("fsdp", "bfloat16", True, image_tokens, 100, 1000, reference=True, vllm=Vllm(1))
     return gpu_hours(batches, sum(seconds_per_step(model, batches, setting, (image_tokens + 100, 150), speed))) / 8
 
 
@@ -80,32 +82,49 @@ def test_rex_omni_takes_about_24_hours(model, a100):
     assert rex_omni_hours(model, a100, 391) < 24 < rex_omni_hours(model, a100, 2560)
 
 
+def test_gpus_that_share_vllms_weights_read_a_part_each(model, a100):
+    slow, batches = replace(a100, bytes=1e11), Batches("x", 1, 4, 2, 8, rows=100, group=4, micro_steps_per_generation=2)
+    one, four = (
+        seconds_per_step(
+            model,
+            batches,
+            Setting("zero2", "bfloat16", False, 400, 100, 200, vllm=Vllm(1, together=together)),
+            (500, 200),
+            slow,
+        )[0]
+        for together in (1, 4)
+    )
+    text = model.parameters - model.vision_parameters
+    assert one - four == pytest.approx(200 * 2 * text * (1 - 1 / 4) / slow.bytes)
+
+
 def test_vllm_costs_one_more_pass(model, a100):
     batches = Batches("x", 1, 4, 2, 8, rows=100, group=4, micro_steps_per_generation=2)
     setting = Setting("zero2", "bfloat16", False, 400, 100, 200)
-    with_vllm = Setting("zero2", "bfloat16", False, 400, 100, 200, vllm_bytes=1)
+    with_vllm = Setting("zero2", "bfloat16", False, 400, 100, 200, vllm=Vllm(1))
     once = seconds_per_step(model, batches, setting, (500, 200), a100)[1] / 3
     assert seconds_per_step(model, batches, with_vllm, (500, 200), a100)[1] == pytest.approx(4 * once)
 
 
 @pytest.mark.parametrize(
-    ("mode", "vllm_bytes", "times"), [("ddp", 0, 0), ("zero2", 0, 0), ("zero3", 0, 1), ("zero3", 1, 1), ("fsdp", 1, 1)]
+    ("mode", "vllm", "times"),
+    [("ddp", None, 0), ("zero2", None, 0), ("zero3", None, 1), ("zero3", Vllm(1), 1), ("fsdp", Vllm(1), 1)],
 )
-def test_split_weights_are_gathered_once_a_generation(model, a100, mode, vllm_bytes, times):
-    assert gathering(model, a100, mode, vllm_bytes) == pytest.approx(times * 2 * model.parameters / GATHERED_BYTES)
+def test_split_weights_are_gathered_once_a_generation(model, a100, mode, vllm, times):
+    assert gathering(model, a100, mode, vllm) == pytest.approx(times * 2 * model.parameters / GATHERED_BYTES)
 
 
 def test_fsdp_gathers_the_weights_for_every_token_that_transformers_writes(model, a100):
-    assert gathering(model, a100, "fsdp", 0) == pytest.approx(200 * 2 * model.parameters / GATHERED_BYTES)
+    assert gathering(model, a100, "fsdp", None) == pytest.approx(200 * 2 * model.parameters / GATHERED_BYTES)
 
 
-def gathering(model, speed, mode, vllm_bytes):
+def gathering(model, speed, mode, vllm):
     """Return by how much sampling is longer in a mode than where each GPU has all weights."""
     batches = Batches("x", 1, 4, 2, 8, rows=100, group=4, micro_steps_per_generation=2)
     seconds = [
-        seconds_per_step(
-            model, batches, Setting(each, "bfloat16", False, 400, 100, 200, vllm_bytes=vllm_bytes), (500, 200), speed
-        )[0]
+        seconds_per_step(model, batches, Setting(each, "bfloat16", False, 400, 100, 200, vllm=vllm), (500, 200), speed)[
+            0
+        ]
         for each in (mode, "single")
     ]
     return seconds[0] - seconds[1]

@@ -9,7 +9,9 @@ from vision_r1.preflight.memory import (
     GIB,
     LIVE_WEIGHTS,
     OVERHEAD,
+    SAMPLING,
     Setting,
+    Vllm,
     activations,
     checkpoint_bytes,
     estimate,
@@ -213,8 +215,17 @@ def test_sampling_and_backward_are_not_at_the_same_time():
 
 
 def test_vllm_takes_its_share_in_place_of_the_sampling_parts():
-    parts = estimate(TOY, GRPO, setting(vllm_bytes=12345))
+    parts = estimate(TOY, GRPO, setting(vllm=Vllm(12345)))
     assert parts["vLLM"] == 12345 and "KV cache" not in parts
+    server = estimate(TOY, GRPO, setting(vllm=Vllm()))
+    assert peak(parts) == peak(server) + 12345 and not set(SAMPLING) & {*server}
+
+
+def test_vllm_that_sleeps_needs_memory_only_where_training_needs_less():
+    nothing = estimate(TOY, GRPO, setting(vllm=Vllm()))
+    small, large = (estimate(TOY, GRPO, setting(vllm=Vllm(size, sleeps=True))) for size in (1, 10**9))
+    assert peak(small) == peak(nothing)
+    assert peak(large) == peak(nothing) - nothing["activations"] + 10**9
 
 
 def test_hours_by_hand():

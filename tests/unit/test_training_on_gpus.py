@@ -1,5 +1,7 @@
 """What trainings on GPUs are told, as far as it can be tested without one."""
 
+from types import SimpleNamespace
+
 import pytest
 from trl import GRPOConfig
 
@@ -8,7 +10,7 @@ from vision_r1.families import family
 from vision_r1.files import UserError, read_json, write_json
 from vision_r1.miniature.processor import make_processor
 from vision_r1.processors import load_processor
-from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled
+from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled, show_images_once
 
 
 def test_forbidden_tokens_in_both_engines_words():
@@ -21,6 +23,28 @@ def test_missing_vllm_is_named():
     check_vllm(GRPOConfig(**words))
     with pytest.raises(UserError, match="--use_vllm: vLLM is not installed; pip install -r requirements-vllm.txt"):
         check_vllm(GRPOConfig(**words, use_vllm=True))
+
+
+def test_processes_that_share_vllms_weights_are_grouped(monkeypatch):
+    monkeypatch.setattr("vision_r1.training.sampling.find_spec", lambda name: name)
+    config = SimpleNamespace(use_vllm=True, vllm_mode="colocate", vllm_tensor_parallel_size=4, world_size=8)
+    check_vllm(config)
+    config.world_size = 6
+    with pytest.raises(UserError, match="--vllm_tensor_parallel_size 4: 6 processes can't be grouped"):
+        check_vllm(config)
+    config.vllm_mode = "server"  # which has its own
+    check_vllm(config)
+
+
+def test_a_colocated_vllm_multiplies_image_tokens_itself():
+    """TRL's prompts have one a patch already; vLLM would read the first as an image, and the rest beside it."""
+    asked = {}
+    generation = SimpleNamespace(generate=lambda **given: asked.update(given) or "completions")
+    show_images_once(generation, image_token=9)
+    prompts = [[1, 2, 2, 9, 9, 9, 3, 9, 9, 4, 4], [5, 9, 5], [1, 1]]
+    assert generation.generate(prompts=prompts, images=["a", "b", None], num_generations=1) == "completions"
+    assert asked["prompts"] == [[1, 2, 2, 9, 3, 9, 4, 4], [5, 9, 5], [1, 1]]
+    assert prompts[0] == [1, 2, 2, 9, 9, 9, 3, 9, 9, 4, 4] and asked["images"] == ["a", "b", None]
 
 
 def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_path):

@@ -10,8 +10,8 @@ The same question under two protocols is answered once. A run that was interrupt
 stopped, from the files beside the output that end in .partial.jsonl.
 
 On several GPUs: `accelerate launch --multi_gpu --num_processes 8 workflow/scripts/predict_suite.py ...`; each process
-answers its share of the batches, the first one writes the output. As cluster jobs: `--shard 1/4` to `--shard 4/4`,
-and then once without --shard, which finds all answers there and writes the same file.
+answers its share of the batches on a GPU of its own, the first one writes the output. As cluster jobs: `--shard 1/4`
+to `--shard 4/4`, and then once without --shard, which finds all answers there and writes the same file.
 """
 
 import argparse
@@ -20,6 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vision_r1.cli import add_datasets, parser, run, whole_number
+from vision_r1.evaluation.answers import BACKENDS
+from vision_r1.files import UserError
+from vision_r1.launcher.devices import take_one_card
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,10 +40,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments.add_argument("--min_pixels", type=int, required=True, help="limit of protocols without their own")
     arguments.add_argument("--max_pixels", type=int, required=True, help="limit of protocols without their own")
-    arguments.add_argument("--batch_size", type=whole_number(1), required=True, help="questions answered at once")
+    arguments.add_argument(
+        "--batch_size", type=whole_number(1), required=True, help="questions answered at once; vLLM gets 512 or more"
+    )
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
-    arguments.add_argument("--backend", choices=["transformers", "vllm"], default="transformers", help="what generates")
+    arguments.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="what generates")
     arguments.add_argument("--shard", type=_shard, metavar="I/N", help="answer only this part, and write no output")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="predictions (JSONL) to write")
     return arguments.parse_args(argv)
@@ -55,6 +60,12 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    # As accelerate launch and torchrun set them; the processes share files, and need no process group.
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if args.shard and processes > 1:
+        raise UserError("--shard: a launcher's processes share the prompts out themselves; start it with python")
+    if args.backend == "vllm":
+        take_one_card(os.environ)
     from vision_r1.data.coco import check_images, read_all
     from vision_r1.evaluation.protocols import Protocol, read_entries, requests
 
@@ -70,7 +81,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from vision_r1.evaluation.predict import Generates, Shard, predict
     from vision_r1.families import family
-    from vision_r1.files import UserError
     from vision_r1.models import check_checkpoint
     from vision_r1.stamps import code_stamp
 
@@ -83,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "transformers": transformers.__version__,
         "code": code_stamp(__file__),
     }
-    # As accelerate launch and torchrun set them; the processes share files, and need no process group.
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if args.shard and processes > 1:
-        raise UserError("--shard: a launcher's processes share the prompts out themselves; start it with python")
+    if args.backend == "vllm":
+        from vision_r1.evaluation.vllm_generation import VllmGenerator, import_vllm
+
+        settings["vllm"] = import_vllm().__version__
     shard = Shard(*args.shard) if args.shard else Shard(rank, processes)
     gathers = args.shard is None and rank == 0
     own = family(args.family)
@@ -94,14 +104,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def generator() -> Generates:
         if args.backend == "vllm":
-            from vision_r1.evaluation.vllm_generation import VllmGenerator
-
             return VllmGenerator(args.checkpoint, own, args.dtype)
         from vision_r1.evaluation.generation import Generator
 
         return Generator(args.checkpoint, own, args.dtype)
 
-    predict(asked, args.checkpoint, own, generator, args.batch_size, args.output, settings, shard, gathers)
+    batch_size = max(args.batch_size, BACKENDS[args.backend])
+    predict(asked, args.checkpoint, own, generator, batch_size, args.output, settings, shard, gathers)
 
 
 if __name__ == "__main__":

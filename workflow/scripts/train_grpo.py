@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.lora import lora_config
     from vision_r1.training.recording import SampleCompletions
-    from vision_r1.training.sampling import engine_folder, never_sampled
+    from vision_r1.training.sampling import engine_folder, never_sampled, seed_again, show_images_once
     from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, save, train
 
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
     config.generation_kwargs = never_sampled(forbidden, config.use_vllm) | (config.generation_kwargs or {})
-    if config.use_vllm:
+    colocated = config.use_vllm and config.vllm_mode == "colocate"
+    if colocated:
         model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
     share_processing(processor)
@@ -68,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         processing_class=processor,
         peft_config=lora_config(arguments),
     )
+    if colocated:
+        seed_again(config)
+        show_images_once(trainer.vllm_generation, processor.image_token_id)
     if trainer.ref_model is not None:
         share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))

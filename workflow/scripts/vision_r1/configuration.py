@@ -155,6 +155,12 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
     at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
     completions = values["per_device_train_batch_size"] * at_once * processes(config)
+    together = values.get("vllm_tensor_parallel_size", 1)
+    if processes(config) % together:
+        raise UserError(
+            f"experiment {name}: {stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
+            f"can't be grouped by {together}"
+        )
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:

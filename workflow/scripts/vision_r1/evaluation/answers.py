@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# The fewest questions that a backend is given at once: vLLM makes batches of its own, and waits for each call's last.
+BACKENDS = {"transformers": 1, "vllm": 512}
+
 
 @dataclass(frozen=True)
 class Sampling:

@@ -1,13 +1,17 @@
-"""Greedy completions by vLLM: the same questions, and answers of the same form, many times faster on a GPU.
+"""Completions by vLLM: the same questions, and answers of the same form, many times faster on a GPU.
 
-Optional, and NOT tested where this was written: vLLM needs a GPU and is not among the pinned packages. Install it
-in an environment of its own (`pip install vllm`). Its kernels differ from transformers', so near ties fall
-differently; compare checkpoints only with predictions of one backend (the predictions' header holds its name).
+Optional: `pip install -r requirements-vllm.txt`. Run on a CPU only (`make test-vllm`), where texts and
+log-probabilities are those of transformers in float32. vLLM resizes images with torchvision, and on a GPU its kernels
+differ, so near ties may fall differently: compare checkpoints only with predictions of one backend. Where answers are
+sampled, vLLM draws them from the same distribution, by its own random numbers.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from transformers import GenerationConfig
 
 from vision_r1.data.images import load_image
 from vision_r1.evaluation.answers import AnswerReader, Question
@@ -17,18 +21,32 @@ from vision_r1.models import check_checkpoint
 from vision_r1.processors import load_processor, prompt_text
 
 
+def import_vllm() -> ModuleType:
+    """Return the package. Raises UserError where it is missing, or can't be imported."""
+    try:
+        import vllm
+    except ImportError as error:
+        raise UserError(
+            f"--backend vllm: vLLM can't be imported ({error}); pip install -r requirements-vllm.txt (Python 3.13)"
+        ) from None
+    return vllm
+
+
 class VllmGenerator:
-    """A checkpoint that answers questions, as Generator does. Raises UserError where vLLM is not installed."""
+    """A checkpoint that answers questions, as Generator does. Raises UserError where vLLM can't be imported."""
 
     def __init__(self, checkpoint: str | Path, family: Family, dtype: str) -> None:
         check_checkpoint(checkpoint, family)
-        try:
-            import vllm
-            from transformers import GenerationConfig
-        except ImportError:
-            raise UserError("--backend vllm: vllm is not installed; it needs a GPU") from None
+        vllm = import_vllm()
         self.checkpoint, self.family, self.vllm = checkpoint, family, vllm
-        self.engine = vllm.LLM(str(checkpoint), dtype=dtype, limit_mm_per_prompt={"image": 1}, seed=0)
+        self.engine = vllm.LLM(
+            str(checkpoint),
+            dtype=dtype,
+            seed=0,
+            limit_mm_per_prompt={"image": 1, "video": 0},
+            max_model_len=-1,  # as long as fits beside the weights: the model's own 128,000 tokens may not
+            logprobs_mode="processed_logprobs",  # after tokens were forbidden, as transformers counts them
+        )
         self.tokenizer = self.engine.get_tokenizer()
         # The prompt is the processor's: the tokenizer's own template may be for text alone, or missing.
         self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
@@ -37,17 +55,15 @@ class VllmGenerator:
         self.never = dict.fromkeys(self.tokenizer.convert_tokens_to_ids(list(family.never_sampled)), -100.0)
 
     def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Return an answer to each of several questions, all with the same limits; vLLM batches by itself."""
+        """Return an answer to each of several questions, all decoded alike; vLLM batches by itself."""
         limits = questions[0].decoding
-        settings = self.vllm.SamplingParams(
-            temperature=0.0, max_tokens=limits.max_new_tokens, logprobs=0, logit_bias=self.never
-        )
-        pixels = {"min_pixels": limits.min_pixels, "max_pixels": limits.max_pixels}
+        settings = [self._settings(question) for question in questions]
+        size = {"shortest_edge": limits.min_pixels, "longest_edge": limits.max_pixels}
         prompts = [
             {
-                "prompt": prompt_text(self.processor, question.prompt),
+                "prompt": prompt_text(self.processor, question.prompt, question.system),
                 "multi_modal_data": {"image": load_image(question.path)},
-                "mm_processor_kwargs": pixels,
+                "mm_processor_kwargs": {"size": size},
             }
             for question in questions
         ]
@@ -59,3 +75,13 @@ class VllmGenerator:
             )
             for each in outputs
         ]
+
+    def _settings(self, question: Question) -> Any:
+        """Return vLLM's sampling parameters of one question."""
+        sampling, chosen = question.decoding.sampling, {"temperature": 0.0}
+        if sampling:
+            names = ("temperature", "top_p", "top_k", "presence_penalty")
+            chosen = {name: getattr(sampling, name) for name in names} | {"seed": sampling.seed_of(question)}
+        return self.vllm.SamplingParams(
+            **chosen, max_tokens=question.decoding.max_new_tokens, logprobs=0, logit_bias=self.never
+        )

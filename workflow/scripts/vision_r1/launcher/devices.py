@@ -1,4 +1,4 @@
-"""GPUs of one machine, handed out so that no two jobs of a user share one."""
+"""GPUs of one machine, handed out so that no two jobs of a user, or processes that want one each, share one."""
 
 import fcntl
 import logging
@@ -6,12 +6,19 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from vision_r1.files import UserError
 from vision_r1.launcher.lock import POLL, try_lock
 
 log = logging.getLogger(__name__)
+
+# How torchrun and `accelerate launch` tell their processes of each other.
+RENDEZVOUS = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    "TORCHELASTIC_USE_AGENT_STORE",
+)
 
 
 def visible_devices() -> list[str]:
@@ -47,3 +54,24 @@ def take_devices(count: int, folder: Path) -> list[str]:
                 time.sleep(POLL)
     log.info("GPUs %s", ", ".join(taken))
     return taken
+
+
+def take_one_card(environment: MutableMapping[str, str]) -> None:
+    """Leave a process the card of its LOCAL_RANK alone, and no sign of the processes that were started beside it.
+
+    For a library that takes one process for a whole machine, and the first card. To be called before anything asks for
+    cards: CUDA reads CUDA_VISIBLE_DEVICES once. Raises UserError where that names too few; empty, no cards, it stays.
+    """
+    place, named = environment.get("LOCAL_RANK"), environment.get("CUDA_VISIBLE_DEVICES")
+    if place is not None and named is None:
+        environment["CUDA_VISIBLE_DEVICES"] = place
+    elif place is not None and named.strip():
+        cards = [card.strip() for card in named.split(",")]
+        if int(place) >= len(cards):
+            raise UserError(
+                f"CUDA_VISIBLE_DEVICES={named}: no card for process {int(place) + 1} of this machine; "
+                "start one process a card"
+            )
+        environment["CUDA_VISIBLE_DEVICES"] = cards[int(place)]
+    for name in RENDEZVOUS:
+        environment.pop(name, None)

@@ -43,13 +43,16 @@ class Speed:
         )
 
 
-def token_seconds(model: Architecture, sequences: int, tokens: int, engine: str, speed: Speed) -> float:
+def token_seconds(
+    model: Architecture, sequences: int, tokens: int, engine: str, speed: Speed, together: int = 1
+) -> float:
     """Return the seconds in which `engine`, of LAYER_SECONDS, writes a token for all of a GPU's `sequences`.
 
-    tokens: length of a sequence so far.
+    tokens: length of a sequence so far. together: GPUs that share one copy of the weights; what they tell each other
+    is left out.
     """
     text = model.parameters - model.vision_parameters
-    reading = (2 * text + kv_cache(model, sequences, tokens)) / speed.bytes
+    reading = (2 * text / together + kv_cache(model, sequences, tokens)) / speed.bytes
     return max(model.layers * LAYER_SECONDS[engine], reading)
 
 
@@ -58,7 +61,7 @@ def seconds_per_step(
 ) -> tuple[float, float]:
     """Return (sampling, training) seconds of an optimiser step. `mean`: prompt and answer tokens of a mean sample."""
     prompt, answer = mean
-    engine = "vllm" if setting.vllm_bytes else "transformers"
+    engine, together = ("vllm", setting.vllm.together) if setting.vllm else ("transformers", 1)
     text = model.parameters - model.vision_parameters
     forward = 2 * (text * (prompt + answer) + model.vision_parameters * model.merge * setting.image_tokens)
     passes = 2 if setting.lora_rank else 3
@@ -72,7 +75,7 @@ def seconds_per_step(
         return 0.0, training
     # All sequences of a batch wait for its longest, of setting.answer_tokens.
     length = round(prompt + setting.answer_tokens / 2)
-    token = token_seconds(model, batches.sampled_at_once, length, engine, speed)
+    token = token_seconds(model, batches.sampled_at_once, length, engine, speed, together)
     gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
     times = setting.answer_tokens if (setting.mode, engine) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / batches.micro_steps_per_generation

@@ -38,6 +38,19 @@ WORK = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
+class Vllm:
+    """vLLM as it samples for a training.
+
+    bytes: what it takes of each GPU that trains; 0 where it is a server on others. sleeps: it frees them meanwhile.
+    together: GPUs that share one copy of its weights.
+    """
+
+    bytes: int = 0
+    sleeps: bool = False
+    together: int = 1
+
+
+@dataclass(frozen=True)
 class Setting:
     """What memory depends on beside architecture and batches. Tokens are those of the longest sample."""
 
@@ -49,7 +62,7 @@ class Setting:
     answer_tokens: int
     reference: bool = False
     lora_rank: int = 0
-    vllm_bytes: int = 0
+    vllm: Vllm | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -69,8 +82,8 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
             2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
         )
     parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
-    if batches.group is not None and setting.vllm_bytes:
-        parts["vLLM"] = setting.vllm_bytes
+    if batches.group is not None and setting.vllm:
+        parts |= {ASLEEP if setting.vllm.sleeps else "vLLM": setting.vllm.bytes} if setting.vllm.bytes else {}
     elif batches.group is not None:
         parts |= generation(model, batches, setting)
     parts["activations"] = activations(model, batches.per_device, setting) + head_gradient(model, setting)
@@ -84,7 +97,8 @@ def peak(parts: dict[str, int]) -> int:
     return sum(parts.values()) - min(sampling, training)
 
 
-SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers")
+ASLEEP = "vLLM, asleep while training"
+SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers", ASLEEP)
 
 
 def kv_cache(model: Architecture, sequences: int, tokens: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vision_r1 import configuration
 from vision_r1.data.mixture import training_sources
+from vision_r1.evaluation.answers import BACKENDS
 from vision_r1.experiments import STAGES, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
@@ -18,7 +19,7 @@ from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_s
 from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
-from vision_r1.preflight.memory import GIB, Setting, checkpoint_bytes, estimate, peak
+from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.preflight.processor import find_processor, with_lengths
 from vision_r1.training.dataset import read_rows
@@ -48,6 +49,10 @@ def survey(
         made_again += told
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
         made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
+    if config["grpo"].get("use_vllm") and config["grpo"].get("vllm_mode") == "server":
+        made_again.append(
+            "The GPUs of the vLLM server are not counted; it is taken to write as fast as vLLM on those that train."
+        )
     size = answer_size(config, processor, rows)
     lengths = lengths_of(config, rows, size)
     batches = training_batches(config, lengths.rows, config["report"]["experiments"])
@@ -100,7 +105,6 @@ def _rows(
 def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Lengths, mode: str) -> Setting:
     """Return what memory and time of a training depend on; `values` are its TRL keys."""
     limit = completion_limit(values, lengths)
-    share = values.get("vllm_gpu_memory_utilization", 0.3) if values.get("use_vllm") else 0.0
     return Setting(
         mode=mode,
         dtype=config["model"]["dtype"],
@@ -110,7 +114,18 @@ def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Le
         answer_tokens=limit or lengths.answer,
         reference=values.get("beta", 0.0) > 0,
         lora_rank=config["lora"]["r"] if config["lora"] else 0,
-        vllm_bytes=round(share * (config["preflight"]["gpu_memory_gib"] or 0) * GIB),
+        vllm=vllm_of(values, config["preflight"]["gpu_memory_gib"] or 0) if values.get("use_vllm") else None,
+    )
+
+
+def vllm_of(values: Mapping[str, Any], card: float) -> Vllm:
+    """Return how vLLM samples for a training with these TRL keys, on cards of so many GiB."""
+    if values.get("vllm_mode") == "server":
+        return Vllm()
+    return Vllm(
+        round(values.get("vllm_gpu_memory_utilization", 0.3) * card * GIB),
+        values.get("vllm_enable_sleep_mode", False),
+        values.get("vllm_tensor_parallel_size", 1),
     )
 
 
@@ -192,7 +207,8 @@ def _prediction(
         "prompts": [{"suite": load.suite, "protocol": load.protocol, "prompts": load.prompts} for load in loads],
     }
     if model and card["gpu_tflops"] and card["gpu_bandwidth_gb"] and loads:
-        how = evaluation["batch_size"], lengths, Speed.of(card), evaluation["backend"]
+        batch_size = max(evaluation["batch_size"], BACKENDS[evaluation["backend"]])
+        how = batch_size, lengths, Speed.of(card), evaluation["backend"]
         seconds = sum(prediction_seconds(model, load, *how) for load in loads)
         result["gpu_hours"] = result["checkpoints"] * seconds / 3600
     return result
@@ -249,14 +265,21 @@ def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture |
 
 
 def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    problems, card = [], config["preflight"]["gpu_memory_gib"]
-    lengths, room = summary["lengths"], config["grpo"].get("vllm_max_model_length")
+    problems, card, grpo = [], config["preflight"]["gpu_memory_gib"], config["grpo"]
+    lengths, room = summary["lengths"], grpo.get("vllm_max_model_length")
+    colocated = vllm_of(grpo, card or 0) if grpo.get("use_vllm") and grpo.get("vllm_mode") != "server" else None
     needed = (
         lengths["image"] + lengths["text"] + max(training["completion_limit"] or 0 for training in summary["trainings"])
     )
-    if config["grpo"].get("use_vllm") and room and needed > room:
+    if colocated and room and needed > room:
         problems.append(
             f"grpo.vllm_max_model_length: {room} tokens, but the longest prompt and completion are {needed} together"
+        )
+    weights = WORK[config["model"]["dtype"]] * summary["model"].get("parameters", 0)
+    if colocated and card and colocated.bytes < weights / colocated.together:
+        problems.append(
+            f"grpo.vllm_gpu_memory_utilization: {colocated.bytes / GIB:.1f} GiB are vLLM's share of a GPU, its weights "
+            f"are {weights / colocated.together / GIB:.1f} GiB there; raise it or vllm_tensor_parallel_size"
         )
     for training in summary["trainings"]:
         needed = training.get("memory_peak", 0) / GIB

@@ -1,11 +1,13 @@
-"""What sampling needs to be told: tokens that no policy may write, and, for vLLM, the pixel limits of training."""
+"""What sampling needs to be told: tokens that no policy may write, and, for vLLM, how it is shown images."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
+from transformers import set_seed
 from trl import GRPOConfig
 
 from vision_r1.files import UserError, link_or_copy, written_whole
@@ -13,12 +15,23 @@ from vision_r1.model_folder import PROCESSOR_FILES
 
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
+    from trl.generation.vllm_generation import VLLMGeneration
 
 
 def check_vllm(config: GRPOConfig) -> None:
-    """Raise UserError where vLLM is asked for and missing."""
-    if config.use_vllm and find_spec("vllm") is None:
+    """Raise UserError where vLLM is asked for and missing, or can't share the processes out among its engines.
+
+    TRL wants the package in both modes: in `server`, it sends the server new weights through vLLM's own NCCL code.
+    """
+    if not config.use_vllm:
+        return
+    if find_spec("vllm") is None:
         raise UserError("--use_vllm: vLLM is not installed; pip install -r requirements-vllm.txt (Python 3.13)")
+    if config.vllm_mode == "colocate" and config.world_size % config.vllm_tensor_parallel_size:
+        raise UserError(
+            f"--vllm_tensor_parallel_size {config.vllm_tensor_parallel_size}: {config.world_size} processes can't be "
+            "grouped by as many"
+        )
 
 
 def never_sampled(tokens: Sequence[int], use_vllm: bool) -> dict[str, Any]:
@@ -42,3 +55,31 @@ def engine_folder(weights: str | Path, processor: "ProcessorMixin", folder: str 
                     if file.is_file() and file.name not in PROCESSOR_FILES:
                         link_or_copy(str(file.resolve()), str(partial / file.name))
     return str(folder)
+
+
+def seed_again(config: GRPOConfig) -> None:
+    """Seed this process by --seed: a colocated vLLM, as it starts, seeds it by the number of the process alone.
+
+    vLLM draws completions from this process's random numbers, so all training seeds would draw alike. Processes that
+    share vLLM's weights must draw the same.
+    """
+    set_seed(config.seed + PartialState().process_index // config.vllm_tensor_parallel_size)
+
+
+def show_images_once(generation: "VLLMGeneration", image_token: int) -> None:
+    """Give a colocated vLLM prompts with one token an image, as it expects, in place of one a patch.
+
+    TRL 1.16 hands over the trainer's prompts, whose image tokens the processor has multiplied already. vLLM multiplies
+    the first one again, so the policy would write its answers to another prompt than it is trained on
+    (huggingface/trl, issue 6294). A server is different: there TRL looks for the multiplied tokens.
+    """
+    generate = generation.generate
+
+    def generate_from_short(prompts: list[list[int]], **options: Any) -> Any:
+        short = [
+            [token for token, run in groupby(ids) for _ in range(1 if token == image_token else len([*run]))]
+            for ids in prompts
+        ]
+        return generate(prompts=short, **options)
+
+    generation.generate = generate_from_short

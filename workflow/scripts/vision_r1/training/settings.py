@@ -23,6 +23,7 @@ FILE = "settings.json"
 _INDECISIVE = (
     *("output_dir", "run_name", "project", "report_to", "disable_tqdm", "local_rank", "resume_from_checkpoint"),
     *("log", "save_", "hub_", "push_to_hub", "trackio_", "dataloader_", "ddp_", "skip_memory_metrics", "use_cpu"),
+    *("vllm_server_", "vllm_group_port"),
 )
 # What may differ between two stages of one schedule: where the first one ends, the reward, and what is not a setting.
 _OF_A_STAGE = ("stop_at", "criterion", "code", "versions", "train_file", "weights")
@@ -46,7 +47,7 @@ def settings_of(
     settings = {
         **{name: getattr(arguments, name) for name in own},
         **{name: getattr(config, name) for name in decisive},
-        **{"processes": config.world_size, "versions": versions()},
+        **{"processes": config.world_size, "versions": versions(config)},
         "engine": {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)},
         "code": code,
         "train_file": _hash(arguments.train_file),
@@ -73,9 +74,14 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return phrases
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that train."""
-    return {name: version(name) for name in PACKAGES}
+def versions(config: TrainingArguments) -> dict[str, str]:
+    """Return the versions of the packages that train, and of vLLM where it samples."""
+    found = {name: version(name) for name in PACKAGES}
+    if getattr(config, "use_vllm", False):
+        import vllm
+
+        found["vllm"] = vllm.__version__
+    return found
 
 
 def check_same_schedule(checkpoint: str | Path, settings: Mapping[str, Any]) -> None:

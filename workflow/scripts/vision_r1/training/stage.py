@@ -231,7 +231,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "hardware": hardware(),
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
-            "versions": versions(),
+            "versions": versions(trainer.args),
             "final": logged[-1] if logged else {},
         },
     )
