@@ -70,6 +70,15 @@ def test_boxes_are_cut_to_the_image_or_dropped_with_a_reason(corners, crowd, exp
     assert len(lost.label) == (box is None)
 
 
+def test_a_box_that_answers_round_to_nothing_is_too_small():
+    objects = Objects(np.zeros(1, int), np.zeros(1, int), np.array([[10.6, 20, 11.6, 60]]))
+    frames = [Frame("pixel", 100, 100, 100, 100)]
+    assert clean(objects, np.zeros(1, bool), frames)[2] == {"read": 1, "kept": 1}
+    narrow = Objects(objects.place, objects.label, np.array([[10.4, 20, 10.6, 60]]))
+    assert clean(narrow, np.zeros(1, bool), frames)[2] == {"read": 1, "kept": 1}  # 10 and 11
+    assert clean(narrow, np.zeros(1, bool), frames, "down")[2] == {"read": 1, "too_small": 1}
+
+
 def test_a_box_that_is_there_twice_counts_once():
     places, labels = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
     boxes = np.array([[1, 2, 30.001, 40], [1, 2, 30.002, 40], [1, 2, 30, 40], [1, 2, 30, 40]])

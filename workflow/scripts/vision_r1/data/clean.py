@@ -36,10 +36,13 @@ class Objects:
         return Objects(self.place[chosen], self.label[chosen], self.corners[chosen])
 
 
-def clean(objects: Objects, crowd: np.ndarray, frames: Sequence[Frame]) -> tuple[Objects, Objects, dict[str, int]]:
+def clean(
+    objects: Objects, crowd: np.ndarray, frames: Sequence[Frame], rounding: str = "nearest"
+) -> tuple[Objects, Objects, dict[str, int]]:
     """Return the usable objects, the lost ones, and how many there are of each fate.
 
-    `crowd` (n,) marks boxes around groups; `frames` are the images'. Usable boxes are cut to the image and rounded to
+    `crowd` (n,) marks boxes around groups; `frames` are the images'; `rounding` is that of answers, as in
+    vision_r1.prompts. Usable boxes are cut to the image and rounded to
     a hundredth of a pixel. Fates: kept; clipped (usable too); crowd; degenerate (no area); outside (of the image);
     too_small (no area is left once its corners are whole numbers in the model's frame, so no answer could be right);
     duplicate (label and box as of an earlier object of the image; not among the lost, since nothing is).
@@ -48,7 +51,8 @@ def clean(objects: Objects, crowd: np.ndarray, frames: Sequence[Frame]) -> tuple
     answer_sizes = np.array([frame.size for frame in frames], np.float64).reshape(-1, 2)[objects.place]
     low, high = objects.corners[:, :2], objects.corners[:, 2:]
     cut = Objects(objects.place, objects.label, np.hstack([low.clip(0), np.minimum(high, sizes)]).round(2))
-    answer = (cut.corners / np.tile(sizes, 2) * np.tile(answer_sizes, 2)).round()
+    answer = cut.corners / np.tile(sizes, 2) * np.tile(answer_sizes, 2)
+    answer = np.floor(answer) if rounding == "down" else answer.round()
     lost_to = {
         "crowd": crowd,
         "degenerate": (low >= high).any(1),

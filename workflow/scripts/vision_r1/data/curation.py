@@ -89,7 +89,7 @@ def curate(
     pools = []
     for source in sources:
         frames, images = usable_frames(source, family, recipe.min_pixels, recipe.max_pixels, reasons)
-        pool, objects = make_pool(source, frames, numbers)
+        pool, objects = make_pool(source, frames, numbers, templates.rounding)
         pools.append(pool)
         tally.images.update(images)
         tally.objects.update(objects)

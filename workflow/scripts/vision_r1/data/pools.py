@@ -102,7 +102,9 @@ def usable_frames(
     return frames, counts
 
 
-def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[Any, int]) -> tuple[Pool, dict[str, int]]:
+def make_pool(
+    source: Source, frames: Mapping[str, Frame], numbers: dict[Any, int], rounding: str = "nearest"
+) -> tuple[Pool, dict[str, int]]:
     """Return a source's pool, and how many of its objects were read, kept and lost, by reason.
 
     `numbers` holds the number of each image path, over all sources, and is added to; of a whole set of questions, the
@@ -127,7 +129,7 @@ def make_pool(source: Source, frames: Mapping[str, Frame], numbers: dict[Any, in
         np.array([number[item.label] for place in places for item in place.objects], np.int64),
         boxes,
     )
-    usable, lost, fates = clean(objects, np.array(crowd, bool), kept)
+    usable, lost, fates = clean(objects, np.array(crowd, bool), kept, rounding)
     if source.whole:
         keys = [(source.name, place) for place in range(len(places))]
     else:
