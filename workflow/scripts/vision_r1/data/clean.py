@@ -42,7 +42,8 @@ def clean(
     """Return the usable objects, the lost ones, and how many there are of each fate.
 
     `crowd` (n,) marks boxes around groups; `frames` are the images'; `rounding` is that of answers, as in
-    vision_r1.prompts. Usable boxes are cut to the image and rounded to a hundredth of a pixel. Fates: kept; clipped (usable too); crowd; degenerate (no area); outside (of the image);
+    vision_r1.prompts. Usable boxes are cut to the image and rounded to a hundredth of a pixel. Fates: kept; clipped
+    (usable too); crowd; degenerate (no area); outside (of the image);
     too_small (no area is left once its corners are whole numbers in the model's frame, so no answer could be right);
     duplicate (label and box as of an earlier object of the image; not among the lost, since nothing is).
     """
