@@ -138,7 +138,7 @@ def changed(**values):
         (changed(solution='[["dog", [1, 2, 3, NaN]]]'), "row 2: solution .* is no list"),
         (changed(solution="[" * 100_000), "row 2: solution .* is no list"),
         (changed(num_instances=0), "row 2: num_instances is 0, but solution has 1 boxes"),
-        (changed(width=None), "row 2: width None is no whole number"),
+        (changed(width=None), "row 2: width None must be a positive whole number"),
         (changed(target_id_maps="[1]"), r"row 2: target_id_maps '\[1\]' is no JSON object"),
         (changed(problem="Where is the dog?"), "row 2: problem 'Where is the dog\\?' is in none of the known wordings"),
         (changed(problem=GRIFFON["grounding"].format("")), "row 2: problem .* is in none of the known wordings"),
@@ -241,5 +241,5 @@ def test_another_form_is_noticed_before_the_whole_download(tmp_path, monkeypatch
 
 def test_offline_the_repository_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="owner/data at None: can't be downloaded"):
+    with pytest.raises(UserError, match="owner/data at its newest commit: can't be downloaded"):
         fetch(tmp_path, folder=None)

@@ -90,6 +90,11 @@ def test_a_recipe_s_words_names_and_sampling(dataset):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"sampling": {"temperature": 0, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0}}, "is above 0"),
+        (
+            {"sampling": {"temperature": 1, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0, "topp": 1}},
+            "sampling: unknown key 'topp'",
+        ),
         ({"sampling": {"temperature": 0.7}}, "protocol p: sampling: .*missing required field `top_p`"),
         ({"templates": {"rec": "x"}}, "templates: give system, detection"),
     ],

@@ -1,5 +1,6 @@
 """The presets against what is known of the recipes, from tests/data/recipes.yaml."""
 
+import re
 from math import prod
 from pathlib import Path
 
@@ -69,3 +70,18 @@ def test_every_recipe_has_facts_a_preset_and_a_criterion():
     from vision_r1.rewards import CRITERIA
 
     assert set(FACTS) == set(PRESETS) == set(CRITERIA) - {"strict"}
+
+
+def test_no_preset_discloses_what_is_anothers():
+    """A preset that changes the SFT arm or the limit of answers must not inherit paper.yaml's sentences about them."""
+    for name in ("released_2025", "upstream_2026"):
+        config = PRESETS[name]
+        text = " ".join(config["report"]["disclosures"])
+        assert ("512 tokens" in text) == (config["grpo"]["max_completion_length"] == 512)
+        assert ("batch of 128" in text) == (value_of(config, "sft.batch") == 128)
+
+
+def test_links_of_the_docs_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks/results").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -31,8 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments.parse_args(argv)
 
 
-def fetch(repository: str, revision: str | None, folder: Path) -> str:
-    """Download the rows of a data set, once the smallest file's first rows are of the right form; return the commit."""
+def fetch(repository: str, revision: str | None, folder: Path) -> tuple[str, list[str]]:
+    """Download a data set's rows, once the smallest file's first ones are of the right form: (commit, files)."""
     from vision_r1.data.released import check_rows, shards
     from vision_r1.files import UserError
     from vision_r1.hub import download, list_files
@@ -48,7 +48,7 @@ def fetch(repository: str, revision: str | None, folder: Path) -> str:
     check_rows(folder / smallest, FIRST_ROWS)
     megabytes = sum(sizes[name] for name in wanted) // 10**6
     logging.info("%s is of the right form; fetching %d files, %d MB", smallest, len(wanted), megabytes)
-    return download(repository, revision, folder, [glob.escape(name) for name in wanted], "dataset")
+    return download(repository, revision, folder, [glob.escape(name) for name in wanted], "dataset"), wanted
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,12 +63,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if folder is None:
         folder = args.output.with_name("download")
         revision = args.revision or locked(args.lock, "repositories", args.repository).get("revision")
-        revision = fetch(args.repository, revision, folder)
+        # Not all that lies there: another revision may have left shards.
+        revision, wanted = fetch(args.repository, revision, folder)
+        files = [folder / name for name in wanted]
         record(args.lock, "repositories", args.repository, {"revision": revision})
-    files = shards(str(file) for file in folder.rglob("*"))
+    else:
+        files = [Path(file) for file in shards(str(file) for file in folder.rglob("*"))]
     with written_whole(args.images) as partial:
         partial.mkdir(parents=True)
-        samples = [msgspec.to_builtins(sample) for sample in read_released([Path(file) for file in files], partial)]
+        samples = [msgspec.to_builtins(sample) for sample in read_released(files, partial)]
         logging.info("%d questions about %d images", len(samples), len(list(partial.iterdir())))
     write_jsonl(args.output, samples)
 

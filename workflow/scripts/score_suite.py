@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for protocol, scores in protocols.items():
         mean = scores["mean"]
-        text = f"AP {mean['AP']:.3f}" if mean else f"no mean: incomplete are {', '.join(scores['incomplete'])}"
+        text = f"AP {mean['AP']:.3f}" if mean else f"no mean: incomplete data sets: {', '.join(scores['incomplete'])}"
         logging.info("%s, %s: %s", args.suite, protocol, text)
     write_resamples(args.output_resamples, samples)
     write_json(args.output, {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols})

@@ -36,6 +36,8 @@ RENAMED = {
     "official-coco": "released-one-prompt",
     "official-odinw": "released-present",
 }
+# Suites of synthetic scenes: benchmarks have these names at the paper's scale.
+RENAMED_SUITES = {"coco": "shapes", "odinw13": "shapes13"}
 
 
 def load(files: Sequence[str | Path]) -> dict[str, Any]:
@@ -61,6 +63,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise UserError, one line naming the key, for the first thing wrong with a merged configuration."""
     if "renamed" in config:
         raise UserError(f"config: this file is now {config['renamed']}; give that after --configfile")
+    for section in (config.get("experiments"), (config.get("evaluation") or {}).get("protocols")):
+        for name in RENAMED.keys() & (section or {}).keys():
+            raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
     _check_schema(config, schema, "config")
     for name in config["experiments"]:
         if re.search(r"_s\d+$", name) or name in (BASE, SFT):
@@ -164,7 +169,9 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
-        raise UserError(f"experiment {name}: grpo.step: it is a share of max_steps; give that in both stages")
+        raise UserError(
+            f"experiment {name}: grpo.step: it is a share of both stages' max_steps, and has to leave each a step"
+        )
     if name in asked_for and completions % values["num_generations"]:
         raise UserError(
             f"experiment {name}: {stage}: {completions} completions are generated at once "
@@ -204,6 +211,8 @@ def _check_references(config: Mapping[str, Any]) -> None:
             what = "an experiment of config/experiments.yaml"
             _check_known(name, config["experiments"], f"{section}.experiments", what)
     for name in report["suites"]:
+        if name not in evaluation["suites"] and name in RENAMED_SUITES:
+            raise UserError(f"config: report.suites: {name!r} is now {RENAMED_SUITES[name]!r}")
         _check_known(name, evaluation["suites"], "report.suites", "a suite of evaluation.suites")
     mixture.check(config)
     trained_on = mixture.training_sources(config)
@@ -219,6 +228,11 @@ def _check_references(config: Mapping[str, Any]) -> None:
         for name in evaluation["suite_protocols"][suite]:
             _check_known(name, evaluation["protocols"], f"evaluation.suite_protocols.{suite}", "a protocol")
             _check_split(config, suite, name)
+    for name, entry in evaluation["protocols"].items():
+        for dataset, names in entry.get("names", {}).items():
+            _check_known(dataset, datasets, f"evaluation.protocols.{name}.names", "a data set of section datasets")
+            if len({*names.values()}) < len(names):
+                raise UserError(f"config: evaluation.protocols.{name}.names.{dataset}: two categories get one name")
     for name, entry in datasets.items():
         for key, place in entry.items():
             if isinstance(place, Mapping) and "archive" in place:
@@ -296,6 +310,6 @@ def _explain(error: ValidationError) -> str:
         if unknown in RENAMED:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
-    if error.validator == "enum" and value in RENAMED:
+    if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
         return f"{value!r} is now {RENAMED[value]!r}"
     return error.message

@@ -41,4 +41,4 @@ def _named(repository: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"{repository} at {revision}: can't be downloaded: {error}") from error
+        raise UserError(f"{repository} at {revision or 'its newest commit'}: can't be downloaded: {error}") from error

@@ -128,7 +128,7 @@ def _question(row: dict[str, Any], where: str) -> tuple[str, tuple[str, ...], tu
     """Return how a row asks, for which names, and the objects that answer."""
     for name in ("width", "height", "num_instances"):
         if not isinstance(row[name], int) or row[name] < (name != "num_instances"):
-            raise UserError(f"{where}: {name} {row[name]!r} is no whole number")
+            raise UserError(f"{where}: {name} {row[name]!r} must be a positive whole number")
     text = " ".join(str(row["problem"]).replace("<image>", " ").split())
     objects = _objects(row["solution"], where)
     if row["num_instances"] == 0 and objects:
@@ -175,12 +175,16 @@ def _objects(solution: Any, where: str) -> tuple[Object, ...]:
     objects = []
     try:
         for label, boxes in json.loads(solution):
+            if not isinstance(boxes, list):
+                raise ValueError("no list")
             for box in boxes if not boxes or isinstance(boxes[0], list) else [boxes]:
+                if not isinstance(box, list) or not all(type(value) in (int, float) for value in box):
+                    raise ValueError("no list of numbers")
                 x1, y1, x2, y2 = map(float, box)
                 if not all(map(math.isfinite, (x1, y1, x2, y2))):
                     raise ValueError("not a number")
                 objects.append(Object(str(label), (x1, y1, x2, y2)))
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise UserError(
             f"{where}: solution {str(solution)[:200]!r} is no list of [label, [x1, y1, x2, y2]] or "
             "[label, [[x1, y1, x2, y2], ...]]"
@@ -192,7 +196,7 @@ def _categories(text: Any, where: str) -> set[str]:
     """Return the names of target_id_maps but for the background, none where it is empty."""
     try:
         return {str(name) for name, number in json.loads(text or "{}").items() if int(number)}
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, OverflowError, AttributeError):
         raise UserError(f"{where}: target_id_maps {str(text)[:200]!r} is no JSON object of names and ids") from None
 
 

@@ -92,7 +92,10 @@ def by_protocol(
         if (line["width"], line["height"]) != sizes[name][line["image_id"]]:
             raise UserError(f"{where}: image {line['image_id']!r} has another size in {other}")
         if strange := set(map(label_key, line["categories"])) - labels[protocol, name]:
-            raise UserError(f"{where}: category {min(strange)!r} is not in {other}")
+            raise UserError(
+                f"{where}: category {min(strange)!r} is not in {known[name].source}; predict the suite again, or give "
+                "the protocol's names if it was asked by another one"
+            )
         grouped.setdefault(protocol, {}).setdefault(name, []).append(line)
     return grouped
 

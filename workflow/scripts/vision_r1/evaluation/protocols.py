@@ -74,11 +74,16 @@ class Protocol:
 
 
 def _sampling(entry: Any, where: str) -> Sampling:
+    keys = [item.name for item in fields(Sampling)]
     try:
-        return msgspec.convert(entry, Sampling)
+        sampling = msgspec.convert(entry, Sampling)
     except msgspec.ValidationError as error:
-        keys = ", ".join(item.name for item in fields(Sampling))
-        raise UserError(f"{where}: sampling: {error}; give {keys}") from None
+        raise UserError(f"{where}: sampling: {error}; give {', '.join(keys)}") from None
+    if unknown := entry.keys() - set(keys):
+        raise UserError(f"{where}: sampling: unknown key {min(unknown)!r}; give {', '.join(keys)}")
+    if sampling.temperature <= 0 or not 0 < sampling.top_p <= 1 or sampling.top_k < 0:
+        raise UserError(f"{where}: sampling: temperature is above 0, top_p in 0..1, top_k at least 0: {entry}")
+    return sampling
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,12 @@ class Reading:
     @classmethod
     def of(cls, name: str, entry: Mapping[str, Any]) -> "Reading":
         """Read the keys of a protocol's configuration entry that are about scoring. Raises UserError naming the key."""
+        if not isinstance(entry, Mapping):
+            raise UserError(f"protocol {name}: {entry!r} is no mapping")
         reading = cls(**{item.name: entry[item.name] for item in fields(cls) if item.name in entry})
-        if reading.reader not in READERS:
+        if not isinstance(reading.names, Mapping) or not isinstance(reading.score, int | float):
+            raise UserError(f"protocol {name}: names is a mapping, and score a number")
+        if not isinstance(reading.reader, str) or reading.reader not in READERS:
             raise UserError(f"protocol {name}: unknown reader {reading.reader!r}; choose {', '.join(READERS)}")
         return reading
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from vision_r1.configuration import PRESETS
 from vision_r1.files import UserError
 
 MEAN = "mean"  # of a suite, in place of a data set
@@ -37,11 +38,12 @@ class Column:
 class Row:
     """A row as printed; values 0..1, None where nothing is printed.
 
-    id: the model on the hub, None where this pipeline does not train it; checkpoint: whose numbers they are in our
-    chain, None where in none.
+    model: its name with the method; id: it on the hub, None where this pipeline does not train it; checkpoint: whose
+    numbers they are in our chain, None where in none.
     """
 
     name: str
+    model: str
     id: str | None
     checkpoint: str | None
     values: tuple[float | None, ...]
@@ -113,7 +115,7 @@ def read_published(path: str | Path) -> list[Anchor]:
                 about = (row.id, row.checkpoint, place.suite, place.protocol, place.dataset, place.metric)
                 # An id that is None may be any model: then its name tells.
                 key = (row.id or row.name, *about[1:])
-                anchors.setdefault(key, Anchor(row.name, *about, value, allowed, table.source, table.recipe))
+                anchors.setdefault(key, Anchor(row.model, *about, value, allowed, table.source, table.recipe))
     return list(anchors.values())
 
 
@@ -121,10 +123,13 @@ def _content(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         missing = {"models", "tolerance", "tables"} - content.keys()
+        wrong = [key for key in ("models", "tolerance", "tables") if not isinstance(content.get(key), dict)]
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise UserError(f"{path}: can't be read as YAML with keys models, tolerance and tables ({error})") from None
     if missing:
         raise UserError(f"{path}: no key {min(missing)!r}")
+    if wrong or {MEAN, "dataset"} - content["tolerance"].keys():
+        raise UserError(f"{path}: {', '.join(wrong) or 'tolerance'}: not a mapping as it is shipped")
     return content
 
 
@@ -142,8 +147,11 @@ def _table(where: str, name: str, entry: Any, models: dict[str, str]) -> Table:
                 raise UserError(f"{where}: row {title!r} has {len(values)} numbers for {len(columns)} columns")
             model = entry.get("model", title.partition(" + ")[0])
             points = tuple(None if value is None else value / 100 for value in values)
-            rows.append(Row(title, models.get(model), checkpoint, points))
+            full = f"{model}, {title}" if "model" in entry else title
+            rows.append(Row(title, full, models.get(model), checkpoint, points))
         misprints = entry.get("misprints", ())
+        if entry["recipe"] not in (None, *PRESETS):
+            raise UserError(f"{where}: unknown recipe {entry['recipe']!r}; choose {', '.join(PRESETS)} or null")
         return Table(
             name=name,
             title=entry["title"],

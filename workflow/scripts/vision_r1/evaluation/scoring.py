@@ -78,7 +78,7 @@ def score_suite(
             if each.name not in scores or scores[each.name]["AP"] is None or scores[each.name]["counts"]["unanswered"]
         ]
         if incomplete:
-            logging.warning("%s: %s: NO MEAN, incomplete are %s", source, protocol, ", ".join(incomplete))
+            logging.warning("%s: %s: no mean: incomplete data sets: %s", source, protocol, ", ".join(incomplete))
         mean = None
         if not incomplete:
             mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}

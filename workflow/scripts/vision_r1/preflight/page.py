@@ -191,9 +191,7 @@ def table(summaries: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]]) -> s
     ]
     for name, (files, summary) in summaries.items():
         sft, *stages = summary["trainings"]
-        experiment = [
-            stage for stage in stages if stage["name"].partition("/")[0] == stages[0]["name"].partition("/")[0]
-        ]
+        experiment = [stage for stage in stages if stage["name"] in summary["leading"]]
         peaks = sft["memory_peak"] / GIB, max(stage["memory_peak"] for stage in experiment) / GIB
         hours = sft["gpu_hours"], sum(stage["gpu_hours"] for stage in experiment)
         lines.append(

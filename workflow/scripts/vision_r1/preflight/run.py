@@ -10,7 +10,15 @@ from typing import Any
 from vision_r1 import configuration
 from vision_r1.data.mixture import training_sources
 from vision_r1.evaluation.answers import BACKENDS
-from vision_r1.experiments import STAGES, checkpoints_of, experiment_config, split_checkpoint, training_values
+from vision_r1.experiments import (
+    STAGES,
+    chain_of,
+    checkpoints_of,
+    experiment_config,
+    final_checkpoint,
+    split_checkpoint,
+    training_values,
+)
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
@@ -66,6 +74,8 @@ def survey(
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
         "answer_size": asdict(size),
         "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
+        # What the first experiment of the report is made of, whichever experiment trains it.
+        "leading": chain_of(config, final_checkpoint(config, config["report"]["experiments"][0])),
         "trainings": [_training(config, training, lengths, size, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(config, batches),
