@@ -153,7 +153,10 @@ def test_training_keys_are_trls_own(schema):
         ({"report": {"suites": ["coco"]}}, "report.suites: 'coco' is now 'shapes'"),
         ({"reward": {"criterion": ["paper"]}}, "reward.criterion: .*is not one of"),
         ({"evaluation": {"protocols": {"one-prompt": {"names": {"nope": {"a": "b"}}}}}}, "names: 'nope' is not a data"),
-        ({"evaluation": {"protocols": {"one-prompt": {"names": {"tiny": {"a": "c", "b": "c"}}}}}}, "two categories get one name"),
+        (
+            {"evaluation": {"protocols": {"one-prompt": {"names": {"tiny": {"a": "c", "b": "c"}}}}}},
+            "two categories get one name",
+        ),
         ({"renamed": "config/a.yaml"}, "this file is now config/a.yaml; give that after --configfile"),
         ({"grpo_stage2": {"max_steps": -1}}, "experiment step_1_2: grpo.step: it is a share of both stages' max_steps"),
         ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.' does not match"),
