@@ -83,7 +83,7 @@ def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
 
 
 def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
-    protocol = {"protocols": {"all-categories": {"parser": "released_2025"}}}
+    protocol = {"protocols": {"all-categories": {"reader": "released_2025"}}}
     assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
     policy = {"evaluation": {"score_policy": "order"}}
     assert chain.planned(*SMOKE, chain.overlay(policy)) == ALL_SCORED
