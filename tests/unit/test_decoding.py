@@ -1,6 +1,7 @@
 """Tokens are drawn from the right distribution, each question with random numbers of its own."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,3 +64,15 @@ def test_greedy_notes_the_most_probable():
     greedy = Greedy()
     assert greedy(torch.tensor([[4, 4]]), SCORES) is SCORES
     assert greedy.steps[0].item() == pytest.approx(SCORES[0].log_softmax(0)[0].item())
+
+
+def test_vllm_is_asked_for_the_same_sampling():
+    from vision_r1.evaluation.vllm_generation import VllmGenerator
+
+    generator = object.__new__(VllmGenerator)
+    generator.vllm, generator.never = SimpleNamespace(SamplingParams=dict), {7: -100.0}
+    sampled, greedy = questions(1, presence_penalty=1.5)[0], Question("a.png", "?", Decoding(5, 1, 2), 28, 28)
+    shared = {"max_tokens": 5, "logprobs": 0, "logit_bias": {7: -100.0}}
+    assert generator._settings(greedy) == {"temperature": 0.0} | shared
+    own = {"temperature": 0.7, "top_p": 1.0, "top_k": 0, "presence_penalty": 1.5}
+    assert generator._settings(sampled) == own | {"seed": sampled.decoding.sampling.seed_of(sampled)} | shared

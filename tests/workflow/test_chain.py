@@ -82,7 +82,7 @@ def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
     assert chain.planned(*SMOKE) == ALL_SCORED | {"audit_rewards": 1}
 
 
-def test_another_parser_or_score_policy_scores_again_and_predicts_nothing(chain):
+def test_another_reader_or_score_policy_scores_again_and_predicts_nothing(chain):
     protocol = {"protocols": {"all-categories": {"reader": "released_2025"}}}
     assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
     policy = {"evaluation": {"score_policy": "order"}}
