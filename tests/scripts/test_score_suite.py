@@ -89,7 +89,7 @@ def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations,
     assert metrics["all"]["mean"]["AP"] == pytest.approx(1)
     assert metrics["some"]["mean"] is None
     assert metrics["some"]["incomplete"] == ["set", "other"]
-    assert "some: NO MEAN, incomplete are set, other" in caplog.text
+    assert "some: no mean: incomplete data sets: set, other" in caplog.text
     assert list(metrics["some"]["datasets"]) == ["set"]
 
 
