@@ -134,7 +134,7 @@ def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path
     rows, out, again, other = write_train_file(tmp_path, name), *(tmp_path / each / "grpo" for each in "abc")
     options = {
         **{"family": name, "per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "beta": 0.04},
-        **{"max_completion_length": 16, "learning_rate": 1e-2, "criterion": "official", "recall_threshold": 0.5},
+        **{"max_completion_length": 16, "learning_rate": 1e-2, "criterion": "released_2025", "recall_threshold": 0.5},
         **{"precision_low": 0.5, "precision_high": 0.75, "use_vllm": True, "vllm_max_model_length": 512, "top_k": 0},
         **{"max_steps": 3, "save_steps": 1, "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]},
         **{"shuffle_dataset": False, "sample_steps": 1, "completions": out / "completions.jsonl"},

@@ -32,7 +32,9 @@ def test_all_objects_fit_or_the_report_says_how_many_do(root, name):
     size = AnswerSize(**summary["answer_size"])
     disclosed = " ".join(config["report"]["disclosures"])
     completions = [each["completion_limit"] for each in summary["trainings"] if each["completion_limit"]]
-    answers = [protocol["max_new_tokens"] for protocol in config["evaluation"]["protocols"].values()]
+    evaluation = config["evaluation"]
+    asked = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
+    answers = [evaluation["protocols"][name]["max_new_tokens"] for name in asked]
     for limit in {*completions, *answers}:
         fit = size.objects(limit)
         assert fit >= config["data"]["max_instances"] or f"{fit} objects fit" in disclosed, limit
