@@ -214,7 +214,7 @@ def _subject(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]]) -
     model = config["model"]
     what = f"Base model: {visible(str(model['id']))}"
     if model["source"] == "made":
-        what = f"Base model: a small one of family {model['family']}, trained from scratch on synthetic scenes"
+        what = f"Base model: a small {model['family']}, trained from scratch on synthetic scenes"
     suites = [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)]
     tested = [
         f"{suite['name']} ({len(suite['datasets'])} set{'s' if len(suite['datasets']) != 1 else ''} of "
