@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import floor
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from vision_r1.frames import Frame
 CATEGORIES, PHRASE = "{categories}", "{phrase}"
 PLACES = {"detection": CATEGORIES, "grounding": PHRASE, "rec": PHRASE}
 LAYOUTS = ("one-line", "lines")
-ROUNDINGS = {"nearest": round, "down": floor}
+ROUNDINGS = {"nearest": np.rint, "down": np.floor}
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Templates:
         """Write boxes (n x 4, x1 y1 x2 y2 in the MODEL's frame) as the fenced JSON list that is asked for."""
         whole = ROUNDINGS[self.rounding]
         items = [
-            {"bbox_2d": [whole(float(value)) for value in box], "label": label}
+            {"bbox_2d": whole(np.asarray(box, np.float64)).astype(int).tolist(), "label": label}
             for box, label in zip(boxes, labels, strict=True)
         ]
         texts = [json.dumps(item, ensure_ascii=False) for item in items]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vision_r1.frames import Frame
+from vision_r1.prompts import ROUNDINGS
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ def clean(
     answer_sizes = np.array([frame.size for frame in frames], np.float64).reshape(-1, 2)[objects.place]
     low, high = objects.corners[:, :2], objects.corners[:, 2:]
     cut = Objects(objects.place, objects.label, np.hstack([low.clip(0), np.minimum(high, sizes)]).round(2))
-    answer = cut.corners / np.tile(sizes, 2) * np.tile(answer_sizes, 2)
-    answer = np.floor(answer) if rounding == "down" else answer.round()
+    answer = ROUNDINGS[rounding](cut.corners / np.tile(sizes, 2) * np.tile(answer_sizes, 2))
     lost_to = {
         "crowd": crowd,
         "degenerate": (low >= high).any(1),

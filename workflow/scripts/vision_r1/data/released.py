@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL import Image
 
 from vision_r1.data.images import FAULTS
@@ -85,7 +86,7 @@ def _decided(sample: GivenSample, listed: set[str]) -> GivenSample:
         return sample
     category = len(sample.objects) != 1 or sample.categories[0].casefold() in listed
     asked = "grounding" if category else "rec"
-    return GivenSample(sample.image, sample.width, sample.height, asked, sample.categories, sample.objects)
+    return msgspec.structs.replace(sample, asked=asked)
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

@@ -74,8 +74,12 @@ def banner(config: Config, presets: Presets) -> str | None:
     name, keys = nearest(config, presets)
     if not keys:
         return None
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"Not the configuration of recipe {name} ({', '.join(keys[:5])}{more}): not comparable with its numbers."
+    return f"Not the configuration of recipe {name} ({first_keys(keys)}): not comparable with its numbers."
+
+
+def first_keys(keys: Sequence[str]) -> str:
+    """Name the first five of several keys, and how many more there are."""
+    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def _known(config: Config, arm: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from vision_r1.evaluation.anchors import Metrics, measure
 from vision_r1.evaluation.published import Row, Table
 from vision_r1.experiments import BASE, SFT, split_checkpoint
-from vision_r1.report.published import Presets, departures
+from vision_r1.report.published import Presets, departures, first_keys
 from vision_r1.report.sheets import Difference, Sheet, Value
 
 NOT_PRINTED, NOT_RUN = "–", "not run"
@@ -58,5 +58,4 @@ def _departure(table: Table, row: Row, config: Mapping[str, Any], presets: Prese
     keys = departures(config, presets[table.recipe], arm) if table.recipe in presets else []
     if not keys:
         return None
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"Ours of {row.name} is not as recipe {table.recipe} has it: {', '.join(keys[:5])}{more}"
+    return f"Ours of {row.name} is not as recipe {table.recipe} has it: {first_keys(keys)}"

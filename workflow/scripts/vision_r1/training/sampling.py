@@ -70,8 +70,8 @@ def show_images_once(generation: "VLLMGeneration", image_token: int) -> None:
     """Give a colocated vLLM prompts with one token an image, as it expects, in place of one a patch.
 
     TRL 1.16 hands over the trainer's prompts, whose image tokens the processor has multiplied already. vLLM multiplies
-    the first one again, so the policy would write its answers to another prompt than it is trained on
-    (huggingface/trl, issue 6294). A server is different: there TRL looks for the multiplied tokens.
+    the first one again, so the policy would write its answers to another prompt than it is trained on (TRL's own
+    report of it: docs/gpu.md). A server is different: there TRL looks for the multiplied tokens.
     """
     generate = generation.generate
 
