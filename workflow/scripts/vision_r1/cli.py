@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vision_r1.files import UserError
-from vision_r1.prompts import DEFAULT, Templates
 
 
 def parser(docstring: str, word_files: bool = False) -> argparse.ArgumentParser:
@@ -94,6 +93,8 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
 
 def add_templates(arguments: argparse.ArgumentParser) -> None:
     """Add --templates: the words of prompts and answers, DEFAULT where it is not given."""
+    from vision_r1.prompts import DEFAULT, Templates  # with numpy, which most programs' --help does without
+
     arguments.add_argument(
         "--templates",
         type=Templates.of,
