@@ -79,8 +79,8 @@ def take_steps(program: str, config: Config, work: Path, threads: int, steps: in
     if program == "prediction":
         return predicted(config, work, threads, steps)
     if program == "sft":
-        return trained(train_sft.main, config, training_values(config, SFT, SFT), work, threads, steps)
-    values = training_values(config, "strict", "grpo_stage1") | {"completion_room": None}
+        return trained(train_sft.main, config, training_values(config, SFT), work, threads, steps)
+    values = training_values(config, "strict/grpo_stage1") | {"completion_room": None}
     return trained(train_grpo.main, config, {**values, "max_completion_length": LENGTH}, work, threads, steps)
 
 

@@ -64,7 +64,7 @@ def made(folder: Path) -> Run:
         for name in checkpoints[1:]
     }
     write(folder / "tables/comparison.json", {**comparison(), "tables": tables})
-    jobs = [f"train_grpo_{stage}/{arm}" for arm in arms for stage in ("stage1", "stage2")]
+    jobs = [f"train_grpo/{arm}/{stage}" for arm in arms for stage in STAGES]
     jobs += [
         f"{step}_suite/{name}/{suite}" for step in ("predict", "score") for name in checkpoints for suite in suites
     ]

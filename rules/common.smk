@@ -29,10 +29,6 @@ try:
     TABLES = {table.name: table for table in read_tables(Path(workflow.basedir) / "config/published.yaml")}
 except UserError as error:
     sys.exit(f"error: {error}")
-# What two experiments train alike has the name of the first one. Snakemake puts those of overlays in front, but a new one
-# must not rename, and so train anew, what is there.
-SHIPPED = yaml.safe_load((Path(workflow.basedir) / "config/experiments.yaml").read_text())["experiments"]
-config["experiments"] = SHIPPED | config["experiments"]
 
 
 RESULTS = f"results/{configuration.run_name(config)}"
@@ -44,13 +40,8 @@ CHECKPOINTS = experiments.checkpoints_of(config, config["report"]["experiments"]
 
 def final_checkpoints(section):
     """Return where the trainings of section report or ablations end: SFT baselines, then experiments."""
-    return list(
-        dict.fromkeys(
-            experiments.final_checkpoint(config, experiments.with_training_seed(name, seed))
-            for name in ["sft", *config[section]["experiments"]]
-            for seed in config[section]["training_seeds"]
-        )
-    )
+    names = ["sft", *config[section]["experiments"]]
+    return [chain[-1] for chain in experiments.chains(config, names, config[section]["training_seeds"]).values()]
 
 
 def metrics_files(checkpoints):
@@ -115,6 +106,7 @@ def archive_file(name):
 
 wildcard_constraints:
     experiment=EXPERIMENT_PATTERN,
+    stage="|".join(experiments.STAGES),
     data="|".join(config["experiments"]),
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(experiments.STAGES)})",
@@ -160,24 +152,23 @@ def more(amount):
     return lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2))
 
 
-def refined(refinement):
-    """Return a pattern for the arms whose stage 2 follows stage 1 in this way; it may match nothing."""
-    names = experiments.of_refinement(config, refinement)
-    return rf"(?:{'|'.join(names)}){SEED_PATTERN}" if names else "(?!)"
+def trained(wildcards):
+    """Return the name of the checkpoint that a GRPO job trains."""
+    return f"{wildcards.experiment}/{wildcards.stage}"
 
 
-def init_of(stage, part="model"):
-    """Return a function of wildcards: the model folder that the stage starts from, or another part of that checkpoint."""
-    return lambda wildcards: (
-        f"{RESULTS}/models/{experiments.parent_checkpoint(config, wildcards.experiment, stage)}/{part}"
-    )
+def parent_folder(wildcards):
+    """Return the folder of the checkpoint that a GRPO stage starts from."""
+    return f"{RESULTS}/models/{experiments.parent_checkpoint(config, trained(wildcards))}"
 
 
-def reference_model(stage):
-    """Return a function of wildcards: the model folder that the KL term holds on to."""
-    return lambda wildcards: (
-        f"{RESULTS}/models/{experiments.reference_checkpoint(config, wildcards.experiment, stage)}/model"
-    )
+def reference_folder(wildcards):
+    """Return the folder of the checkpoint that the KL term holds on to."""
+    return f"{RESULTS}/models/{experiments.reference_checkpoint(config, trained(wildcards))}"
+
+
+def goes_on(wildcards):
+    return experiments.goes_on(config, trained(wildcards))
 
 
 def data_file(arm, file="train.jsonl"):
@@ -232,17 +223,12 @@ RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2) 
 
 
 def table_metrics(name):
-    """Return (checkpoint, suite) -> file of the metrics that a published table needs of this run.
-
-    checkpoint: its published name; the file is that of the experiment that trains it.
-    """
-    files = {}
-    for checkpoint, suite in TABLES[name].measured(config["model"]["id"]):
-        arm, stage = experiments.split_checkpoint(checkpoint)
-        if suite in DATASETS_OF and arm in ("base", "sft", *config["experiments"]):
-            own = checkpoint if arm == "base" else experiments.checkpoint_of(config, arm, stage)
-            files[checkpoint, suite] = f"{RESULTS}/metrics/{own}/{suite}.json"
-    return files
+    """Return (checkpoint, suite) -> file of the metrics that a published table needs of this run."""
+    return {
+        (checkpoint, suite): f"{RESULTS}/metrics/{checkpoint}/{suite}.json"
+        for checkpoint, suite in TABLES[name].measured(config["model"]["id"])
+        if suite in DATASETS_OF and experiments.split_checkpoint(checkpoint)[0] in ("base", "sft", *config["experiments"])
+    }
 
 
 # The presets of the published recipes: their numbers stand beside those of a run that was configured so.

@@ -38,9 +38,9 @@ def watch(job, *names):
     )
 
 
-def stage_flags(arm, stage):
-    """Return what a stage of an arm is trained with, as flags."""
-    return configuration.flags(experiments.training_values(config, arm, stage))
+def stage_flags(checkpoint):
+    """Return what a checkpoint is trained with, as flags."""
+    return configuration.flags(experiments.training_values(config, checkpoint))
 
 
 def arm_flags():
@@ -49,7 +49,7 @@ def arm_flags():
     for checkpoint in CHECKPOINTS[1:]:
         arm, stage = experiments.split_checkpoint(checkpoint)
         job = "train_sft" if stage == "sft" else "train_grpo"
-        words[checkpoint] = ["--train_file", data_file(arm)] + train_flags(job, arm) + stage_flags(arm, stage)
+        words[checkpoint] = ["--train_file", data_file(arm)] + train_flags(job, arm) + stage_flags(checkpoint)
     return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
 
 
@@ -206,9 +206,9 @@ def ablation_jobs():
     words = []
     for final in ABLATION_CHECKPOINTS:
         jobs = []
-        for checkpoint in experiments.chain_of(config, final):
-            arm, stage = experiments.split_checkpoint(checkpoint)
-            place = f"train_sft/{checkpoint}" if stage == "sft" else f"train_{stage}/{arm}"
+        for checkpoint in reversed([*experiments.lineage(config, final)]):
+            _, stage = experiments.split_checkpoint(checkpoint)
+            place = f"train_sft/{checkpoint}" if stage == "sft" else f"train_grpo/{checkpoint}"
             jobs.append((f"models/{checkpoint}/metrics.json", place))
         for suite in SUITES:
             jobs.append((f"predictions/{final}/{suite}.jsonl", f"predict_suite/{final}/{suite}"))

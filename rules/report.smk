@@ -82,6 +82,7 @@ rule plot_results:
     input:
         code=code("plot_results.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
+        config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
         metrics=METRICS,
         histories=of_checkpoints(WITH_HISTORY, "history.jsonl"),
@@ -113,7 +114,7 @@ rule plot_results:
     message:
         "Drawing the figures"
     shell:
-        "python workflow/scripts/plot_results.py --results {input.results:q} {params.files:q} {params.note:q}"
+        "python workflow/scripts/plot_results.py --config {input.config:q} --results {input.results:q} {params.files:q} {params.note:q}"
         " --output_directory {params.folder:q} > {log:q} 2>&1"
 
 

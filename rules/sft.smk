@@ -26,7 +26,7 @@ rule train_sft:
     params:
         launch=config["compute"]["launch"],
         model=lambda wildcards: train_flags("train_sft", experiments.split_checkpoint(wildcards.sft)[0]),
-        args=lambda wildcards: stage_flags(*experiments.split_checkpoint(wildcards.sft)),
+        args=lambda wildcards: stage_flags(wildcards.sft),
         folder=subpath(output.metrics, parent=True),
         watch=watch("train_sft", "report_to"),
     message:

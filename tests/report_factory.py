@@ -297,6 +297,7 @@ class Run:
 
     def flags_of_plot(self) -> list[str]:
         words = ["--results", f"{self.folder}/tables/results.csv", "--output_directory", f"{self.folder}/figures"]
+        words += ["--config", str(self.config)]
         for name in self.checkpoints:
             words += ["--history", name, str(self.history(name))]
             for suite in self.suites:

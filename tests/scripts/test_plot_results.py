@@ -49,5 +49,5 @@ def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
 def test_no_history_says_missing(tmp_path):
     run = Run(tmp_path, images=1)
     tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main(run.flags_of_plot()[:4])
+    plot_results.main(run.flags_of_plot()[:6])
     assert (tmp_path / "figures/reward_by_step.svg").is_file()

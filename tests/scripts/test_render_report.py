@@ -66,7 +66,7 @@ def section(page, start, end=None):
 def test_the_first_screen_says_what_happened(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
-    assert "SFT on the same data reached 56.1, higher" in text
+    assert "the SFT baseline reached 56.1, higher" in text
     assert "Miniature: not comparable" in text and "coarse labels on purpose" in text
     assert text.index("Miniature: not comparable") < text.index("Did it work?") < text.index("coarse labels")
     assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text
@@ -220,7 +220,7 @@ def test_missing_parts_are_called_missing(tmp_path):
     tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("coco",)))
     render_report.main([*run.flags_of_render()[:6], "--output", str(tmp_path / "report.html")])
     text = " ".join(Tags((tmp_path / "report.html").read_text()).text.split())
-    assert "Unknown. coco AP (released-one-prompt) is missing for strict: base, stage 1, stage 2." in text
+    assert "Unknown. coco AP (released-one-prompt) is missing for strict: base, strict stage 1, strict stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
 

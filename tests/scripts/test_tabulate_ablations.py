@@ -93,12 +93,11 @@ def test_budgets_that_differ_are_said(root, tmp_path):
     section = {"experiments": ["strict", "after_sft", "sft_matched"]}
     config = merge(configurations.load(root, "miniature"), {"ablations": section})
     write_json(tmp_path / "config.json", config)
-    from vision_r1.experiments import final_checkpoint
     from vision_r1.preflight.batches import budget, training_batches
     from vision_r1.report.ablations import budget_sheet
 
     batches = training_batches(config, 2910, section["experiments"])
-    budgets = {name: budget(config, batches, final_checkpoint(config, name)) for name in section["experiments"]}
+    budgets = {name: budget(config, batches, name) for name in section["experiments"]}
     assert budget_sheet(budgets, "strict").lines == (
         ("strict", 200, 3200, 25600, "equal"),
         ("after_sft", 350, 6800, 25600, "steps not equal, prompts not equal"),
@@ -109,7 +108,7 @@ def test_budgets_that_differ_are_said(root, tmp_path):
 def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
     made.remove("without_recall_s1/grpo_stage2", "shapes", "shapes13")
     made.remove("beginner_only_s2/grpo_stage2", "shapes13")
-    log = made.folder / "logs/train_grpo_stage2/without_recall_s1.log"
+    log = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage2.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 1\nerror: training stopped at step 1: truncated is 1.00; <b>raise</b> completion_room\n\n")
     name, done = "without_recall_s1/grpo_stage2", str(made.folder / "config.json")
@@ -118,7 +117,7 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
         *("--job", "beginner_only_s2/grpo_stage2", f"{made.folder}/predictions/odinw13.jsonl", "none.log"),
     )
     assert "error: training stopped at step 1: truncated is 1.00; \\<b\\>raise\\</b\\> completion\\_room |" in text
-    assert "| without\\_recall | 1 | train\\_grpo\\_stage2: error" in text
+    assert "| without\\_recall | 1 | train\\_grpo: error" in text
     assert "| beginner\\_only | 2 | predictions: not started |" in text
     assert "| 2 of 3 |" in text
     assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["seeds"] == "2"

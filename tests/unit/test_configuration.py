@@ -106,6 +106,19 @@ def test_training_keys_are_trls_own(schema):
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
         ({"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}}, "experiment mine: grpo_stage1.init"),
+        ({"experiments": {"mine": {"sft": {"max_steps": 7}}}}, "experiments.mine.sft: .* doesn't train this stage"),
+        (
+            {"experiments": {"mine": {"stages": ["grpo_stage2"]}}},
+            "experiment mine: grpo_stage2.init: unknown checkpoint 'grpo_stage1'; give one of base, sft, or <another",
+        ),
+        (
+            {"experiments": {"mine": {"grpo_stage2": {"init": "beginner_only/grpo_stage1"}}}},
+            "experiment mine: grpo_stage2.init: unknown checkpoint 'beginner_only/grpo_stage1'",
+        ),
+        (
+            {"experiments": {"step_1": {"grpo": {"learning_rate": 1.0e-5}}}},
+            "experiments.step_1_2: goes on from step_1/grpo_stage1, but not with its learning_rate; let it train both",
+        ),
         (CONTINUOUS | {"grpo_stage2": {"learning_rate": 1e-5}}, "grpo_stage2.learning_rate: .* share one optimiser"),
         (CONTINUOUS | {"grpo_stage2": {"init": "base"}}, "grpo_stage2.init: .* goes on from grpo_stage1"),
         (

@@ -17,7 +17,7 @@ def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(t
     assert gpu_hours(job(benchmark="none"), {"train_sft": 900.0}, {"sft": 99.0}) == (2.0, "other runs of the rule")
     assert gpu_hours(job(sft="sft_s2"), {}, {"sft": 99.0}) == (99.0, "preflight")
     assert gpu_hours(job(sft="mine_s2/sft"), {}, {"sft": 99.0, "mine/sft": 12.0}) == (12.0, "preflight")
-    stage = job("train_grpo_stage1_continuous", experiment="strict_s1")
+    stage = job("train_grpo", experiment="strict_s1", stage="grpo_stage1")
     assert gpu_hours(stage, {}, {"strict/grpo_stage1": 64.0}) == (64.0, "preflight")
     assert gpu_hours(job(gpus=0), {}, {}) == (0.0, "no GPU")
     assert gpu_hours(job(), {}, {}) is None

@@ -7,7 +7,7 @@ import pytest
 from configurations import CONFIGURATIONS, load
 
 from vision_r1.data.mixture import samples_asked_for
-from vision_r1.experiments import STAGES, experiment_config, final_checkpoint, training_values
+from vision_r1.experiments import STAGES, experiment_config, training_values
 from vision_r1.files import UserError, write_json
 from vision_r1.preflight.batches import Batches, budget, training_batches, unequal
 from vision_r1.preflight.drift import (
@@ -65,7 +65,7 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
     config = load(root, name)
     names = list(config["experiments"])
     batches = training_batches(config, 49_000, names)
-    budgets = {name: asdict(budget(config, batches, final_checkpoint(config, name))) for name in names}
+    budgets = {name: asdict(budget(config, batches, name)) for name in names}
     for experiment, own in budgets.items():
         differs = {key for key, value in budgets["released_2025"].items() if own[key] != value}
         assert differs == OTHER_BUDGET.get(experiment, set()), experiment
@@ -82,7 +82,7 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 
     config = load(root, "released_2025")
     for stage in STAGES:
-        values = training_values(config, "released_script", stage)
+        values = training_values(config, f"released_script/{stage}")
         raw = Criterion.named("released_2025", "raw")
         keys = ("recall_threshold", "precision_low", "precision_high", "differentiate")
         assert {key: values[key] for key in keys} == {key: getattr(raw, key) for key in keys}
@@ -91,7 +91,7 @@ def test_released_script_is_the_raw_reward_in_both_stages(root):
 
 def test_upstream_takes_64_prompts_of_8_completions(root):
     config = load(root, "upstream_2026")
-    values = training_values(config, "strict", "grpo_stage1")
+    values = training_values(config, "strict/grpo_stage1")
     _, stage1, stage2, *_ = batches_of(config)
     assert (stage1.prompts, stage1.group, stage1.processes, stage1.steps + stage2.steps) == (64, 8, 8, 200)
     assert (values["learning_rate"], values["beta"], values["temperature"]) == (1.0e-6, 0.01, 1.0)

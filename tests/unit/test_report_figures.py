@@ -21,6 +21,10 @@ def style():
     plt.close("all")
 
 
+def chains_of(*arms):
+    return {arm: [f"{arm}/grpo_stage1", f"{arm}/grpo_stage2"] for arm in arms}
+
+
 def bold(axes):
     """Steps and values of the smoothed lines; the others are the raw ones and the threshold switch."""
     lines = [line for line in axes.get_lines() if line.get_linewidth() == 1.7]
@@ -37,7 +41,8 @@ def test_both_stages_stand_on_one_axis_and_the_switch_is_marked(second):
         {
             "strict/grpo_stage1": [{"step": 5, "reward": 1.0}, {"step": 10, "reward": 2.0}],
             "strict/grpo_stage2": [{"step": step, "reward": 3.0} for step in second],
-        }
+        },
+        chains_of("strict"),
     ).axes[0]
     assert bold(axes) == [([5, 10], [1, 2]), ([15, 20], [3, 3])]
     assert [line.get_xdata() for line in axes.get_lines() if line.get_linestyle() == "--"] == [[10, 10]]
@@ -46,7 +51,8 @@ def test_both_stages_stand_on_one_axis_and_the_switch_is_marked(second):
 
 def test_the_raw_values_of_each_training_seed_lie_behind_the_smoothed_mean():
     rows = [{"step": step, "reward": float(step % 2)} for step in range(40)]
-    axes = reward_by_step({"strict/grpo_stage1": rows, "strict_s1/grpo_stage1": rows}).axes[0]
+    histories = {"strict/grpo_stage1": rows, "strict_s1/grpo_stage1": rows}
+    axes = reward_by_step(histories, chains_of("strict", "strict_s1")).axes[0]
     faint = [line for line in axes.get_lines() if line.get_alpha()]
     ((_, smooth),) = bold(axes)
     assert [list(line.get_ydata()) for line in faint] == [[row["reward"] for row in rows]] * 2
@@ -55,7 +61,8 @@ def test_the_raw_values_of_each_training_seed_lie_behind_the_smoothed_mean():
 
 def test_many_experiments_get_panels_of_their_own_on_the_same_scale():
     names = [f"arm{number}" for number in range(TOLD_APART * 2)]
-    figure = reward_by_step({f"{name}/grpo_stage1": history(1, seed) for seed, name in enumerate(names)})
+    histories = {f"{name}/grpo_stage1": history(1, seed) for seed, name in enumerate(names)}
+    figure = reward_by_step(histories, chains_of(*names))
     panels = [axes for axes in figure.axes if axes.get_title(loc="left") == REWARD["reward"][0]]
     assert len(panels) == 2 and all(len(bold(axes)) == TOLD_APART for axes in panels)
     assert len({axes.get_ylim() for axes in panels}) == 1
@@ -63,20 +70,21 @@ def test_many_experiments_get_panels_of_their_own_on_the_same_scale():
 
 def test_a_number_that_was_not_logged_is_said_to_be_missing():
     rows = [{"step": 1, "entropy": 1.5, "kl": None}, {"step": 2, "entropy": 1.4}]
-    figure = signal_by_step({"strict/grpo_stage1": rows})
+    figure = signal_by_step({"strict/grpo_stage1": rows}, chains_of("strict"))
     assert texts(figure).count("not logged") == 5
 
 
 def test_verdicts_that_never_came_have_no_panel():
     rows = [{"step": 1, "verdicts/fenced": 0.9, "verdicts/not_json": 0.1, "verdicts/capped": 0.0}]
-    shown = [axes.get_title(loc="left") for axes in verdicts_by_step({"strict/grpo_stage1": rows}).axes]
-    assert shown == ["fenced", "not json"]
+    figure = verdicts_by_step({"strict/grpo_stage1": rows}, chains_of("strict"))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["fenced", "not json"]
 
 
-@pytest.mark.parametrize("draw", [reward_by_step, signal_by_step, verdicts_by_step, loss_by_step])
+@pytest.mark.parametrize("draw", [reward_by_step, signal_by_step, verdicts_by_step])
 @pytest.mark.parametrize("histories", [{}, {"sft": [], "strict/grpo_stage1": [{"step": 5, "train_runtime": 3.0}]}])
 def test_without_history_the_figure_says_so(draw, histories):
-    assert texts(draw(histories))[0].startswith("missing: ")
+    assert texts(draw(histories, chains_of("strict")))[0].startswith("missing: ")
+    assert texts(loss_by_step(histories))[0].startswith("missing: ")
 
 
 def test_precision_recall_leaves_a_checkpoint_without_a_curve_out(tmp_path):
@@ -86,6 +94,6 @@ def test_precision_recall_leaves_a_checkpoint_without_a_curve_out(tmp_path):
     curves = {("base", "coco"): scores, ("sft", "coco"): metrics(0.3, 1400, "coco")}
     for protocol in curves["sft", "coco"]["protocols"].values():
         protocol["precision_recall"] = None
-    panels = precision_recall(results, curves).axes
+    panels = precision_recall(results, {}, curves).axes
     assert [len(axes.get_lines()) for axes in panels] == [2, 2]
-    assert texts(precision_recall(results, {})) == ["missing: precision-recall curves"]
+    assert texts(precision_recall(results, {}, {})) == ["missing: precision-recall curves"]

@@ -126,6 +126,13 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
     assert line.count("missing") == 5 and " 0.0 " not in line
 
 
+def chains_of(*arms):
+    return [[f"{arm}/grpo_stage1", f"{arm}/grpo_stage2"] for arm in arms]
+
+
+CHAIN = chains_of("strict")
+
+
 @pytest.mark.parametrize(
     ("base", "sft", "first", "last", "answer", "words"),
     [
@@ -134,22 +141,22 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
         (0.36, 0.40, 0.51, 0.46, "Partly", "stage 2 −5.0"),
         (0.36, 0.40, 0.30, 0.25, "No", "made the model worse: it lowered coco AP from 36.0 to 25.0"),
         (0.36, 0.40, 0.36, 0.365, "Unclear", "did not clearly move"),
-        (0.36, None, 0.46, 0.51, "Yes", "SFT is missing"),
-        (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: stage 2"),
-        (None, None, None, None, "Unknown", "base, stage 1, stage 2"),
+        (0.36, None, 0.46, 0.51, "Yes", "the SFT baseline is missing"),
+        (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: strict stage 2"),
+        (None, None, None, None, "Unknown", "base, strict stage 1, strict stage 2"),
     ],
 )
 def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
     names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    found = verdict(results, ["strict"], "coco", "released-one-prompt")
+    found = verdict(results, CHAIN, "coco", "released-one-prompt")
     assert found.answer == answer and words in found.sentence
 
 
 def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
-    assert verdict(results, ["strict_s1"], "coco", "released-one-prompt").answer == "Yes"
+    assert verdict(results, chains_of("strict_s1"), "coco", "released-one-prompt").answer == "Yes"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
 def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    found = verdict(results, ["strict", "strict_s1", "strict_s2"], "coco", "released-one-prompt")
+    found = verdict(results, chains_of("strict", "strict_s1", "strict_s2"), "coco", "released-one-prompt")
     assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
 
 
@@ -182,7 +189,7 @@ def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high
     scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
     found = verdict(
         with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high),
-        ["strict"],
+        CHAIN,
         "coco",
         "released-one-prompt",
     )
@@ -194,8 +201,28 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     results = results_of(tmp_path, scores, suites=("coco",))
     for name, ap in scores.items():
         results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
-    found = verdict(results, ["strict"], "coco", "released-one-prompt")
+    found = verdict(results, CHAIN, "coco", "released-one-prompt")
     assert found.answer == "Partly" and "made the model worse on odinw13 (released-present, AP −" in found.sentence
-    assert (
-        "odinw13" not in verdict(with_interval(results, -0.1, 0.01), ["strict"], "coco", "released-one-prompt").sentence
-    )
+    unsure = verdict(with_interval(results, -0.1, 0.01), CHAIN, "coco", "released-one-prompt")
+    assert "odinw13" not in unsure.sentence
+
+
+@pytest.mark.parametrize(
+    ("chain", "words"),
+    [
+        (["sft_matched/sft"], "SFT (sft_matched) raised coco AP from 30.0 to 45.0; the SFT baseline reached 40.0"),
+        (
+            ["strict/grpo_stage1", "beginner_only/grpo_stage2"],
+            "GRPO (beginner_only) raised coco AP from 30.0 to 50.0 (stage 1 of strict +12.0, stage 2 +8.0)",
+        ),
+        (
+            ["sft", "after_sft/grpo_stage1"],
+            "GRPO (after_sft) raised coco AP from 30.0 to 47.0 (SFT +10.0, stage 1 +7.0)",
+        ),
+    ],
+)
+def test_whatever_an_experiment_trains_is_told(tmp_path, chain, words):
+    scores = {"base": 0.3, "sft": 0.4, "sft_matched/sft": 0.45, "strict/grpo_stage1": 0.42}
+    scores |= {"beginner_only/grpo_stage2": 0.5, "after_sft/grpo_stage1": 0.47}
+    found = verdict(results_of(tmp_path, scores, suites=("coco",)), [chain], "coco", "released-one-prompt")
+    assert found.answer == "Yes" and words in found.sentence

@@ -1,39 +1,48 @@
-"""Dry runs of target ablations: what is shared is planned once."""
-
-import json
+"""Dry runs of target ablations: what experiments share is planned once."""
 
 import pytest
+from configurations import load
 from project import SMOKE
 
+from vision_r1.experiments import chain_of
 
-def test_what_two_experiments_train_alike_is_trained_once(project):
+
+def test_shared_work_is_planned_once(project):
     """Three experiments x 2 seeds: beginner_only goes on from strict's stage 1; data, base and SFT are everyone's."""
     jobs = project.planned(*SMOKE, "--", "ablations")
     assert {name: jobs[name] for name in jobs if name.startswith(("make_base", "curate", "train"))} == {
         "make_base_model": 1,
         "curate_train": 1,
         "train_sft": 2,
-        "train_grpo_stage1": 4,
-        "train_grpo_stage2": 6,
+        "train_grpo": 2 * (2 + 1 + 2),
     }
-    # Programs that read the configuration have to name what is shared as the rules do.
-    resolved = json.loads((project.folder / "results/smoke/config.json").read_text())
-    assert list(resolved["experiments"])[:2] == ["strict", "step_1"]
     assert jobs["score_suite"] == 2 * (1 + 2 + 6) and jobs["tabulate_ablations"] == 1
+
+
+def test_all_experiments_at_once(project, root):
+    """Every experiment trains its own stages once, each shared one is there, and all is reported and compared."""
+    config = load(root, "smoke")
+    names = list(config["experiments"])
+    trained = [checkpoint for name in names for checkpoint in chain_of(config, name) if checkpoint != "sft"]
+    every = {"experiments": names, "training_seeds": [0]}
+    jobs = project.planned(*SMOKE, project.overlay({"report": every, "ablations": every}), "--", "all", "ablations")
+    grpo = {checkpoint for checkpoint in trained if not checkpoint.endswith("/sft")}
+    assert (jobs["train_sft"], jobs["train_grpo"]) == (2, len(grpo)) and len(grpo) == 2 * (len(names) - 1) - 2
+    assert jobs["curate_experiment"] == 2 and jobs["predict_suite"] == 2 * (2 + len(set(trained)))
 
 
 @pytest.mark.parametrize(
     ("name", "own"),
     [
-        ("curriculum", {"curate_experiment": 1, "train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("more_negatives", {"curate_experiment": 1, "train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("sft_matched", {"train_sft": 2, "train_grpo_stage1": 1, "train_grpo_stage2": 1}),
-        ("lora", {"train_sft": 1, "train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("group_of_16", {"train_sft": 1, "train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("single_advanced", {"train_grpo_stage1_continuous": 1, "train_grpo_stage2_continuous": 1}),
-        ("advanced_only", {"train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("after_sft", {"train_sft": 1, "train_grpo_stage1": 2, "train_grpo_stage2": 2}),
-        ("without_differentiation", {"train_grpo_stage1": 2, "train_grpo_stage2": 2}),
+        ("curriculum", {"curate_experiment": 1, "train_grpo": 4}),
+        ("more_negatives", {"curate_experiment": 1, "train_grpo": 4}),
+        ("sft_matched", {"train_sft": 2, "train_grpo": 2}),
+        ("lora", {"train_sft": 1, "train_grpo": 4}),
+        ("group_of_16", {"train_sft": 1, "train_grpo": 4}),
+        ("single_advanced", {"train_grpo": 4}),
+        ("advanced_only", {"train_grpo": 4}),
+        ("after_sft", {"train_sft": 1, "train_grpo": 4}),
+        ("without_differentiation", {"train_grpo": 4}),
     ],
 )
 def test_every_kind_of_experiment_is_planned(project, name, own):

@@ -62,14 +62,14 @@ def test_a_single_file_is_a_target(chain):
     kept = chain.folder / "kept.json"
     shutil.move(chain.folder / target, kept)
     try:
-        assert chain.planned(*SMOKE, "--", target) == {"train_grpo_stage2": 1}
+        assert chain.planned(*SMOKE, "--", target) == {"train_grpo": 1}
     finally:
         shutil.move(kept, chain.folder / target)
 
 
 def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     jobs = chain.planned(*SMOKE, chain.overlay({"grpo_stage2": {"precision_high": 0.95}}))
-    assert jobs == SCORED | {"train_grpo_stage2": 1, "predict_suite": 2, "score_suite": 2}
+    assert jobs == SCORED | {"train_grpo": 1, "predict_suite": 2, "score_suite": 2}
 
 
 def test_how_a_training_is_watched_trains_nothing_again(chain):
@@ -118,8 +118,7 @@ def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
     jobs = chain.planned(*SMOKE)
     assert jobs == SCORED | {
         "audit_rewards": 1,
-        "train_grpo_stage1": 1,
-        "train_grpo_stage2": 1,
+        "train_grpo": 2,
         "predict_suite": 4,
         "score_suite": 4,
     }
@@ -208,9 +207,9 @@ def test_continuous_refinement_hands_the_trainer_on(before_grpo):
     assert [json.loads((stages / stage / "metrics.json").read_text())["steps"] for stage in STAGES] == [4, 4]
     assert [json.loads(line)["step"] for line in (stages / "grpo_stage2/history.jsonl").open()][-1] == 8
     assert project.planned(*overlay()) == {}
-    assert project.planned(*overlay(precision_high=0.95)) == {"train_grpo_stage2_continuous": 1}
-    both = {"train_grpo_stage1_continuous": 1, "train_grpo_stage2_continuous": 1}
-    assert project.planned(*overlay(max_steps=6)) == both  # a longer stage 2 stretches the schedule of both
+    assert project.planned(*overlay(precision_high=0.95)) == {"train_grpo": 1}
+    # A longer stage 2 stretches the schedule of both.
+    assert project.planned(*overlay(max_steps=6)) == {"train_grpo": 2}
 
 
 def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_grpo):
@@ -234,7 +233,7 @@ def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_gr
     unlock = [sys.executable, "workflow/scripts/unlock_run.py"]
     subprocess.run(unlock, cwd=project.folder, env=environment, check=True)
     project.snakemake(*SMOKE, "--", target)
-    assert "resuming from checkpoint-" in (stage.parents[2] / "logs/train_grpo_stage1/strict.log").read_text()
+    assert "resuming from checkpoint-" in (stage.parents[2] / "logs/train_grpo/strict/grpo_stage1.log").read_text()
     for weights in ("strict/grpo_stage1/model/model.safetensors", "strict/grpo_stage2/model/model.safetensors"):
         assert digest(project.folder, f"models/{weights}") == digest(chain.folder, f"models/{weights}")
 
@@ -288,11 +287,12 @@ def finished(chain, tmp_path):
 
 
 def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
-    """Snakemake puts the experiments of an overlay in front of the shipped ones."""
-    mine = {"experiments": {"mine": {"grpo_stage2": {"recall_threshold": 0.6}}}}
+    """It goes on from another experiment's stage 1 by its name."""
+    stage2 = {"init": "strict/grpo_stage1", "recall_threshold": 0.6}
+    mine = {"experiments": {"mine": {"stages": ["grpo_stage2"], "grpo_stage2": stage2}}}
     overlay = finished.overlay({**mine, "ablations": {"experiments": ["strict", "mine"], "training_seeds": [0]}})
     jobs = finished.planned(*SMOKE, overlay, "--", "ablations")
-    assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo_stage2": 1}
+    assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo": 1}
 
 
 def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finished):
@@ -300,13 +300,13 @@ def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finishe
     broken = {"experiments": {"broken": {"grpo": {"learning_rate": 1.0e30}}}}
     overlay = finished.overlay({**broken, "ablations": {"experiments": ["strict", "broken"], "training_seeds": [0]}})
     words = [*SMOKE, overlay, "--keep-going", "--", "ablations"]
-    assert "train_grpo_stage2" in finished.planned(*words) and "train_sft" not in finished.planned(*words)
+    assert "train_grpo" in finished.planned(*words) and "train_sft" not in finished.planned(*words)
     failed = finished.snakemake(*words, check=False)
     table = finished.folder / "results/smoke/tables/ablations.md"
     assert failed.returncode == 1 and "Some arms failed: results/smoke/tables/ablations.md" in failed.stdout
-    assert "| broken | 0 | train\\_grpo\\_stage1: RuntimeError: probability tensor" in table.read_text()
+    assert "| broken | 0 | train\\_grpo: RuntimeError: probability tensor" in table.read_text()
     assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 1 |" in table.read_text()
-    logs = finished.folder / "results/smoke/logs/train_grpo_stage1/broken.log"
+    logs = finished.folder / "results/smoke/logs/train_grpo/broken/grpo_stage1.log"
     finished.overlay({**broken, "ablations": {"experiments": ["strict"], "training_seeds": [0]}})
     assert finished.planned(*words) == {"tabulate_ablations": 1, "ablations": 1}
     finished.snakemake(*words)

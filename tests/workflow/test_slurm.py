@@ -46,7 +46,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 MODELS = [f"results/cluster/models/{name}/metrics.json" for name in ("sft", "strict/grpo_stage2")]
 STAGE1 = Path("results/cluster/models/strict/grpo_stage1")
-LOG1 = Path("results/cluster/logs/train_grpo_stage1/strict.log")
+LOG1 = Path("results/cluster/logs/train_grpo/strict/grpo_stage1.log")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def before_training(root, undisturbed, tmp_path):
         for part in ("results", ".snakemake", "overlay.json"):
             copier = shutil.copy if part.endswith("json") else shutil.copytree
             copier(undisturbed.folder / part, project.folder / part)
-        for part in ("models/sft", "models/strict", "logs/train_grpo_stage1"):
+        for part in ("models/sft", "models/strict", "logs/train_grpo"):
             shutil.rmtree(project.folder / "results/cluster" / part)
         return project
 

@@ -4,7 +4,8 @@ Writes ap_by_checkpoint, boxes_by_checkpoint, ap_by_dataset, reward_by_step, sig
 loss_by_step and precision_recall, each as .svg and .png; a figure without any numbers says so.
 
 Example:
-  python workflow/scripts/plot_results.py --results results/miniature/tables/results.csv \\
+  python workflow/scripts/plot_results.py --config results/miniature/config.json \\
+      --results results/miniature/tables/results.csv \\
       --history strict/grpo_stage1 results/miniature/models/strict/grpo_stage1/history.jsonl \\
       --history strict/grpo_stage2 results/miniature/models/strict/grpo_stage2/history.jsonl \\
       --output_directory results/miniature/figures
@@ -18,6 +19,7 @@ from vision_r1 import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.parser(__doc__, word_files=True)
+    parser.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")
     parser.add_argument("--results", required=True, metavar="FILE", help="results.csv of tabulate_results.py")
     parser.add_argument(
         "--history",
@@ -35,13 +37,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from vision_r1.experiments import chains
     from vision_r1.files import read_json, read_jsonl
     from vision_r1.report.figures import draw_all
     from vision_r1.report.results import read_csv
 
     histories = {checkpoint: read_jsonl(path) for checkpoint, path in args.history}
     metrics = {(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics}
-    draw_all(read_csv(args.results), histories, metrics, args.output_directory, args.note)
+    config = read_json(args.config)
+    arms = chains(config, config["report"]["experiments"], config["report"]["training_seeds"])
+    draw_all(read_csv(args.results), arms, histories, metrics, args.output_directory, args.note)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.evaluation.compare import read_measured
     from vision_r1.evaluation.published import read_published
-    from vision_r1.experiments import final_checkpoint
     from vision_r1.files import read_json, write_text
     from vision_r1.preflight.batches import budget, training_batches
     from vision_r1.report.ablation_figure import draw
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     lines = ablation_lines(arms, names[0], benchmarks)
     batches = training_batches(config, read_json(args.curation)["rows"], names)
-    budgets = {name: budget(config, batches, final_checkpoint(config, name)) for name in names}
+    budgets = {name: budget(config, batches, name) for name in names}
     sheets = ablation_sheets(config, arms, lines, budgets, read_published(args.published), recipes)
     warning, folder = banner(config, recipes), Path(args.tables)
     draw(lines, names[0], Path(args.figures) / "ablations", warning)

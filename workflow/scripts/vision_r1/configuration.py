@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from vision_r1.data import mixture
-from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, lineage, merge
+from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, lineage, merge, stages_of, training_values
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
@@ -67,15 +67,15 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         for name in RENAMED.keys() & (section or {}).keys():
             raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
     _check_schema(config, schema, "config")
-    for name in config["experiments"]:
+    for name in config["experiments"]:  # before any is read
         if re.search(r"_s\d+$", name) or name in (BASE, SFT):
             raise UserError(f"experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)")
+    for name in config["experiments"]:
         merged = experiment_config(config, name)
         _check_schema(merged, schema, f"experiment {name}")
-        for stage in STAGES:
-            _check_init(config, merged, name, stage)
+        _check_stages(config, name)
     for name in config["experiments"]:
-        for stage in STAGES:
+        for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             _check_stage(config, experiment_config(config, name), name, stage)
     _check_references(config)
     _check_model(config)
@@ -130,24 +130,31 @@ def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) ->
         yield from _described(schema["additionalProperties"], root, f"{path}.<name>")
 
 
-def _check_init(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
-    init = merged[stage]["init"]
-    known = {BASE, SFT, *STAGES[: STAGES.index(stage)]}
-    other, _, other_stage = init.partition("/")
-    if init not in known and not (other in config["experiments"] and other_stage in (SFT, *STAGES) and other != name):
-        raise UserError(
-            f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; "
-            f"give one of {', '.join(sorted(known))}, or <another experiment>/<stage>"
-        )
+def _check_stages(config: Mapping[str, Any], name: str) -> None:
+    """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
+    own = stages_of(config, name)
+    for section in (SFT, *STAGES):
+        if section in config["experiments"][name] and section not in own:
+            raise UserError(
+                f"experiments.{name}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
+                f"add it to experiments.{name}.stages, or remove the override"
+            )
+    trained = {f"{other}/{stage}" for other in config["experiments"] for stage in stages_of(config, other)}
+    for stage in (stage for stage in own if stage != SFT):
+        init, before = experiment_config(config, name)[stage]["init"], [BASE, SFT, *own[: own.index(stage)]]
+        if init not in {*before, *(each for each in trained if not each.startswith(f"{name}/"))}:
+            raise UserError(
+                f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; give one of "
+                f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<stage that it trains>"
+            )
 
 
 def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
-    seen: set[tuple[str, str]] = set()
-    for place in lineage(config, name, stage):
-        if place in seen:
-            circle = "/".join(place)
-            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {circle}")
-        seen.add(place)
+    seen: set[str] = set()
+    for checkpoint in lineage(config, f"{name}/{stage}"):
+        if checkpoint in seen:
+            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {checkpoint}")
+        seen.add(checkpoint)
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
@@ -168,6 +175,8 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
+    if name in asked_for:
+        training_values(config, f"{name}/{stage}")
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(
             f"experiment {name}: grpo.step: it is a share of both stages' max_steps, and has to leave each a step"
@@ -198,7 +207,7 @@ def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
             f"{where}.{min(own)}: grpo.refinement is continuous, so both stages share one optimiser and schedule; "
             "give it in section grpo"
         )
-    if stage == STAGES[1] and merged[stage]["init"] != STAGES[0]:
+    if stage == STAGES[1] and not merged[stage]["init"].endswith(STAGES[0]):
         raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 goes on from grpo_stage1")
     if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
         raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")

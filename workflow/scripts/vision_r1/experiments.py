@@ -1,19 +1,20 @@
 """Experiments: overrides of the configuration, the checkpoints that they train, and what these are trained with.
 
 An arm is an experiment, or `sft` (the SFT baseline of the configuration itself), with a training seed:
-`strict`, `strict_s1`, `sft_s1`. A checkpoint is `base`, an SFT baseline's arm, or `<arm>/<stage>`. What two arms
-train alike, from the base model on, is one checkpoint: that of the arm that stands first in the configuration.
+`strict`, `strict_s1`, `sft_s1`. A checkpoint is `base`, an SFT baseline's arm, or `<arm>/<stage>`. Each belongs to the
+arm that trains it; another arm goes on from it by name: `init: strict/grpo_stage1`.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from vision_r1.files import UserError
 
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")
+# What may change in the middle of a continuous training.
+THRESHOLDS = ("recall_threshold", "precision_low", "precision_high")
 
 Config = Mapping[str, Any]
 
@@ -27,20 +28,21 @@ def merge(base: Config, override: Config) -> dict[str, Any]:
     return merged
 
 
-def experiment_config(config: Config, name: str) -> dict[str, Any]:
+def experiment_config(config: Config, arm: str) -> dict[str, Any]:
     """Return the configuration with the overrides of an arm's experiment merged in, and grpo.step worked out.
 
     Raises UserError for an unknown experiment.
     """
-    experiment, _ = split_training_seed(name)
-    if experiment == SFT:
+    experiment, _ = split_training_seed(arm)
+    if experiment in (BASE, SFT):
         return dict(config)
     if experiment not in config["experiments"]:
         known = ", ".join(sorted(config["experiments"]))
         raise UserError(
             f"config: experiment: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
         )
-    merged = merge(config, config["experiments"][experiment])
+    overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
+    merged = merge(config, overrides)
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
         first = round(merged["grpo"]["step"] * sum(steps))
         for stage, own in zip(STAGES, (first, sum(steps) - first), strict=True):
@@ -59,129 +61,131 @@ def with_training_seed(name: str, training_seed: int) -> str:
     return f"{name}_s{training_seed}" if training_seed else name
 
 
-def stages_of(config: Config, name: str) -> tuple[str, ...]:
-    """Return the stages that an experiment trains: GRPO's, or SFT where only that is overridden."""
-    experiment, _ = split_training_seed(name)
-    overrides = {SFT} if experiment == SFT else set(config["experiments"][experiment])
-    return (SFT,) if SFT in overrides and not overrides & {"reward", "grpo", *STAGES} else STAGES
-
-
 def split_checkpoint(checkpoint: str) -> tuple[str, str]:
     """Split a checkpoint's name into arm and stage; the base model is both to itself."""
     arm, _, stage = checkpoint.partition("/")
     return arm, stage or split_training_seed(arm)[0]
 
 
-def checkpoint_of(config: Config, arm: str, stage: str) -> str:
-    """Return the checkpoint of an arm's stage: its own, or that of the first arm that trains it alike."""
-    _, training_seed = split_training_seed(arm)
-    for name in (SFT, *config["experiments"]):
-        other = with_training_seed(name, training_seed)
-        trains = stage == SFT if name == SFT else stage == SFT or stage in stages_of(config, name)
-        if other == arm or (trains and _alike(config, (other, stage), (arm, stage))):
-            return other if name == SFT else f"{other}/{stage}"
-    raise UserError(f"config: experiment: {arm!r} is not an experiment of config/experiments.yaml")
-
-
-def checkpoints_of(config: Config, names: Sequence[str], training_seeds: Sequence[int]) -> list[str]:
-    """Return the checkpoints of a report on these experiments: the base model, SFT baselines, and each arm's stages."""
-    arms = [with_training_seed(name, seed) for name in names for seed in training_seeds]
-    trained = [checkpoint_of(config, arm, stage) for arm in arms for stage in stages_of(config, arm)]
-    return list(dict.fromkeys([BASE, *(with_training_seed(SFT, seed) for seed in training_seeds), *trained]))
+def stages_of(config: Config, arm: str) -> list[str]:
+    """Return the stages that an arm trains itself, in their order: both of GRPO where its experiment doesn't say."""
+    experiment, _ = split_training_seed(arm)
+    own = (SFT,) if experiment == SFT else config["experiments"][experiment].get("stages", STAGES)
+    return [stage for stage in (SFT, *STAGES) if stage in own]
 
 
 def final_checkpoint(config: Config, arm: str) -> str:
-    """Return the checkpoint at which an arm's training ends."""
-    return checkpoint_of(config, arm, stages_of(config, arm)[-1])
+    """Return the checkpoint at which an arm's training ends; the base model's is itself."""
+    if split_training_seed(arm)[0] in (BASE, SFT):
+        return arm
+    return f"{arm}/{stages_of(config, arm)[-1]}"
 
 
-def parent_checkpoint(config: Config, arm: str, stage: str) -> str:
-    """Return the checkpoint that a stage starts from. It has the same training seed."""
-    place = initial_place(config, arm, stage)
-    return BASE if place[1] == BASE else checkpoint_of(config, *place)
+def parent_checkpoint(config: Config, checkpoint: str) -> str:
+    """Return the checkpoint that a training starts from, as `init` names it. It has the same training seed."""
+    arm, stage = split_checkpoint(checkpoint)
+    if stage == SFT:
+        return BASE
+    init = experiment_config(config, arm)[stage]["init"]
+    other, _, other_stage = init.rpartition("/")
+    if other:
+        return f"{with_training_seed(other, split_training_seed(arm)[1])}/{other_stage}"
+    if init == SFT and SFT not in stages_of(config, arm):
+        return with_training_seed(SFT, split_training_seed(arm)[1])
+    return BASE if init == BASE else f"{arm}/{init}"
 
 
-def chain_of(config: Config, checkpoint: str) -> list[str]:
-    """Return the checkpoints from the first training after the base model to this one."""
-    chain: list[str] = []
+def lineage(config: Config, checkpoint: str) -> Iterator[str]:
+    """Yield a checkpoint and those behind it, back to the first training after the base model."""
     while checkpoint != BASE:
-        chain.insert(0, checkpoint)
-        checkpoint = parent_checkpoint(config, *split_checkpoint(checkpoint))
-    return chain
+        yield checkpoint
+        checkpoint = parent_checkpoint(config, checkpoint)
 
 
-def reference_checkpoint(config: Config, arm: str, stage: str) -> str:
-    """Return the checkpoint that the KL term holds on to: where the arm's first GRPO stage started."""
-    checkpoint = parent_checkpoint(config, arm, stage)
-    while (place := split_checkpoint(checkpoint))[1] in STAGES:
-        checkpoint = parent_checkpoint(config, *place)
+def chain_of(config: Config, arm: str) -> list[str]:
+    """Return the checkpoints from the first training after the base model to where an arm ends, whoever trains them."""
+    return [*lineage(config, final_checkpoint(config, arm))][::-1]
+
+
+def chains(config: Config, experiments: Sequence[str], training_seeds: Sequence[int]) -> dict[str, list[str]]:
+    """Return arm -> its chain, for each experiment with each training seed."""
+    arms = [with_training_seed(name, seed) for name in experiments for seed in training_seeds]
+    return {arm: chain_of(config, arm) for arm in arms}
+
+
+def checkpoints_of(config: Config, experiments: Sequence[str], training_seeds: Sequence[int]) -> list[str]:
+    """Return the checkpoints of a report on these experiments: the base model, SFT baselines, and each arm's chain."""
+    trained = chains(config, [SFT, *experiments], training_seeds).values()
+    return list(dict.fromkeys([BASE, *(checkpoint for chain in trained for checkpoint in chain)]))
+
+
+def reference_checkpoint(config: Config, checkpoint: str) -> str:
+    """Return the checkpoint that the KL term holds on to: where the first GRPO stage behind this one started."""
+    while split_checkpoint(checkpoint)[1] in STAGES:
+        checkpoint = parent_checkpoint(config, checkpoint)
     return checkpoint
 
 
-def initial_place(config: Config, arm: str, stage: str) -> tuple[str, str]:
-    """Return (arm, stage) that a stage's `init` names, whoever trains it; the base model is (base, base)."""
-    if stage == SFT:
-        return BASE, BASE
-    init = experiment_config(config, arm)[stage]["init"]
-    if "/" in init:
-        other, other_stage = init.split("/")
-        return with_training_seed(other, split_training_seed(arm)[1]), other_stage
-    return (BASE, BASE) if init == BASE else (arm, init)
-
-
-def lineage(config: Config, arm: str, stage: str) -> Iterator[tuple[str, str]]:
-    """Yield (arm, stage) from a stage back to the first one after the base model, as `init` names them."""
-    while stage != BASE:
-        yield arm, stage
-        arm, stage = initial_place(config, arm, stage)
+def goes_on(config: Config, checkpoint: str) -> bool:
+    """Tell whether a training goes on with the optimiser, the schedule and the order of its parent."""
+    arm, stage = split_checkpoint(checkpoint)
+    return stage == STAGES[1] and experiment_config(config, arm)["grpo"]["refinement"] == "continuous"
 
 
 def data_of(config: Config, arm: str) -> str | None:
-    """Return the first experiment with the data section of an arm, whose training file it is; None: the shared one."""
-    data = experiment_config(config, arm)["data"]
-    if data == config["data"]:
-        return None
-    return next(name for name in config["experiments"] if experiment_config(config, name)["data"] == data)
+    """Return the experiment whose training file an arm has, as it overrides section data; None: the shared file."""
+    experiment, _ = split_training_seed(arm)
+    return experiment if "data" in config["experiments"].get(experiment, {}) else None
 
 
-def seed_of(config: Config, arm: str, stage: str) -> int:
-    """Return the seed of one training job: chain seed, training seed and stage all make it differ."""
-    _, training_seed = split_training_seed(arm)
-    return 100_000 * config["seed"] + 10 * training_seed + (SFT, *STAGES).index(stage)
+def seed_of(config: Config, checkpoint: str) -> int:
+    """Return the seed of one training: chain seed, training seed and stage all make it differ."""
+    arm, stage = split_checkpoint(checkpoint)
+    if stage == BASE:
+        return config["seed"]
+    return 100_000 * config["seed"] + 10 * split_training_seed(arm)[1] + (SFT, *STAGES).index(stage)
 
 
-def training_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
-    """Return what a stage is trained with, by flag: section sft, or sections reward, grpo and the stage's.
+def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
+    """Return what a checkpoint is trained with, by flag: section sft, or sections reward, grpo and the stage's.
 
     In continuous refinement both GRPO stages share a seed and one schedule as long as both; stage 1 stops in it.
+    Raises UserError where no arm trains the checkpoint, and where one would go on with another schedule than its own.
     """
-    merged, seed = experiment_config(config, arm), seed_of(config, arm, stage)
+    arm, stage = split_checkpoint(checkpoint)
+    own = stages_of(config, arm)
+    if stage not in own:
+        others = [name for name in chain_of(config, arm) if split_checkpoint(name)[1] == stage]
+        hint = f"; ask for {others[0]}" if others else ""
+        raise UserError(f"config: experiments.{arm}: trains {' and '.join(own)}, not {stage}{hint}")
     if stage == SFT:
-        return {**merged[SFT], "seed": seed}
-    values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed}
+        return {**experiment_config(config, arm)[SFT], "seed": seed_of(config, checkpoint)}
+    parent = parent_checkpoint(config, checkpoint)
+    if goes_on(config, checkpoint) and parent != f"{arm}/{STAGES[0]}":
+        ours, theirs = _schedule(config, arm), _schedule(config, split_checkpoint(parent)[0])
+        if different := sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)):
+            raise UserError(
+                f"config: experiments.{arm}: goes on from {parent}, but not with its {', '.join(different)}; "
+                f"let it train both stages itself (stages, {STAGES[1]}.init)"
+            )
+    return _grpo_values(config, arm, stage)
+
+
+def _grpo_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
+    merged = experiment_config(config, arm)
+    values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed_of(config, f"{arm}/{stage}")}
     del values["init"]
     values.pop("step", None)
     if values.pop("refinement") == "continuous":
         steps = [merged[each]["max_steps"] for each in STAGES]
-        values |= {"seed": seed_of(config, arm, STAGES[0]), "max_steps": sum(steps) if steps[1] > 0 else -1}
+        values |= {"seed": seed_of(config, f"{arm}/{STAGES[0]}"), "max_steps": sum(steps) if steps[1] > 0 else -1}
         if stage == STAGES[0]:
             values["stop_at"] = steps[0]
     return values
 
 
-def of_refinement(config: Config, refinement: str) -> list[str]:
-    """Return the experiments whose stage 2 follows stage 1 in this way, continuous or restart."""
-    return [
-        name for name in config["experiments"] if experiment_config(config, name)["grpo"]["refinement"] == refinement
-    ]
-
-
-def _alike(config: Config, one: tuple[str, str], other: tuple[str, str]) -> bool:
-    """Tell whether two stages are trained alike, and all that they start from."""
-    pairs = zip_longest(lineage(config, *one), lineage(config, *other))
-    return all(None not in pair and _recipe(config, *pair[0]) == _recipe(config, *pair[1]) for pair in pairs)
-
-
-def _recipe(config: Config, arm: str, stage: str) -> tuple[Any, ...]:
+def _schedule(config: Config, arm: str) -> dict[str, Any]:
+    """Return what an arm's stages share where they are one training: all but what is rewarded."""
     merged = experiment_config(config, arm)
-    return stage, training_values(config, arm, stage), merged["data"], merged["lora"]
+    values = _grpo_values(config, arm, STAGES[0]) | {"data": data_of(config, arm), "lora": merged["lora"]}
+    return {key: value for key, value in values.items() if key not in (*merged["reward"], *THRESHOLDS)}

@@ -26,9 +26,8 @@ class Job:
         if self.rule == "train_sft":
             arm, *stage = self.wildcards["sft"].split("/")
             return "/".join([split_training_seed(arm)[0], *stage])
-        if self.rule.startswith("train_grpo"):
-            arm, _ = split_training_seed(self.wildcards["experiment"])
-            return f"{arm}/{self.rule.removeprefix('train_').removesuffix('_continuous')}"
+        if self.rule == "train_grpo":
+            return f"{split_training_seed(self.wildcards['experiment'])[0]}/{self.wildcards['stage']}"
         return None
 
 

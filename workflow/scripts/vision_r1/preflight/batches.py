@@ -8,16 +8,13 @@ from typing import Any
 from vision_r1 import configuration
 from vision_r1.experiments import (
     SFT,
-    STAGES,
     chain_of,
-    checkpoint_of,
     checkpoints_of,
     data_of,
     experiment_config,
-    final_checkpoint,
+    goes_on,
     parent_checkpoint,
     split_checkpoint,
-    split_training_seed,
 )
 from vision_r1.files import UserError
 
@@ -90,8 +87,7 @@ def training_batches(config: Mapping[str, Any], rows: int, experiments: Sequence
         if stage == SFT:
             batches[checkpoint] = _sft(merged[SFT], checkpoint, processes, rows)
         else:
-            before = batches.get(parent_checkpoint(config, arm, stage)) if stage == STAGES[1] else None
-            continued = before.steps if before and merged["grpo"]["refinement"] == "continuous" else 0
+            continued = batches[parent_checkpoint(config, checkpoint)].steps if goes_on(config, checkpoint) else 0
             values = {**merged["grpo"], **merged[stage]}
             batches[checkpoint] = _grpo(values, checkpoint, processes, rows, continued)
     return list(batches.values())
@@ -127,19 +123,17 @@ def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a checkpoint was trained with, all that it started from included; prompts and completions count repeats."""
+    """What an experiment is trained with, all that it starts from included; prompts and completions count repeats."""
 
     steps: int
     prompts: int
     completions: int
 
 
-def budget(config: Mapping[str, Any], batches: Sequence[Batches], checkpoint: str) -> Budget:
-    """Return the budget of a checkpoint of any training seed; `batches` are those of all experiments."""
+def budget(config: Mapping[str, Any], batches: Sequence[Batches], experiment: str) -> Budget:
+    """Return what an experiment is trained with, from the base model on; `batches` are those of all experiments."""
     known = {each.name: each for each in batches}
-    arm, stage = split_checkpoint(checkpoint)
-    first = checkpoint_of(config, split_training_seed(arm)[0], stage)
-    chain = [known[name] for name in chain_of(config, first)]
+    chain = [known[name] for name in chain_of(config, experiment)]
     return Budget(
         sum(each.steps for each in chain),
         sum(each.samples_seen for each in chain),
@@ -151,7 +145,7 @@ def unequal(config: Mapping[str, Any], batches: Sequence[Batches]) -> list[str]:
     """Say where arms see other numbers of samples or updates than SFT: no error, but a reader has to know it."""
     sft, lines = batches[0], []
     for name in config["report"]["experiments"]:
-        own = budget(config, batches, final_checkpoint(config, name))
+        own = budget(config, batches, name)
         if abs(own.steps - sft.steps) > 0.02 * sft.steps or abs(own.prompts - sft.samples_seen) > 0.02 * own.prompts:
             lines.append(
                 f"{name} makes {own.steps:,} updates on {own.prompts:,} samples in all, "

@@ -15,7 +15,6 @@ from vision_r1.experiments import (
     chain_of,
     checkpoints_of,
     experiment_config,
-    final_checkpoint,
     split_checkpoint,
     training_values,
 )
@@ -74,8 +73,7 @@ def survey(
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
         "answer_size": asdict(size),
         "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
-        # What the first experiment of the report is made of, whichever experiment trains it.
-        "leading": chain_of(config, final_checkpoint(config, config["report"]["experiments"][0])),
+        "leading": chain_of(config, config["report"]["experiments"][0]),
         "trainings": [_training(config, training, lengths, size, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(config, batches),
@@ -156,9 +154,8 @@ def _training(
     model: Architecture | None,
     mode: str,
 ) -> dict[str, Any]:
-    arm, stage = split_checkpoint(batches.name)
-    values = training_values(config, arm, stage)
-    setting = setting_of(experiment_config(config, arm), values, lengths, mode)
+    values = training_values(config, batches.name)
+    setting = setting_of(experiment_config(config, split_checkpoint(batches.name)[0]), values, lengths, mode)
     limit = completion_limit(values, lengths)
     result: dict[str, Any] = {
         "name": batches.name,

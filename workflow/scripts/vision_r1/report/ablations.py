@@ -13,7 +13,16 @@ from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
 from vision_r1.evaluation.compare import Measured, holm
 from vision_r1.evaluation.published import Anchor
 from vision_r1.evaluation.seeds import effect, spread
-from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, final_checkpoint, stages_of, with_training_seed
+from vision_r1.experiments import (
+    BASE,
+    SFT,
+    STAGES,
+    chain_of,
+    experiment_config,
+    final_checkpoint,
+    split_checkpoint,
+    with_training_seed,
+)
 from vision_r1.preflight.batches import Budget
 from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.results import MEAN
@@ -51,9 +60,7 @@ def arms_of(
     arms, suites = [], set(config["report"]["suites"])
     for name in (BASE, SFT, *config["ablations"]["experiments"]):
         seeds = [0] if name == BASE else config["ablations"]["training_seeds"]
-        places = {
-            seed: BASE if name == BASE else final_checkpoint(config, with_training_seed(name, seed)) for seed in seeds
-        }
+        places = {seed: final_checkpoint(config, with_training_seed(name, seed)) for seed in seeds}
         whole = {seed: place for seed, place in places.items() if suites <= measured[place].keys()}
         arms.append(
             Arm(
@@ -71,8 +78,14 @@ def cause(jobs: Sequence[tuple[str, str, str]]) -> str:
         if not Path(output).exists():
             lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if Path(log).is_file() else []
             last = next((line.strip() for line in reversed(lines) if line.strip()), "not started")
-            return f"{Path(log).parent.name if lines else Path(output).parent.name}: {last}"
+            return f"{_rule(Path(log)) if lines else Path(output).parent.name}: {last}"
     return "not measured"
+
+
+def _rule(log: Path) -> str:
+    """Return the rule that wrote a log, logs/<rule>/..."""
+    parts = log.parts
+    return parts[parts.index("logs") + 1] if "logs" in parts else log.stem
 
 
 @dataclass(frozen=True)
@@ -217,12 +230,14 @@ PARTS = ("criterion", "dual format", "recall", "precision", "differentiation", "
 
 def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Say what an experiment's reward is made of; a dash where nothing is rewarded."""
-    if name in (BASE, SFT) or stages_of(config, name) == (SFT,):
+    places = [] if name == BASE else map(split_checkpoint, chain_of(config, name))
+    stages = [experiment_config(config, arm)[stage] for arm, stage in places if stage in STAGES]
+    if not stages:
         return ("–",) * len(PARTS)
     merged = experiment_config(config, name)
     criterion = {**CRITERIA[merged["reward"]["criterion"]], "differentiate": True} | merged["reward"]
     weights = merged["grpo"].get("reward_weights") or (1, 1, 1)
-    asked = [f"{merged[stage]['recall_threshold']:g}" for stage in STAGES]
+    asked = [f"{stage['recall_threshold']:g}" for stage in stages]
     return (
         criterion["criterion"],
         *("yes" if weight else "no" for weight in weights),

@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import configuration
-from vision_r1.experiments import parent_checkpoint, split_checkpoint, training_values
+from vision_r1.experiments import parent_checkpoint, training_values
 from vision_r1.families import FAMILIES
 from vision_r1.prompts import Templates
 from vision_r1.report.provenance import commit, flatten
@@ -42,12 +42,12 @@ def card(
         config=config,
         prompt=Templates.of(config["templates"]).ask("detection", ["cat", "dog"]),
         frame=FAMILIES[config["model"]["family"]].frame,
-        parent=parent_checkpoint(config, *split_checkpoint(name)),
+        parent=parent_checkpoint(config, name),
         curation=curation,
         tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
         sources=list(curation.get("datasets", ())),
         licences=licences,
-        settings=flatten(training_values(config, *split_checkpoint(name))),
+        settings=flatten(training_values(config, name)),
         training=training,
         lines=lines,
         commit=commit(),

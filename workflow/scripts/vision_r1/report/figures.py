@@ -8,13 +8,20 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vision_r1.experiments import STAGES
+from vision_r1.experiments import SFT, STAGES, split_training_seed
 from vision_r1.files import written_whole
 from vision_r1.report.panels import TOLD_APART, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
-from vision_r1.report.training_figures import History, loss_by_step, reward_by_step, signal_by_step, verdicts_by_step
+from vision_r1.report.training_figures import (
+    Chains,
+    History,
+    loss_by_step,
+    reward_by_step,
+    signal_by_step,
+    verdicts_by_step,
+)
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 Metrics = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -22,6 +29,7 @@ Metrics = Mapping[tuple[str, str], Mapping[str, Any]]
 
 def draw_all(
     results: Sequence[Result],
+    chains: Chains,
     histories: Mapping[str, History],
     metrics: Metrics,
     folder: str | Path,
@@ -29,19 +37,19 @@ def draw_all(
 ) -> None:
     """Write every figure of FIGURES into `folder`: SVG for the page, PNG for slides with `note` under it.
 
-    histories: checkpoint -> what TRL logged, one mapping per logging step; metrics: (checkpoint, suite) -> what
-    score_suite.py wrote.
+    chains: the experiments' arms -> their checkpoints in order; histories: checkpoint -> what TRL logged, one mapping
+    per logging step; metrics: (checkpoint, suite) -> what score_suite.py wrote.
     """
     with plt.style.context(STYLE_SHEET):
         drawn = (
-            ap_by_checkpoint(results),
-            boxes_by_checkpoint(results),
-            ap_by_dataset(results),
-            reward_by_step(histories),
-            signal_by_step(histories),
-            verdicts_by_step(histories),
+            ap_by_checkpoint(results, chains),
+            boxes_by_checkpoint(results, chains),
+            ap_by_dataset(results, chains),
+            reward_by_step(histories, chains),
+            signal_by_step(histories, chains),
+            verdicts_by_step(histories, chains),
             loss_by_step(histories),
-            precision_recall(results, metrics),
+            precision_recall(results, chains, metrics),
         )
         for name, figure in zip(FIGURES, drawn, strict=True):
             save(figure, Path(folder) / name, note)
@@ -58,34 +66,33 @@ def save(figure: Figure, stem: Path, note: str | None) -> None:
     plt.close(figure)
 
 
-def ap_by_checkpoint(results: Sequence[Result]) -> Figure:
+def ap_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
     """AP from base over stage 1 to stage 2, a line per experiment and training seed; SFT as a level beside them."""
-    return _by_checkpoint(results, lambda result: None if result.AP is None else 100 * result.AP, "AP")
+    return _by_checkpoint(results, chains, lambda result: None if result.AP is None else 100 * result.AP, "AP")
 
 
-def boxes_by_checkpoint(results: Sequence[Result]) -> Figure:
+def boxes_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
     """Predicted boxes per ground-truth object by checkpoint: above 1 the model says more than there is."""
-    figure = _by_checkpoint(results, _boxes_per_object, "predicted boxes per object")
+    figure = _by_checkpoint(results, chains, _boxes_per_object, "predicted boxes per object")
     for axes in figure.axes if results else ():
         axes.axhline(1, color=MUTED, linewidth=0.8, zorder=1)
     return figure
 
 
-def ap_by_dataset(results: Sequence[Result]) -> Figure:
-    """AP by data set, one row each: base, SFT and the last stage of each experiment."""
-    checkpoints = [name for name in first_seed(results) if Checkpoint.of(name).stage != STAGES[0]]
-    tables = dataset_tables(results, checkpoints)
+def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
+    """AP by data set, one row each: base, SFT and where each experiment ends."""
+    tables = dataset_tables(results, _ends(results, chains))
     if not tables:
         return missing("scores by data set")
     height = 0.9 + 0.26 * max(len(table.lines) for table in tables)
-    figure, parts = grids(_experiments(results), len(tables), width=4.2, height=height)
+    figure, parts = grids(_experiments(chains), len(tables), width=4.2, height=height)
     for part, experiments, panels in parts:
         for axes, table in zip(panels, tables, strict=True):
             for number, place in enumerate(table.checkpoints):
                 if place.experiment in ("", *experiments):
                     scores = [line[number] for _, line in table.lines]
                     spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
-                    axes.plot(*_split(spots), linestyle="", **_look(results, place) | {"label": place.title})
+                    axes.plot(*_split(spots), linestyle="", **_look(chains, place) | {"label": place.title})
             axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
             axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP", xlim=(0, None))
             axes.set_ylim(len(table.lines) - 0.5, -0.5)
@@ -94,9 +101,9 @@ def ap_by_dataset(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def precision_recall(results: Sequence[Result], metrics: Metrics) -> Figure:
-    """Precision over recall at IoU 0.5 (full) and 0.75 (dashed), a panel per benchmark: base, SFT, each last stage."""
-    checkpoints = [name for name in first_seed(results) if Checkpoint.of(name).stage != STAGES[0]]
+def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics) -> Figure:
+    """Precision over recall at IoU 0.5 (full) and 0.75 (dashed), a panel per benchmark: base, SFT, each experiment."""
+    checkpoints = _ends(results, chains)
     curves = {
         (name, pair): metrics.get((name, pair[0]), {}).get("protocols", {}).get(pair[1], {}).get("precision_recall")
         for name in checkpoints
@@ -105,12 +112,12 @@ def precision_recall(results: Sequence[Result], metrics: Metrics) -> Figure:
     shown = [pair for pair in pairs(results) if any(curves[name, pair] for name in checkpoints)]
     if not shown:
         return missing("precision-recall curves")
-    figure, parts = grids(_experiments(results), len(shown), width=2.45, height=2.6, sharey=True)
+    figure, parts = grids(_experiments(chains), len(shown), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, shown, strict=True):
             for name in checkpoints:
                 if Checkpoint.of(name).experiment in ("", *experiments):
-                    look = _look(results, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
+                    look = _look(chains, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
                     for threshold, values in (curves[name, (suite, protocol)] or {}).items():
                         dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
                         recalls = np.linspace(0, 1, len(values))
@@ -121,25 +128,32 @@ def precision_recall(results: Sequence[Result], metrics: Metrics) -> Figure:
     return figure
 
 
-def _by_checkpoint(results: Sequence[Result], value: Callable[[Result], float | None], label: str) -> Figure:
-    """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed."""
+def _by_checkpoint(
+    results: Sequence[Result], chains: Chains, value: Callable[[Result], float | None], label: str
+) -> Figure:
+    """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed; SFT as a level."""
     benchmarks = pairs(results)
     if not benchmarks:
         return missing(label)
-    index = lookup(results)
-    stages = ("base", *STAGES)
-    arms = dict.fromkeys(result.checkpoint.partition("/")[0] for result in results if result.stage in STAGES)
-    figure, parts = grids(_experiments(results), len(benchmarks), width=2.45, height=2.6, sharey=True)
+    index, stages = lookup(results), ("base", *STAGES)
+    figure, parts = grids(_experiments(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, benchmarks, strict=True):
             means = {name: value(result) for (name, *rest), result in index.items() if rest == [suite, protocol, MEAN]}
-            for arm in arms:
-                names = ("base", *(f"{arm}/{stage}" for stage in STAGES))
-                if (place := Checkpoint.of(names[-1])).experiment in experiments:
-                    spots = [(spot, means[name]) for spot, name in enumerate(names) if means.get(name) is not None]
-                    axes.plot(*_split(spots), **_look(results, place))
+            for arm, chain in chains.items():
+                if split_training_seed(arm)[0] not in experiments:
+                    continue
+                look = _look(chains, Checkpoint.of(chain[-1]))
+                places = {Checkpoint.of(name).stage: means.get(name) for name in ("base", *chain)}
+                spots = [(spot, places[stage]) for spot, stage in enumerate(stages) if places.get(stage) is not None]
+                if not {*STAGES} & places.keys() and places[SFT] is not None:
+                    axes.axhline(
+                        places[SFT], linewidth=1.2, linestyle=(0, (5, 3)), color=look["color"], label=look["label"]
+                    )
+                else:
+                    axes.plot(*_split(spots), **look)
             for name, level in means.items():
-                if Checkpoint.of(name).stage == "sft" and level is not None:
+                if Checkpoint.of(name).stage == SFT and not Checkpoint.of(name).experiment and level is not None:
                     axes.axhline(level, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), label="SFT")
             axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
             axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
@@ -149,26 +163,32 @@ def _by_checkpoint(results: Sequence[Result], value: Callable[[Result], float | 
     return figure
 
 
+def _ends(results: Sequence[Result], chains: Chains) -> list[str]:
+    """List the checkpoints of the first training seed where something ends: base, the SFT baseline, each experiment."""
+    finals = {chain[-1] for chain in chains.values()}
+    return [name for name in first_seed(results) if not Checkpoint.of(name).experiment or name in finals]
+
+
 def _boxes_per_object(result: Result) -> float | None:
     if result.predictions is None or not result.ground_truth:
         return None
     return result.predictions / result.ground_truth
 
 
-def _experiments(results: Sequence[Result]) -> list[str]:
-    return list(dict.fromkeys(result.experiment for result in results if result.experiment))
+def _experiments(chains: Chains) -> list[str]:
+    return list(dict.fromkeys(split_training_seed(arm)[0] for arm in chains))
 
 
 def _split(spots: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     return [x for x, _ in spots], [y for _, y in spots]
 
 
-def _look(results: Sequence[Result], place: Checkpoint) -> dict[str, Any]:
+def _look(chains: Chains, place: Checkpoint) -> dict[str, Any]:
     """Colour and marker by experiment, hollow grey for base, a bar for SFT."""
     if place.stage == "base":
         return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": "base"}
-    if place.stage == "sft":
+    if place.stage == SFT and not place.experiment:
         return {"color": INK, "marker": "|", "markersize": 9, "markeredgewidth": 1.6, "label": "SFT"}
     cycle = plt.rcParams["axes.prop_cycle"].by_key()
-    number = _experiments(results).index(place.experiment) % TOLD_APART
+    number = _experiments(chains).index(place.experiment) % TOLD_APART
     return {"color": cycle["color"][number], "marker": cycle["marker"][number], "label": place.experiment}

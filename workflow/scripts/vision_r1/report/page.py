@@ -13,11 +13,13 @@ from vision_r1 import configuration
 from vision_r1.evaluation.errors import KINDS
 from vision_r1.experiments import (
     STAGES,
+    chain_of,
+    chains,
     checkpoints_of,
     experiment_config,
+    parent_checkpoint,
     seed_of,
     split_checkpoint,
-    with_training_seed,
 )
 from vision_r1.files import read_json
 from vision_r1.report import provenance
@@ -142,13 +144,13 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     every_column = dataset_columns(benchmarks, suites)
     every_row = main_table(results, checkpoints, every_column, published)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
-    arms = [[with_training_seed(name, seed) for seed in seeds] for name in experiments]
+    same = [[*chains(config, [name], seeds).values()] for name in experiments]
     return {
         "config": config,
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
         "subject": _subject(config, benchmarks),
-        "verdicts": [verdict(results, same, *benchmarks[0]) for same in arms],
+        "verdicts": [verdict(results, each, *benchmarks[0]) for each in same],
         "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
         "scores": _scores(columns, rows),
@@ -167,8 +169,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,
-        "experiments": {name: experiment_config(config, name) for name in experiments},
-        "stages": STAGES,
+        "experiments": {name: _stages(config, name) for name in experiments},
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
         "provenance": _provenance(inputs),
@@ -234,10 +235,20 @@ def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
     }
 
 
+def _stages(config: Mapping[str, Any], experiment: str) -> list[dict[str, Any] | None]:
+    """Return what an experiment's GRPO stages reward, and what each starts from, None for a stage that it has not."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in chain_of(config, experiment):
+        arm, stage = split_checkpoint(name)
+        merged = experiment_config(config, arm)
+        reward = {"criterion": merged["reward"]["criterion"], "start": parent_checkpoint(config, name)}
+        found[stage] = merged.get(stage, {}) | reward
+    return [found.get(stage) for stage in STAGES]
+
+
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     place = Checkpoint.of(name)
-    seed = config["seed"] if name == "base" else seed_of(config, *split_checkpoint(name))
-    return {"checkpoint": place, "seed": seed, "metrics": metrics}
+    return {"checkpoint": place, "seed": seed_of(config, name), "metrics": metrics}
 
 
 def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vision_r1 import configuration
 from vision_r1.data.mixture import training_sources
-from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, split_checkpoint
+from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, split_checkpoint
 from vision_r1.report.provenance import flatten
 
 Config = Mapping[str, Any]
@@ -90,6 +90,11 @@ def _method(config: Config, arm: str) -> dict[str, str]:
     merged = config if arm == BASE or not _known(config, arm) else experiment_config(config, arm)
     names = OF_BASE if arm == BASE else OF_SFT if arm == SFT else OF_GRPO
     sections = {name: merged.get(name) for name in names}
+    if names is OF_GRPO and _known(config, arm):
+        # Stages as they are trained, whoever trains them: two names for one way are no difference.
+        places = [split_checkpoint(name) for name in chain_of(config, arm)]
+        sections |= {stage: {**experiment_config(config, owner)[stage], "init": None} for owner, stage in places}
+        sections["stages"] = [stage for _, stage in places]
     method = {key: text for key, text in flatten(sections) if not OF_THE_MACHINE & set(key.split("."))}
     for name in {"sft", "grpo"} & set(names):
         own = merged.get(name, {})

@@ -45,10 +45,6 @@ class Checkpoint:
         """The name for readers, without the training seed."""
         return f"{self.experiment} {STAGE_TITLES[self.stage]}".strip()
 
-    def place(self, stage: str) -> str:
-        """Name another stage's checkpoint of the same experiment and training seed."""
-        return f"{self.name.partition('/')[0]}/{stage}"
-
 
 @dataclass(frozen=True)
 class Result:

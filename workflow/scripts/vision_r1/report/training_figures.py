@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vision_r1.experiments import STAGES
+from vision_r1.experiments import STAGES, split_training_seed
 from vision_r1.report.panels import grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
 History = Sequence[Mapping[str, Any]]
+Chains = Mapping[str, Sequence[str]]  # arm of an experiment -> its checkpoints in order, whoever trains them
 # What TRL logs -> title and the axis' ends.
 Panels = Mapping[str, tuple[str, tuple[float | None, float | None]]]
 REWARD = {
@@ -35,17 +36,17 @@ MOST_VERDICTS = 6
 WINDOW = 0.15  # of a stage's logs, in the moving average
 
 
-def reward_by_step(histories: Mapping[str, History]) -> Figure:
+def reward_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
     """The reward and its parts; a line marks where the thresholds rise."""
-    return _by_step(histories, REWARD, "GRPO history", columns=4)
+    return _by_step(histories, chains, REWARD, "GRPO history", columns=4)
 
 
-def signal_by_step(histories: Mapping[str, History]) -> Figure:
+def signal_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
     """KL, entropy, completion length and the group signal."""
-    return _by_step(histories, SIGNAL, "GRPO history")
+    return _by_step(histories, chains, SIGNAL, "GRPO history")
 
 
-def verdicts_by_step(histories: Mapping[str, History]) -> Figure:
+def verdicts_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
     """How completions were read: the share of each verdict that was frequent somewhere."""
     highest: dict[str, float] = {}
     for history in histories.values():
@@ -55,7 +56,7 @@ def verdicts_by_step(histories: Mapping[str, History]) -> Figure:
                     highest[key] = max(share, highest.get(key, 0))
     frequent = sorted((key for key in highest if highest[key] > 0), key=lambda key: -highest[key])[:MOST_VERDICTS]
     panels = {key: (plain(key.removeprefix(VERDICTS).replace("_", " ")), (0, None)) for key in frequent}
-    return _by_step(histories, panels, "verdicts of GRPO's completions")
+    return _by_step(histories, chains, panels, "verdicts of GRPO's completions")
 
 
 def loss_by_step(histories: Mapping[str, History]) -> Figure:
@@ -74,20 +75,21 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
-def _by_step(histories: Mapping[str, History], panels: Panels, what: str, columns: int = 3) -> Figure:
+def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, what: str, columns: int = 3) -> Figure:
     """A panel per logged number, a colour per experiment; more than a few experiments make more rows of panels."""
-    arms: dict[str, dict[str, dict[str, History]]] = {}
-    for name, history in histories.items():
-        place = Checkpoint.of(name)
-        if place.stage in STAGES:
-            seeds = arms.setdefault(place.experiment, {})
-            seeds.setdefault(name.partition("/")[0], {})[place.stage] = history
+    arms: dict[str, list[dict[str, History]]] = {}  # experiment -> for each training seed, stage -> history
+    for arm, chain in chains.items():
+        stages = {Checkpoint.of(name).stage: histories[name] for name in chain if name in histories}
+        if stages := {stage: history for stage, history in stages.items() if stage in STAGES}:
+            arms.setdefault(split_training_seed(arm)[0], []).append(stages)
     logged = {
         key
-        for name, history in histories.items()
+        for seeds in arms.values()
+        for stages in seeds
+        for history in stages.values()
         for row in history
         for key, value in row.items()
-        if value is not None and Checkpoint.of(name).stage in STAGES
+        if value is not None
     }
     if not logged & set(panels):
         return missing(what)
@@ -102,7 +104,7 @@ def _by_step(histories: Mapping[str, History], panels: Panels, what: str, column
                 continue
             switches: set[float] = set()
             for number, experiment in enumerate(names):
-                switches |= _stages(axes, arms[experiment].values(), key, f"C{number}", plain(experiment))
+                switches |= _stages(axes, arms[experiment], key, f"C{number}", plain(experiment))
             axes.set(xlabel="step, both stages")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from vision_r1.experiments import STAGES, split_training_seed, with_training_seed
-from vision_r1.report.results import MEAN, STAGE_TITLES, Result, lookup, pairs
+from vision_r1.experiments import BASE, SFT, with_training_seed
+from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, lookup, pairs
 from vision_r1.report.text import points
 
 # A difference below one point is called no clear change (ours), and so is a larger one whose interval over test
@@ -20,55 +21,57 @@ class Verdict:
     sentence: str
 
 
-def verdict(results: Sequence[Result], arms: Sequence[str], suite: str, protocol: str) -> Verdict:
-    """Compare base, SFT and both stages of one experiment by AP on one benchmark.
+def verdict(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Verdict:
+    """Compare base, SFT baseline and all that one experiment trains or goes on from by AP on one benchmark.
 
-    arms: the experiment's name with each training seed (`strict`, `strict_s1`); the first one is told, the others
-    give the range. Yes: a clear gain over base, not lost in stage 2, not clearly below SFT, clear with every training
-    seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear loss. Unclear:
-    a change below one point, or one whose 95 % interval over test images holds 0. Unknown: a number is missing.
+    chains: the experiment's checkpoints in their order, for each training seed; the first seed is told, the others
+    give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear with every
+    training seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear loss.
+    Unclear: a change below one point, or one whose 95 % interval over test images holds 0. Unknown: a missing number.
     """
-    scores = _scores(results, arms[0], suite, protocol)
-    experiment, training_seed = split_training_seed(arms[0])
-    missing = [stage for stage in ("base", *STAGES) if stage not in scores]
-    if missing:
-        titles = ", ".join(STAGE_TITLES[stage] for stage in missing)
-        return Verdict("Unknown", f"{suite} AP ({protocol}) is missing for {experiment}: {titles}.")
+    chain, about = chains[0], (suite, protocol)
+    place = Checkpoint.of(chain[-1])
+    scores = {name: _ap(results, name, about) for name in (BASE, *chain)}
+    if missing := [Checkpoint.of(name).title for name, score in scores.items() if score is None]:
+        told = ", ".join(missing)
+        return Verdict("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {told}.")
 
-    base, first, last = (scores[stage] for stage in ("base", *STAGES))
-    gain, second = last - base, last - first
-    measured = lookup(results)
-    low, high = _interval(measured[f"{arms[0]}/{STAGES[-1]}", suite, protocol, MEAN])
+    base, last = scores[BASE], scores[chain[-1]]
+    gain, steps = last - base, list(pairwise((BASE, *chain)))
+    low, high = _interval(lookup(results)[chain[-1], suite, protocol, MEAN])
     chance = low is not None and low <= 0 <= high
     clear = abs(gain) >= CLEAR and not chance
     move = "did not clearly move" if not clear else "raised" if gain > 0 else "made the model worse: it lowered"
-    sentence = (
-        f"GRPO ({experiment}) {move} {suite} AP from {points(base)} to {points(last)} "
-        f"(stage 1 {points(first - base, signed=True)}, stage 2 {points(second, signed=True)})"
-    )
+    method = "SFT" if place.stage == SFT else "GRPO"
+    sentence = f"{method} ({place.experiment}) {move} {suite} AP from {points(base)} to {points(last)}"
+    if len(steps) > 1:
+        parts = (
+            f"{_title(after, place)} {points(scores[after] - scores[before], signed=True)}" for before, after in steps
+        )
+        sentence += f" ({', '.join(parts)})"
     if low is not None:
         sentence += (
             f", 95 % interval of the change {points(low, signed=True)} to {points(high, signed=True)}"
             f"{', which holds 0: the choice of test images may be all of it' if chance else ''}"
         )
-    fault = second <= -CLEAR
-    if "sft" in scores:
-        ahead = last - scores["sft"]
-        side = "about as good" if abs(ahead) < CLEAR else "lower" if ahead > 0 else "higher"
-        sentence += f"; SFT on the same data reached {points(scores['sft'])}, {side}."
-        fault |= ahead <= -CLEAR
+    fault = len(steps) > 1 and last - scores[chain[-2]] <= -CLEAR
+    sft = _ap(results, with_training_seed(SFT, place.training_seed), about)
+    if sft is not None:
+        side = "about as good" if abs(last - sft) < CLEAR else "lower" if last > sft else "higher"
+        sentence += f"; the SFT baseline reached {points(sft)}, {side}."
+        fault |= last - sft <= -CLEAR
     else:
-        sentence += "; SFT is missing."
-    if len(arms) > 1:
-        ends = [_scores(results, arm, suite, protocol).get(STAGES[-1]) for arm in arms]
+        sentence += "; the SFT baseline is missing."
+    if len(chains) > 1:
+        ends = [_ap(results, each[-1], about) for each in chains]
         gains = [end - base for end in ends if end is not None]
         sentence += (
-            f" This is training seed {training_seed}; over {len(gains)} of {len(arms)} training seeds the change "
+            f" This is training seed {place.training_seed}; over {len(gains)} of {len(chains)} training seeds "
+            f"the change is {points(min(gains), signed=True)} to {points(max(gains), signed=True)}."
         )
-        sentence += f"is {points(min(gains), signed=True)} to {points(max(gains), signed=True)}."
         fault |= min(gains) < CLEAR
 
-    lost = _lost(results, arms[0], (suite, protocol))
+    lost = _lost(results, chain[-1], about)
     if lost:
         sentence += f" It made the model worse on {', '.join(lost)}."
     fault |= bool(lost)
@@ -80,13 +83,17 @@ def verdict(results: Sequence[Result], arms: Sequence[str], suite: str, protocol
     return Verdict("Partly" if fault else "Yes", sentence)
 
 
-def _scores(results: Sequence[Result], arm: str, suite: str, protocol: str) -> dict[str, float]:
-    """Return stage -> mean AP of what was measured: base, the SFT arm of the same training seed, both stages."""
-    index = lookup(results)
-    names = {"base": "base", "sft": with_training_seed("sft", split_training_seed(arm)[1])}
-    names |= {stage: f"{arm}/{stage}" for stage in STAGES}
-    found = {stage: index.get((name, suite, protocol, MEAN)) for stage, name in names.items()}
-    return {stage: result.AP for stage, result in found.items() if result is not None and result.AP is not None}
+def _ap(results: Sequence[Result], checkpoint: str, about: tuple[str, str]) -> float | None:
+    """Return a checkpoint's mean AP on a benchmark, None where it was not measured."""
+    result = lookup(results).get((checkpoint, *about, MEAN))
+    return None if result is None else result.AP
+
+
+def _title(checkpoint: str, last: Checkpoint) -> str:
+    """Name a training, and whose it is where that is another experiment's than the last one's."""
+    place = Checkpoint.of(checkpoint)
+    others = place.experiment not in ("", last.experiment)
+    return STAGE_TITLES[place.stage] + (f" of {place.experiment}" if others else "")
 
 
 def _interval(result: Result) -> tuple[float | None, float | None]:
@@ -94,11 +101,11 @@ def _interval(result: Result) -> tuple[float | None, float | None]:
     return (result.delta_low, result.delta_high) if known else (None, None)
 
 
-def _lost(results: Sequence[Result], arm: str, told: tuple[str, str]) -> list[str]:
-    """List the other benchmarks whose AP clearly fell from base to the last stage, each with its loss."""
+def _lost(results: Sequence[Result], checkpoint: str, told: tuple[str, str]) -> list[str]:
+    """List the other benchmarks whose AP clearly fell from base to a checkpoint, each with its loss."""
     index, lost = lookup(results), []
     for suite, protocol in pairs(results):
-        own, base = (index.get((name, suite, protocol, MEAN)) for name in (f"{arm}/{STAGES[-1]}", "base"))
+        own, base = (index.get((name, suite, protocol, MEAN)) for name in (checkpoint, BASE))
         if (suite, protocol) == told or own is None or base is None or None in (own.AP, base.AP):
             continue
         change, (_, high) = own.AP - base.AP, _interval(own)

@@ -47,8 +47,8 @@ class StageArguments(LoRAArguments):
     output_checkpoint: str | None = field(
         default=None,
         metadata={
-            "help": "folder for the last trainer checkpoint (weights, optimiser, schedule, random numbers, place "
-            "in the data), which the next stage can --continue_from"
+            "help": "folder for the trainer checkpoint at --stop_at (weights, optimiser, schedule, random numbers, "
+            "place in the data), which the next stage can --continue_from; without --stop_at it stays empty"
         },
     )
     continue_from: str | None = field(

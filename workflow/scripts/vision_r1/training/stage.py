@@ -213,8 +213,10 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     write_jsonl(arguments.history, history)
     if arguments.completions:
         write_jsonl(arguments.completions, sampled(trainer.args.output_dir, trainer.state.global_step))
-    if arguments.output_checkpoint:
+    if arguments.output_checkpoint and arguments.stop_at:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
+    elif arguments.output_checkpoint:
+        Path(arguments.output_checkpoint).mkdir()
     logged = [entry for entry in history if "loss" in entry]
     steps = trainer.state.global_step - stage.first_step
     write_json(
