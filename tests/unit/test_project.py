@@ -97,25 +97,6 @@ def test_only_the_launcher_knows_of_slurm(root):
     assert named == launcher
 
 
-def test_every_rule_that_downloads_runs_where_snakemake_runs(root):
-    """Compute nodes may have no internet: programs that reach for it belong to local rules."""
-    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
-    local = {name for block in re.findall(r"localrules:\n((?: +\w+,\n)+)", text) for name in re.findall(r"\w+", block)}
-    blocks = re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |^else:|\Z)", text, re.M | re.S)
-    reaching = re.compile(r"scripts/(?:fetch_|download_)\w+\.py")
-    downloads = {name for name, block in blocks if reaching.search(block)}
-    assert downloads and downloads <= local
-    # Elsewhere they are the profile's: a rule's own start it again within its ending SLURM job.
-    assert {name for name, block in blocks if "retries:" in block} <= downloads
-
-
-def test_the_slurm_profile_knows_every_job_with_a_gpu(root):
-    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
-    rules = re.findall(r"^ *(?:rule|use rule \w+ as) (train_\w+|predict_\w+)", text, re.M)
-    slurm = profiles(root)["slurm"]
-    assert sorted(rules) == sorted(slurm["set-resources"]) == sorted(slurm["preemptible-rules"])
-
-
 def test_benchmarks_still_fit_the_package(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     for file in sorted((root / "benchmarks").glob("*.py")):

@@ -1,10 +1,8 @@
 """--use-conda: environment.yml is solved, installed and used, with py-rattler in the place of conda."""
 
-import re
 
 import pytest
 import yaml
-from test_dry_run import all_rules
 
 rattler = pytest.importorskip("rattler", reason="needs py-rattler (requirements-development.txt)")
 
@@ -37,10 +35,3 @@ def test_a_solver_understands_every_spec(root):
     dependencies = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     specs = [spec for spec in dependencies if isinstance(spec, str)]
     assert {rattler.MatchSpec(spec, strict=True).name.normalized for spec in specs} == {"python", "pip"}
-
-
-def test_every_rule_names_the_one_environment(root):
-    blocks = re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *(?:use )?rule |^else:|\Z)", all_rules(root), re.M | re.S)
-    for name, block in blocks:
-        if "shell:" in block:
-            assert re.findall(r'conda:\s+"(.*)"', block) == ["../environment.yml"], name
