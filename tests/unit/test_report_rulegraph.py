@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from vision_r1.files import UserError
 from vision_r1.report.provenance import Stage
-from vision_r1.report.rulegraph import draw_rulegraph, layers, read_rulegraph, reduced
+from vision_r1.report.rulegraph import draw_rulegraph, layers, read_rulegraph, reduced, without_circles
 
 DOT = """digraph snakemake_dag {
     node[shape=box, style=rounded];
@@ -29,6 +29,19 @@ def test_snakemakes_graph_is_read_without_its_target():
 
 def test_what_follows_from_the_rest_is_left_out():
     assert reduced(NEEDS) == NEEDS | {"score_suite": {"predict_suite"}}
+
+
+def test_a_rule_whose_jobs_need_each_other_is_drawn(tmp_path):
+    """Stage 2 of GRPO needs stage 1, and both wait for the base model's scores."""
+    needs = NEEDS | {
+        "check_anchors": {"score_suite"},
+        "train_grpo": {"train_grpo", "check_anchors", "make_scenes"},
+        "predict_suite": {"train_grpo", "make_scenes"},
+    }
+    cut = without_circles(needs)
+    assert cut == needs | {"train_grpo": {"make_scenes"}}
+    draw_rulegraph(needs, [], tmp_path / "rulegraph")
+    assert (tmp_path / "rulegraph.svg").is_file()
 
 
 def reachable(needs, name):

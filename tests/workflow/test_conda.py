@@ -1,6 +1,5 @@
 """--use-conda: environment.yml is solved, installed and used, with py-rattler in the place of conda."""
 
-
 import pytest
 import yaml
 

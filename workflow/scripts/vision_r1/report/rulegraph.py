@@ -41,6 +41,25 @@ def read_rulegraph(text: str) -> dict[str, set[str]]:
     return needs
 
 
+def without_circles(needs: Edges) -> dict[str, set[str]]:
+    """Leave out the edges that lead back: a rule's jobs may need others of the same rule.
+
+    Stage 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
+    alphabet, so that it cuts before GRPO, not before predictions: check_anchors needs score_suite needs ...
+    """
+    kept: dict[str, set[str]] = {}
+
+    def walk(name: str, path: Sequence[str]) -> None:
+        if name not in kept:
+            kept[name] = needs[name] - {*path, name}
+            for each in sorted(kept[name]):
+                walk(each, [*path, name])
+
+    for name in sorted(needs):
+        walk(name, [])
+    return kept
+
+
 def reduced(needs: Edges) -> dict[str, set[str]]:
     """Leave out what follows from the rest: a -> c where a -> b -> c (transitive reduction)."""
     before: dict[str, set[str]] = {}
@@ -73,7 +92,7 @@ def layers(needs: Edges) -> dict[str, int]:
 def draw_rulegraph(needs: Edges, stages: Sequence[Stage], stem: str | Path) -> None:
     """Write <stem>.svg and <stem>.png: top to bottom in the order of work, a bar for the share of all time."""
     with plt.style.context(STYLE_SHEET):
-        figure = _draw(reduced(needs), {stage.rule: stage for stage in stages})
+        figure = _draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages})
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200, "facecolor": "white"})):
             with written_whole(f"{stem}.{kind}") as partial:
                 figure.savefig(partial, format=kind, **options)
