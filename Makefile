@@ -8,7 +8,7 @@ NVIDIA_DRIVER ?= /proc/driver/nvidia
 VENV = .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo plan test test-vllm lint resolve format docs cpu_torch
+.PHONY: demo plan test test-slow test-all test-vllm lint resolve format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -20,9 +20,18 @@ plan: .venv/.runtime
 	@python workflow/scripts/plan_run.py $(ARGS)
 
 # In two processes, a file at a time; as ordered, so that the longest tests start first.
+TESTS = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
+    tests/workflow tests/scripts tests/unit
+
+# Most tests, and the chain with small numbers.
 test: .venv/.development
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
-	    tests/workflow tests/scripts tests/unit
+	$(TESTS) -m "not slow and not vllm"
+
+# The rest: SLURM, several processes, trainings killed and resumed.
+test-slow: .venv/.development
+	$(TESTS) -m "slow and not vllm"
+
+test-all: test test-slow
 
 test-vllm: .venv-vllm/.ready
 	@lscpu | grep -E '^(Model name|CPU\(s\)):'

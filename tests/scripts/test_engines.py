@@ -16,6 +16,8 @@ from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.training.weights import check_shapes, read_shapes
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("deepspeed", reason="needs requirements-development.txt")
 ENGINES = ("ddp", "zero2", "zero3", "fsdp")
 SFT = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "max_steps": 3}

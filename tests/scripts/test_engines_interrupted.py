@@ -12,6 +12,8 @@ from training_helpers import arguments, weights_hash
 
 from vision_r1.files import read_json, read_jsonl
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("deepspeed", reason="needs requirements-development.txt")
 ENGINES = ("ddp", "zero2", "zero3", "fsdp")
 SHIPPED = {"use_cpu": None, "bf16": True, "dtype": "bfloat16", "gradient_checkpointing": True, "max_steps": 4}

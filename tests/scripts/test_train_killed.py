@@ -12,6 +12,8 @@ from training_helpers import arguments, weights_hash
 from vision_r1.files import UserError, read_jsonl
 from vision_r1.training.checkpoints import is_complete
 
+pytestmark = pytest.mark.slow
+
 STEPS = 24
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0, "beta": 0.04},

@@ -164,6 +164,7 @@ def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda):
     assert set(programs.values()) == {str(environment)}
 
 
+@pytest.mark.slow
 def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):
     """With a stand-in for conda that answers what Snakemake asks before a dry run."""
     conda = tmp_path / "bin/conda"
@@ -195,6 +196,7 @@ def before_grpo(chain, root, tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_continuous_refinement_hands_the_trainer_on(before_grpo):
     project, target = before_grpo, "results/smoke/models/strict/grpo_stage2/metrics.json"
 
@@ -212,6 +214,7 @@ def test_continuous_refinement_hands_the_trainer_on(before_grpo):
     assert project.planned(*overlay(max_steps=6)) == {"train_grpo": 2}
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_grpo):
     project = before_grpo
     stage = project.folder / "results/smoke/models/strict/grpo_stage1"
@@ -295,6 +298,7 @@ def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
     assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo": 1}
 
 
+@pytest.mark.slow
 def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finished):
     """A learning rate that no model survives; then the experiment is taken off the list."""
     broken = {"experiments": {"broken": {"grpo": {"learning_rate": 1.0e30}}}}

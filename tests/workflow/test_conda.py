@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 rattler = pytest.importorskip("rattler", reason="needs py-rattler (requirements-development.txt)")
 
 TARGET = "results/miniature/data/scenes/thermal/annotations.json"

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 import yaml
+
+pytestmark = pytest.mark.slow
 
 
 def test_stage_2_is_trained_and_scored_in_the_midi_world(root, project):

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from project import SMOKE, copy_project
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PROFILE = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3"]
