@@ -56,12 +56,6 @@ METRICS = metrics_files(CHECKPOINTS)
 RESAMPLES = resamples_files(CHECKPOINTS)
 # What section ablations compares: the base model, and where the training of each arm ends.
 ABLATION_CHECKPOINTS = ["base", *final_checkpoints("ablations")]
-# Parts of a prediction that jobs of their own answer first.
-SHARDS = [
-    f"<results>/predictions/{{checkpoint}}/{{suite}}.{place}of{EVALUATION['shards']}.done"
-    for place in range(1, EVALUATION["shards"] + 1)
-    if EVALUATION["shards"] > 1
-]
 # Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
 # model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
 ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
@@ -111,8 +105,6 @@ wildcard_constraints:
     sft=SFT_PATTERN,
     checkpoint=rf"base|{SFT_PATTERN}|{EXPERIMENT_PATTERN}/(?:{'|'.join(experiments.STAGES)})",
     suite="|".join(DATASETS_OF),
-    shard=r"\d+",
-    shards=r"\d+",
     scope="|".join(ANCHORED),
     table="|".join(TABLES),
     dataset="|".join(config["datasets"]),

@@ -1,44 +1,12 @@
 """Predict (needs the model), score (needs only the predictions), compare, and check against published numbers."""
 
 
-rule predict_shard:
-    """Answer a part of a suite's prompts, where one prediction is spread over several jobs."""
-    input:
-        code=code("predict_suite.py"),
-        model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
-    output:
-        temp(touch("<results>/predictions/{checkpoint}/{suite}.{shard}of{shards}.done")),
-    log:
-        "<logs>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.log",
-    benchmark:
-        "<benchmarks>/predict_shard/{checkpoint}/{suite}.{shard}of{shards}.tsv"
-    conda:
-        "../environment.yml"
-    threads: compute("predict_suite", "threads")
-    resources:
-        mem_mb=more(compute("predict_suite", "mem_mb")),
-        runtime=compute("predict_suite", "runtime"),
-        gpu=compute("predict_suite", "gpu"),
-    params:
-        args=lambda wildcards: predict_flags(wildcards.suite),
-        predictions=subpath(output[0], parent=True),
-    message:
-        "Predicting part {wildcards.shard} of {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
-    shell:
-        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --"
-        " python workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
-        " --shard {wildcards.shard:q}/{wildcards.shards:q}"
-        " --output {params.predictions:q}/{wildcards.suite:q}.jsonl > {log:q} 2>&1"
-
-
 rule predict_suite:
     """Write one checkpoint's completions for every prompt of a suite."""
     input:
         code=code("predict_suite.py"),
         model="<results>/models/{checkpoint}/model",
         files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
-        shards=SHARDS,
     output:
         "<results>/predictions/{checkpoint}/{suite}.jsonl",
     log:
@@ -52,13 +20,14 @@ rule predict_suite:
         mem_mb=more(compute("predict_suite", "mem_mb")),
         runtime=compute("predict_suite", "runtime"),
         gpu=compute("predict_suite", "gpu"),
+        nodes=compute("predict_suite", "nodes"),
     params:
         launch=config["compute"]["launch_predict"],
         args=lambda wildcards: predict_flags(wildcards.suite),
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
-        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --"
+        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
         " {params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
         " --output {output:q} > {log:q} 2>&1"
 

@@ -43,16 +43,6 @@ def stage_flags(checkpoint):
     return configuration.flags(experiments.training_values(config, checkpoint))
 
 
-def arm_flags():
-    """Return --arm CHECKPOINT WORDS for each checkpoint: the words that its training, or the base's prediction, gets."""
-    words = {"base": model_flags("predict_suite")}
-    for checkpoint in CHECKPOINTS[1:]:
-        arm, stage = experiments.split_checkpoint(checkpoint)
-        job = "train_sft" if stage == "sft" else "train_grpo"
-        words[checkpoint] = ["--train_file", data_file(arm)] + train_flags(job, arm) + stage_flags(checkpoint)
-    return [word for name, flags in words.items() for word in ["--arm", name, json.dumps(flags)]]
-
-
 def dataset_flags(names, *keys):
     """Return --dataset NAME PLACE... for each data set; keys are `annotations`, `images` or both."""
     return [word for name in names for word in ["--dataset", name, *(dataset_place(name, key) for key in keys)]]

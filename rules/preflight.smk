@@ -2,7 +2,7 @@
 
 
 rule preflight:
-    """Print batches, tokens, memory, disk, hours, price, and what the arms share. Runs each time it is asked for."""
+    """Print batches, tokens, memory, disk, hours and price, and where the arms differ. Runs each time it is asked for."""
     input:
         code=code("check_run.py"),
         config=RESOLVED_CONFIG,
@@ -22,7 +22,6 @@ rule preflight:
             *("--output_page", f"{RESULTS}/preflight/preflight.txt"),
             *("--output_summary", f"{RESULTS}/preflight/preflight.json"),
             *dataset_flags(sorted({name for names in SUITES.values() for name in names}), "annotations"),
-            word_file("check_run", arm_flags()),
         ],
     message:
         "Checking the run"

@@ -1,6 +1,5 @@
 """The preflight program: its page, its JSON, and what makes it stop."""
 
-import json
 import shutil
 
 import check_run
@@ -39,15 +38,10 @@ def in_root(root, monkeypatch):
     monkeypatch.chdir(root)
 
 
-def arm(name, **values):
-    shared = {"family": "qwen2_5_vl", "min_pixels": 784, "max_pixels": 401408, "dtype": "bfloat16"} | values
-    return ["--arm", name, json.dumps([word for key, value in shared.items() for word in (f"--{key}", str(value))])]
-
-
 def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, capsys):
     config = load(root, "paper")
     config["preflight"] |= {"price_per_gpu_hour": 2.0, "currency": "EUR"}
-    check_run.main(words(config, *arm("base"), *arm("sft"), *arm("step_1/grpo_stage1")))
+    check_run.main(words(config))
     text = capsys.readouterr().out
     assert text == (tmp_path / "preflight.txt").read_text()
     for said in (
@@ -65,7 +59,6 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "of trainer states for each training that is under way",
         "Assumed, not measured: 35 % of the card's arithmetic",
         "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
-        "base, sft, step_1/grpo_stage1 share prompts, family, number format and pixel limits.",
         "Protocol released-one-prompt shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
         "The training file is not made yet",
@@ -112,9 +105,6 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
     ):
         check_run.main(words(paper))
     assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
-
-    with pytest.raises(UserError, match="arms differ: max_pixels is 9 for sft, but 401408 for base"):
-        check_run.main(words(paper, *arm("base"), *arm("sft", max_pixels=9)))
 
     rows = read_jsonl(train_file)
     write_jsonl(tmp_path / "train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])

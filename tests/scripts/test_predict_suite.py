@@ -225,17 +225,37 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
         generator.answer(questions)
 
 
-def test_shards_are_gathered_to_the_same_file(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
+def test_goes_on_with_another_number_of_processes(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
     monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
+    with caplog.at_level(logging.INFO), monkeypatch.context() as second:
+        second.setenv("RANK", "1")
+        second.setenv("WORLD_SIZE", "2")
+        main(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.partial-2of2.jsonl"]
+    assert "progress 8/8 prompts" in caplog.text
+    caplog.clear()
     with caplog.at_level(logging.INFO):
-        for shard in ("1/2", "2/2"):
-            main([*arguments, "--shard", shard])
-            assert not output.exists()
-    assert {path.name for path in tmp_path.iterdir()} == {f"suite.partial-{place}of2.jsonl" for place in (1, 2)}
-    assert "progress 4/12 prompts" in caplog.text and "progress 12/12 prompts" in caplog.text
-    monkeypatch.setattr(Generator, "__init__", pytest.fail)  # all is answered: no model is loaded
+        main(arguments)
+    assert "8 of 20 questions were answered before" in caplog.text and "progress 12/12 prompts" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]
+    assert read_jsonl(output) == predicted
+
+
+def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch):
+    output = tmp_path / "suite.jsonl"
+    arguments = words(tiny_checkpoint, datasets, output)
+
+    def interrupted(*arguments):
+        raise Interrupted
+
+    with monkeypatch.context() as break_:
+        break_.setattr("vision_r1.evaluation.predict.gather", interrupted)
+        with pytest.raises(Interrupted):
+            main(arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["suite.partial.jsonl"]
+    monkeypatch.setattr(Generator, "__init__", pytest.fail)
     main(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]
     assert read_jsonl(output) == predicted
@@ -301,8 +321,6 @@ def test_mistakes(tiny_checkpoint, datasets, tmp_path):
         main(words(tiny_checkpoint, [(name, annotations, str(holed))], tmp_path / "p.jsonl"))
     with pytest.raises(UserError, match="vLLM can't be imported .*pip install -r requirements-vllm.txt"):
         main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", backend="vllm"))
-    with pytest.raises(SystemExit):
-        main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", shard="3/2"))
     with pytest.raises(UserError, match="the name is given twice"):
         main(words(tiny_checkpoint, datasets * 2, tmp_path / "p.jsonl"))
     with pytest.raises(SystemExit):

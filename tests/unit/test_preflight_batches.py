@@ -10,14 +10,9 @@ from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import STAGES, experiment_config, training_values
 from vision_r1.files import UserError, write_json
 from vision_r1.preflight.batches import Batches, budget, training_batches, unequal
-from vision_r1.preflight.drift import (
-    check_arms,
-    check_checkpoints,
-    evaluation_limits,
-    shared_settings,
-)
 from vision_r1.preflight.launch import mode_of
 from vision_r1.preflight.lengths import ON_COCO, TEXT_TOKENS, lengths_of
+from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 
 
 @pytest.fixture
@@ -164,29 +159,6 @@ def test_accelerate_takes_its_files(root, mode):
 
     config = ClusterConfig.from_yaml_file(root / f"config/accelerate/{mode}.yaml")
     assert (config.mixed_precision, config.num_machines) == ("bf16", 1)
-
-
-WORDS = [
-    "--family",
-    "qwen2_5_vl",
-    "--min_pixels",
-    "784",
-    "--max_pixels",
-    "401408",
-    "--dtype",
-    "bfloat16",
-    "--beta",
-    "0",
-]
-
-
-def test_arms_that_differ_are_named():
-    ours = shared_settings(WORDS)
-    assert ours == {"family": "qwen2_5_vl", "min_pixels": "784", "max_pixels": "401408", "dtype": "bfloat16"}
-    check_arms({"base": ours, "sft": ours, "strict/grpo_stage1": ours})
-    smaller = {**ours, "max_pixels": "200704"}
-    with pytest.raises(UserError, match="arms differ: max_pixels is 200704 for sft, but 401408 for base"):
-        check_arms({"base": ours, "sft": smaller})
 
 
 def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):

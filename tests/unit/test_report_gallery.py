@@ -16,7 +16,6 @@ def said(boxes, labels):
 
 
 NOTHING = said([], [])
-KEYS = st.tuples(st.just("set"), st.integers())
 
 
 @pytest.mark.parametrize(

@@ -170,10 +170,12 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2
 
 
-def test_a_prediction_in_shards(project):
-    target = ["--", "results/miniature/metrics/base/shapes.json"]
-    jobs = project.planned("--configfile", project.overlay({"evaluation": {"shards": 3}}), *target)
-    assert (jobs["predict_shard"], jobs["predict_suite"], jobs["score_suite"]) == (3, 1, 1)
+def test_a_prediction_on_two_nodes(project):
+    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", "16"]
+    overlay = project.overlay({"compute": {"launch_predict": launch, "predict_suite": {"gpu": 16, "nodes": 2}}})
+    words = ["--dry-run", "--printshellcmds", "--configfile", "config/paper.yaml", overlay]
+    printed = project.snakemake(*words, "--", "results/paper/predictions/base/coco.jsonl").stdout
+    assert f"--gpus 16 --nodes 2 -- {' '.join(launch)} workflow/scripts/predict_suite.py" in printed
 
 
 def test_training_seeds_share_data_and_base(project):

@@ -1,7 +1,7 @@
 """Say, before any job, what a run will do and need. No GPU, no weights, no downloads.
 
 The page on standard output tells batches in words, longest prompt and answer, GPU memory part by part, disk,
-GPU-hours and price, and what the arms share. What can't be known yet (a training file that isn't curated, a model
+GPU-hours and price, and where the arms differ. What can't be known yet (a training file that isn't curated, a model
 that isn't fetched) is bounded from the configuration, and the page says so. Exits with one line for what must be
 mended.
 
@@ -12,7 +12,6 @@ Example:
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +19,7 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = cli.parser(__doc__, word_files=True)
+    arguments = cli.parser(__doc__)
     arguments.add_argument("--config", required=True, help="the merged configuration as JSON")
     arguments.add_argument("--train_file", required=True, help="the training file; it may not be there yet")
     arguments.add_argument("--models", required=True, help="folder of the run's checkpoints; it may not be there yet")
@@ -32,14 +31,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("NAME", "ANNOTATIONS"),
         help="a test set and its annotation file, which may not be there yet; repeat, to count prompts",
     )
-    arguments.add_argument(
-        "--arm",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("CHECKPOINT", "WORDS"),
-        help="command line words with which a checkpoint is made or shown images, a JSON list; repeat, to compare them",
-    )
     arguments.add_argument("--output_page", required=True, help="text file, what is printed")
     arguments.add_argument("--output_summary", required=True, help="JSON file, the same figures")
     return arguments.parse_args(argv)
@@ -48,15 +39,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.files import UserError, read_json, write_json, write_text
-    from vision_r1.preflight.drift import check_arms, shared_settings
     from vision_r1.preflight.page import page
     from vision_r1.preflight.run import survey
 
-    arms = {name: shared_settings(json.loads(words)) for name, words in args.arm}
-    if arms:
-        check_arms(arms)
     summary = survey(read_json(args.config), args.train_file, args.models, dict(args.dataset))
-    text = page(summary, list(arms))
+    text = page(summary)
     write_text(args.output_page, text)
     write_json(args.output_summary, summary)
     sys.stdout.write(text)

@@ -10,8 +10,8 @@ The same question under two protocols is answered once. A run that was interrupt
 stopped, from the files beside the output that end in .partial.jsonl.
 
 On several GPUs: `accelerate launch --multi_gpu --num_processes 8 workflow/scripts/predict_suite.py ...`; each process
-answers its share of the batches on a GPU of its own, the first one writes the output. As cluster jobs: `--shard 1/4`
-to `--shard 4/4`, and then once without --shard, which finds all answers there and writes the same file.
+answers its share of the batches on a GPU of its own, the first one writes the output. The processes may be on several
+machines that share the output's folder.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from pathlib import Path
 
 from vision_r1.cli import add_datasets, parser, run, whole_number
 from vision_r1.evaluation.answers import BACKENDS
-from vision_r1.files import UserError
 from vision_r1.launcher.devices import take_one_card
 
 
@@ -46,24 +45,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
     arguments.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="what generates")
-    arguments.add_argument("--shard", type=_shard, metavar="I/N", help="answer only this part, and write no output")
     arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="predictions (JSONL) to write")
     return arguments.parse_args(argv)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 1/4")
-    return int(index) - 1, int(count)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # As accelerate launch and torchrun set them; the processes share files, and need no process group.
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if args.shard and processes > 1:
-        raise UserError("--shard: a launcher's processes share the prompts out themselves; start it with python")
     if args.backend == "vllm":
         take_one_card(os.environ)
     from vision_r1.data.coco import check_images, read_all
@@ -79,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
     import transformers
 
-    from vision_r1.evaluation.predict import Generates, Shard, predict
+    from vision_r1.evaluation.predict import Generates, Share, predict
     from vision_r1.families import family
     from vision_r1.models import check_checkpoint
     from vision_r1.stamps import code_stamp
@@ -97,8 +86,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         from vision_r1.evaluation.vllm_generation import VllmGenerator, import_vllm
 
         settings["vllm"] = import_vllm().__version__
-    shard = Shard(*args.shard) if args.shard else Shard(rank, processes)
-    gathers = args.shard is None and rank == 0
     own = family(args.family)
     check_checkpoint(args.checkpoint, own)
 
@@ -110,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return Generator(args.checkpoint, own, args.dtype)
 
     batch_size = max(args.batch_size, BACKENDS[args.backend])
-    predict(asked, args.checkpoint, own, generator, batch_size, args.output, settings, shard, gathers)
+    predict(asked, args.checkpoint, own, generator, batch_size, args.output, settings, Share(rank, processes))
 
 
 if __name__ == "__main__":

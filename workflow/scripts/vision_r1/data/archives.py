@@ -18,8 +18,6 @@ from vision_r1.data.images import MAX_PIXELS
 from vision_r1.files import UserError
 from vision_r1.progress import Progress
 
-KINDS = ("zip", "tar.gz")
-
 
 @dataclass(frozen=True)
 class Member:

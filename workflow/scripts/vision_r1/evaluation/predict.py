@@ -35,14 +35,14 @@ class Generates(Protocol):
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Part `index` (from 0) of `count`: the batches with that remainder. It has a partial file of its own."""
+class Share:
+    """The batches of process `index` (from 0) of `count`: those with that remainder. They have a file of their own."""
 
-    index: int = 0
-    count: int = 1
+    index: int
+    count: int
 
     def partial(self, output: Path) -> Path:
-        """Return where this shard keeps its batches until the output is written."""
+        """Return where this process keeps its batches until the output is written."""
         name = ".partial.jsonl" if self.count == 1 else f".partial-{self.index + 1}of{self.count}.jsonl"
         return output.with_suffix(name)
 
@@ -85,17 +85,15 @@ def predict(
     batch_size: int,
     output: Path,
     settings: Mapping[str, Any],
-    shard: Shard | None = None,
-    gathers: bool = True,
+    share: Share,
 ) -> None:
-    """Answer the requests of a shard, then write one line for each request of all, in their order, to `output`.
+    """Answer this process's share; the first process then writes one line a request, in their order, to `output`.
 
     generator: makes the backend, and is called only where something is left to answer.
-    gathers: wait until every shard's batches are there, and write; of several processes exactly one does.
-    Finished batches are kept beside `output` until then. They are used again, whoever made them, where checkpoint,
-    questions, batches and `settings` (all else that decides an answer) are the same.
+    Finished batches are kept beside `output`, where the first process waits for those of the others. They are used
+    again, whoever made them, where checkpoint, questions, batches and `settings` (all else that decides an answer) are
+    the same.
     """
-    shard = shard or Shard()
     questions = [question_of(request, family) for request in requests]
     batches = plan(questions, batch_size)
     header = {
@@ -107,14 +105,14 @@ def predict(
         if read_partial(path)[0] != header:
             log.warning("%s: of another checkpoint, plan or program; not used", path)
     done = all_finished(output, header)
-    todo = [number for number in range(shard.index, len(batches), shard.count) if number not in done]
+    todo = [number for number in range(share.index, len(batches), share.count) if number not in done]
     if done:
         before = sum(len(batches[number]) for number in done)
         log.info("%d of %d questions were answered before; going on", before, sum(map(len, batches)))
     if todo:
         backend = generator()
         # Written anew, without the line that a break cut.
-        partial = shard.partial(output)
+        partial = share.partial(output)
         found, own = read_partial(partial)
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
         progress, answered = Progress(sum(len(batches[number]) for number in todo), "prompts"), 0
@@ -126,7 +124,7 @@ def predict(
                 answered += len(batches[number])
                 progress.update(answered)
         progress.log(answered)
-    if gathers:
+    if share.index == 0:
         gather(requests, questions, batches, header, output, family)
 
 
@@ -186,7 +184,7 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def partials(output: Path) -> list[Path]:
-    """Return the partial files beside an output, whatever the number of shards was."""
+    """Return the partial files beside an output, whatever the number of processes was."""
     return sorted(output.parent.glob(f"{glob.escape(output.stem)}.partial*.jsonl"))
 
 

@@ -44,7 +44,9 @@ def with_rendezvous(words: Sequence[str]) -> list[str]:
     """Return a launcher's command with its place among several nodes. Raises UserError for an unknown launcher."""
     launcher = next((name for name in RENDEZVOUS if list(words[: len(name.split())]) == name.split()), None)
     if launcher is None:
-        raise UserError(f"compute.launch: several nodes need {' or '.join(RENDEZVOUS)} first, not {words[0]}")
+        raise UserError(
+            f"compute.launch and launch_predict: several nodes need {' or '.join(RENDEZVOUS)} first, not {words[0]}"
+        )
     environment = os.environ
     names = _output("scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]).split()
     address = re.search(r"NodeAddr=(\S+)", _output("scontrol", "show", "node", names[0]))[1]

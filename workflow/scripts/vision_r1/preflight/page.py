@@ -6,8 +6,8 @@ from typing import Any
 from vision_r1.preflight.memory import GIB
 
 
-def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
-    """Return the page. `arms`: the checkpoints whose settings were compared."""
+def page(summary: Mapping[str, Any]) -> str:
+    """Return the page of a survey (vision_r1.preflight.run)."""
     sections = [
         ("Model and launch", _model(summary)),
         (
@@ -23,7 +23,7 @@ def page(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         ("Disk", _checkpoints(summary) + _disk(summary["disk"])),
         ("Prediction", _prediction(summary["prediction"])),
         ("Hours and price", _hours(summary)),
-        ("The arms", _arms(summary, arms)),
+        ("The arms", _arms(summary)),
         ("To be known", summary["unknown"]),
         ("To be mended", summary["problems"] or ["Nothing."]),
     ]
@@ -174,9 +174,8 @@ def _prediction(prediction: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _arms(summary: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
-    same = [f"{', '.join(arms)} share prompts, family, number format and pixel limits."] if arms else []
-    return [*same, *summary["evaluation_limits"], *(f"Not alike: {line}." for line in summary["unequal_arms"])]
+def _arms(summary: Mapping[str, Any]) -> list[str]:
+    return summary["evaluation_limits"] + [f"Not alike: {line}." for line in summary["unequal_arms"]]
 
 
 def _gigabytes(size: int) -> str:

@@ -23,10 +23,10 @@ from vision_r1.files import read_jsonl
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
-from vision_r1.preflight.drift import check_checkpoints, evaluation_limits
 from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
 from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_bytes, estimate, peak
+from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.preflight.processor import find_processor, with_lengths
 from vision_r1.training.dataset import read_rows

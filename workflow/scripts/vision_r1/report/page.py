@@ -151,7 +151,6 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "run": configuration.run_name(config),
         "subject": _subject(config, benchmarks),
         "verdicts": [verdict(results, each, *benchmarks[0]) for each in same],
-        "benchmarks": benchmarks,
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
         "scores": _scores(columns, rows),
         "every_score": _scores(every_column, every_row),

@@ -19,7 +19,7 @@ OF_GRPO = (*OF_BASE, "templates", "data", "lora", "reward", "grpo", *STAGES)
 # How the work is spread and watched; the batches that come of it are compared instead.
 OF_THE_MACHINE = {
     *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "gradient_checkpointing"),
-    *("logging_steps", "save_steps", "backend", "batch_size", "shards", "resamples", "anchors"),
+    *("logging_steps", "save_steps", "backend", "batch_size", "resamples", "anchors"),
     *("suite_protocols", "selection"),
 }
 

@@ -1,6 +1,6 @@
-"""Are the arms comparable? Base, SFT and every stage must share prompts and pixel limits."""
+"""Pixel limits: the configuration holds one pair for all arms; what is on disk, or a protocol, may have another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +8,6 @@ from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.model_folder import image_settings
 from vision_r1.models import check_checkpoint
-
-SHARED = ("family", "min_pixels", "max_pixels", "dtype")
-
-
-def shared_settings(words: Sequence[str]) -> dict[str, str]:
-    """Return what a program's command line words say about the settings of SHARED."""
-    pairs = zip(words, words[1:], strict=False)
-    return {key.removeprefix("--"): value for key, value in pairs if key.removeprefix("--") in SHARED}
-
-
-def check_arms(arms: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise UserError naming the first shared setting in which an arm differs from the first arm that has it.
-
-    An arm may leave a setting out.
-    """
-    for key in SHARED:
-        first, *others = [(name, settings[key]) for name, settings in arms.items() if key in settings] or [(None, None)]
-        for name, value in others:
-            if value != first[1]:
-                raise UserError(
-                    f"arms differ: {key} is {value} for {name}, but {first[1]} for {first[0]}; "
-                    "base and all arms must share prompts and pixel limits, or they can't be compared"
-                )
 
 
 def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | None:
