@@ -16,8 +16,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation.bootstrap import interval, resamples, weighted_ap
+from vision_r1.evaluation.box_errors import error_costs
 from vision_r1.evaluation.coco_ap import Detection, match
-from vision_r1.evaluation.errors import error_costs
 
 IMAGES, CATEGORIES, RESAMPLES = 5_000, 80, 1_000
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vision_r1.evaluation.errors import KINDS
+from vision_r1.evaluation.box_errors import ERROR_KINDS
 from vision_r1.prompts import DEFAULT
 from vision_r1.report.datasheet import describe
 
@@ -62,7 +62,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
                 "interval": {"AP": [round(own - 0.03, 4), round(own + 0.03, 4)]},
                 "score_policies": policies(own),
                 "counts": {"images": 400, "ground_truth": 1608, "predictions": boxes, "prompts": 400, "truncated": 1},
-                "errors": {kind: {"count": 48, "cost": 0.056} for kind in KINDS},
+                "errors": {kind: {"count": 48, "cost": 0.056} for kind in ERROR_KINDS},
                 "slices": {
                     "size": {"small": {"AP": own - 0.1}, "medium": {"AP": own}, "large": {"AP": own + 0.1}},
                     "objects": {"0": {"AP": None}, "1": {"AP": own}, "2 to 5": {"AP": own - 0.07}},

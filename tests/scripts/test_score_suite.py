@@ -194,7 +194,7 @@ def test_unknown_options(score):
 
 
 def test_scoring_needs_no_torch():
-    modules = "vision_r1.evaluation.scoring, vision_r1.evaluation.compare, vision_r1.evaluation.anchors"
+    modules = "vision_r1.evaluation.suite_metrics, vision_r1.evaluation.compare, vision_r1.evaluation.anchors"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     folder = Path(score_suite.__file__).parent
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from vision_r1.files import UserError
-from vision_r1.plan import Job, estimates_of, gpu_hours, measured_seconds, page, reasons
+from vision_r1.preflight.plan import Job, estimates_of, gpu_hours, measured_seconds, page, reasons
 
 
 def job(rule="train_sft", reason="Code has changed since last execution", gpus=8, benchmark=None, **wildcards):

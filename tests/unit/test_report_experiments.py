@@ -6,11 +6,11 @@ from configurations import load
 from report_factory import metrics, write
 
 from vision_r1.experiments import chains, checkpoints_of, merge
+from vision_r1.report.conclusion import conclusion
 from vision_r1.report.figures import STYLE_SHEET, ap_by_checkpoint, ap_by_dataset
 from vision_r1.report.page import Inputs, render
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import reward_by_step
-from vision_r1.report.verdict import verdict
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_every_experiment_has_its_verdict(config, results):
         line.checkpoint: line.AP for line in results if line.dataset == "mean" and line.protocol == "released-present"
     }
     for arm, chain in chains(config, config["report"]["experiments"], [0]).items():
-        found = verdict(results, [chain], "odinw13", "released-present")
+        found = conclusion(results, [chain], "odinw13", "released-present")
         gain = f"from {100 * scores['base']:.1f} to {100 * scores[chain[-1]]:.1f}"
         assert found.answer in ("Yes", "Partly") and gain in found.sentence and f"({arm})" in found.sentence
         assert ("stage 1 of strict" in found.sentence) == (arm == "beginner_only")

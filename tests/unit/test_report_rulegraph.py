@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision_r1.files import UserError
-from vision_r1.report.provenance import Stage
+from vision_r1.report.provenance import RuleCost
 from vision_r1.report.rulegraph import draw_rulegraph, layers, read_rulegraph, reduced, without_circles
 
 DOT = """digraph snakemake_dag {
@@ -32,7 +32,7 @@ def test_what_follows_from_the_rest_is_left_out():
 
 
 def test_a_rule_whose_jobs_need_each_other_is_drawn(tmp_path):
-    """Stage 2 of GRPO needs stage 1, and both wait for the base model's scores."""
+    """RuleCost 2 of GRPO needs stage 1, and both wait for the base model's scores."""
     needs = NEEDS | {
         "check_anchors": {"score_suite"},
         "train_grpo": {"train_grpo", "check_anchors", "make_scenes"},
@@ -58,7 +58,7 @@ def test_the_reduced_graph_says_the_same_and_layers_rise(edges):
 
 
 def test_the_picture_names_each_rule_and_its_time(tmp_path):
-    stages = [Stage("predict_suite", 12, 111.0, 20.0, 506.0, 0)]
+    stages = [RuleCost("predict_suite", 12, 111.0, 20.0, 506.0, 0)]
     draw_rulegraph(NEEDS, stages, tmp_path / "rulegraph")
     svg = (tmp_path / "rulegraph.svg").read_text()
     for text in ("score_suite", "predict_suite", "12 jobs · 1 min 51 s", "not run, or not measured"):

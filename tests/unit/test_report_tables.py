@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from report_factory import AP, BOXES, CHECKPOINTS, SUITES, comparison, metrics, write
 
+from vision_r1.report.conclusion import conclusion
 from vision_r1.report.results import of_metrics, pairs, with_differences
 from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
@@ -15,7 +16,6 @@ from vision_r1.report.tables import (
     main_table,
     spread_table,
 )
-from vision_r1.report.verdict import verdict
 
 
 def results_of(tmp_path, scores, suites=tuple(SUITES)):
@@ -149,14 +149,14 @@ CHAIN = chains_of("strict")
 def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
     names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    found = verdict(results, CHAIN, "coco", "released-one-prompt")
+    found = conclusion(results, CHAIN, "coco", "released-one-prompt")
     assert found.answer == answer and words in found.sentence
 
 
 def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
-    assert verdict(results, chains_of("strict_s1"), "coco", "released-one-prompt").answer == "Yes"
+    assert conclusion(results, chains_of("strict_s1"), "coco", "released-one-prompt").answer == "Yes"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
 def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    found = verdict(results, chains_of("strict", "strict_s1", "strict_s2"), "coco", "released-one-prompt")
+    found = conclusion(results, chains_of("strict", "strict_s1", "strict_s2"), "coco", "released-one-prompt")
     assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
 
 
@@ -187,7 +187,7 @@ def with_interval(results, low, high):
 )
 def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high, answer, words):
     scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
-    found = verdict(
+    found = conclusion(
         with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high),
         CHAIN,
         "coco",
@@ -201,9 +201,9 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     results = results_of(tmp_path, scores, suites=("coco",))
     for name, ap in scores.items():
         results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
-    found = verdict(results, CHAIN, "coco", "released-one-prompt")
+    found = conclusion(results, CHAIN, "coco", "released-one-prompt")
     assert found.answer == "Partly" and "made the model worse on odinw13 (released-present, AP −" in found.sentence
-    unsure = verdict(with_interval(results, -0.1, 0.01), CHAIN, "coco", "released-one-prompt")
+    unsure = conclusion(with_interval(results, -0.1, 0.01), CHAIN, "coco", "released-one-prompt")
     assert "odinw13" not in unsure.sentence
 
 
@@ -224,5 +224,5 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
 def test_whatever_an_experiment_trains_is_told(tmp_path, chain, words):
     scores = {"base": 0.3, "sft": 0.4, "sft_matched/sft": 0.45, "strict/grpo_stage1": 0.42}
     scores |= {"beginner_only/grpo_stage2": 0.5, "after_sft/grpo_stage1": 0.47}
-    found = verdict(results_of(tmp_path, scores, suites=("coco",)), [chain], "coco", "released-one-prompt")
+    found = conclusion(results_of(tmp_path, scores, suites=("coco",)), [chain], "coco", "released-one-prompt")
     assert found.answer == "Yes" and words in found.sentence

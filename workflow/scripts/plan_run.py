@@ -25,7 +25,7 @@ def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
     from snakemake.cli import main as snakemake
     from snakemake.logging import LogEvent, logger
 
-    from vision_r1.plan import Job
+    from vision_r1.preflight.plan import Job
 
     jobs, messages = [], []
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if {"--help", "-h"} & {*words}:
         sys.stdout.write(__doc__)
         return
-    from vision_r1.plan import estimates_of, page
+    from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
 
     jobs, folder = dry_run(words)

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.coco import read_coco
     from vision_r1.evaluation.predictions import by_protocol, is_coco_results, read_coco_results, read_lines, select
     from vision_r1.evaluation.protocols import Reading
-    from vision_r1.evaluation.scoring import GIVEN, check_policy, score_answers, score_detections
+    from vision_r1.evaluation.suite_metrics import GIVEN, check_policy, score_answers, score_detections
     from vision_r1.files import write_json
 
     check_policy(args.score_policy)

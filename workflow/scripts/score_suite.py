@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.evaluation.compare import write_resamples
     from vision_r1.evaluation.predictions import read_lines
     from vision_r1.evaluation.protocols import Reading, read_entries
-    from vision_r1.evaluation.scoring import check_policy, score_suite
+    from vision_r1.evaluation.suite_metrics import check_policy, score_suite
     from vision_r1.files import write_json
 
     readings = {name: Reading.of(name, entry) for name, entry in read_entries(args.protocol).items()}

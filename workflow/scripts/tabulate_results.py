@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
-    from vision_r1.evaluation.errors import KINDS
+    from vision_r1.evaluation.box_errors import ERROR_KINDS
     from vision_r1.files import UserError, read_json, write_text
     from vision_r1.report.published import banner, published_numbers
     from vision_r1.report.reasons import reason_sheets, reasons
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_csv(folder / "results.csv", results)
     write_text(folder / "results.md", as_markdown(main_tables, warning))
     write_text(folder / "results.tex", as_latex(main_tables, warning))
-    found = reasons(metrics, checkpoints, pairs(results), KINDS)
+    found = reasons(metrics, checkpoints, pairs(results), ERROR_KINDS)
     tables = (comparison_sheet(comparison), interval_sheet(results), policy_sheet(results, checkpoints))
     for sheet in (*tables, *reason_sheets(found)):
         write_sheet(folder, sheet, warning)

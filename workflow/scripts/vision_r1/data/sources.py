@@ -17,7 +17,7 @@ from vision_r1.data.samples import Sample, read_samples
 from vision_r1.files import UserError
 
 # Kind -> the files that it has beside its image folder.
-KINDS = {"coco": 1, "expressions": 1, "regions": 2, "references": 2, "samples": 1}
+FILES_OF_KIND = {"coco": 1, "expressions": 1, "regions": 2, "references": 2, "samples": 1}
 
 
 class SourceImage(NamedTuple):
@@ -79,10 +79,10 @@ def read_sources(entries: Iterable[Sequence[str]], id_spaces: Iterable[Sequence[
     """
     spaces, sources = dict(id_spaces), {}
     for kind, *words in entries:
-        if kind not in KINDS:
-            raise UserError(f"source {' '.join(words[:1])}: kind {kind!r} is none of {', '.join(KINDS)}")
-        if len(words) != 2 + KINDS[kind]:
-            second = ", second file" if KINDS[kind] == 2 else ""
+        if kind not in FILES_OF_KIND:
+            raise UserError(f"source {' '.join(words[:1])}: kind {kind!r} is none of {', '.join(FILES_OF_KIND)}")
+        if len(words) != 2 + FILES_OF_KIND[kind]:
+            second = ", second file" if FILES_OF_KIND[kind] == 2 else ""
             raise UserError(f"source {' '.join(words)}: kind {kind} takes name, file, image folder{second}")
         name, file = words[:2]
         if name in sources:

@@ -35,7 +35,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class PublishedRow:
     """A row as printed; values 0..1, None where nothing is printed.
 
     model: its name with the method; id: it on the hub, None where this pipeline does not train it; checkpoint: whose
@@ -61,7 +61,7 @@ class Table:
     source: str
     recipe: str | None
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
     stand_in: str | None
     notes: tuple[str, ...]
     misprints: frozenset[tuple[str, str]]
@@ -148,7 +148,7 @@ def _table(where: str, name: str, entry: Any, models: dict[str, str]) -> Table:
             model = entry.get("model", title.partition(" + ")[0])
             points = tuple(None if value is None else value / 100 for value in values)
             full = f"{model}, {title}" if "model" in entry else title
-            rows.append(Row(title, full, models.get(model), checkpoint, points))
+            rows.append(PublishedRow(title, full, models.get(model), checkpoint, points))
         misprints = entry.get("misprints", ())
         if entry["recipe"] not in (None, *PRESETS):
             raise UserError(f"{where}: unknown recipe {entry['recipe']!r}; choose {', '.join(PRESETS)} or null")

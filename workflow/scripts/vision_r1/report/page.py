@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vision_r1 import configuration
-from vision_r1.evaluation.errors import KINDS
+from vision_r1.evaluation.box_errors import ERROR_KINDS
 from vision_r1.experiments import (
     STAGES,
     chain_of,
@@ -23,6 +23,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import read_json
 from vision_r1.report import provenance
+from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery
 from vision_r1.report.published import banner, nearest, published_numbers
@@ -32,7 +33,7 @@ from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (
     Column,
-    Row,
+    ScoreRow,
     column_groups,
     comparison_sheet,
     dataset_columns,
@@ -47,7 +48,6 @@ from vision_r1.report.tables import (
 )
 from vision_r1.report.template import fill
 from vision_r1.report.text import shorten, visible
-from vision_r1.report.verdict import verdict
 
 # What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
 PROMPTS = {
@@ -150,7 +150,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
         "subject": _subject(config, benchmarks),
-        "verdicts": [verdict(results, each, *benchmarks[0]) for each in same],
+        "conclusions": [conclusion(results, each, *benchmarks[0]) for each in same],
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
         "scores": _scores(columns, rows),
         "every_score": _scores(every_column, every_row),
@@ -159,7 +159,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "intervals": interval_sheet(results),
         "comparison": inputs.comparison,
         "differences": inputs.comparison and comparison_sheet(inputs.comparison),
-        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, KINDS)),
+        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, ERROR_KINDS)),
         "policies": policy_sheet(results, first_seed(results)),
         "audit": _audit(inputs.audit),
         "datasheet": inputs.datasheet,
@@ -250,7 +250,7 @@ def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] |
     return {"checkpoint": place, "seed": seed_of(config, name), "metrics": metrics}
 
 
-def _scores(columns: Sequence[Column], rows: Sequence[Row]) -> dict[str, Any]:
+def _scores(columns: Sequence[Column], rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """Return a table of scores for the page, with the highest of our own values in each column."""
     own = [[row.cells[number].value for row in rows if not row.published] for number in range(len(columns))]
     return {"columns": columns, "groups": column_groups(columns), "rows": rows, "best": list(map(_best, own))}

@@ -25,7 +25,7 @@ PACKAGES = ("numpy", "pycocotools", "scipy", "matplotlib", "jinja2")  # that sco
 
 
 @dataclass(frozen=True)
-class Stage:
+class RuleCost:
     """All jobs of one rule: how many, seconds of all and of the longest, peak memory in MB, GPUs a job, GPU-hours.
 
     None where Snakemake measured nothing, or nobody said how many GPUs the rule asks for.
@@ -98,7 +98,7 @@ def benchmarks(folder: str | Path) -> list[dict[str, Any]]:
     return jobs
 
 
-def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = None) -> list[Stage]:
+def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = None) -> list[RuleCost]:
     """Sum up jobs of `benchmarks` by rule, the longest first; gpus: rule -> GPUs that one of its jobs asks for."""
     rules: dict[str, list[Mapping[str, Any]]] = {}
     for job in jobs:
@@ -109,7 +109,7 @@ def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = N
         seconds = [job["seconds"] for job in own]
         memory = [job["memory"] for job in own if job["memory"] is not None]
         found.append(
-            Stage(rule, len(own), sum(seconds), max(seconds), max(memory, default=None), (gpus or {}).get(rule))
+            RuleCost(rule, len(own), sum(seconds), max(seconds), max(memory, default=None), (gpus or {}).get(rule))
         )
     return sorted(found, key=lambda stage: -stage.seconds)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vision_r1.evaluation.anchors import Metrics, measure
-from vision_r1.evaluation.published import Row, Table
+from vision_r1.evaluation.published import PublishedRow, Table
 from vision_r1.experiments import BASE, SFT, split_checkpoint
 from vision_r1.report.published import Presets, departures, first_keys
 from vision_r1.report.sheets import Difference, Sheet, Value
@@ -50,7 +50,7 @@ def _cell(value: float | None, missing: str) -> Value:
     return missing if value is None else value
 
 
-def _departure(table: Table, row: Row, config: Mapping[str, Any], presets: Presets) -> str | None:
+def _departure(table: Table, row: PublishedRow, config: Mapping[str, Any], presets: Presets) -> str | None:
     """Say in which settings our arm is not the recipe's; None where it is."""
     arm = split_checkpoint(row.checkpoint)[0]
     if arm not in (BASE, SFT, *config["experiments"]):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from vision_r1.files import UserError, written_whole
-from vision_r1.report.provenance import Stage
+from vision_r1.report.provenance import RuleCost
 from vision_r1.report.style import INK, MUTED
 from vision_r1.report.text import duration, shorten
 
@@ -44,7 +44,7 @@ def read_rulegraph(text: str) -> dict[str, set[str]]:
 def without_circles(needs: Edges) -> dict[str, set[str]]:
     """Leave out the edges that lead back: a rule's jobs may need others of the same rule.
 
-    Stage 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
+    RuleCost 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
     alphabet, so that it cuts before GRPO, not before predictions: check_anchors needs score_suite needs ...
     """
     kept: dict[str, set[str]] = {}
@@ -89,7 +89,7 @@ def layers(needs: Edges) -> dict[str, int]:
     return depth
 
 
-def draw_rulegraph(needs: Edges, stages: Sequence[Stage], stem: str | Path) -> None:
+def draw_rulegraph(needs: Edges, stages: Sequence[RuleCost], stem: str | Path) -> None:
     """Write <stem>.svg and <stem>.png: top to bottom in the order of work, a bar for the share of all time."""
     with plt.style.context(STYLE_SHEET):
         figure = _draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages})
@@ -99,7 +99,7 @@ def draw_rulegraph(needs: Edges, stages: Sequence[Stage], stem: str | Path) -> N
         plt.close(figure)
 
 
-def _draw(needs: Edges, stages: Mapping[str, Stage]) -> Figure:
+def _draw(needs: Edges, stages: Mapping[str, RuleCost]) -> Figure:
     depth = layers(needs)
     chains = {(source, name): _chain(source, name, depth) for name in sorted(needs) for source in sorted(needs[name])}
     places = _places(depth, list(chains.values()))
@@ -159,7 +159,7 @@ def _edge(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     axes.plot(*zip(*corners, strict=True), color="#aab0b7", linewidth=1, marker="", zorder=1)
 
 
-def _node(axes: Axes, name: str, place: tuple[float, float], stage: Stage | None, whole: float) -> None:
+def _node(axes: Axes, name: str, place: tuple[float, float], stage: RuleCost | None, whole: float) -> None:
     x, y = place[0] - WIDTH / 2, place[1] - HEIGHT / 2
     box = FancyBboxPatch((x, y), WIDTH, HEIGHT, "round,pad=0,rounding_size=0.05", facecolor="none", edgecolor="#aab0b7")
     axes.add_patch(box)

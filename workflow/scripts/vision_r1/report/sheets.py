@@ -15,7 +15,7 @@ class Difference(float):
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreCell:
     """An AP of 0..1 and its difference to the base model with a 95 % interval, None where missing.
 
     significant: after Holm's correction; missing: the word in place of a value that is None.
@@ -40,7 +40,7 @@ class Score:
         return f"{points(self.value)} ({points(self.delta, signed=True)}{interval}){star}"
 
 
-Value = str | int | float | Score | None  # a float is an AP of 0..1, an int a count, None missing
+Value = str | int | float | ScoreCell | None  # a float is an AP of 0..1, an int a count, None missing
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def as_csv(sheet: Sheet) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_text, sheet.head))
     for line in sheet.lines:
-        cells = [cell.value if isinstance(cell, Score) else cell for cell in line]
+        cells = [cell.value if isinstance(cell, ScoreCell) else cell for cell in line]
         writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue()
 

@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup, pairs
-from vision_r1.report.sheets import Difference, Score, Sheet
+from vision_r1.report.sheets import Difference, ScoreCell, Sheet
 from vision_r1.report.text import points
 
 
@@ -22,11 +22,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One line of the main table, cells in the order of its columns; published: the numbers are others'."""
 
     checkpoint: Checkpoint
-    cells: tuple[Score, ...]
+    cells: tuple[ScoreCell, ...]
     published: bool = False
 
 
@@ -84,7 +84,7 @@ def main_table(
     checkpoints: Sequence[str],
     columns: Sequence[Column],
     published: Sequence[Mapping[str, Any]] = (),
-) -> list[Row]:
+) -> list[ScoreRow]:
     """One row per checkpoint, the published one below its own where there is one; what was not measured is None, not 0.
 
     published: lines of `vision_r1.report.published.published_numbers`.
@@ -95,34 +95,36 @@ def main_table(
         for line in published
     }
 
-    def ours(checkpoint: str, column: Column) -> Score:
+    def ours(checkpoint: str, column: Column) -> ScoreCell:
         result = index.get((checkpoint, column.suite, column.protocol, column.dataset))
         base = index.get(("base", column.suite, column.protocol, column.dataset))
         own = result and getattr(result, column.metric)
         if own is None or checkpoint == "base":
-            return Score(own)
+            return ScoreCell(own)
         reference = base and getattr(base, column.metric)
         delta = None if reference is None else own - reference
         start = "" if column.metric == "AP" else f"{column.metric}_"
         low, high = (getattr(result, f"{start}delta_{end}") for end in ("low", "high"))
-        return Score(own, delta, low, high, getattr(result, f"{start}significant") == "yes")
+        return ScoreCell(own, delta, low, high, getattr(result, f"{start}significant") == "yes")
 
-    def theirs(checkpoint: str, column: Column) -> Score:
+    def theirs(checkpoint: str, column: Column) -> ScoreCell:
         own, base = theirs_at.get((checkpoint, column)), theirs_at.get(("base", column))
         known = own is not None and base is not None and checkpoint != "base"
-        return Score(own, own - base if known else None, missing="–")
+        return ScoreCell(own, own - base if known else None, missing="–")
 
     rows = []
     for name in checkpoints:
-        rows.append(Row(Checkpoint.of(name), tuple(ours(name, column) for column in columns)))
+        rows.append(ScoreRow(Checkpoint.of(name), tuple(ours(name, column) for column in columns)))
         if any((name, column) in theirs_at for column in columns):
-            rows.append(Row(Checkpoint.of(name), tuple(theirs(name, column) for column in columns), published=True))
+            rows.append(
+                ScoreRow(Checkpoint.of(name), tuple(theirs(name, column) for column in columns), published=True)
+            )
     return rows
 
 
-def spread_table(rows: Sequence[Row]) -> list[Spread]:
+def spread_table(rows: Sequence[ScoreRow]) -> list[Spread]:
     """Mean and range over training seeds, for stages that were trained more than once."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ScoreRow]] = {}
     for row in rows:
         if not row.published:
             groups.setdefault(row.checkpoint.title, []).append(row)
@@ -192,7 +194,7 @@ def main_sheets(results: Sequence[Result], published: Sequence[Mapping[str, Any]
     ]
 
 
-def _main_sheet(caption: str, rows: Sequence[Row], columns: Sequence[Column]) -> Sheet:
+def _main_sheet(caption: str, rows: Sequence[ScoreRow], columns: Sequence[Column]) -> Sheet:
     heads = [
         f"{column.suite if column.dataset == MEAN else column.dataset} {column.metric} ({column.protocol})"
         for column in columns
@@ -255,7 +257,7 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
 
 
 def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
-    """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
+    """ScoreCell policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
     index, measured = lookup(results), pairs(results)
     policies = {
         "constant": "constant",
@@ -267,7 +269,7 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
     }
     return Sheet(
         "score_policies",
-        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
+        "ScoreCell policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
         "their place in the answer, or by the probability of their tokens. Boxes of one score are ranked by the order "
         "of images: beside pycocotools' own stand the expectation and the range over random orders. Means over a "
         "suite's data sets.",

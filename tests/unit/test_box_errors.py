@@ -4,8 +4,8 @@ import coco_factory
 import pytest
 
 from vision_r1.data.coco import read_coco
+from vision_r1.evaluation.box_errors import ERROR_KINDS, error_costs
 from vision_r1.evaluation.coco_ap import Detection, match
-from vision_r1.evaluation.errors import KINDS, error_costs
 
 OBJECTS = {1: [(1, [0, 0, 20, 20])], 2: [(1, [40, 40, 20, 20])]}
 RIGHT = [Detection(1, 1, (0, 0, 20, 20), 0.9), Detection(2, 1, (40, 40, 20, 20), 0.8)]
@@ -21,7 +21,7 @@ def costs(tmp_path):
 
 
 def test_no_errors_cost_nothing(costs):
-    assert costs(RIGHT) == {kind: {"count": 0, "cost": 0} for kind in KINDS}
+    assert costs(RIGHT) == {kind: {"count": 0, "cost": 0} for kind in ERROR_KINDS}
 
 
 # AP50 with both found and one false box before them: precision 2/3 up to recall 1.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vision_r1.evaluation.readers import READERS
-from vision_r1.evaluation.scores import SCORE_POLICIES, written
+from vision_r1.evaluation.score_policies import SCORE_POLICIES, written
 
 ITEM = '{{"bbox_2d": [{}], "label": "{}"}}'
 TEXT = f"```json\n[{ITEM.format('1, 2, 30, 40', 'dog')}, " + ITEM.format("5, 6, 70, 80", 'a \\"cat\\"') + "]\n```"

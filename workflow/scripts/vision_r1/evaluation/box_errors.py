@@ -26,7 +26,7 @@ from pycocotools import mask
 from vision_r1.evaluation.bootstrap import category_ap
 from vision_r1.evaluation.coco_ap import CategoryMatches, Detection, Matches
 
-KINDS = ("missed", "background", "duplicate", "wrong_class", "loose_box", "both")
+ERROR_KINDS = ("missed", "background", "duplicate", "wrong_class", "loose_box", "both")
 FOUND, LOOSE = 0.5, 0.1  # IoU
 
 
@@ -41,7 +41,7 @@ class _False:
 
 
 def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, dict[str, Any]]:
-    """Return {kind: {count, cost}} for each of KINDS; cost is in AP50, 0..1, None where nothing is to be found."""
+    """Return {kind: {count, cost}} for each of ERROR_KINDS; cost is in AP50, 0..1, None where there are no objects."""
     wrong = _false_boxes(matches, detections)
     found = {int(place) for category in matches.categories for place in category.matched if place >= 0}
     mended = {error.target for error in wrong if error.kind in ("loose_box", "wrong_class")}
@@ -49,7 +49,7 @@ def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, 
     missed = asked - found - mended
     before = _ap50(matches, matches.categories)
     costs = {}
-    for kind in KINDS:
+    for kind in ERROR_KINDS:
         if kind == "missed":
             count, after = len(missed), _ap50(matches, [_without(each, missed) for each in matches.categories])
         else:

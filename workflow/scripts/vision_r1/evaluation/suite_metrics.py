@@ -9,14 +9,14 @@ import numpy as np
 
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
+from vision_r1.evaluation.box_errors import error_costs
 from vision_r1.evaluation.coco_ap import CURVES, Detection, Matches, match
-from vision_r1.evaluation.errors import error_costs
+from vision_r1.evaluation.diagnostics import answer_quality, mean_iou, slices
 from vision_r1.evaluation.f1 import f1_scores
-from vision_r1.evaluation.measures import answer_quality, mean_iou, slices
 from vision_r1.evaluation.predictions import Line, by_protocol, label_reader
 from vision_r1.evaluation.protocols import Reading, asked_names
 from vision_r1.evaluation.readers import READERS
-from vision_r1.evaluation.scores import SCORE_POLICIES
+from vision_r1.evaluation.score_policies import SCORE_POLICIES
 from vision_r1.evaluation.ties import ap_by_order, orders, spread
 from vision_r1.files import UserError
 from vision_r1.frames import Frame

@@ -5,7 +5,7 @@ import pytest
 
 from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.coco_ap import Detection, match
-from vision_r1.evaluation.measures import answer_quality, mean_iou, slices
+from vision_r1.evaluation.diagnostics import answer_quality, mean_iou, slices
 from vision_r1.parsing import parse
 from vision_r1.prompts import format_answer
 

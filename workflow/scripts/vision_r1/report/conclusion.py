@@ -14,14 +14,14 @@ CLEAR = 0.01
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Conclusion:
     """answer: Yes | Partly | No | Unclear | Unknown; sentence: the numbers behind it, without the answer."""
 
     answer: str
     sentence: str
 
 
-def verdict(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Verdict:
+def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Conclusion:
     """Compare base, SFT baseline and all that one experiment trains or goes on from by AP on one benchmark.
 
     chains: the experiment's checkpoints in their order, for each training seed; the first seed is told, the others
@@ -34,7 +34,7 @@ def verdict(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: s
     scores = {name: _ap(results, name, about) for name in (BASE, *chain)}
     if missing := [Checkpoint.of(name).title for name, score in scores.items() if score is None]:
         told = ", ".join(missing)
-        return Verdict("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {told}.")
+        return Conclusion("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {told}.")
 
     base, last = scores[BASE], scores[chain[-1]]
     gain, steps = last - base, list(pairwise((BASE, *chain)))
@@ -77,10 +77,10 @@ def verdict(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: s
     fault |= bool(lost)
 
     if not clear:
-        return Verdict("Unclear", sentence)
+        return Conclusion("Unclear", sentence)
     if gain < 0:
-        return Verdict("No", sentence)
-    return Verdict("Partly" if fault else "Yes", sentence)
+        return Conclusion("No", sentence)
+    return Conclusion("Partly" if fault else "Yes", sentence)
 
 
 def _ap(results: Sequence[Result], checkpoint: str, about: tuple[str, str]) -> float | None:
