@@ -21,7 +21,7 @@ precision sees. In somebody else's TRL script, with this folder's parent on the 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,21 @@ class Criterion:
         """Return one of CRITERIA at one of STAGES. Raises KeyError on other names."""
         return cls(**CRITERIA[name], **STAGES[stage])
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Criterion":
+        """Return what sections reward and grpo_stage1 or grpo_stage2 of a configuration say, laid together.
+
+        `criterion` names the parts that are not given, thresholds must be. Raises ValueError for other keys.
+        """
+        given = {key: value for key, value in settings.items() if key != "criterion"}
+        if settings.get("criterion") not in CRITERIA:
+            raise ValueError(f"criterion: unknown {settings.get('criterion')!r}; choose {', '.join(CRITERIA)}")
+        values, known = configured_parts(settings["criterion"]) | given, {item.name for item in fields(cls)}
+        if values.keys() != known:
+            unknown, missing = sorted(values.keys() - known), sorted(known - values.keys())
+            raise ValueError(f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}")
+        return cls(**values)
+
     def score(self, completion: str, row: Mapping[str, Any]) -> Score:
         """Judge one answer by its row: frame, width, height, input_width, input_height, and objects or solution.
 
@@ -216,6 +231,14 @@ class Criterion:
         number = {key: index for index, key in enumerate(truth_keys)}
         ids = np.array([number.get(key, -1) for key in keys])
         return ids[:, None] == np.array([number[key] for key in truth_keys])
+
+
+def configured_parts(name: str) -> dict[str, Any]:
+    """Return the parts of a criterion that a configuration names and doesn't change: all but the thresholds.
+
+    Recall is differentiated, as in both stages of the paper. Raises KeyError for an unknown name.
+    """
+    return CRITERIA[name] | {"differentiate": True}
 
 
 def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
