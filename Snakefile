@@ -65,7 +65,7 @@ rule data:
 
 
 rule audit:
-    """What each criterion rewards: table, figure and loopholes."""
+    """What the configured rewards pay for, beside the published ones: table, figure and loopholes."""
     input:
         "<results>/audit/summary.json",
 

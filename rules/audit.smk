@@ -28,9 +28,11 @@ rule audit_rewards:
         gpu=0,
     params:
         seed=config["seed"],
+        rewards=reward_flags(),
     message:
         "Auditing the rewards"
     shell:
         "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
+        " {params.rewards:q}"
         " --output_table {output.table:q} --output_figure {output.figures:q}"
         " --output_loopholes {output.loopholes:q} --output_summary {output.summary:q} > {log:q} 2>&1"

@@ -43,6 +43,19 @@ def stage_flags(checkpoint):
     return configuration.flags(experiments.training_values(config, checkpoint))
 
 
+def reward_flags():
+    """Return --criterion CHECKPOINT JSON for each GRPO training behind the report's experiments: what it rewards."""
+    chains = [experiments.chain_of(config, arm) for arm in config["report"]["experiments"]]
+    words = []
+    for checkpoint in dict.fromkeys(checkpoint for chain in chains for checkpoint in chain):
+        arm, stage = experiments.split_checkpoint(checkpoint)
+        if stage in experiments.STAGES:
+            keys = [*experiments.experiment_config(config, arm)["reward"], *experiments.THRESHOLDS, "reward_weights"]
+            values = experiments.training_values(config, checkpoint)
+            words += ["--criterion", checkpoint, json.dumps({key: values[key] for key in keys if key in values})]
+    return words
+
+
 def dataset_flags(names, *keys):
     """Return --dataset NAME PLACE... for each data set; keys are `annotations`, `images` or both."""
     return [word for name in names for word in ["--dataset", name, *(dataset_place(name, key) for key in keys)]]

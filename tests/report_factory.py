@@ -341,10 +341,13 @@ class Run:
         }
 
     def _audit(self) -> None:
-        hole = {"criterion": "released_2025", "stage": "stage1", "family": "spam", "strength": 1.0}
-        spearman = {"released_2025": {"stage1": 0.51}, "strict": {"stage1": 0.87}}
+        hole = {"role": "reference", "criterion": "paper, stage1", "family": "spam", "strength": 1.0}
+        rewards = [
+            {"name": "strict/grpo_stage1", "checkpoints": ["strict/grpo_stage1"], "published": None, "spearman": 0.87},
+            {"name": "paper, stage1", "checkpoints": [], "published": "paper, stage1", "spearman": 0.51},
+        ]
         loopholes = [hole | {"ap_fall": 0.778, "reward_fall": 0.0}]
-        summary = {"samples": 200, "seed": 0, "spearman": spearman, "loopholes": loopholes}
+        summary = {"samples": 200, "seed": 0, "rewards": rewards, "loopholes": loopholes}
         write(self.folder / "audit/summary.json", summary)
         (self.folder / "audit/rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
 

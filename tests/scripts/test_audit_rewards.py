@@ -21,17 +21,34 @@ def arguments(folder, rows, figure="audit.svg"):
     return ["--train_file", str(folder / "train.jsonl"), "--samples", "15", *flags]
 
 
+STRICT = {"criterion": "strict", "recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75}
+
+
+def criterion(name, **changes):
+    return ["--criterion", name, json.dumps(STRICT | changes)]
+
+
 def test_outputs(tmp_path):
-    audit_rewards.main(arguments(tmp_path, make_rows(20)))
+    more = [
+        *criterion("strict/grpo_stage1"),
+        *criterion("step_1/grpo_stage1"),
+        *criterion("x/grpo_stage2", parser="paper"),
+    ]
+    audit_rewards.main([*arguments(tmp_path, make_rows(20)), *more])
     with open(tmp_path / "audit.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(FAMILIES) * len(STRENGTHS) * 4 * 3
+    assert len(table) == len(FAMILIES) * len(STRENGTHS) * (2 + 6)
+    assert {row["role"] for row in table} == {"configured", "reference"}
     assert all(0 <= float(row["ap"]) <= 1 and 0 <= float(row["reward"]) <= 3 for row in table)
     summary = json.loads((tmp_path / "audit.json").read_text())
     assert summary["samples"] == 15
-    assert summary["spearman"]["strict"]["stage1"] > summary["spearman"]["released_2025"]["stage1"]
-    assert {"paper", "released_2025"} == {f["criterion"] for f in summary["loopholes"] if f["family"] == "duplicates"}
-    assert "| released_2025 | stage1 | duplicates |" in (tmp_path / "loopholes.md").read_text()
+    rewards = {entry["name"]: entry for entry in summary["rewards"]}
+    assert rewards["strict/grpo_stage1"]["checkpoints"] == ["strict/grpo_stage1", "step_1/grpo_stage1"]
+    assert rewards["x/grpo_stage2"]["criterion"]["parser"] == "paper"
+    assert rewards["strict/grpo_stage1"]["spearman"] > rewards["released_2025, stage1"]["spearman"]
+    repeated = {found["criterion"].split(",")[0] for found in summary["loopholes"] if found["family"] == "duplicates"}
+    assert repeated == {"paper", "released_2025"}
+    assert "| released_2025, stage1 | reference | duplicates |" in (tmp_path / "loopholes.md").read_text()
     assert "<svg" in (tmp_path / "audit.svg").read_text()
 
 
@@ -55,3 +72,21 @@ def test_bad_rows_are_named(tmp_path, change, message):
 def test_the_figure_is_svg_or_png(tmp_path):
     with pytest.raises(UserError, match="svg or .png"):
         audit_rewards.main(arguments(tmp_path, make_rows(5), figure="audit.doc"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{", "--criterion mine: Expecting"),
+        ("3", "--criterion mine: 'int' object"),
+        ('{"criterion": "loose"}', "--criterion mine: criterion: unknown 'loose'; choose paper"),
+        (
+            '{"criterion": "strict", "beta": 1}',
+            "--criterion mine: unknown: beta; missing: precision_high, precision_low",
+        ),
+        (json.dumps(STRICT | {"precision_low": 0.9}), "--criterion mine: precision_low, precision_high: "),
+    ],
+)
+def test_an_impossible_reward_is_named(tmp_path, words, message):
+    with pytest.raises(UserError, match=message):
+        audit_rewards.main([*arguments(tmp_path, make_rows(5)), "--criterion", "mine", words])

@@ -128,9 +128,9 @@ def test_errors_and_slices_say_why(complete):
 def test_the_audit_and_the_training_data_are_in_the_page(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert (
-        "released_2025 stage1 0.51; strict stage1 0.87" in text
+        "configured: strict/grpo_stage1 0.87; reference: paper, stage1 0.51." in text
         and "1 loophole" in text
-        and "spamreleased_2025stage1" in text
+        and "spampaper, stage1reference" in text
     )
     assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
 

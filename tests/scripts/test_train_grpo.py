@@ -1,10 +1,13 @@
 import signal
 
 import pytest
+from configurations import load
 from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
 
+from vision_r1.experiments import STAGES, experiment_config
 from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.rewards import Criterion
 from vision_r1.training.settings import differences, settings_of
 
 GRPO = {
@@ -215,6 +218,25 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
     strict = criterion(criterion="strict", quality="giou", label_aware=False, differentiate=False)
     assert (strict.quality, strict.denominator, strict.label_aware) == ("giou", "predictions", False)
     assert not strict.differentiate
+
+
+def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint, train_file, tmp_path):
+    """Every experiment that is shipped, and one with each kind of value: the reward of a section, not of a name."""
+    config, rewards = load(root, "paper"), []
+    config["experiments"]["changed"] = {
+        "reward": {"criterion": "paper", "label_aware": True, "quality": "giou", "inclusive": False},
+        "grpo_stage2": {"precision_high": 0.8},
+    }
+    for name in config["experiments"]:
+        merged = experiment_config(config, name)
+        for stage in STAGES:
+            thresholds = ("recall_threshold", "precision_low", "precision_high")
+            values = merged["reward"] | {key: merged[stage][key] for key in thresholds}
+            rewards += [values] if values not in rewards else []
+    assert len(rewards) > 8 and rewards[-1]["precision_high"] == 0.8
+    for values in rewards:
+        words = arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **values})
+        assert parse_args(words)[2] == Criterion.of(values)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ pytest.importorskip("pycocotools")
 from vision_r1.audit import (
     BOX_FAMILIES,
     FAMILIES,
+    PUBLISHED,
     Answer,
+    Reward,
     audit,
+    audited,
     average_precision,
     loopholes,
     perturb,
@@ -37,8 +40,8 @@ def make_rows(count, frame="pixel"):
 
 @pytest.fixture(scope="module")
 def records():
-    criteria = {(name, "stage1"): Criterion.named(name, "stage1") for name in CRITERIA}
-    return audit([row for row in make_rows(25) if row["objects"]], criteria, seed=0)
+    rewards = {name: Reward(Criterion.named(name, "stage1")) for name in CRITERIA}
+    return audit([row for row in make_rows(25) if row["objects"]], rewards, seed=0)
 
 
 def of(records, criterion, family):
@@ -92,6 +95,53 @@ def test_average_precision_by_hand():
 
 def test_rows_of_a_relative_frame():
     rows = make_rows(10, "rel1000")
-    records = audit(rows, {("strict", "raw"): Criterion.named("strict", "raw")}, seed=1)
+    rewards = {"strict": Reward(Criterion.named("strict"))}
+    records = audit(rows, rewards, seed=1)
     assert of(records, "strict", "jitter")[0]["ap"] > 0.99
-    assert json.dumps(records) == json.dumps(audit(rows, {("strict", "raw"): Criterion.named("strict", "raw")}, seed=1))
+    assert json.dumps(records) == json.dumps(audit(rows, rewards, seed=1))
+
+
+STAGE1 = {"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75}
+
+
+def test_equal_rewards_are_audited_once_and_a_published_one_is_known():
+    ours, stage2 = {"criterion": "strict", **STAGE1}, {"recall_threshold": 0.75, "precision_low": 0.6}
+    settings = {
+        "strict/grpo_stage1": ours,
+        "step_1/grpo_stage1": ours | {"reward_weights": [0.5, 0.5, 0.5]},
+        "step_1/grpo_stage2": ours | stage2,
+        "released_2025/grpo_stage1": {"criterion": "released_2025", **STAGE1},
+    }
+    entries = audited({name: Reward.of(values) for name, values in settings.items()})
+    first, second, third, *rest = [(entry["name"], entry["checkpoints"], entry["published"]) for entry in entries]
+    assert first == ("strict/grpo_stage1", ["strict/grpo_stage1", "step_1/grpo_stage1"], None)
+    assert second == ("step_1/grpo_stage2", ["step_1/grpo_stage2"], None)
+    assert third == ("released_2025/grpo_stage1", ["released_2025/grpo_stage1"], "released_2025, stage1")
+    assert rest == [(name, [], name) for name in PUBLISHED if name != "released_2025, stage1"]
+    assert (entries[1]["reward"].criterion.recall_threshold, entries[1]["reward"].criterion.precision_low) == (
+        0.75,
+        0.6,
+    )
+
+
+def test_a_label_aware_criterion_and_the_weights_are_what_is_audited():
+    rows = [row for row in make_rows(15) if row["objects"]]
+    paper = {"criterion": "paper", **STAGE1}
+    settings = {
+        "paper": paper,
+        "aware": paper | {"label_aware": True},
+        "count": paper | {"reward_weights": [1, 0, 1, 1]},
+    }
+    records = audit(rows, {name: Reward.of(values) for name, values in settings.items()}, seed=0)
+    blind = {(found["criterion"], found["family"]) for found in loopholes(records)}
+    assert {("paper", "wrong_labels"), ("paper", "duplicates")} <= blind
+    assert ("aware", "wrong_labels") not in blind
+    assert ("count", "duplicates") not in blind
+    for record in of(records, "count", "missed"):
+        assert record["reward"] == pytest.approx(record["dual_format"] + record["precision"] + record["count"])
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [0, 0, 0], [1, -1, 1]])
+def test_weights_that_can_not_be(weights):
+    with pytest.raises(ValueError, match="reward_weights: "):
+        Reward.of({"criterion": "strict", **STAGE1, "reward_weights": weights})

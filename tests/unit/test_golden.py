@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_r1.rewards import REWARDS, STAGES, Criterion
+from vision_r1.rewards import REWARDS, THRESHOLDS, Criterion
 
 GOLDEN = Path(__file__).parents[1] / "data/official_rewards.jsonl"
 
@@ -15,7 +15,7 @@ def rows():
     return [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").split("\n") if line]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", THRESHOLDS)
 def test_every_number(rows, stage):
     criterion = Criterion.named("released_2025", stage)
     compared, differing = 0, []

@@ -17,10 +17,46 @@ from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
 from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import REWARDS, Criterion, ground_truth
+from vision_r1.rewards import COUNT, REWARDS, Criterion, ground_truth
 
+PARTS = (*REWARDS, COUNT)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 AP_FALL, REWARD_FALL = 0.05, 0.05  # a loophole: AP falls by so much, the reward (0..3) by less than so much
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A criterion, and the weights of dual format, recall, precision and, where there is a fourth, count.
+
+    Weights are scaled to a sum of 3, which changes no advantage that is divided by its group's deviation and makes
+    rewards comparable. Raises ValueError for weights that can't be.
+    """
+
+    criterion: Criterion
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if len(self.weights) not in (3, 4) or min(self.weights) < 0 or sum(self.weights) <= 0:
+            raise ValueError(
+                f"reward_weights: {list(self.weights)} are not three or four, of 0 or more, and one above 0"
+            )
+        scaled = tuple(round(3 * weight / sum(self.weights), 6) for weight in self.weights)
+        object.__setattr__(self, "weights", scaled)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Reward":
+        """Return the reward of a GRPO training: its criterion (see Criterion.of), and reward_weights if not all 1."""
+        given = {key: value for key, value in settings.items() if key != "reward_weights"}
+        return cls(Criterion.of(given), tuple(settings.get("reward_weights", (1.0, 1.0, 1.0))))
+
+
+# The published criteria at the thresholds that they were published with: the reference of a configured reward.
+_AS_PUBLISHED = {"paper": ("stage1", "stage2"), "released_2025": ("raw", "stage1", "stage2"), "upstream_2026": ("raw",)}
+PUBLISHED = {
+    f"{name}, {stage}": Reward(Criterion.named(name, stage))
+    for name, stages in _AS_PUBLISHED.items()
+    for stage in stages
+}
 
 
 @dataclass(frozen=True)
@@ -140,13 +176,26 @@ def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.
     return text if family in BOX_FAMILIES else TEXT_FAMILIES[family](text, strength, rng)
 
 
-def audit(
-    rows: Sequence[Mapping[str, Any]], criteria: Mapping[tuple[str, str], Criterion], seed: int
-) -> list[dict[str, Any]]:
-    """Return one record for every family, strength and criterion: mean rewards and AP of the very same answers.
+def audited(configured: Mapping[str, Reward]) -> list[dict[str, Any]]:
+    """Return {name, checkpoints, published, reward} for each distinct reward, those of the configuration first.
 
-    `criteria` are keyed by (criterion, stage). A row's randomness depends on seed, row and family only, so
-    that a stronger perturbation goes on from the weaker one. The reward is the sum of its parts, 0..3.
+    configured: the rewards of trainings by checkpoint. checkpoints: those with this reward, none for a mere reference.
+    published: its name in PUBLISHED, or None. name: that of the first of these.
+    """
+    entries = []
+    for reward in dict.fromkeys([*configured.values(), *PUBLISHED.values()]):
+        checkpoints = [name for name, other in configured.items() if other == reward]
+        published = next((name for name, other in PUBLISHED.items() if other == reward), None)
+        name = checkpoints[0] if checkpoints else published
+        entries.append({"name": name, "checkpoints": checkpoints, "published": published, "reward": reward})
+    return entries
+
+
+def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed: int) -> list[dict[str, Any]]:
+    """Return one record for every family, strength and reward: mean rewards and AP of the very same answers.
+
+    `criterion` in a record is the name of its reward in `rewards`. A row's randomness depends on seed, row and family
+    only, so that a stronger perturbation goes on from the weaker one. The reward is the weighted sum of parts, 0..3.
     """
     truths = [ground_truth(row) for row in rows]
     frames = [Frame.of(row) for row in rows]
@@ -156,7 +205,7 @@ def audit(
         vocabulary = row["categories"] if len(row["categories"]) > 1 else every
         answers.append(Answer(boxes, labels, np.array([row["width"], row["height"]], float), vocabulary))
     records = []
-    progress = Progress(len(FAMILIES) * len(STRENGTHS) * len(criteria), "mean rewards")
+    progress = Progress(len(FAMILIES) * len(STRENGTHS) * len(rewards), "mean rewards")
     for index, family in enumerate(FAMILIES):
         for strength in STRENGTHS:
             texts = [
@@ -166,11 +215,12 @@ def audit(
             read = [parse(text) for text in texts]
             found = [(frame.to_original(p.boxes), p.labels) for frame, p in zip(frames, read, strict=True)]
             ap = average_precision(truths, found)
-            for (criterion, stage), rule in criteria.items():
-                scores = [rule.score(text, row) for text, row in zip(texts, rows, strict=True)]
-                means = {name: float(np.mean([getattr(score, name) for score in scores])) for name in REWARDS}
-                record = {"criterion": criterion, "stage": stage, "family": family, "strength": strength, "ap": ap}
-                records.append(record | {"reward": sum(means.values())} | means)
+            for name, reward in rewards.items():
+                scores = [reward.criterion.score(text, row) for text, row in zip(texts, rows, strict=True)]
+                means = {part: float(np.mean([getattr(score, part) for score in scores])) for part in PARTS}
+                total = sum(weight * means[part] for weight, part in zip(reward.weights, PARTS, strict=False))
+                record = {"criterion": name, "family": family, "strength": strength, "ap": ap}
+                records.append(record | {"reward": total} | means)
                 progress.update(len(records))
     return records
 
@@ -205,7 +255,7 @@ def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for record in sorted(records, key=lambda record: record["strength"]):
         fall = {name: right[_key(record)][name] - record[name] for name in ("ap", "reward")}
         if fall["ap"] >= AP_FALL and fall["reward"] < REWARD_FALL:
-            named = {name: record[name] for name in ("criterion", "stage", "family", "strength")}
+            named = {name: record[name] for name in ("criterion", "family", "strength")}
             blind[_key(record)] = named | {"ap_fall": fall["ap"], "reward_fall": fall["reward"]}
     return [blind[key] for key in right if key in blind]
 
@@ -217,8 +267,8 @@ def rank_correlation(records: Iterable[Mapping[str, Any]]) -> float:
     return float(spearmanr([(record["reward"], record["ap"]) for record in records]).statistic)
 
 
-def _key(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    return record["criterion"], record["stage"], record["family"]
+def _key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["criterion"], record["family"]
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:

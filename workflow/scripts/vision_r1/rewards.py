@@ -21,7 +21,7 @@ precision sees. In somebody else's TRL script, with this folder's parent on the 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from vision_r1.matching import match_box_prioritised, match_most_value
 from vision_r1.parsing import MAX_COORDINATE, Parsed, Verdict, label_key
 
 # Progressive rule refinement (paper, section 3.3). `raw` is the released script and upstream, which switch it off.
-STAGES = {
+THRESHOLDS = {
     "raw": {"recall_threshold": 0.5, "precision_low": 0.0, "precision_high": 1.0, "differentiate": False},
     "stage1": {"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75, "differentiate": True},
     "stage2": {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9, "differentiate": True},
@@ -51,7 +51,7 @@ CRITERIA = {
     # Equations 3 to 8.
     "paper": _RELEASED_2025 | {"parser": "paper", "quality": "iou", "inclusive": True, "recall_bounds": "stage"},
     "released_2025": _RELEASED_2025,
-    # Without stages: give it the thresholds of STAGES["raw"]. Its mean of the three is TRL's reward_weights.
+    # Without stages: give it the thresholds of THRESHOLDS["raw"]. Its mean of the three is TRL's reward_weights.
     "upstream_2026": _RELEASED_2025 | {"denominator": "predictions"},
     "strict": {
         "parser": "strict",
@@ -134,8 +134,23 @@ class Criterion:
 
     @classmethod
     def named(cls, name: str, stage: str = "raw") -> "Criterion":
-        """Return one of CRITERIA at one of STAGES. Raises KeyError on other names."""
-        return cls(**CRITERIA[name], **STAGES[stage])
+        """Return one of CRITERIA at one of THRESHOLDS. Raises KeyError on other names."""
+        return cls(**CRITERIA[name], **THRESHOLDS[stage])
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Criterion":
+        """Return what sections reward and grpo_stage1 or grpo_stage2 of a configuration say, laid together.
+
+        `criterion` names the parts that are not given, thresholds must be. Raises ValueError for other keys.
+        """
+        given = {key: value for key, value in settings.items() if key != "criterion"}
+        if settings.get("criterion") not in CRITERIA:
+            raise ValueError(f"criterion: unknown {settings.get('criterion')!r}; choose {', '.join(CRITERIA)}")
+        values, known = configured_parts(settings["criterion"]) | given, {item.name for item in fields(cls)}
+        if values.keys() != known:
+            unknown, missing = sorted(values.keys() - known), sorted(known - values.keys())
+            raise ValueError(f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}")
+        return cls(**values)
 
     def score(self, completion: str, row: Mapping[str, Any]) -> Score:
         """Judge one answer by its row: frame, width, height, input_width, input_height, and objects or solution.
@@ -216,6 +231,14 @@ class Criterion:
         number = {key: index for index, key in enumerate(truth_keys)}
         ids = np.array([number.get(key, -1) for key in keys])
         return ids[:, None] == np.array([number[key] for key in truth_keys])
+
+
+def configured_parts(name: str) -> dict[str, Any]:
+    """Return the parts of a criterion that a configuration names and doesn't change: all but the thresholds.
+
+    Recall is differentiated, as in both stages of the paper. Raises KeyError for an unknown name.
+    """
+    return CRITERIA[name] | {"differentiate": True}
 
 
 def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:

@@ -28,7 +28,7 @@ from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.results import MEAN
 from vision_r1.report.sheets import Difference, Sheet
 from vision_r1.report.text import csv_text, points
-from vision_r1.rewards import CRITERIA
+from vision_r1.rewards import configured_parts
 
 METRICS = ("AP", "AP50", "AP75")
 
@@ -235,7 +235,7 @@ def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if not stages:
         return ("–",) * len(PARTS)
     merged = experiment_config(config, name)
-    criterion = {**CRITERIA[merged["reward"]["criterion"]], "differentiate": True} | merged["reward"]
+    criterion = configured_parts(merged["reward"]["criterion"]) | merged["reward"]
     weights = merged["grpo"].get("reward_weights") or (1, 1, 1)
     asked = [f"{stage['recall_threshold']:g}" for stage in stages]
     return (

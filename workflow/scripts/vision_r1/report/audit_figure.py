@@ -1,4 +1,4 @@
-"""The audit's figure: mean reward against AP, one line per family, a panel per criterion and stage."""
+"""The audit's figure: mean reward against AP, one line per family, a panel per reward."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,28 +22,44 @@ GROUPS = {
 LOOKS = {family: (colour, "os^D"[i]) for colour, group in GROUPS.items() for i, family in enumerate(group)}
 
 
-def draw(records: Sequence[Mapping[str, Any]], paths: Sequence[str | Path]) -> None:
-    """Write the figure of the records of `vision_r1.audit.audit`; a path's ending, .svg or .png, chooses the format."""
-    criteria = list(dict.fromkeys(record["criterion"] for record in records))
-    stages = list(dict.fromkeys(record["stage"] for record in records))
+COLUMNS = 3
+
+
+def draw(
+    records: Sequence[Mapping[str, Any]], rewards: Sequence[Mapping[str, Any]], paths: Sequence[str | Path]
+) -> None:
+    """Write the figure of the records of `vision_r1.audit.audit`; a path's ending, .svg or .png, chooses the format.
+
+    rewards: {name, checkpoints, published} of each panel. Titles of rewards that a training has are bold.
+    """
+    lines = -(-len(rewards) // COLUMNS)
     with plt.style.context(STYLE_SHEET):
-        figure, axes = plt.subplots(
-            len(criteria), len(stages), figsize=(9.5, 3 * len(criteria)), sharex=True, sharey=True, squeeze=False
-        )
-        for panels, criterion in zip(axes, criteria, strict=True):
-            for panel, stage in zip(panels, stages, strict=True):
-                chosen = [r for r in records if (r["criterion"], r["stage"]) == (criterion, stage)]
-                for family, (colour, marker) in LOOKS.items():
-                    line = [(r["ap"], r["reward"]) for r in chosen if r["family"] == family]
-                    panel.plot(*zip(*line, strict=True), color=colour, marker=marker, ms=3.5, lw=1.2, label=family)
-                panel.set_title(f"{criterion}, {stage}")
-            panels[0].set_ylabel("mean reward (0 to 3)")
-        for panel in axes[-1]:
-            panel.set_xlabel("COCO AP of the same answers")
+        figure, axes = plt.subplots(lines, COLUMNS, figsize=(9.5, 3 * lines), sharex=True, sharey=True, squeeze=False)
+        for panel, entry in zip(axes.flat, rewards, strict=False):
+            chosen = [record for record in records if record["criterion"] == entry["name"]]
+            for family, (colour, marker) in LOOKS.items():
+                line = [(r["ap"], r["reward"]) for r in chosen if r["family"] == family]
+                panel.plot(*zip(*line, strict=True), color=colour, marker=marker, ms=3.5, lw=1.2, label=family)
+            panel.set_title(_title(entry), fontweight="bold" if entry["checkpoints"] else "normal")
+        for panel in axes.flat[len(rewards) :]:
+            panel.set_visible(False)
+        for below in axes.flat[max(len(rewards) - COLUMNS, 0) : len(rewards)]:  # the last panel of each column
+            below.tick_params(labelbottom=True)
+            below.set_xlabel("COCO AP of the same answers")
+        for panel in axes[:, 0]:
+            panel.set_ylabel("mean reward (0 to 3)")
         names = [family.replace("_", " ") for family in LOOKS]
-        figure.legend(panel.get_lines(), names, loc="outside right center", title="made worse by")
+        figure.legend(axes[0, 0].get_lines(), names, loc="outside right center", title="made worse by")
         for path in paths:
             looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
             with written_whole(path) as partial:
                 figure.savefig(partial, format=Path(path).suffix.lstrip("."), **looks)
         plt.close(figure)
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    if not entry["checkpoints"]:
+        return f"{entry['name']}\npublished, for reference"
+    others = len(entry["checkpoints"]) - 1
+    more = f" and {others} more" if others else ""
+    return f"{entry['name']}{more}\nconfigured{', as published' if entry['published'] else ''}"

@@ -260,7 +260,12 @@ def _audit(folder: Path | None) -> dict[str, Any] | None:
     """Return the audit's summary and figure, None where there is none."""
     if folder is None or not (folder / "summary.json").is_file():
         return None
-    return {**read_json(folder / "summary.json"), "figure": embedded(folder, "rewards")}
+    summary = read_json(folder / "summary.json")
+    return summary | {
+        "configured": [reward for reward in summary["rewards"] if reward["checkpoints"]],
+        "reference": [reward for reward in summary["rewards"] if not reward["checkpoints"]],
+        "figure": embedded(folder, "rewards"),
+    }
 
 
 def _best(values: Sequence[float | None]) -> float | None:

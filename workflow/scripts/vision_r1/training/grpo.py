@@ -10,7 +10,7 @@ from trl import GRPOConfig
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
-from vision_r1.rewards import CRITERIA, Criterion
+from vision_r1.rewards import CRITERIA, Criterion, configured_parts
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row
 from vision_r1.training.guards import Guards
@@ -62,11 +62,11 @@ class CriterionName:
 def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Guards, Criterion, GRPOConfig]:
     """Read the arguments: first the criterion's name, then all, with its parts as defaults.
 
-    Thresholds have no default: they are the stage's. --differentiate is on, as in both stages of the paper.
+    Thresholds have no default: they are the stage's.
     """
     name, *_ = StageParser((CriterionName,), docstring, add_help=False).parse(argv, unknown=True)
     parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
-    parser.set_defaults_with_config(**CRITERIA[name.criterion], differentiate=True)
+    parser.set_defaults_with_config(**configured_parts(name.criterion))
     arguments, guards, _, criterion, config = parser.parse(argv)
     check_vllm(config)
     return arguments, guards, criterion, config
