@@ -116,7 +116,7 @@ def test_training_keys_are_trls_own(schema):
             "experiment mine: grpo_stage2.init: unknown checkpoint 'beginner_only/grpo_stage1'",
         ),
         (
-            {"experiments": {"step_1": {"grpo": {"learning_rate": 1.0e-5}}}},
+            {"report": {"experiments": ["step_1_2"]}, "experiments": {"step_1": {"grpo": {"learning_rate": 1.0e-5}}}},
             "experiments.step_1_2: goes on from step_1/grpo_stage1, but not with its learning_rate; let it train both",
         ),
         (CONTINUOUS | {"grpo_stage2": {"learning_rate": 1e-5}}, "grpo_stage2.learning_rate: .* share one optimiser"),
@@ -207,6 +207,14 @@ def test_a_batch_needs_to_fit_the_experiments_that_are_asked_for_only(config, sc
     configuration.check(smaller, schema)
     with pytest.raises(UserError, match="experiment group_of_16: grpo_stage1: 8 completions"):
         configuration.check(merge(smaller, {"ablations": {"experiments": ["strict", "group_of_16"]}}), schema)
+
+
+def test_a_shared_stage_needs_to_fit_the_report_s_experiments_only(config, schema):
+    """With another stage 2, half of all steps is elsewhere than where step_1's stage 1 ends: no matter to strict."""
+    longer = merge(config, {"grpo_stage2": {"max_steps": 300}})
+    configuration.check(longer, schema)
+    with pytest.raises(UserError, match="experiments.step_1_2: goes on from step_1/grpo_stage1, .* its stop_at"):
+        configuration.check(merge(longer, {"report": {"experiments": ["step_1_2"]}}), schema)
 
 
 def test_a_chain_seed_has_a_folder_of_its_own(config):

@@ -175,7 +175,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
-    if name in asked_for:
+    if name in config["report"]["experiments"]:  # others are refused when they are planned
         training_values(config, f"{name}/{stage}")
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(

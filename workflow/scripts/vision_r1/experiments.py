@@ -14,7 +14,7 @@ from vision_r1.files import UserError
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")
 # What may change in the middle of a continuous training.
-THRESHOLDS = ("recall_threshold", "precision_low", "precision_high")
+STAGE_THRESHOLDS = ("recall_threshold", "precision_low", "precision_high")
 
 Config = Mapping[str, Any]
 
@@ -188,4 +188,4 @@ def _schedule(config: Config, arm: str) -> dict[str, Any]:
     """Return what an arm's stages share where they are one training: all but what is rewarded."""
     merged = experiment_config(config, arm)
     values = _grpo_values(config, arm, STAGES[0]) | {"data": data_of(config, arm), "lora": merged["lora"]}
-    return {key: value for key, value in values.items() if key not in (*merged["reward"], *THRESHOLDS)}
+    return {key: value for key, value in values.items() if key not in (*merged["reward"], *STAGE_THRESHOLDS)}
