@@ -4,9 +4,12 @@ import importlib.util
 import re
 import runpy
 import sys
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 def pins(lines):
@@ -19,6 +22,20 @@ def test_environment_pins_what_requirements_pin(root):
     requirements = pins((root / "requirements.txt").read_text().splitlines())
     assert sorted(pip) == requirements
     assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in requirements)
+
+
+def test_the_package_asks_for_what_the_pipeline_pins(root):
+    """The same packages, with lower bounds that the pins satisfy: a user keeps the torch that is installed."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    asked = [
+        Requirement(line) for line in (*project["dependencies"], *sum(project["optional-dependencies"].values(), []))
+    ]
+    asked = {canonicalize_name(one.name): one.specifier for one in asked if one.name != project["name"]}
+    pinned = dict(pin.split("==") for pin in pins((root / "requirements.txt").read_text().splitlines()))
+    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    assert asked.keys() == pinned.keys()
+    assert [name for name, bounds in asked.items() if pinned[name] not in bounds] == []
+    assert {bound.operator for bounds in asked.values() for bound in bounds} == {">="}
 
 
 @pytest.mark.parametrize("optional", ["development", "gpu", "vllm", "vllm-cpu"])

@@ -95,5 +95,10 @@ def check(row: dict[str, Any]) -> None:
         raise ValueError(f"num_instances: {row['num_instances']!r}, but the ground truth has {count} objects")
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run as a console command of the installed package."""
     run(main)
+
+
+if __name__ == "__main__":
+    command()

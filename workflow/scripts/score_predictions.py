@@ -88,5 +88,10 @@ def _points(value: float | None) -> str:
     return "none" if value is None else f"{100 * value:.2f}"
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """Run as a console command of the installed package."""
     run(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -117,7 +117,10 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 
 
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
-    """Run a program's `main`: log to standard error, turn a UserError or a refusing file system into one line."""
+    """Run a program's `main`: log to standard error, and end with one line where the user can fix what went wrong.
+
+    That is a UserError, a refusing file system, or a package that is not installed.
+    """
     rank = os.environ.get("RANK", "0")
     logging.basicConfig(
         level=logging.INFO if rank == "0" else logging.WARNING,
@@ -129,3 +132,10 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         main(argv)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "vision_r1":  # ours to fix
+            raise
+        sys.exit(
+            f"error: package {error.name} is not installed; install requirements.txt "
+            "(for score_predictions alone, vision-r1[scoring])"
+        )

@@ -2,20 +2,8 @@
 
 Four criteria, and any mixture of their parts for ablations: `paper`, the equations of the text; `released_2025`, the
 code beside it, number for number; `upstream_2026`, the authors' later code; and `strict`, ours, which sees what average
-precision sees. In somebody else's TRL script, with this folder's parent on the path:
-
-    from datasets import load_dataset
-    from trl import GRPOConfig, GRPOTrainer
-    from vision_r1.rewards import Criterion, reward_functions
-
-    # Columns prompt, image, frame ("pixel" for Qwen2.5-VL, "rel1000" for Qwen3-VL), width, height,
-    # input_width, input_height, categories and objects, a list of {"label": ..., "bbox": [x1, y1, x2, y2]}.
-    GRPOTrainer(
-        model="Qwen/Qwen2.5-VL-3B-Instruct",
-        reward_funcs=reward_functions(Criterion.named("strict", "stage1")),
-        args=GRPOConfig(num_generations=4),
-        train_dataset=load_dataset("json", data_files="train.jsonl", split="train"),
-    ).train()
+precision sees. reward_functions(Criterion.named("strict", "stage1")) is what TRL's GRPOTrainer takes as reward_funcs;
+README.md has a whole script.
 """
 
 import json
