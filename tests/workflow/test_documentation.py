@@ -161,9 +161,8 @@ def test_yaml_blocks_are_valid_configurations(root, blocks):
 
 
 def test_make_knows_the_targets(root, commands):
-    for place, words in commands("make"):
-        finished = subprocess.run(["make", "--dry-run", *words], cwd=root, capture_output=True, text=True)
-        assert finished.returncode == 0, f"{place}: {finished.stderr}"
+    (phony,) = re.findall(r"^\.PHONY: (.+)", (root / "Makefile").read_text(), re.M)
+    assert [(place, words) for place, words in commands("make") if words[0] not in phony.split()] == []
 
 
 def test_programs_accept_the_flags(root, commands):
