@@ -219,7 +219,8 @@ def table_metrics(name):
     return {
         (checkpoint, suite): f"{RESULTS}/metrics/{checkpoint}/{suite}.json"
         for checkpoint, suite in TABLES[name].measured(config["model"]["id"])
-        if suite in DATASETS_OF and experiments.split_checkpoint(checkpoint)[0] in ("base", "sft", *config["experiments"])
+        if suite in DATASETS_OF
+        and experiments.split_checkpoint(checkpoint)[0] in ("base", "sft", *config["experiments"])
     }
 
 

@@ -50,7 +50,11 @@ def reward_flags():
     for checkpoint in dict.fromkeys(checkpoint for chain in chains for checkpoint in chain):
         arm, stage = experiments.split_checkpoint(checkpoint)
         if stage in experiments.STAGES:
-            keys = [*experiments.experiment_config(config, arm)["reward"], *experiments.STAGE_THRESHOLDS, "reward_weights"]
+            keys = [
+                *experiments.experiment_config(config, arm)["reward"],
+                *experiments.STAGE_THRESHOLDS,
+                "reward_weights",
+            ]
             values = experiments.training_values(config, checkpoint)
             words += ["--criterion", checkpoint, json.dumps({key: values[key] for key in keys if key in values})]
     return words
