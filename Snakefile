@@ -1,7 +1,5 @@
 """Vision-R1: download -> curate -> base -> SFT | GRPO stage 1 -> stage 2 -> predict -> score -> compare -> report."""
 
-import subprocess
-
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -122,14 +120,3 @@ for table in TABLES:
         input:
             f"<results>/report/tables/{table}.md",
         localrule: True
-
-
-onerror:
-    # With --keep-going the other arms are there: the table shows them, and what failed with its cause. It is dated so that
-    # the next run writes it anew (1970, but not 0, which Snakemake takes for no date).
-    if any(job.rule.name == "tabulate_ablations" for job in workflow.dag.jobs):
-        words = word_file("tabulate_ablations", ablation_flags() + ablation_jobs())
-        if subprocess.run([sys.executable, str(SCRIPTS / "tabulate_ablations.py"), words]).returncode == 0:
-            for output in rules.tabulate_ablations.output:
-                os.utime(output, (1, 1))
-            logger.error(f"Some arms failed: {RESULTS}/tables/ablations.md shows the others, and why.")

@@ -10,8 +10,8 @@ rule tabulate_ablations:
         curation="<results>/data/curation.json",
         published="config/published.yaml",
         presets=PRESETS,
-        metrics=metrics_files(ABLATION_CHECKPOINTS),
-        resamples=resamples_files(ABLATION_CHECKPOINTS),
+        metrics=metrics_files(ABLATED),
+        resamples=resamples_files(ABLATED),
     output:
         [
             report(f"<results>/tables/ablations.{kind}", caption="../docs/captions/ablations.rst", category="Tables")
@@ -33,8 +33,8 @@ rule tabulate_ablations:
         runtime=more(10),
         gpu=0,
     params:
-        args=word_file("tabulate_ablations", ablation_flags()),
+        run=RESULTS,
     message:
         "Tabulating the ablations"
     shell:
-        "python workflow/scripts/tabulate_ablations.py {params.args:q} > {log:q} 2>&1"
+        "python workflow/scripts/tabulate_ablations.py --run {params.run:q} > {log:q} 2>&1"

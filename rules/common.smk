@@ -21,6 +21,7 @@ from vision_r1.data import mixture
 from vision_r1.evaluation.published import read_tables
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
+from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
 
 try:
@@ -32,30 +33,25 @@ except UserError as error:
 
 
 RESULTS = f"results/{configuration.run_name(config)}"
+RUN = Run(RESULTS, config)
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows SUITES
 SUITES = {suite: DATASETS_OF[suite] for suite in config["report"]["suites"]}
-CHECKPOINTS = experiments.checkpoints_of(config, config["report"]["experiments"], config["report"]["training_seeds"])
-
-
-def final_checkpoints(section):
-    """Return where the trainings of section report or ablations end: SFT baselines, then experiments."""
-    names = ["sft", *config[section]["experiments"]]
-    return [chain[-1] for chain in experiments.chains(config, names, config[section]["training_seeds"]).values()]
+CHECKPOINTS = RUN.checkpoints
 
 
 def metrics_files(checkpoints):
-    return [f"{RESULTS}/metrics/{checkpoint}/{suite}.json" for checkpoint in checkpoints for suite in SUITES]
+    return [str(RUN.metrics(name, suite)) for name in checkpoints for suite in RUN.suites]
 
 
 def resamples_files(checkpoints):
-    return [file.replace(".json", ".resamples.npz") for file in metrics_files(checkpoints)]
+    return [str(RUN.resamples(name, suite)) for name in checkpoints for suite in RUN.suites]
 
 
 METRICS = metrics_files(CHECKPOINTS)
 RESAMPLES = resamples_files(CHECKPOINTS)
 # What section ablations compares: the base model, and where the training of each arm ends.
-ABLATION_CHECKPOINTS = ["base", *final_checkpoints("ablations")]
+ABLATED = ["base", *RUN.ends("ablations")]
 # Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
 # model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
 ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [f"{RESULTS}/anchors/gate.json"]
@@ -233,7 +229,7 @@ REPORT = f"{RESULTS}/report/index.html"
 # A base model that was fetched has no history.
 WITH_HISTORY = CHECKPOINTS if config["model"]["source"] == "made" else CHECKPOINTS[1:]
 # What a reader would take away.
-FINAL = final_checkpoints("report")
+FINAL = RUN.ends("report")
 # The galleries compare the base model, the SFT arm and where the leading experiment ends.
 GALLERY_PREDICTIONS = {
     (checkpoint, suite): f"{RESULTS}/predictions/{checkpoint}/{suite}.jsonl"

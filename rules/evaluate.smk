@@ -85,11 +85,12 @@ rule compare_checkpoints:
         runtime=more(10),
         gpu=0,
     params:
-        metrics=word_file("compare_checkpoints", metrics_flags(CHECKPOINTS, resamples=True)),
+        run=RESULTS,
+        checkpoints=CHECKPOINTS,  # that the program reads of the configuration
     message:
         "Comparing the checkpoints with the base model"
     shell:
-        "python workflow/scripts/compare_checkpoints.py --reference base {params.metrics:q}"
+        "python workflow/scripts/compare_checkpoints.py --run {params.run:q} --reference base"
         " --output_json {output.json:q} --output_csv {output.csv:q} > {log:q} 2>&1"
 
 

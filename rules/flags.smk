@@ -184,45 +184,15 @@ def anchor_flags(scope):
     return [*optional("--model", config["model"]["id"]), metrics, *stop]
 
 
-def metrics_flags(checkpoints, resamples=False):
-    """Return --metrics CHECKPOINT SUITE FILE, with `resamples` also their file, for each checkpoint and suite."""
-    words = []
-    for checkpoint in checkpoints:
-        for suite in SUITES:
-            file = f"{RESULTS}/metrics/{checkpoint}/{suite}"
-            words += ["--metrics", checkpoint, suite, f"{file}.json"] + [f"{file}.resamples.npz"] * resamples
-    return words
+def metrics_flags(checkpoints):
+    """Return --metrics CHECKPOINT SUITE FILE for each checkpoint and suite."""
+    pairs = [(name, suite) for name in checkpoints for suite in SUITES]
+    return [word for pair in pairs for word in ["--metrics", *pair, str(RUN.metrics(*pair))]]
 
 
 def table_flags(name):
     """Return --metrics CHECKPOINT SUITE FILE for what a published table needs, by the published checkpoints' names."""
     return [word for key, file in table_metrics(name).items() for word in ["--metrics", *key, file]]
-
-
-def ablation_flags():
-    return [
-        *("--config", RESOLVED_CONFIG, "--curation", f"{RESULTS}/data/curation.json"),
-        *("--published", "config/published.yaml", "--presets", "config"),
-        *("--tables", f"{RESULTS}/tables", "--figures", f"{RESULTS}/figures"),
-        *metrics_flags(ABLATION_CHECKPOINTS, resamples=True),
-    ]
-
-
-def ablation_jobs():
-    """Return --job CHECKPOINT OUTPUT LOG for each job behind each number of the ablations, first things first."""
-    words = []
-    for final in ABLATION_CHECKPOINTS:
-        jobs = []
-        for checkpoint in reversed([*experiments.lineage(config, final)]):
-            _, stage = experiments.split_checkpoint(checkpoint)
-            place = f"train_sft/{checkpoint}" if stage == "sft" else f"train_grpo/{checkpoint}"
-            jobs.append((f"models/{checkpoint}/metrics.json", place))
-        for suite in SUITES:
-            jobs.append((f"predictions/{final}/{suite}.jsonl", f"predict_suite/{final}/{suite}"))
-            jobs.append((f"metrics/{final}/{suite}.json", f"score_suite/{final}/{suite}"))
-        for output, log in jobs:
-            words += ["--job", final, f"{RESULTS}/{output}", f"{RESULTS}/logs/{log}.log"]
-    return words
 
 
 def word_file(program, words):

@@ -8,7 +8,7 @@ import score_suite
 from compare_checkpoints import main
 from test_score_suite import right_answers
 
-from vision_r1.files import UserError, read_json, write_jsonl
+from vision_r1.files import UserError, read_json, write_json, write_jsonl
 
 
 @pytest.fixture
@@ -17,16 +17,16 @@ def scored(tmp_path):
     annotations = coco_factory.write(tmp_path, coco_factory.content(boxes))[0]
     right = right_answers(annotations)
     answers = {"base": [*right[:10], *({**each, "completion": "[]"} for each in right[10:])], "sft": right}
-    words = []
+    report = {"experiments": [], "training_seeds": [0], "suites": ["coco"]}
+    write_json(tmp_path / "config.json", {"report": report, "experiments": {}})
     for name, lines in answers.items():
-        files = [str(tmp_path / f"{name}.json"), str(tmp_path / f"{name}.resamples.npz")]
+        files = [str(tmp_path / f"metrics/{name}/coco.{kind}") for kind in ("json", "resamples.npz")]
         write_jsonl(tmp_path / f"{name}.jsonl", lines)
         score_suite.main(
             ["--suite", "coco", "--dataset", "set", annotations, "--predictions", str(tmp_path / f"{name}.jsonl")]
             + ["--protocol", "all", "{}", "--output", files[0], "--output_resamples", files[1], "--resamples", "200"]
         )
-        words += ["--metrics", name, "coco", *files]
-    return [*words, "--output_json", str(tmp_path / "c.json"), "--output_csv", str(tmp_path / "c.csv")]
+    return ["--run", str(tmp_path), "--output_json", str(tmp_path / "c.json"), "--output_csv", str(tmp_path / "c.csv")]
 
 
 def test_better_and_worse(scored, tmp_path, caplog):
@@ -46,5 +46,10 @@ def test_better_and_worse(scored, tmp_path, caplog):
 
 
 def test_an_unknown_reference(scored):
-    with pytest.raises(UserError, match="'best' is none of base, sft"):
+    with pytest.raises(UserError, match="'best' is none of the report's checkpoints: base, sft"):
         main(["--reference", "best", *scored])
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(UserError, match=r"no config\.json in it; give the folder of a run"):
+        main(["--run", str(tmp_path), *("--reference", "base", "--output_json", "c.json", "--output_csv", "c.csv")])

@@ -18,16 +18,14 @@ SHIFT = {("beginner_only", "_s1"): 0.004, ("without_recall", "_s2"): 0.06}
 
 
 class Ablations:
-    """A run's files; `words` are those of the workflow."""
+    """A run's files."""
 
     def __init__(self, root, folder, **changes):
         self.folder = folder
         self.config = merge(configurations.load(root, "miniature"), {"ablations": SECTION, **changes})
         write_json(folder / "config.json", self.config)
-        write_json(folder / "curation.json", {"rows": 2910})
-        self.words = ["--config", str(folder / "config.json"), "--curation", str(folder / "curation.json")]
-        self.words += ["--published", str(root / "config/published.yaml"), "--presets", str(root / "config")]
-        self.words += ["--tables", str(folder / "tables"), "--figures", str(folder / "figures")]
+        write_json(folder / "data/curation.json", {"rows": 2910})
+        self.words = ["--run", str(folder), "--config", str(root / "config")]
         noise = np.random.default_rng(0).normal(0, 0.02, 500)
         for name, value in AP.items():
             for seed, shift in SEEDS.items() if name != "base" else [("", 0.0)]:
@@ -47,7 +45,6 @@ class Ablations:
         write_resamples(
             resamples, {name: {metric: {"set": mean[metric] + noise} for metric in mean} for name in protocols}
         )
-        self.words += ["--metrics", checkpoint, suite, str(metrics), str(resamples)]
 
     def remove(self, checkpoint, *suites):
         for suite in suites:
@@ -56,10 +53,11 @@ class Ablations:
 
     def table(self, *words):
         tabulate_ablations.main([*self.words, *words])
-        return (self.folder / "tables/ablations.md").read_text()
+        self.stem = "ablations_partial" if "--partial" in words else "ablations"
+        return (self.folder / f"tables/{self.stem}.md").read_text()
 
     def lines(self):
-        with (self.folder / "tables/ablations.csv").open(newline="") as file:
+        with (self.folder / f"tables/{self.stem}.csv").open(newline="") as file:
             return {
                 tuple(row[key] for key in ("experiment", "suite", "protocol", "metric")): row
                 for row in csv.DictReader(file)
@@ -111,14 +109,12 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
     log = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage2.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 1\nerror: training stopped at step 1: truncated is 1.00; <b>raise</b> completion_room\n\n")
-    name, done = "without_recall_s1/grpo_stage2", str(made.folder / "config.json")
-    text = made.table(
-        *("--job", name, done, "stage1.log", "--job", name, f"{made.folder}/models/none/metrics.json", str(log)),
-        *("--job", "beginner_only_s2/grpo_stage2", f"{made.folder}/predictions/odinw13.jsonl", "none.log"),
-    )
+    for name in ("without_recall_s1/grpo_stage1", "strict_s2/grpo_stage1", "beginner_only_s2/grpo_stage2"):
+        write_json(made.folder / f"models/{name}/metrics.json", {})
+    text = made.table("--partial")
     assert "error: training stopped at step 1: truncated is 1.00; \\<b\\>raise\\</b\\> completion\\_room |" in text
     assert "| without\\_recall | 1 | train\\_grpo: error" in text
-    assert "| beginner\\_only | 2 | predictions: not started |" in text
+    assert "| beginner\\_only | 2 | predict\\_suite: not started |" in text
     assert "| 2 of 3 |" in text
     assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["seeds"] == "2"
     assert float(made.lines()["strict", "shapes", "released-one-prompt", "AP"]["seeds"]) == 3
@@ -127,12 +123,12 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
 def test_an_experiment_without_any_number_is_failed(made):
     for seed in SEEDS:
         made.remove(f"without_recall{seed}/grpo_stage2", "shapes", "shapes13")
-    text = made.table("--job", "without_recall/grpo_stage2", "no/metrics.json", "no/train.log")
+    text = made.table("--partial")
     assert "| 0 of 3 | failed |" in text
     assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["mean"] == ""
 
 
-def test_without_jobs_a_missing_file_is_an_error(made):
+def test_a_missing_file_is_an_error(made):
     made.remove("strict/grpo_stage2", "shapes")
     with pytest.raises(UserError, match=r"strict/grpo_stage2/shapes\.json: no such file"):
         made.table()

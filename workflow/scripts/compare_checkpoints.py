@@ -1,9 +1,7 @@
 """Compare checkpoints with a reference: paired bootstrap of the difference in AP, Holm, and regressions.
 
 Example:
-  python workflow/scripts/compare_checkpoints.py --reference base \\
-      --metrics base coco metrics/base/coco.json metrics/base/coco.resamples.npz \\
-      --metrics sft coco metrics/sft/coco.json metrics/sft/coco.resamples.npz \\
+  python workflow/scripts/compare_checkpoints.py --run results/miniature --reference base \\
       --output_json comparison.json --output_csv comparison.csv
 
 Each checkpoint's table holds its benchmarks (data set `mean`) and their data sets. The intervals cover the choice
@@ -17,13 +15,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from vision_r1.cli import add_measured, parser, run
+from vision_r1.cli import add_run, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = parser(__doc__, word_files=True)
+    arguments = parser(__doc__)
+    add_run(arguments)
     arguments.add_argument("--reference", required=True, metavar="CHECKPOINT", help="what the others are compared with")
-    add_measured(arguments)
     arguments.add_argument("--output_json", required=True, metavar="FILE")
     arguments.add_argument("--output_csv", required=True, metavar="FILE")
     return arguments.parse_args(argv)
@@ -34,12 +32,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.evaluation.compare import NOTE, Comparison, compare, read_measured
     from vision_r1.files import UserError, write_json, write_text
     from vision_r1.report.text import csv_text
+    from vision_r1.run_folder import Run
 
-    measured: dict[str, list] = {}
-    for checkpoint, suite, metrics, resamples in args.metrics:
-        measured.setdefault(checkpoint, []).append(read_measured(suite, metrics, resamples))
+    folder = Run.read(args.run)
+    measured = {
+        name: [
+            read_measured(suite, folder.metrics(name, suite), folder.resamples(name, suite)) for suite in folder.suites
+        ]
+        for name in folder.checkpoints
+    }
     if args.reference not in measured:
-        raise UserError(f"--reference: {args.reference!r} is none of {', '.join(measured)}; give its --metrics")
+        raise UserError(f"--reference: {args.reference!r} is none of the report's checkpoints: {', '.join(measured)}")
     reference = measured.pop(args.reference)
     tables = {name: compare(name, own, args.reference, reference) for name, own in measured.items()}
     text = io.StringIO()

@@ -67,16 +67,9 @@ def add_metrics(arguments: argparse.ArgumentParser, text: str, required: bool = 
     )
 
 
-def add_measured(arguments: argparse.ArgumentParser) -> None:
-    """Add --metrics, repeatable: a checkpoint, a suite and both files of score_suite.py."""
-    arguments.add_argument(
-        "--metrics",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("CHECKPOINT", "SUITE", "METRICS", "RESAMPLES"),
-        help="the two files of score_suite.py on one checkpoint and suite; repeat",
-    )
+def add_run(arguments: argparse.ArgumentParser) -> None:
+    """Add --run: the program reads what the configuration of that run names."""
+    arguments.add_argument("--run", required=True, metavar="DIR", help="the run's folder, results/<run>")
 
 
 def add_scoring(arguments: argparse.ArgumentParser) -> None:

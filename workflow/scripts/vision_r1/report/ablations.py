@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -72,20 +72,13 @@ def arms_of(
     return arms
 
 
-def cause(jobs: Sequence[tuple[str, str, str]]) -> str:
-    """Say why a checkpoint has no numbers, from its jobs (checkpoint, output, log) in their order."""
-    for _, output, log in jobs:
-        if not Path(output).exists():
-            lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n") if Path(log).is_file() else []
-            last = next((line.strip() for line in reversed(lines) if line.strip()), "not started")
-            return f"{_rule(Path(log)) if lines else Path(output).parent.name}: {last}"
+def cause(jobs: Iterable[tuple[str, Path, Path]]) -> str:
+    """Say why a checkpoint has no numbers, from its jobs (rule, output, log) in the order of work."""
+    for rule, output, log in jobs:
+        if not output.exists():
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+            return f"{rule}: {next((line.strip() for line in reversed(lines) if line.strip()), 'not started')}"
     return "not measured"
-
-
-def _rule(log: Path) -> str:
-    """Return the rule that wrote a log, logs/<rule>/..."""
-    parts = log.parts
-    return parts[parts.index("logs") + 1] if "logs" in parts else log.stem
 
 
 @dataclass(frozen=True)
