@@ -40,7 +40,7 @@ def results(config, tmp_path_factory):
     return found
 
 
-def test_every_experiment_has_its_verdict(config, results):
+def test_every_experiment_has_its_conclusion(config, results):
     scores = {
         line.checkpoint: line.AP for line in results if line.dataset == "mean" and line.protocol == "released-present"
     }

@@ -32,7 +32,7 @@ def test_what_follows_from_the_rest_is_left_out():
 
 
 def test_a_rule_whose_jobs_need_each_other_is_drawn(tmp_path):
-    """RuleCost 2 of GRPO needs stage 1, and both wait for the base model's scores."""
+    """Stage 2 of GRPO needs stage 1, and both wait for the base model's scores."""
     needs = NEEDS | {
         "check_anchors": {"score_suite"},
         "train_grpo": {"train_grpo", "check_anchors", "make_scenes"},

@@ -180,7 +180,7 @@ def with_interval(results, low, high):
     ("last", "low", "high", "answer", "words"),
     [
         (0.40, 0.02, 0.06, "Yes", "95 % interval of the change +2.0 to +6.0;"),
-        (0.40, -0.01, 0.09, "Unclear", "−1.0 to +9.0, which holds 0"),
+        (0.40, -0.01, 0.09, "Unclear", "−1.0 to +9.0, which includes 0"),
         (0.32, -0.09, 0.01, "Unclear", "did not clearly move"),
         (0.32, -0.06, -0.02, "No", "made the model worse: it lowered"),
     ],

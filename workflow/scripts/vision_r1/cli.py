@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 from vision_r1.files import UserError
 
@@ -126,9 +127,10 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] == "vision_r1":  # ours to fix
+        package = str(error.name).partition(".")[0]
+        if package == "vision_r1" or find_spec(package):  # ours to fix, or a package that has changed
             raise
         sys.exit(
-            f"error: package {error.name} is not installed; install requirements.txt "
+            f"error: package {package} is not installed; install requirements.txt, or vision-r1[pipeline] "
             "(for score_predictions alone, vision-r1[scoring])"
         )

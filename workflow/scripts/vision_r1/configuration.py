@@ -11,7 +11,16 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from vision_r1.data import mixture
-from vision_r1.experiments import BASE, SFT, STAGES, experiment_config, lineage, merge, stages_of, training_values
+from vision_r1.experiments import (
+    BASE,
+    SFT,
+    STAGES,
+    chain_of,
+    experiment_config,
+    merge,
+    stages_of,
+    training_values,
+)
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 
@@ -78,6 +87,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             _check_stage(config, experiment_config(config, name), name, stage)
     _check_references(config)
+    for name in config["report"]["experiments"]:  # others are refused when they are planned
+        for checkpoint in chain_of(config, name):
+            training_values(config, checkpoint)
     _check_model(config)
     _check_compute(config)
     data = config["data"]
@@ -139,22 +151,19 @@ def _check_stages(config: Mapping[str, Any], name: str) -> None:
                 f"experiments.{name}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
                 f"add it to experiments.{name}.stages, or remove the override"
             )
-    trained = {f"{other}/{stage}" for other in config["experiments"] for stage in stages_of(config, other)}
+    order = (SFT, *STAGES)
+    others = [(other, each) for other in config["experiments"] for each in stages_of(config, other) if other != name]
     for stage in (stage for stage in own if stage != SFT):
         init, before = experiment_config(config, name)[stage]["init"], [BASE, SFT, *own[: own.index(stage)]]
-        if init not in {*before, *(each for each in trained if not each.startswith(f"{name}/"))}:
+        earlier = [f"{other}/{each}" for other, each in others if order.index(each) < order.index(stage)]
+        if init not in (*before, *earlier):
             raise UserError(
                 f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; give one of "
-                f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<stage that it trains>"
+                f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<an earlier stage that it trains>"
             )
 
 
 def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
-    seen: set[str] = set()
-    for checkpoint in lineage(config, f"{name}/{stage}"):
-        if checkpoint in seen:
-            raise UserError(f"experiment {name}: {stage}.init: stages start from each other in a circle: {checkpoint}")
-        seen.add(checkpoint)
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
@@ -175,8 +184,6 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
-    if name in config["report"]["experiments"]:  # others are refused when they are planned
-        training_values(config, f"{name}/{stage}")
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(
             f"experiment {name}: grpo.step: it is a share of both stages' max_steps, and has to leave each a step"

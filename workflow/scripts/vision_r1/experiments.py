@@ -16,6 +16,12 @@ STAGES = ("grpo_stage1", "grpo_stage2")
 # What may change in the middle of a continuous training.
 STAGE_THRESHOLDS = ("recall_threshold", "precision_low", "precision_high")
 
+# Flags that follow from other keys.
+_DECIDED_BY = {
+    "stop_at": "end of stage 1 (grpo_stage1.max_steps, grpo.step)",
+    "max_steps": "number of steps (max_steps of both stages)",
+}
+
 Config = Mapping[str, Any]
 
 
@@ -164,9 +170,10 @@ def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
     if goes_on(config, checkpoint) and parent != f"{arm}/{STAGES[0]}":
         ours, theirs = _schedule(config, arm), _schedule(config, split_checkpoint(parent)[0])
         if different := sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)):
+            said = ", ".join(_DECIDED_BY.get(key, key) for key in different)
             raise UserError(
-                f"config: experiments.{arm}: goes on from {parent}, but not with its {', '.join(different)}; "
-                f"let it train both stages itself (stages, {STAGES[1]}.init)"
+                f"config: experiments.{arm}: {STAGES[1]} resumes the schedule of {parent}, which was trained with "
+                f"another {said}; give equal ones, or let it train both stages itself (stages, {STAGES[1]}.init)"
             )
     return _grpo_values(config, arm, stage)
 
@@ -185,7 +192,7 @@ def _grpo_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
 
 
 def _schedule(config: Config, arm: str) -> dict[str, Any]:
-    """Return what an arm's stages share where they are one training: all but what is rewarded."""
+    """Return what an arm's stages share where they are one training: all but criterion and thresholds."""
     merged = experiment_config(config, arm)
     values = _grpo_values(config, arm, STAGES[0]) | {"data": data_of(config, arm), "lora": merged["lora"]}
     return {key: value for key, value in values.items() if key not in (*merged["reward"], *STAGE_THRESHOLDS)}

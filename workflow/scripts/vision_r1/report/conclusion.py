@@ -9,7 +9,7 @@ from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, loo
 from vision_r1.report.text import points
 
 # A difference below one point is called no clear change (ours), and so is a larger one whose interval over test
-# images holds 0. The interval leaves out the randomness of training, so this is a low bar.
+# images includes 0. The interval leaves out the randomness of training, so this is a low bar.
 CLEAR = 0.01
 
 
@@ -27,7 +27,7 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
     chains: the experiment's checkpoints in their order, for each training seed; the first seed is told, the others
     give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear with every
     training seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear loss.
-    Unclear: a change below one point, or one whose 95 % interval over test images holds 0. Unknown: a missing number.
+    Unclear: a change below one point, or one whose 95 % interval over test images includes 0. Unknown: no number.
     """
     chain, about = chains[0], (suite, protocol)
     place = Checkpoint.of(chain[-1])
@@ -52,7 +52,7 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
     if low is not None:
         sentence += (
             f", 95 % interval of the change {points(low, signed=True)} to {points(high, signed=True)}"
-            f"{', which holds 0: the choice of test images may be all of it' if chance else ''}"
+            f"{', which includes 0: it may be sampling noise' if chance else ''}"
         )
     fault = len(steps) > 1 and last - scores[chain[-2]] <= -CLEAR
     sft = _ap(results, with_training_seed(SFT, place.training_seed), about)

@@ -44,8 +44,8 @@ def read_rulegraph(text: str) -> dict[str, set[str]]:
 def without_circles(needs: Edges) -> dict[str, set[str]]:
     """Leave out the edges that lead back: a rule's jobs may need others of the same rule.
 
-    RuleCost 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
-    alphabet, so that it cuts before GRPO, not before predictions: check_anchors needs score_suite needs ...
+    Stage 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
+    alphabet, check_anchors, so that it cuts before GRPO and not before predictions.
     """
     kept: dict[str, set[str]] = {}
 

@@ -257,7 +257,7 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
 
 
 def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
-    """ScoreCell policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
+    """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
     index, measured = lookup(results), pairs(results)
     policies = {
         "constant": "constant",
@@ -269,7 +269,7 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
     }
     return Sheet(
         "score_policies",
-        "ScoreCell policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
+        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
         "their place in the answer, or by the probability of their tokens. Boxes of one score are ranked by the order "
         "of images: beside pycocotools' own stand the expectation and the range over random orders. Means over a "
         "suite's data sets.",

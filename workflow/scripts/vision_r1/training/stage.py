@@ -216,7 +216,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     if arguments.output_checkpoint and arguments.stop_at:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
     elif arguments.output_checkpoint:
-        Path(arguments.output_checkpoint).mkdir()
+        Path(arguments.output_checkpoint).mkdir(parents=True, exist_ok=True)
     logged = [entry for entry in history if "loss" in entry]
     steps = trainer.state.global_step - stage.first_step
     write_json(
