@@ -90,3 +90,32 @@ def test_the_figure_is_svg_or_png(tmp_path):
 def test_an_impossible_reward_is_named(tmp_path, words, message):
     with pytest.raises(UserError, match=message):
         audit_rewards.main([*arguments(tmp_path, make_rows(5)), "--criterion", "mine", words])
+
+
+def test_a_reward_that_is_always_the_same_has_no_correlation(tmp_path, caplog):
+    """No box overlaps its object more than whole, and nothing else is rewarded."""
+    never = criterion("mine/grpo_stage1", recall_threshold=1.0, reward_weights=[0, 1, 0])
+    with caplog.at_level("INFO"):
+        audit_rewards.main([*arguments(tmp_path, make_rows(5)), *never])
+    assert json.loads((tmp_path / "audit.json").read_text())["rewards"][0]["spearman"] is None
+    assert "Spearman's correlation with AP: none for mine/grpo_stage1" in caplog.text
+
+
+def test_titles_of_the_figure_are_no_wider_than_their_panels(tmp_path, monkeypatch):
+    """The longest name of config/experiments.yaml, of two checkpoints, and one that is too long for any panel."""
+    from matplotlib import pyplot
+
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    names = ("without_recall_with_count/grpo_stage1", "x/grpo_stage2", f"{'longer_and_' * 6}longer/grpo_stage1")
+    words = [word for name in names[:2] for word in criterion(name, criterion="released_2025")] + criterion(names[2])
+    audit_rewards.main([*arguments(tmp_path, make_rows(5)), *words])
+    monkeypatch.undo()
+    (figure,) = drawn
+    panels = [panel for panel in figure.axes if panel.get_title(loc="left")]
+    assert len(panels) == 2 + 5
+    for panel in panels:
+        title, place = panel._left_title.get_window_extent(), panel.get_window_extent()
+        assert title.x1 <= place.x1 + 0.1 * place.width, panel.get_title(loc="left")
+    assert "without_recall_with_count" in panels[0].get_title(loc="left")
+    pyplot.close(figure)

@@ -69,7 +69,7 @@ def test_a_single_file_is_a_target(chain):
 
 def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     jobs = chain.planned(*SMOKE, chain.overlay({"grpo_stage2": {"precision_high": 0.95}}))
-    assert jobs == SCORED | {"train_grpo": 1, "predict_suite": 2, "score_suite": 2}
+    assert jobs == SCORED | {"audit_rewards": 1, "train_grpo": 1, "predict_suite": 2, "score_suite": 2}
 
 
 def test_how_a_training_is_watched_trains_nothing_again(chain):

@@ -73,9 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(args.output_loopholes, loophole_table(blind))
     write_json(args.output_summary, {"samples": len(rows), "seed": args.seed, "rewards": rewards, "loopholes": blind})
     for entry in rewards:
-        logging.info(
-            "Spearman's correlation with AP: %.2f for %s (%s)", entry["spearman"], entry["name"], roles[entry["name"]]
-        )
+        correlation = "none" if entry["spearman"] is None else f"{entry['spearman']:.2f}"
+        logging.info("Spearman's correlation with AP: %s for %s (%s)", correlation, entry["name"], roles[entry["name"]])
     for found in blind:
         logging.info("loophole: %(criterion)s (%(role)s) %(family)s AP -%(ap_fall).3f reward -%(reward_fall).3f", found)
 

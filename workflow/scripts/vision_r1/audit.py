@@ -260,11 +260,12 @@ def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [blind[key] for key in right if key in blind]
 
 
-def rank_correlation(records: Iterable[Mapping[str, Any]]) -> float:
-    """Return Spearman's correlation of mean reward and AP over the records of one criterion."""
+def rank_correlation(records: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return Spearman's correlation of mean reward and AP over one reward's records, None where it never changes."""
     from scipy.stats import spearmanr
 
-    return float(spearmanr([(record["reward"], record["ap"]) for record in records]).statistic)
+    rewards, aps = zip(*((record["reward"], record["ap"]) for record in records), strict=True)
+    return float(spearmanr(rewards, aps).statistic) if len({*rewards}) > 1 else None
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:

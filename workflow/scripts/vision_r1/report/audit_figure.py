@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from vision_r1.files import written_whole
+from vision_r1.report.text import shorten
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 # Colour for what is made worse, marker for how.
@@ -20,9 +21,8 @@ GROUPS = {
     "C3": ("truncation", "prose"),
 }
 LOOKS = {family: (colour, "os^D"[i]) for colour, group in GROUPS.items() for i, family in enumerate(group)}
-
-
 COLUMNS = 3
+LONGEST = 28  # letters of a title, in bold, above a panel
 
 
 def draw(
@@ -34,7 +34,7 @@ def draw(
     """
     lines = -(-len(rewards) // COLUMNS)
     with plt.style.context(STYLE_SHEET):
-        figure, axes = plt.subplots(lines, COLUMNS, figsize=(9.5, 3 * lines), sharex=True, sharey=True, squeeze=False)
+        figure, axes = plt.subplots(lines, COLUMNS, figsize=(9.5, 3.2 * lines), sharex=True, sharey=True, squeeze=False)
         for panel, entry in zip(axes.flat, rewards, strict=False):
             chosen = [record for record in records if record["criterion"] == entry["name"]]
             for family, (colour, marker) in LOOKS.items():
@@ -58,8 +58,9 @@ def draw(
 
 
 def _title(entry: Mapping[str, Any]) -> str:
-    if not entry["checkpoints"]:
-        return f"{entry['name']}\npublished, for reference"
+    """Return three short lines: experiment or published criterion, stage, and where the reward is from."""
+    name, _, stage = entry["name"].replace(", ", "/").partition("/")
     others = len(entry["checkpoints"]) - 1
-    more = f" and {others} more" if others else ""
-    return f"{entry['name']}{more}\nconfigured{', as published' if entry['published'] else ''}"
+    more = f" and {others} more" if others > 0 else ""
+    origin = f"configured{', as published' if entry['published'] else ''}"
+    return f"{shorten(name, LONGEST)}\n{stage}{more}\n{origin if entry['checkpoints'] else 'published, for reference'}"
