@@ -19,6 +19,8 @@ OWN_SCRIPT = """
 import json, sys
 from vision_r1.rewards import Criterion, reward_functions
 
+pytestmark = pytest.mark.slow
+
 row = json.load(open(sys.argv[1]))
 columns = {name: [value] for name, value in row.items()}
 rewards = reward_functions(Criterion.named("strict", "stage1"))

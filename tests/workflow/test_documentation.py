@@ -180,6 +180,7 @@ def test_pip_finds_what_it_installs(root, commands):
     assert [(place, words) for place, words in commands("pip") if words not in known] == []
 
 
+@pytest.mark.slow
 def test_snakemake_plans_the_targets(blocks, commands, project, monkeypatch):
     """Flags are read by Snakemake's own parser; commands of one configuration are planned together."""
     from snakemake.cli import parse_args

@@ -10,6 +10,8 @@ from datasets import Dataset
 from project import copy_project
 from released_rows import rows as released_rows
 
+pytestmark = pytest.mark.slow
+
 BOX, SMALL = [10, 20, 30, 40], [50, 5, 20, 25]
 
 

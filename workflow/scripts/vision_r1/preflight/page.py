@@ -175,7 +175,7 @@ def _prediction(prediction: Mapping[str, Any]) -> list[str]:
 
 
 def _arms(summary: Mapping[str, Any]) -> list[str]:
-    return summary["evaluation_limits"] + [f"Not alike: {line}." for line in summary["unequal_arms"]]
+    return summary["evaluation_limits"] + [f"Budgets differ: {line}." for line in summary["unequal_arms"]]
 
 
 def _gigabytes(size: int) -> str:
