@@ -33,7 +33,7 @@ rule tabulate_ablations:
         runtime=more(10),
         gpu=0,
     params:
-        run=RESULTS,
+        run=subpath(output[0], ancestor=2),
     message:
         "Tabulating the ablations"
     shell:

@@ -85,7 +85,7 @@ rule compare_checkpoints:
         runtime=more(10),
         gpu=0,
     params:
-        run=RESULTS,
+        run=subpath(output.json, ancestor=2),
         checkpoints=CHECKPOINTS,  # that the program reads of the configuration
     message:
         "Comparing the checkpoints with the base model"

@@ -14,12 +14,12 @@ from pathlib import Path
 import coco_factory
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PIP = (sys.executable, "-m", "pip")
 OWN_SCRIPT = """
 import json, sys
 from vision_r1.rewards import Criterion, reward_functions
-
-pytestmark = pytest.mark.slow
 
 row = json.load(open(sys.argv[1]))
 columns = {name: [value] for name, value in row.items()}

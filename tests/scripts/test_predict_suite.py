@@ -261,6 +261,7 @@ def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets,
     assert read_jsonl(output) == predicted
 
 
+@pytest.mark.slow
 def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
     """As accelerate launch starts them; one is killed in the middle of a line, and both are started anew."""
     output = tmp_path / "suite.jsonl"

@@ -1,10 +1,12 @@
 """A base model of one's own, through Snakemake: a folder as on the hub becomes base model and processor."""
 
+import pytest
 from tiny_models import make_checkpoint
 
 from vision_r1.files import write_json
 
 
+@pytest.mark.slow
 def test_a_folder_is_fetched_and_a_quantised_one_is_refused(project, tmp_path):
     folder = tmp_path / "my model"
     make_checkpoint(folder, "qwen2_5_vl", "older")

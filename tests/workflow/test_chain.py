@@ -257,6 +257,7 @@ def test_a_living_run_keeps_its_lock(project):
         job.wait()
 
 
+@pytest.mark.slow
 def test_hostile_paths_and_names_run_nothing(project):
     """Names with spaces, quotes and $(...) reach the programs as they are, and the shell runs none of it."""
     from PIL import Image

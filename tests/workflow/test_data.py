@@ -107,6 +107,7 @@ def run(root, tmp_path_factory, archives):
         yield project, behaviours, overlay
 
 
+@pytest.mark.slow
 def test_downloads_are_shared_between_clones(run, root, tmp_path, monkeypatch):
     """With Snakemake's between-workflow cache; the second clone asks the server for nothing."""
     _, behaviours, overlay = run

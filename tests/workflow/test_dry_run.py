@@ -68,6 +68,7 @@ def test_released_data_and_test_splits(project):
     }
 
 
+@pytest.mark.slow
 def test_sources_of_the_paper_s_mixture_are_switched(project):
     """V3Det where its images are here, Visual Genome in the place of gRefCOCO; what isn't drawn from isn't fetched."""
     (project.folder / "v3det").mkdir()
@@ -152,6 +153,7 @@ def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     assert not list((project.folder / "results").rglob("*.log"))
 
 
+@pytest.mark.slow
 def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
     target = ["--", "results/paper/models/step_1/grpo_stage1/metrics.json"]
     jobs = project.planned("--configfile", "config/paper.yaml", *target)
@@ -251,6 +253,7 @@ def test_no_command_of_a_large_study_is_longer_than_linux_takes(project):
     assert [command[:80] for command in commands if len(command) >= 128 * 1024] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "sft", "grpo", "suites"),
     [
