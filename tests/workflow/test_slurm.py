@@ -117,7 +117,7 @@ def wait_until(what, project, run, seconds=HANGS):
 
 def holder(project, stage):
     """Return the number of the job that trains a stage, from its lock."""
-    text = (project.folder / f"results/cluster/logs/train_{stage}/strict.log.lock").read_text()
+    text = (project.folder / f"results/cluster/logs/train_grpo/strict/{stage}.log.lock").read_text()
     return re.match(r"SLURM job (\d+), process \d+ on ", text)[1]
 
 
@@ -154,7 +154,7 @@ def read(project, log):
 
 
 def logs(project, stage):
-    return read(project, f"results/cluster/logs/train_{stage}/strict.log")
+    return read(project, f"results/cluster/logs/train_grpo/strict/{stage}.log")
 
 
 def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
