@@ -155,8 +155,8 @@ def reference_folder(wildcards):
     return f"{RESULTS}/models/{experiments.reference_checkpoint(config, trained(wildcards))}"
 
 
-def goes_on(wildcards):
-    return experiments.goes_on(config, trained(wildcards))
+def resumes(wildcards):
+    return experiments.resumes(config, trained(wildcards))
 
 
 def data_file(arm, file="train.jsonl"):
@@ -213,7 +213,7 @@ RESOLVED_CONFIG = record(f"{RESULTS}/config.json", json.dumps(config, indent=2) 
 def table_metrics(name):
     """Return (checkpoint, suite) -> file of the metrics that a published table needs of this run."""
     return {
-        (checkpoint, suite): f"{RESULTS}/metrics/{checkpoint}/{suite}.json"
+        (checkpoint, suite): str(RUN.metrics(checkpoint, suite))
         for checkpoint, suite in TABLES[name].measured(config["model"]["id"])
         if suite in DATASETS_OF
         and experiments.split_checkpoint(checkpoint)[0] in ("base", "sft", *config["experiments"])

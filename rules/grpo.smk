@@ -5,14 +5,14 @@ rule train_grpo:
     """Train a GRPO stage from the checkpoint that its `init` names.
 
     An experiment's grpo.refinement decides how stage 2 follows: `restart` starts from stage 1's model; `continuous`
-    goes on from its last trainer checkpoint, which stage 1 then keeps (else that folder is empty).
+    resumes its last trainer checkpoint, which stage 1 then keeps (else that folder is empty).
     """
     input:
         code=code("train_grpo.py"),
         train=lambda wildcards: data_file(wildcards.experiment),
         init=lambda wildcards: f"{parent_folder(wildcards)}/model",
         reference=lambda wildcards: f"{reference_folder(wildcards)}/model",
-        checkpoint=lambda wildcards: f"{parent_folder(wildcards)}/checkpoint" if goes_on(wildcards) else [],
+        checkpoint=lambda wildcards: f"{parent_folder(wildcards)}/checkpoint" if resumes(wildcards) else [],
         anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/{stage}/model"),

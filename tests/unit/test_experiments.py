@@ -12,10 +12,10 @@ from vision_r1.experiments import (
     data_of,
     experiment_config,
     final_checkpoint,
-    goes_on,
     merge,
     parent_checkpoint,
     reference_checkpoint,
+    resumes,
     seed_of,
     stages_of,
     training_values,
@@ -100,8 +100,8 @@ def test_names_tell_who_trains_whatever_the_order(config):
 
 
 def test_one_schedule_goes_on_only_with_its_own_settings(config):
-    assert goes_on(config, "step_1_2/grpo_stage2") and not goes_on(config, "step_1/grpo_stage1")
-    assert not goes_on(config, "strict/grpo_stage2")
+    assert resumes(config, "step_1_2/grpo_stage2") and not resumes(config, "step_1/grpo_stage1")
+    assert not resumes(config, "strict/grpo_stage2")
     first, second = (training_values(config, name) for name in ("step_1/grpo_stage1", "step_1_2/grpo_stage2"))
     same = first.keys() - {"stop_at", "recall_threshold", "precision_low", "precision_high"}
     assert {key: first[key] for key in same} == {key: second[key] for key in same}

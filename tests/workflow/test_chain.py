@@ -291,7 +291,7 @@ def finished(chain, tmp_path):
 
 
 def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
-    """It goes on from another experiment's stage 1 by its name."""
+    """It starts from another experiment's stage 1 by its name."""
     stage2 = {"init": "strict/grpo_stage1", "recall_threshold": 0.6}
     mine = {"experiments": {"mine": {"stages": ["grpo_stage2"], "grpo_stage2": stage2}}}
     overlay = finished.overlay({**mine, "ablations": {"experiments": ["strict", "mine"], "training_seeds": [0]}})

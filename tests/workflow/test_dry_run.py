@@ -47,7 +47,7 @@ def test_paper(project):
         "check_dataset": 46,  # ODinW's train, valid and test splits
         "fetch_processor": 1,
         "fetch_base_model": 1,
-        "train_grpo": 3,  # step_1_2 goes on from step_1's stage 1
+        "train_grpo": 3,  # step_1_2 resumes step_1's stage 1
         "predict_suite": 10,
         "score_suite": 10,
         "check_anchors": 2,  # the gate before GRPO, and the report's

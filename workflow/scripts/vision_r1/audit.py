@@ -195,7 +195,7 @@ def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed
     """Return one record for every family, strength and reward: mean rewards and AP of the very same answers.
 
     `criterion` in a record is the name of its reward in `rewards`. A row's randomness depends on seed, row and family
-    only, so that a stronger perturbation goes on from the weaker one. The reward is the weighted sum of parts, 0..3.
+    only, so that a stronger perturbation contains the weaker one. The reward is the weighted sum of parts, 0..3.
     """
     truths = [ground_truth(row) for row in rows]
     frames = [Frame.of(row) for row in rows]

@@ -2,11 +2,11 @@
 
 An arm is an experiment, or `sft` (the SFT baseline of the configuration itself), with a training seed:
 `strict`, `strict_s1`, `sft_s1`. A checkpoint is `base`, an SFT baseline's arm, or `<arm>/<stage>`. Each belongs to the
-arm that trains it; another arm goes on from it by name: `init: strict/grpo_stage1`.
+arm that trains it; another arm starts from it by name: `init: strict/grpo_stage1`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.files import UserError
@@ -101,16 +101,16 @@ def parent_checkpoint(config: Config, checkpoint: str) -> str:
     return BASE if init == BASE else f"{arm}/{init}"
 
 
-def lineage(config: Config, checkpoint: str) -> Iterator[str]:
-    """Yield a checkpoint and those behind it, back to the first training after the base model."""
-    while checkpoint != BASE:
-        yield checkpoint
-        checkpoint = parent_checkpoint(config, checkpoint)
+def lineage(config: Config, checkpoint: str) -> list[str]:
+    """Return the checkpoints from the first training after the base model to this one, whoever trains them."""
+    if checkpoint == BASE:
+        return []
+    return [*lineage(config, parent_checkpoint(config, checkpoint)), checkpoint]
 
 
 def chain_of(config: Config, arm: str) -> list[str]:
-    """Return the checkpoints from the first training after the base model to where an arm ends, whoever trains them."""
-    return [*lineage(config, final_checkpoint(config, arm))][::-1]
+    """Return the checkpoints from the first training after the base model to where an arm ends."""
+    return lineage(config, final_checkpoint(config, arm))
 
 
 def chains(config: Config, experiments: Sequence[str], training_seeds: Sequence[int]) -> dict[str, list[str]]:
@@ -132,8 +132,8 @@ def reference_checkpoint(config: Config, checkpoint: str) -> str:
     return checkpoint
 
 
-def goes_on(config: Config, checkpoint: str) -> bool:
-    """Tell whether a training goes on with the optimiser, the schedule and the order of its parent."""
+def resumes(config: Config, checkpoint: str) -> bool:
+    """Tell whether a training resumes the optimiser, the schedule and the order of its parent."""
     arm, stage = split_checkpoint(checkpoint)
     return stage == STAGES[1] and experiment_config(config, arm)["grpo"]["refinement"] == "continuous"
 
@@ -156,7 +156,7 @@ def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
     """Return what a checkpoint is trained with, by flag: section sft, or sections reward, grpo and the stage's.
 
     In continuous refinement both GRPO stages share a seed and one schedule as long as both; stage 1 stops in it.
-    Raises UserError where no arm trains the checkpoint, and where one would go on with another schedule than its own.
+    Raises UserError where no arm trains the checkpoint, and where one would resume another schedule than its own.
     """
     arm, stage = split_checkpoint(checkpoint)
     own = stages_of(config, arm)
@@ -167,7 +167,7 @@ def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
     if stage == SFT:
         return {**experiment_config(config, arm)[SFT], "seed": seed_of(config, checkpoint)}
     parent = parent_checkpoint(config, checkpoint)
-    if goes_on(config, checkpoint) and parent != f"{arm}/{STAGES[0]}":
+    if resumes(config, checkpoint) and parent != f"{arm}/{STAGES[0]}":
         ours, theirs = _schedule(config, arm), _schedule(config, split_checkpoint(parent)[0])
         if different := sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)):
             said = ", ".join(_DECIDED_BY.get(key, key) for key in different)

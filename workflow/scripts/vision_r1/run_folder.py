@@ -74,7 +74,7 @@ class Run:
 
     def jobs(self, checkpoint: str) -> Iterator[tuple[str, Path, Path]]:
         """Yield (rule, output, log) of each job behind a checkpoint's scores, in the order of work."""
-        for name in reversed([*lineage(self.config, checkpoint)]):
+        for name in lineage(self.config, checkpoint):
             rule = "train_sft" if split_checkpoint(name)[1] == SFT else "train_grpo"
             yield rule, self.folder / f"models/{name}/metrics.json", self._log(rule, name)
         for suite in self.suites:

@@ -12,8 +12,8 @@ from vision_r1.experiments import (
     checkpoints_of,
     data_of,
     experiment_config,
-    goes_on,
     parent_checkpoint,
+    resumes,
     split_checkpoint,
 )
 from vision_r1.files import UserError
@@ -87,7 +87,7 @@ def training_batches(config: Mapping[str, Any], rows: int, experiments: Sequence
         if stage == SFT:
             batches[checkpoint] = _sft(merged[SFT], checkpoint, processes, rows)
         else:
-            continued = batches[parent_checkpoint(config, checkpoint)].steps if goes_on(config, checkpoint) else 0
+            continued = batches[parent_checkpoint(config, checkpoint)].steps if resumes(config, checkpoint) else 0
             values = {**merged["grpo"], **merged[stage]}
             batches[checkpoint] = _grpo(values, checkpoint, processes, rows, continued)
     return list(batches.values())

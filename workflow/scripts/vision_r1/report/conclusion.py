@@ -22,7 +22,7 @@ class Conclusion:
 
 
 def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Conclusion:
-    """Compare base, SFT baseline and all that one experiment trains or goes on from by AP on one benchmark.
+    """Compare base, SFT baseline and all that one experiment trains or starts from by AP on one benchmark.
 
     chains: the experiment's checkpoints in their order, for each training seed; the first seed is told, the others
     give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear with every

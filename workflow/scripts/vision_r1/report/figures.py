@@ -24,6 +24,7 @@ from vision_r1.report.training_figures import (
 )
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
+LEVEL = {"linewidth": 1.2, "linestyle": (0, (5, 3))}  # of SFT, beside the stages of GRPO
 Metrics = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -147,14 +148,12 @@ def _by_checkpoint(
                 places = {Checkpoint.of(name).stage: means.get(name) for name in ("base", *chain)}
                 spots = [(spot, places[stage]) for spot, stage in enumerate(stages) if places.get(stage) is not None]
                 if not {*STAGES} & places.keys() and places[SFT] is not None:
-                    axes.axhline(
-                        places[SFT], linewidth=1.2, linestyle=(0, (5, 3)), color=look["color"], label=look["label"]
-                    )
+                    axes.axhline(places[SFT], **LEVEL, color=look["color"], label=look["label"])
                 else:
                     axes.plot(*_split(spots), **look)
             for name, level in means.items():
                 if Checkpoint.of(name).stage == SFT and not Checkpoint.of(name).experiment and level is not None:
-                    axes.axhline(level, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), label="SFT")
+                    axes.axhline(level, **LEVEL, color=INK, label="SFT")
             axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
             axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
         panels[0].set(ylabel=label, ylim=(0, None))
