@@ -1,7 +1,8 @@
 """Images a second of prediction at full size on one GPU: the released loop's way, batch size 1, beside ours.
 
-Qwen2.5-VL's shapes with random weights, drawn scenes of 640 x 480 pixels, one question an image. Random weights end no
-answer, so each takes --max_new_tokens, in both ways. Nothing is downloaded.
+Qwen2.5-VL's shapes with random weights, synthetic scenes of 640 x 480 pixels, one question an image. Random weights end
+no answer, so each takes --max_new_tokens in both ways, and a few images show the speed of the slow one. Nothing is
+downloaded.
 
 Examples:
     python benchmarks/gpu_predict.py | tee benchmarks/results/gpu_predict.txt
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=["miniature", *SIZES], default=list(SIZES))
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch_sizes", nargs="+", type=int, default=[32, 64, 128], help="of ours")
+    parser.add_argument("--one_at_a_time", type=int, default=8, help="images that batch size 1 answers")
     parser.add_argument("--max_new_tokens", type=int, default=128)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
@@ -51,9 +53,10 @@ def main() -> None:
             questions = [question_of(request, generator.family) for request in requests(protocol, dataset)]
             sys.stdout.write(f"{size}, {card}, {args.dtype}, torch {torch.__version__}: {args.images} images of ")
             sys.stdout.write(f"640 x 480 pixels, {args.max_new_tokens} tokens an answer\n")
-            for batch_size in args.batch_sizes:
-                sys.stdout.write(compared(generator, questions, batch_size, args.device, args.rounds))
-                sys.stdout.flush()
+            sys.stdout.write(
+                compared(generator, questions, args.batch_sizes, args.device, args.rounds, args.one_at_a_time)
+            )
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGe
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
+from vision_r1.cuda_graphs import replay_decoding
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
@@ -33,6 +34,7 @@ from vision_r1.families import family
 from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
+from vision_r1.models import load_model
 from vision_r1.preflight.architecture import PUBLISHED, Architecture, architecture_of
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, estimate, peak
@@ -43,6 +45,7 @@ from vision_r1.training.dataset import grpo_dataset
 from vision_r1.training.sharing import share_forward, share_processing
 
 TEXT_TOKENS = 60  # of a prompt, about
+WARM_UP = 8  # tokens of a completion in a step that does not count
 PARTS = ("generation", "log-probabilities", "backward", "image processing", "reward", "data", "other")
 SIZES = {"3b": "Qwen/Qwen2.5-VL-3B-Instruct", "7b": "Qwen/Qwen2.5-VL-7B-Instruct"}
 PHOTOGRAPH = Style(width=160, height=120, scale=(4, 4))  # 640 x 480 pixels, the most common size in COCO
@@ -147,7 +150,8 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
     """Return (clock, function that takes steps) for TRL's trainer, alone or with what copies of a prompt can share."""
     processor = make_processor(WORLDS["miniature"])
     processor.image_processor.size = args.limits
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=args.dtype)
+    load = load_model if shared else Qwen2_5_VLForConditionalGeneration.from_pretrained
+    model = load(folder, dtype=args.dtype)
     config = GRPOConfig(
         output_dir=f"{folder}/state",
         per_device_train_batch_size=args.micro or args.prompts * args.generations,
@@ -170,6 +174,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
     )
     if shared:
         share_processing(processor)
+        replay_decoding(model)
         share_forward(model)
     trainer = GRPOTrainer(
         model=model,
@@ -190,16 +195,30 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
     clock.around(trainer, "get_batch_samples", "data")
     clock.around(trainer.accelerator, "backward", "backward")
 
+    def write(length):
+        """Let the trainer's completions have this many tokens."""
+        trainer.generation_kwargs["min_new_tokens"] = length
+        trainer.generation_config.update(min_new_tokens=length, max_new_tokens=length)
+
     class Steps(TrainerCallback):
-        """From one step's end to the next one's: the data of a step is read before it begins."""
+        """From one step's end to the next one's: the data of a step is read before it begins.
+
+        The first one does not count, and on a GPU writes a few tokens only.
+        """
 
         def on_train_begin(self, *_, **__):
+            if args.device == "cuda":
+                write(WARM_UP)
+            self.begin()
+
+        def begin(self):
             self.step = clock.step()
             self.step.__enter__()
 
         def on_step_end(self, *_, **__):
             self.step.__exit__(None, None, None)
-            self.on_train_begin()
+            write(args.length)
+            self.begin()
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Steps())
@@ -360,6 +379,8 @@ def measure(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Names
             found[name] = Measured(clock.steps[1:], torch.cuda.max_memory_allocated() / 2**20)
         except torch.cuda.OutOfMemoryError:
             found[name] = None
+        seconds = found[name] and {part: round(value, 2) for part, value in found[name].best.items()}
+        sys.stderr.write(f"{name}: {seconds or 'no memory'}\n")  # not lost if a later arm is cut
         clock = take_steps = None  # the trainer, before the next one is built
         gc.collect()
         torch.cuda.empty_cache()

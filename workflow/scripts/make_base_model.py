@@ -46,13 +46,13 @@ def main(argv=None) -> None:
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.pretrain import pretrain, summary
     from vision_r1.miniature.processor import make_processor
-    from vision_r1.models import speed_up_patches
+    from vision_r1.vision_encoder import speed_up_encoder
 
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
     processor = make_processor(WORLDS[recipe.world], args.templates)
-    model = speed_up_patches(
+    model = speed_up_encoder(
         make_model(
             processor.tokenizer,
             recipe.hidden_size,

@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
     from trl import GRPOTrainer
 
+    from vision_r1.cuda_graphs import replay_decoding
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.lora import lora_config
     from vision_r1.training.recording import SampleCompletions
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
     share_processing(processor)
+    replay_decoding(model)
     share_forward(model)
     trainer = GRPOTrainer(
         model=model,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
+from vision_r1.cuda_graphs import replay_decoding
 from vision_r1.data.images import load_image
 from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.evaluation.decoding import Drawn, Greedy
@@ -38,6 +39,7 @@ class Generator:
         if device is None:
             device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
         self.model = load_model(checkpoint, dtype).to(device).eval()
+        replay_decoding(self.model)
         # Each question brings its own limits of pixels.
         self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
         tokenizer = self.processor.tokenizer

@@ -202,14 +202,14 @@ def _groups(prompts: torch.Tensor, images: Sequence[int]) -> list[list[int]]:
 
 def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: dict[str, Any]) -> Any:
     """Run the first pass of a generation on one row a group, and give every row its keys, values and states."""
-    cache, mask = options["past_key_values"], options["attention_mask"]
-    plain = type(cache) is DynamicCache and cache.get_seq_length() == 0 and isinstance(mask, torch.Tensor)
-    if not plain or len(groups) == len(mask):
+    cache, mask, embeddings = (options[name] for name in ("past_key_values", "attention_mask", "inputs_embeds"))
+    plain = type(cache) is DynamicCache and cache.get_seq_length() == 0 and (mask is None or mask.ndim == 2)
+    if not plain or len(groups) == len(embeddings):
         return read(**options)
-    first = torch.tensor([group[0] for group in groups], device=mask.device)
+    first = torch.tensor([group[0] for group in groups], device=embeddings.device)
     group_of = {row: number for number, group in enumerate(groups) for row in group}
-    index = torch.tensor([group_of[row] for row in range(len(mask))], device=mask.device)
-    own = {name: options[name][first] for name in ("inputs_embeds", "attention_mask")}
+    index = torch.tensor([group_of[row] for row in range(len(embeddings))], device=embeddings.device)
+    own = {"inputs_embeds": embeddings[first], "attention_mask": None if mask is None else mask[first]}
     own |= {"position_ids": options["position_ids"][:, first], "past_key_values": DynamicCache()}
     if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
         own |= _deepstack(options, first) | {"visual_pos_masks": options["visual_pos_masks"][first]}
