@@ -31,6 +31,11 @@ def test_pixel_and_relative_frames_differ():
     assert Frame("rel1000", 100, 200, 50, 400).to_original(box).tolist() == [[1, 4, 3, 8]]
 
 
+def test_boxes_of_an_image_that_was_not_resized_stay_exactly():
+    boxes = np.arange(4000.0).reshape(-1, 4)
+    assert (Frame("pixel", 560, 420, 560, 420).to_original(boxes) == boxes).all()
+
+
 def test_single_precision_stays_single():
     frame = Frame("pixel", 100, 200, 28, 56)
     assert frame.to_original(np.ones((1, 4), np.float32)).dtype == np.float32

@@ -39,6 +39,16 @@ def item(box, label='"dog"'):
         (f'{{"objects": [{DOG}, {CAT}], "n": {{"of": {{"dogs": 1}}}}', "truncated", ["dog", "cat"]),
         (f'{{"objects": [{DOG}, {{"bbox_2d": [1, 2, 3, 4], "label": "a", "x": {{}}}}', "truncated", ["dog", "a"]),
         (f"[{DOG} {CAT}]", "malformed", ["dog", "cat"]),
+        (f"[{DOG}, {CAT},]", "malformed", ["dog", "cat"]),
+        ('[{"bbox_2d": [1, 2, 3, 4], "label": "dog",}]', "malformed", ["dog"]),
+        ('[{"bbox_2d": [1, 2, 3, 4, ], "label": ",}"\n,}]', "malformed", [",}"]),
+        ('[{"bbox_2d": [1, 2, 3, 4], "label": "hot\n\tdog"}]', "malformed", ["hot\n\tdog"]),
+        ('[{"bbox_2d": [1, 2, 3, 4,, ], "label": "dog"}]', "not_json", []),
+        (f"\ufeff[{DOG}]", "clean", ["dog"]),
+        (f"<think>\n\n</think>\n\n[{DOG}]", "clean", ["dog"]),
+        (f"\ufeff<think></think>```JSON\n[{DOG}]\n```", "fenced", ["dog"]),
+        (f"<think>A dog.</think>[{DOG}]", "surrounded", ["dog"]),
+        (f"[{DOG}]\n```", "surrounded", ["dog"]),
         (f"[{DOG}, {{'bbox_2d': [1, 2, 3, 4], 'label': 'cat'}}]", "malformed", ["dog"]),
         (f"Sure:\n```json\n[{DOG}, {CAT}]\n```\nDone.", "surrounded", ["dog", "cat"]),
         (f"[{DOG}]\nDone.", "surrounded", ["dog"]),
@@ -87,6 +97,11 @@ def test_verdicts(text, verdict, labels):
 
 def test_boxes_are_in_the_texts_own_frame():
     assert parse(f"[{DOG}, {CAT}]").boxes.tolist() == [[1, 2, 3, 4], [5, 6.5, 7, 8]]
+
+
+def test_labels_are_compared_with_their_accents_composed():
+    text = '[{"bbox_2d": [1, 2, 3, 4], "label": "Cafe\u0301"}]'
+    assert parse(text, ["caf\u00e9"]).verdict is Verdict.CLEAN
 
 
 def test_any_label_is_known_where_none_were_named():

@@ -60,6 +60,15 @@ def test_a_value_at_its_threshold_has_reached_it_in_the_paper_and_not_in_the_cod
         assert judge(name, "stage2", [("a", three_quarters)], [("a", A)]) == in_stage2
 
 
+@pytest.mark.parametrize("box", [[223, 84, 234, 121], [21, 241, 37, 266], [0, 0, 50, 100]])
+def test_half_of_a_box_is_exactly_at_the_threshold_where_the_image_was_not_resized(box):
+    x1, y1, x2, y2 = box
+    size = {"width": 560, "height": 420, "input_width": 560, "input_height": 420}
+    for truth in ([x1 - (x2 - x1), y1, x2, y2], [x1, y1, 2 * x2 - x1, y2]):
+        score = Criterion.named("strict", "stage1").score(answer([("a", box)]), row([("a", truth)], **size))
+        assert (score.recall, score.precision) == (0, 0.5)
+
+
 def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_in_the_code():
     objects = [("a", [200 * i, 0, 200 * i + 100, 100]) for i in range(4)]
     for found, paper, released in [

@@ -139,6 +139,17 @@ def test_generation_stays(place, monkeypatch):
     assert all(torch.allclose(*logits, atol=1e-4) for logits in zip(one.logits, other.logits, strict=True))
 
 
+def test_blank_images_of_different_shape_are_different(place):
+    processor = processor_of(place)
+    images = [Image.new("RGB", size, "white") for size in ((64, 96), (96, 64))]
+    text = [prompt_text(processor, "Locate every circle.")] * 2
+    inputs = processor(images=images, text=text, padding=True, return_tensors="pt")
+    plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
+    share_forward(shared)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(**inputs).logits, shared(**inputs).logits)
+
+
 def test_an_image_is_read_and_processed_once(place, monkeypatch):
     from datasets import Dataset
 

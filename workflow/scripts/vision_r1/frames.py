@@ -46,13 +46,14 @@ class Frame:
         """Width and height in units of this frame."""
         return (1000, 1000) if self.kind == "rel1000" else (self.input_width, self.input_height)
 
-    def to_original(self, boxes: np.ndarray) -> np.ndarray:
+    def to_original(self, boxes: np.ndarray, divide_first: bool = False) -> np.ndarray:
         """Convert (n, 4) corners x1 y1 x2 y2 of this frame to pixels of the original image; keeps a float dtype.
 
-        Divides first and multiplies then, the order of the released code.
+        Multiplies by the ratio of the sizes, so that boxes of an image that was not resized stay as they are.
+        `divide_first`: as the released code does, which can move them by a rounding error.
         """
         frame, original = self._sides(boxes)
-        return boxes / frame * original
+        return boxes / frame * original if divide_first else boxes * (original / frame)
 
     def from_original(self, boxes: np.ndarray) -> np.ndarray:
         """Convert (n, 4) corners in pixels of the original image to this frame, unrounded; keeps a float dtype."""

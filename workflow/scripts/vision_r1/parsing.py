@@ -7,6 +7,7 @@ a Verdict how it fared.
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,7 @@ class Verdict(StrEnum):
     CAPPED = "capped"  # longer, deeper nested or with more boxes than is read
     NOT_JSON = "not_json"  # nothing could be read
     TRUNCATED = "truncated"  # cut off; the complete items are kept
-    MALFORMED = "malformed"  # broken JSON; the items that read alone are kept
+    MALFORMED = "malformed"  # broken JSON; items that read alone, or but for a comma or line break, are kept
     SURROUNDED = "surrounded"  # text or a second answer around the JSON; all items are kept
     NOT_A_LIST = "not_a_list"  # a lone item, nested lists, a number, ...; the items are kept
     NO_BOX = "no_box"  # an item without a list bbox_2d; it is dropped, as are the next five
@@ -85,8 +86,8 @@ def parse(text: str, known: Collection[str] | None = None) -> Parsed:
 
 
 def label_key(label: str) -> str:
-    """Return the form in which labels are compared: stripped and case-folded."""
-    return label.strip().casefold()
+    """Return the form in which labels are compared: stripped, case-folded, accents composed (NFC)."""
+    return unicodedata.normalize("NFC", label.strip().casefold())
 
 
 def known_labels(labels: Collection[str], known: Collection[str]) -> bool:
@@ -96,6 +97,7 @@ def known_labels(labels: Collection[str], known: Collection[str]) -> bool:
 
 # Every number becomes a float at once: no limit on an integer's digits, and a huge one is infinite.
 _DECODER = json.JSONDecoder(parse_int=float)
+_LENIENT = json.JSONDecoder(parse_int=float, strict=False)  # takes a line break or tab within a string
 
 # A JSON object without an object inside, and one with such objects inside. Possessive, and without a
 # backslash outside of strings, so that a scan of the whole text is linear: where one start runs on inside a
@@ -104,6 +106,9 @@ _PLAIN = r'[^{}"\\]++|"(?:[^"\\]++|\\.)*+"'
 _FLAT_OBJECT = re.compile(rf"\{{(?:{_PLAIN})*+\}}")
 _OBJECT = re.compile(rf"\{{(?:{_PLAIN}|{_FLAT_OBJECT.pattern})*+\}}")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.S)  # the last one may be cut off
+_LAST_COMMA = re.compile(rf"({_STRING.pattern})|,(?=\s*+[}}\]])", re.S)
+# What reasoning models are made to begin with where they shall not reason; a byte order mark.
+_PREAMBLE = re.compile(r"\s*+\ufeff?(?:\s*+<think>\s*+</think>)?+")
 
 
 def _read(text: str) -> tuple[list, Verdict]:
@@ -133,11 +138,11 @@ def _read(text: str) -> tuple[list, Verdict]:
 
 
 def _unfenced(text: str) -> tuple[str, Verdict]:
-    """Take off a code fence around the whole text."""
-    text = text.strip()
+    """Take off an empty thought before the text, and a code fence around the whole of it."""
+    text = text[_PREAMBLE.match(text).end() :].strip()
     if not text.startswith("```"):
         return text, Verdict.CLEAN
-    text = text[3:].removeprefix("json")
+    text = text[7:] if text[3:7].lower() == "json" else text[3:]
     if text.endswith("```"):
         return text[:-3].strip(), Verdict.FENCED
     return text.strip(), Verdict.TRUNCATED
@@ -158,12 +163,15 @@ def _recovered(text: str) -> list[dict]:
 
 
 def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
-    """Yield each match of the pattern that is JSON, and its text."""
+    """Yield each match of the pattern that is JSON, but for commas at an end and line breaks in strings; and its text."""
     for found in pattern.finditer(text):
         try:
             yield _DECODER.decode(found.group()), found.group()
         except (ValueError, RecursionError):
-            continue
+            try:
+                yield _LENIENT.decode(_LAST_COMMA.sub(lambda each: each[1] or "", found.group())), found.group()
+            except (ValueError, RecursionError):
+                continue
 
 
 def _fault(item: object) -> Verdict | None:

@@ -182,8 +182,10 @@ class Criterion:
         if not parsed.labels or not truth_labels:
             silent = float(not parsed.labels and not truth_labels)
             return silent, silent
-        precision = np.float32 if self.assignment == "cost" else np.float64  # single as in the released code
-        boxes, truth = frame.to_original(parsed.boxes.astype(precision)), truth.astype(precision)
+        published = self.assignment == "cost"
+        precision = np.float32 if published else np.float64
+        boxes = frame.to_original(parsed.boxes.astype(precision), divide_first=published)
+        truth = truth.astype(precision)
         same_label = self._same_label(parsed.labels, truth_labels)
         quality = QUALITIES[self.quality](boxes, truth)
         if self.assignment == "cost":

@@ -9,6 +9,7 @@ from typing import Any
 
 # The fewest questions that a backend is given at once: vLLM makes batches of its own, and waits for each call's last.
 BACKENDS = {"transformers": 1, "vllm": 512}
+MOST_BYTES = 4  # of a character in UTF-8, each a token at worst
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class AnswerReader:
             offsets = [0]
             for piece in pieces[:-1]:
                 offsets.append(offsets[-1] + len(piece))
-        else:  # a character that several tokens make up
-            offsets = [len(self._decode(tokens[:place]).rstrip("\ufffd")) for place in range(count)]
+        else:
+            offsets = self._offsets(tokens, text)
         return {
             "completion": text,
             "num_tokens": count,
@@ -83,6 +84,21 @@ class AnswerReader:
             "mean_logprob": round(sum(logprobs) / count, 4),
             "tokens": [list(pair) for pair in zip(offsets, logprobs, strict=True)],
         }
+
+    def _offsets(self, tokens: Sequence[int], text: str) -> list[int]:
+        """Return where each token's text begins, where some characters are made of several tokens.
+
+        Such a character begins at its first token. Tokens are decoded from the last whole character on, so that the
+        time is linear; bytes that never make up a character end the wait.
+        """
+        offsets, begin, known = [], 0, 0
+        for place in range(len(tokens)):
+            piece = self._decode(tokens[begin:place])
+            whole = not piece.endswith("\ufffd") or place - begin >= MOST_BYTES
+            offsets.append(min(known + len(piece if whole else piece.rstrip("\ufffd")), len(text)))
+            if whole:
+                begin, known = place, known + len(piece)
+        return offsets
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -90,7 +90,7 @@ def share_forward(model: PreTrainedModel) -> None:
 
     def encode_once(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **options: Any) -> Any:
         parts = pixel_values.split(image_grid_thw.prod(-1).tolist())
-        first, index = _distinct(parts)
+        first, index = _distinct(parts, image_grid_thw)
         images[:] = index
         if len(first) == len(parts):
             return encode(pixel_values, image_grid_thw, **options)
@@ -229,14 +229,14 @@ def _deepstack(options: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
     return {"deepstack_visual_embeds": [layer[keep] for layer in options["deepstack_visual_embeds"]]}
 
 
-def _distinct(parts: Sequence[torch.Tensor]) -> tuple[list[int], list[int]]:
-    """Return the places of the distinct tensors, and for each tensor which of these it equals."""
+def _distinct(parts: Sequence[torch.Tensor], grids: torch.Tensor) -> tuple[list[int], list[int]]:
+    """Return the places of the distinct images, of patches (n, width) and grid (3,), and which of these each equals."""
     first: list[int] = []
     index = []
-    same_sum: dict[tuple[int, float], list[int]] = {}
+    same_sum: dict[tuple, list[int]] = {}
     sums = torch.stack([part.sum() for part in parts]).tolist()
-    for place, part in enumerate(parts):
-        candidates = same_sum.setdefault((len(part), sums[place]), [])
+    for place, (part, grid) in enumerate(zip(parts, grids.tolist(), strict=True)):
+        candidates = same_sum.setdefault((*grid, sums[place]), [])
         equal = next((number for number in candidates if torch.equal(parts[first[number]], part)), None)
         if equal is None:
             equal = len(first)
