@@ -124,7 +124,7 @@ def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list
                 "step": step,
                 "loss": float(rng.normal(0, 0.01)),
                 "reward": sum(parts),
-                "reward_std": 0.3 - 0.1 * rise,
+                "group_reward_std": 0.3 - 0.1 * rise,
                 "rewards/dual_format/mean": parts[0],
                 "rewards/recall/mean": parts[1],
                 "rewards/precision/mean": parts[2],

@@ -1,5 +1,6 @@
 import signal
 
+import numpy as np
 import pytest
 from configurations import load
 from train_grpo import main, parse_args
@@ -35,7 +36,7 @@ def trained(beta, tiny_checkpoint, train_file, tmp_path_factory):
 def test_trains_and_writes_its_outputs(trained, beta, tiny_checkpoint):
     check_outputs(trained, tiny_checkpoint, steps=6)
     history = [entry for entry in read_jsonl(trained / "history.jsonl") if "loss" in entry]
-    assert any(entry["reward_std"] > 0 for entry in history)
+    assert any(entry["group_reward_std"] > 0 for entry in history)
     for name in ("dual_format", "recall", "precision"):
         assert f"rewards/{name}/mean" in history[0]
     assert ("kl" in history[0]) == (beta > 0)
@@ -56,6 +57,16 @@ def test_some_completions_are_kept_with_their_rewards(trained):
     assert len({row["source_id"] for row in same}) == 2  # four completions of one prompt, one of the next
 
 
+def test_the_spread_of_a_group_is_not_that_of_the_batch(trained):
+    """The last step's rewards, four completions of each of two prompts, of which five are kept whole."""
+    last = [entry for entry in read_jsonl(trained / "history.jsonl") if "loss" in entry][-1]
+    kept = [row for row in read_jsonl(trained / "completions.jsonl") if row["step"] == 6]
+    first_group = np.std([sum(row["rewards"].values()) for row in kept[:4]], ddof=1)
+    assert 2 * last["group_reward_std"] >= first_group - 1e-6
+    if last["frac_reward_zero_std"] == 1:
+        assert last["group_reward_std"] == 0
+
+
 def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, monkeypatch):
     from vision_r1.training import recording
 
@@ -63,7 +74,7 @@ def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, mo
     words = arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="wandb")
     with pytest.raises(UserError, match="--report_to wandb: not installed .* pip install wandb, or none"):
         main(words)
-    with pytest.raises(UserError, match="--report_to mlflow: "):
+    with pytest.raises(UserError, match="--report_to mlflow: unknown tracker; choose none, tensorboard"):
         main(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, report_to="mlflow"))
 
 
@@ -255,6 +266,8 @@ def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint,
         ({"gpus": 2, "use_cpu": False}, "--gpus 2: 0 are visible; mend the request"),
         ({"num_iterations": 2, "stop_at": 3}, "--stop_at 3: .* every 2 steps"),
         ({"stop_at": 7, "max_steps": 1}, "--stop_at 7: the schedule has 1 steps"),
+        ({"temperature": 0}, "--temperature 0.0: completions are sampled"),
+        ({"sample_steps": 0}, "--sample_steps 0"),
     ],
 )
 def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):

@@ -56,7 +56,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_saved(tiny_check
     options = {"learning_rate": 1e30, "warmup_steps": 3, "lr_scheduler_type": "constant_with_warmup"}
     often = {"save_steps": 1, "logging_steps": 5}
     words = arguments(tiny_checkpoint, train_file, tmp_path, per_device_train_batch_size=2, **options, **often)
-    left = stopped(train_sft.main, words, tmp_path, r"training stopped at step 3: (loss|grad_norm) is (nan|inf)")
+    left = stopped(train_sft.main, words, tmp_path, "training stopped at step 3: gradients are not finite")
     (state,) = (tmp_path / "state").iterdir()
     weights = load_file(state / f"checkpoint-{left}/model.safetensors")
     assert left == 2 and all(weight.isfinite().all() for weight in weights.values())

@@ -1,5 +1,7 @@
 """Adapters in both training programs: saved whole, exact across interruption and stages. Needs requirements-gpu.txt."""
 
+import shutil
+
 import pytest
 import train_grpo
 import train_sft
@@ -93,6 +95,15 @@ def test_continuous_stages_keep_the_initial_model_as_reference(tiny_checkpoint, 
     then = {"continue_from": tmp_path / "stage1/checkpoint"}
     train_grpo.main(arguments(tmp_path / "stage1/model", train_file, tmp_path / "stage2", **both, **then))
     assert weights_hash(tmp_path / "stage2/model") == weights_hash(tmp_path / "one/model")
+
+
+def test_another_reference_than_the_frozen_weights_is_refused(tiny_checkpoint, train_file, tmp_path):
+    pytest.importorskip("peft")
+    other = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, other)
+    words = arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, **LORA, beta=0.04, reference=other)
+    with pytest.raises(UserError, match="--reference .*other: with --lora_r, the KL term holds on to --init"):
+        train_grpo.main(words)
 
 
 def test_the_adapters_settings_decide_which_state_is_resumed(tiny_checkpoint, train_file, tmp_path):

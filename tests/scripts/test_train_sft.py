@@ -108,6 +108,9 @@ def test_wrong_row(change, message, tiny_checkpoint, train_file, tmp_path):
         ({"dtype": "float8"}, "--dtype: 'float8' is none of float32, bfloat16"),
         ({"save_only_model": True}, "--save_only_model True"),
         ({"state": None}, "required: --state"),
+        ({"save_strategy": "no"}, "--save_strategy no"),
+        ({"max_steps": 0}, "--max_steps 0: give at least 1"),
+        ({"max_length": 20}, "--max_length 20: the prompt of row 1 takes .. tokens"),
     ],
 )
 def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):
@@ -120,6 +123,20 @@ def test_empty_training_file(tiny_checkpoint, tmp_path):
     empty.write_text("")
     with pytest.raises(UserError, match="empty.jsonl: no rows"):
         main(arguments(tiny_checkpoint, empty, tmp_path / "sft"))
+
+
+def test_weights_that_are_not_finite_are_named(tiny_checkpoint, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from vision_r1.models import load_model
+
+    weights = load_file(tiny_checkpoint / "model.safetensors")
+    name = next(name for name in sorted(weights) if "layers.0.mlp" in name)
+    weights[name][0, 0] = float("inf")
+    (tmp_path / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"weight .*layers.0.mlp.* holds values that are not finite"):
+        load_model(tmp_path, "float32")
 
 
 def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):

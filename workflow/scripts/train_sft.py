@@ -16,7 +16,7 @@ from vision_r1.cli import run
 from vision_r1.families import family
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor
-from vision_r1.training.dataset import read_rows, sft_dataset
+from vision_r1.training.dataset import check_answers_fit, read_rows, sft_dataset
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple:
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
     processor = load_processor(arguments.init, model_family, arguments.min_pixels, arguments.max_pixels)
+    check_answers_fit(rows, processor, config.max_length)
     stage = prepare(arguments, config, __file__)
 
     trainer = SFTTrainer(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
+from vision_r1.configuration_values import check_files, check_selection, check_values
 from vision_r1.data import mixture
 from vision_r1.experiments import (
     BASE,
@@ -75,6 +76,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     for section in (config.get("experiments"), (config.get("evaluation") or {}).get("protocols")):
         for name in RENAMED.keys() & (section or {}).keys():
             raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
+    check_values(config)
     _check_schema(config, schema, "config")
     for name in config["experiments"]:  # before any is read
         if re.search(r"_s\d+$", name) or name in (BASE, SFT):
@@ -92,6 +94,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             training_values(config, checkpoint)
     _check_model(config)
     _check_compute(config)
+    check_files(config)
+    check_selection(config)
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
@@ -273,6 +277,8 @@ def _check_model(config: Mapping[str, Any]) -> None:
     if model["min_pixels"] > model["max_pixels"]:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
     if model["source"] == "made":
+        if config["base"]["hidden_size"] % config["base"]["head_size"]:
+            raise UserError("config: base.hidden_size: no multiple of base.head_size")
         if model["family"] != "qwen2_5_vl":
             raise UserError(
                 "config: model.source: only a qwen2_5_vl can be made; other families come from hub or folder"
@@ -300,8 +306,15 @@ def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> No
         raise UserError(f"config: {key}: {name!r} is not {what}; known: {', '.join(sorted(known))}")
 
 
+# JSON Schema takes 50.0 for an integer; programs don't.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
 def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise UserError(f"{where}: {_path(error.absolute_path)}: {_explain(error)}")
 
@@ -326,6 +339,8 @@ def _explain(error: ValidationError) -> str:
         if unknown in RENAMED:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
+    if error.validator == "not" and error.validator_value == {"const": 0}:
+        return f"{value!r} is not allowed; give at least 1, or -1 where another key decides"
     if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
         return f"{value!r} is now {RENAMED[value]!r}"
     return error.message

@@ -27,9 +27,10 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
 
-    Raises UserError unless every weight of the model is in the checkpoint and the reverse:
+    Raises UserError unless every weight of the model is in the checkpoint, and finite, and the reverse:
     transformers only warns, and goes on with random weights.
     """
+    import torch
     from transformers import AutoModelForImageTextToText
 
     from vision_r1.vision_encoder import speed_up_encoder
@@ -39,4 +40,7 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
         if info[problem]:
             names = sorted(map(str, info[problem]))
             raise UserError(f"{checkpoint}: {problem}: {len(names)} weights, the first is {names[0]}; is it whole?")
+    for name, weight in model.named_parameters():
+        if not weight.sum(dtype=torch.float32).isfinite():
+            raise UserError(f"{checkpoint}: weight {name} holds values that are not finite; train or fetch it again")
     return speed_up_encoder(model)

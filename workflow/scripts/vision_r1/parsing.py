@@ -163,7 +163,7 @@ def _recovered(text: str) -> list[dict]:
 
 
 def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
-    """Yield each match of the pattern that is JSON, but for commas at an end and line breaks in strings; and its text."""
+    """Yield each match of the pattern that is JSON, but for last commas and line breaks in strings, and its text."""
     for found in pattern.finditer(text):
         try:
             yield _DECODER.decode(found.group()), found.group()

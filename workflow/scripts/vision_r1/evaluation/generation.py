@@ -85,7 +85,12 @@ class Generator:
             **inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=LogitsProcessorList([chosen])
         )
         tokens = sequences[:, prompt_tokens:].tolist()
-        values = torch.stack(chosen.steps, dim=1).tolist()
+        logprobs = torch.stack(chosen.steps, dim=1)
+        if not logprobs.isfinite().all():
+            raise UserError(
+                f"{self.checkpoint}: log-probabilities are not finite; give --dtype float32, or train again"
+            )
+        values = logprobs.tolist()
         return [self.read(*row) for row in zip(tokens, values, strict=True)]
 
     def _inputs(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:

@@ -28,7 +28,7 @@ SIGNAL = {
     "entropy": ("entropy, nats a token", (0, None)),
     "completions/mean_length": ("completion length, tokens", (0, None)),
     "completions/clipped_ratio": ("completions cut off, share", (0, None)),
-    "reward_std": ("spread of a group's rewards, SD", (0, None)),
+    "group_reward_std": ("spread of a group's rewards, SD", (0, None)),
     "frac_reward_zero_std": ("groups without signal, share", (0, 1)),
 }
 VERDICTS = "verdicts/"

@@ -150,7 +150,7 @@ class LogProgress(TrainerCallback):
 
 
 _SHOWN = (
-    *("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "rewards/dual_format/mean"),
+    *("loss", "grad_norm", "reward", "group_reward_std", "frac_reward_zero_std", "rewards/dual_format/mean"),
     *("rewards/recall/mean", "rewards/precision/mean", "kl", "completions/mean_length", "completions/clipped_ratio"),
     "mean_token_accuracy",
 )

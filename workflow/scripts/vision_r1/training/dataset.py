@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
+from vision_r1.processors import prompt_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import ProcessorMixin
 
 Row = dict[str, Any]
 
@@ -45,6 +47,21 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
                 f"but --min_pixels {min_pixels} --max_pixels {max_pixels} make it {size[0]} x {size[1]}"
             )
     return rows
+
+
+def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", max_length: int | None) -> None:
+    """Raise UserError where --max_length leaves nothing of a row's answer: TRL would cut it off in silence."""
+    if max_length is None:
+        return
+    cell = (processor.image_processor.patch_size * processor.image_processor.merge_size) ** 2
+    for number, row in enumerate(rows, start=1):
+        text = processor.tokenizer(prompt_text(processor, row["prompt"], row["system"])).input_ids
+        prompt = len(text) - 1 + row["input_width"] * row["input_height"] // cell
+        if prompt >= max_length:
+            raise UserError(
+                f"--max_length {max_length}: the prompt of row {number} takes {prompt} tokens, so that nothing of its "
+                "answer would be trained on; give more, or leave it out"
+            )
 
 
 def grpo_dataset(rows: list[Row]) -> "Dataset":

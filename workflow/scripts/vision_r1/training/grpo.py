@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
@@ -69,7 +70,23 @@ def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Gu
     parser.set_defaults_with_config(**configured_parts(name.criterion))
     arguments, guards, _, criterion, config = parser.parse(argv)
     check_vllm(config)
+    _check_reference(arguments, config.beta)
+    if not 0 < config.temperature < math.inf:
+        raise UserError(f"--temperature {config.temperature}: completions are sampled, so give more than 0")
+    if arguments.sample_steps < 1 or arguments.sample_count < 0:
+        raise UserError(f"--sample_steps {arguments.sample_steps} --sample_count {arguments.sample_count}: too small")
     return arguments, guards, criterion, config
+
+
+def _check_reference(arguments: GRPOArguments, beta: float) -> None:
+    """Raise UserError for a reference that adapters can't have: theirs is the frozen weights, adapters off."""
+    if arguments.lora_r is None or not beta or arguments.continue_from:
+        return
+    if Path(arguments.reference).resolve() != Path(arguments.init).resolve():
+        raise UserError(
+            f"--reference {arguments.reference}: with --lora_r, the KL term holds on to --init; leave --reference out, "
+            "give --beta 0, or train all weights"
+        )
 
 
 def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:

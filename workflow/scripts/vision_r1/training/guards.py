@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vision_r1.files import UserError
@@ -86,6 +88,24 @@ class StopWhenBroken(TrainerCallback):
         found = cause([entry for entry in state.log_history if "loss" in entry], self.guards)
         if found:
             raise TrainingBroken(f"training stopped at step {state.global_step}: {found}; state in {args.output_dir}")
+
+
+class StopAtBrokenGradients(TrainerCallback):
+    """Raises TrainingBroken at the step whose gradients are not finite, before the weights take them in.
+
+    DeepSpeed keeps gradients to itself; there, a log shows it.
+    """
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any
+    ) -> None:
+        gradients = [weight.grad for weight in kw["model"].parameters() if weight.grad is not None]
+        local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
+        if local and not torch.stack(torch._foreach_norm(local)).isfinite().all():
+            raise TrainingBroken(
+                f"training stopped at step {state.global_step + 1}: gradients are not finite; "
+                f"lower --learning_rate, or train in float32; state in {args.output_dir}"
+            )
 
 
 class StopWhenStalled(TrainerCallback):

@@ -21,13 +21,13 @@ def check_trackers(report_to: list[str]) -> None:
     """Raise UserError for a tracker that is not known or not installed."""
     for name in report_to:
         if name not in TRACKERS:
-            raise UserError(f"--report_to {name}: none of none, {', '.join(TRACKERS)}")
+            raise UserError(f"--report_to {name}: unknown tracker; choose none, {', '.join(TRACKERS)}")
         if find_spec(name) is None:
             raise UserError(f"--report_to {name}: not installed beside {sys.executable}; pip install {name}, or none")
 
 
 class AddMetrics(TrainerCallback):
-    """Adds to each log: samples a second, peak memory and, of the latest generation, advantages and repetitions.
+    """Adds to each log: samples a second, peak memory and, of the latest generation, _of_groups.
 
     Goes before all other callbacks, so that they see these numbers.
     """
@@ -54,14 +54,21 @@ class AddMetrics(TrainerCallback):
 
 
 def _of_groups(trainer: Trainer) -> dict[str, float]:
-    """Return the spread of the advantages and the share of completions that repeat one of their group, if GRPO."""
+    """Return, of GRPO: the spread of the advantages; the mean over groups of the spread of a group's rewards (TRL's
+    reward_std is that of the batch); and the share of completions that repeat an earlier one of their group.
+    """
     if not hasattr(trainer, "num_generations"):
         return {}
     texts = [completion[0]["content"] for completion in trainer._logs["completion"]]
     size = trainer.num_generations
     distinct = sum(len(set(texts[start : start + size])) for start in range(0, len(texts), size))
-    advantages = np.array(trainer._logs["advantages"])
-    return {"advantage_std": float(advantages.std()), "repeated_completions": 1 - distinct / len(texts)}
+    rewards = np.array([list(values) for values in trainer._logs["rewards"].values()], float)  # (functions, texts)
+    sums = np.nansum(rewards * trainer.reward_weights.cpu().numpy()[:, None], axis=0)
+    return {
+        "advantage_std": float(np.array(trainer._logs["advantages"]).std()),
+        "group_reward_std": float(sums.reshape(-1, size).std(axis=1, ddof=1).mean()),
+        "repeated_completions": 1 - distinct / len(texts),
+    }
 
 
 class SampleCompletions(TrainerCallback):

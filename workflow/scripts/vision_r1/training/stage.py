@@ -38,7 +38,13 @@ from vision_r1.training.checkpoints import (
     prune,
     remove_damaged,
 )
-from vision_r1.training.guards import Guards, StopWhenBroken, StopWhenStalled
+from vision_r1.training.guards import (
+    Guards,
+    StopAtBrokenGradients,
+    StopWhenBroken,
+    StopWhenStalled,
+    TrainingBroken,
+)
 from vision_r1.training.lora import check_adapters
 from vision_r1.training.recording import AddMetrics, check_trackers, sampled
 from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of, versions
@@ -72,6 +78,10 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     """
     if config.save_only_model:
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
+    if config.save_strategy == "no":
+        raise UserError("--save_strategy no: an interrupted training would start afresh; leave it out")
+    if config.max_steps == 0:
+        raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
     check_gpus(arguments.gpus, config.use_cpu)
     check_trackers(config.report_to)
     beside = Path(arguments.history).parent
@@ -164,7 +174,8 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     arguments, checkpoint = stage.arguments, stage.checkpoint
     marks, stop = MarkCompleteCheckpoints(stage.seconds), StopOnSignal(period)
     watch = StopWhenStalled(guards.guard_stalled_minutes)
-    callbacks = [LogProgress(arguments.stop_at), StopWhenBroken(guards), watch, marks, stop, ReplayEarlierEpochs()]
+    broken = [StopAtBrokenGradients(), StopWhenBroken(guards)]
+    callbacks = [LogProgress(arguments.stop_at), *broken, watch, marks, stop, ReplayEarlierEpochs()]
     if arguments.stop_at:
         callbacks.append(StopAt(arguments.stop_at))
     trainer.remove_callback(PrinterCallback)
@@ -184,6 +195,13 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     except EndAlreadyReached:
         trainer.accelerator.wait_for_everyone()  # another process may still read the state that will be removed
         return
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        where = f"{trainer.args.output_dir}, step {trainer.state.global_step}"
+        raise TrainingBroken(
+            f"{where}: probabilities of the next token are not finite; lower --learning_rate"
+        ) from None
     finally:
         watch.stop()
     stage.seconds = marks.seconds

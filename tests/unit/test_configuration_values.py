@@ -1,0 +1,53 @@
+"""Values that no key may have are refused by the key's name, before any job."""
+
+import copy
+import math
+
+import pytest
+import yaml
+from configurations import load
+
+from vision_r1.configuration import check
+from vision_r1.files import UserError
+
+VALUES = [
+    *(("grpo.learning_rate", value) for value in (math.nan, math.inf)),
+    *(("grpo.temperature", value) for value in (math.inf, 1e-30)),
+    *((key, math.nan) for key in ("grpo.beta", "guards.kl", "grpo_stage1.precision_low", "data.held_out", "base.drop")),
+    *(("seed", value) for value in (1.0, 2**32, 10**30)),
+    *((key, 50.0) for key in ("base.steps", "sft.max_steps", "grpo.num_generations", "evaluation.resamples")),
+    *((key, 10**12) for key in ("evaluation.resamples", "evaluation.batch_size", "logging.sample_count")),
+    *((key, 10**9) for key in ("base.workers", "compute.index_images.threads", "data.detection")),
+    *(("run", value) for value in ("a\n", "x" * 300)),
+    *(("report.title", value) for value in ("\ud800", "a\nb", "--help")),
+    *(("base.head_size", value) for value in (16.0, 17)),
+    *(("model.max_pixels", value) for value in (1, 10**15)),
+    *((key, 0) for key in ("sft.max_steps", "grpo_stage1.max_steps", "grpo.top_p")),
+    *(("compute.launch", value) for value in ([""], ["python; touch x"])),
+    *(("grpo.completion_room", value) for value in (math.inf, 1e9)),
+    *(("guards.stalled_minutes", value) for value in (math.inf, 1e-9)),
+    *(("base.hidden_size", 8), ("model.id", "-x"), ("sft.deepspeed", "nowhere.json"), ("grpo.adam_beta2", 1.0)),
+    *(("report.training_seeds", [2**33]), ("data.held_out", 1.0), ("data.max_prompt_tokens", 1)),
+    *(("datasets.scenes_train.scenes.count", 60.0), ("datasets.scenes_train.scenes.seed", 10**30)),
+    *(("experiments", {"a\n": {}}), ("evaluation.protocols.one-prompt.max_pixels", 1)),
+    ("evaluation.suites.shapes", ["scenes_test", "selection"]),
+]
+
+
+@pytest.fixture(scope="module")
+def default(root):
+    return load(root, "miniature")
+
+
+@pytest.mark.parametrize(("key", "value"), VALUES)
+def test_a_value_is_refused_by_its_key(root, default, key, value):
+    config = copy.deepcopy(default)
+    *path, last = key.split(".")
+    section = config
+    for name in path:
+        section = section[name]
+    section[last] = value
+    with pytest.raises(UserError) as error:
+        check(config, yaml.safe_load((root / "config/schema.yaml").read_text(encoding="utf-8")))
+    assert key in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,60 @@
+"""Values that no key of a configuration may have, whatever its schema says."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vision_r1.files import UserError
+
+# Texts of several lines, and words of command lines.
+_FREE = ("templates", "compute.launch")
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Raise UserError, naming the key, for numbers that are not finite and for texts that break a line or a command."""
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"config: {key}: {value} is not a finite number")
+        if isinstance(value, str) and not key.startswith(_FREE):
+            _check_text(key, value)
+
+
+def check_files(config: Mapping[str, Any]) -> None:
+    """Raise UserError for a DeepSpeed file that isn't there: a training would find out after hours in a queue."""
+    for section in ("sft", "grpo"):
+        path = config[section].get("deepspeed")
+        if path is not None and not Path(path).is_file():
+            raise UserError(f"config: {section}.deepspeed: no such file {path!r}")
+
+
+def check_selection(config: Mapping[str, Any]) -> None:
+    """Raise UserError for a suite that mixes test sets with images held out of the training data."""
+    for suite, names in config["evaluation"]["suites"].items():
+        for name in names:
+            if len(names) > 1 and "selection" in config["datasets"][name]:
+                raise UserError(
+                    f"config: evaluation.suites.{suite}: {name!r} holds training images, for choosing checkpoints; give "
+                    "it a suite of its own"
+                )
+
+
+def _check_text(key: str, value: str) -> None:
+    if not value.isprintable():
+        fault = next(character for character in value if not character.isprintable())
+        raise UserError(f"config: {key}: holds {fault!r}; write it on one line, in printable characters")
+    if value.startswith("-"):
+        raise UserError(f"config: {key}: {value[:40]!r} would be read as a flag; let it begin with another character")
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) of all that is no section, and (the section's key, name) of all names in it."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield key or "top level", str(name)
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, key)
+    else:
+        yield key, value
