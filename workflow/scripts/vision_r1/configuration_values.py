@@ -34,8 +34,8 @@ def check_selection(config: Mapping[str, Any]) -> None:
         for name in names:
             if len(names) > 1 and "selection" in config["datasets"][name]:
                 raise UserError(
-                    f"config: evaluation.suites.{suite}: {name!r} holds training images, for choosing checkpoints; give "
-                    "it a suite of its own"
+                    f"config: evaluation.suites.{suite}: {name!r} holds training images, for choosing checkpoints; "
+                    "give it a suite of its own"
                 )
 
 
