@@ -109,11 +109,15 @@ def test_wrong_row(change, message, tiny_checkpoint, train_file, tmp_path):
         ({"save_only_model": True}, "--save_only_model True"),
         ({"state": None}, "required: --state"),
         ({"save_strategy": "no"}, "--save_strategy no"),
+        ({"init": "brings_code"}, "auto_map"),
         ({"max_steps": 0}, "--max_steps 0: give at least 1"),
         ({"max_length": 20}, "--max_length 20: the prompt of row 1 takes .. tokens"),
     ],
 )
-def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):
+def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+    (tmp_path / "brings_code").mkdir()
+    (tmp_path / "brings_code/config.json").write_text('{"model_type": "qwen2_5_vl", "auto_map": {"AutoModel": "m.M"}}')
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         main(arguments(tiny_checkpoint, train_file, tmp_path / "sft", **options))
 

@@ -20,6 +20,7 @@ VALUES = [
     *((key, 10**9) for key in ("base.workers", "compute.index_images.threads", "data.detection")),
     *(("run", value) for value in ("a\n", "x" * 300)),
     *(("report.title", value) for value in ("\ud800", "a\nb", "--help")),
+    ("archives.coco_train2017.url", "https://me:secret@example.org/a.zip"),
     *(("base.head_size", value) for value in (16.0, 17)),
     *(("model.max_pixels", value) for value in (1, 10**15)),
     *((key, 0) for key in ("sft.max_steps", "grpo_stage1.max_steps", "grpo.top_p")),

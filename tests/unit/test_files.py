@@ -1,6 +1,7 @@
 """Files are written whole or not at all; errors name the file, and no mistake ends in a traceback."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,30 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         write_jsonl(tmp_path / "file.json", (1 / number for number in (1, 0)))
     assert (tmp_path / "file.json").read_text() == "old"
     assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_a_full_disk_is_one_line_with_the_path(tmp_path):
+    write_text(tmp_path / "file", "old")
+    with (
+        pytest.raises(UserError, match=r"file: no space left on its disk \([\d,]+ MB are free\); make room"),
+        written_whole(tmp_path / "file"),
+    ):
+        Path("/dev/full").write_text("new")
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_files_of_a_folder_can_be_read_by_who_can_read_the_folder(tmp_path):
+    with written_whole(tmp_path / "model") as partial:
+        partial.mkdir(mode=0o755)
+        (partial / "model.safetensors").touch(mode=0o600)
+        (partial / "config.json").touch(mode=0o640)
+    assert [
+        oct((tmp_path / "model" / name).stat().st_mode & 0o777) for name in ("model.safetensors", "config.json")
+    ] == [
+        "0o644",
+        "0o640",
+    ]
 
 
 def test_a_folder_is_replaced_and_what_a_killed_process_left_is_removed(tmp_path):

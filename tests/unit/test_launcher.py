@@ -62,6 +62,26 @@ def test_more_gpus_than_there_are_is_one_line(launch):
     assert process.returncode == 1
 
 
+def test_locks_lie_where_nobody_else_can_write(launch, tmp_path, monkeypatch):
+    place = tmp_path / f"vision_r1_gpus_{os.getuid()}"
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    place.mkdir()
+    place.chmod(0o777)
+    process = launch("--gpus", "1", "--", "true")
+    assert f"error: {place}: not a folder of yours alone" in process.communicate(timeout=30)[1]
+    place.chmod(0o700)
+    (place / "all").mkdir()
+    (place / "all/queue.lock").symlink_to(precious)
+    process = launch("--gpus", "1", "--", "true")
+    assert "error: [Errno 40]" in process.communicate(timeout=30)[1]
+    assert precious.read_text() == "kept"
+
+
+def test_a_job_has_nobody_to_ask(launch):
+    assert launch("--", "sh", "-c", "read word || echo nobody").communicate(timeout=30)[0] == "nobody\n"
+
+
 def test_trainers_get_time_to_save(launch):
     """torchrun reads from this variable after how many seconds it kills trainers that got SIGTERM; 30 by default."""
     words = ("--", "sh", "-c", "echo $TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
@@ -79,7 +99,7 @@ def test_a_second_copy_waits_and_names_the_job_that_it_waits_for(launch, tmp_pat
     first, _ = hold(launch, *words)
     second = launch(*words, "--", "echo", "mine")
     said = second.stderr.readline()
-    assert f"waiting for process {first.pid} on " in said and "which does the same" in said
+    assert f"waiting for process {first.pid} on " in said and "which holds" in said
     first.kill()
     assert second.communicate(timeout=30)[0] == "mine\n"
     assert (tmp_path / "a/job.lock").read_text().startswith(f"process {second.pid} on ")

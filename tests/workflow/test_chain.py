@@ -251,7 +251,7 @@ def test_a_living_run_keeps_its_lock(project):
         unlock = [sys.executable, "workflow/scripts/unlock_run.py"]
         finished = subprocess.run(unlock, cwd=project.folder, capture_output=True, text=True)
         assert finished.returncode == 1
-        assert f"a run is still at work here (processes {job.pid})" in finished.stderr
+        assert f"a run is still at work here, or may be ({job.pid} of " in finished.stderr
     finally:
         job.kill()
         job.wait()

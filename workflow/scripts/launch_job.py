@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # torchrun would kill its trainers 30 seconds after a SIGTERM, in the middle of a step or of a checkpoint.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "3600")
     sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody is there to answer a question
     os.execvp(args.words[0], args.words)
 
 

@@ -14,17 +14,21 @@ from vision_r1.files import UserError
 
 
 def living_jobs(folder: Path) -> list[psutil.Process]:
-    """Return Snakemake's and its jobs' processes that have `folder` as working directory."""
+    """Return Snakemake's and its jobs' processes that have `folder` as working directory, or may have."""
     own = {psutil.Process().pid, *(process.pid for process in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
+        ours = False
         try:
             words = process.cmdline()
             ours = any("snakemake" in word or "workflow/scripts/" in word for word in words)
             if ours and "python" in Path(words[0]).name and process.pid not in own and Path(process.cwd()) == folder:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone, or another user's
+        except psutil.NoSuchProcess:
             continue
+        except psutil.AccessDenied:  # another user's, whose folder can't be seen
+            if ours:
+                found.append(process)
     return found
 
 
@@ -35,8 +39,11 @@ def main(argv=None) -> None:
     if not locks.is_dir() or not any(locks.iterdir()):
         return
     if jobs := living_jobs(folder):
-        numbers = ", ".join(str(process.pid) for process in jobs)
-        raise UserError(f"{folder}: a run is still at work here (processes {numbers}); wait for it or end it first")
+        shown = ", ".join(f"{job.pid} of {job.username()}" for job in jobs)
+        raise UserError(
+            f"{folder}: a run is still at work here, or may be ({shown}); wait for it or end it first, or, where it "
+            "works elsewhere, call `snakemake --unlock` yourself"
+        )
     logging.info("removing the lock of a run that was killed")
     subprocess.run(["snakemake", "--unlock", "--quiet"], check=True)
 

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -126,6 +127,8 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         main(argv)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
+    except sqlite3.OperationalError as error:
+        sys.exit(f"error: {error} (a cache: make room, or delete it and it is made anew)")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package == "vision_r1" or find_spec(package):  # ours to fix, or a package that has changed

@@ -1,6 +1,7 @@
 """Values that no key of a configuration may have, whatever its schema says."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def _check_text(key: str, value: str) -> None:
     if not value.isprintable():
         fault = next(character for character in value if not character.isprintable())
         raise UserError(f"config: {key}: holds {fault!r}; write it on one line, in printable characters")
+    if re.search(r"://[^/\s]*@", value):
+        raise UserError(f"config: {key}: holds a user or a password; put them into ~/.netrc, which downloads read")
     if value.startswith("-"):
         raise UserError(f"config: {key}: {value[:40]!r} would be read as a flag; let it begin with another character")
 

@@ -28,14 +28,35 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        if partial.is_dir():
+            _share(partial)
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
+    except Exception as error:
+        if is_full(error):
+            raise no_space(path) from None
+        raise
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error says, in the words of whichever library, that the disk or a quota is full."""
+    full = ("No space left on device", "Disk quota exceeded", "disk is full", "inline_container.cc")  # the last: torch
+    return any(words in str(error) for words in full)
+
+
+def no_space(path: str | Path) -> UserError:
+    """Return what to say where `path` could not be written for want of space."""
+    folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free / 2**20
+    return UserError(
+        f"{path}: no space left on its disk ({free:,.0f} MB are free); make room and run the command again"
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -95,6 +116,14 @@ def read_jsonl(path: str | Path) -> list[Any]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: line {number}: not valid JSON ({error})") from None
     return rows
+
+
+def _share(folder: Path) -> None:
+    """Let who may read a folder read its files: safetensors writes them for their owner alone."""
+    ordinary = folder.stat().st_mode & 0o666
+    for file in filter(Path.is_file, folder.rglob("*")):
+        if not file.is_symlink() and not file.stat().st_mode & 0o077:
+            file.chmod(ordinary)
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,10 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     """Raise UserError unless `checkpoint` is a folder with a model of `family`; reads one small file."""
     if not Path(checkpoint).is_dir():
         raise UserError(f"{checkpoint}: no such folder; a checkpoint is a folder with config.json and safetensors")
-    found = read_json(Path(checkpoint) / "config.json").get("model_type")
+    config = read_json(Path(checkpoint) / "config.json")
+    if "auto_map" in config:
+        raise UserError(f"{checkpoint}/config.json: it asks for code that it brings along (auto_map), which is not run")
+    found = config.get("model_type")
     if found != family.name:
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; mend --family")
 
@@ -35,7 +38,9 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
 
     from vision_r1.vision_encoder import speed_up_encoder
 
-    model, info = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype, output_loading_info=True)
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        checkpoint, dtype=dtype, output_loading_info=True, trust_remote_code=False
+    )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info[problem]:
             names = sorted(map(str, info[problem]))

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from vision_r1.files import UserError
-from vision_r1.launcher.lock import POLL, try_lock
+from vision_r1.launcher.lock import POLL, private_folder, try_lock
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ def visible_devices() -> list[str]:
 def take_devices(count: int, folder: Path) -> list[str]:
     """Wait until `count` GPUs are free, hold them until this process (or what it execs) ends, and return their names.
 
-    Each GPU is a lock file in `folder`, the same for all jobs. Whoever collects holds the queue, so two jobs never
-    wait for each other's halves. Raises UserError where there are fewer on this machine.
+    Each GPU is a lock file in `folder`, the same for all jobs, where nobody else can write. Whoever collects holds the
+    queue, so two jobs never wait for each other's halves. Raises UserError where there are fewer on this machine.
     """
     devices = visible_devices()
     if count > len(devices):
@@ -42,8 +42,10 @@ def take_devices(count: int, folder: Path) -> list[str]:
         raise UserError(f"--gpus {count}: this machine shows {shown}; ask for fewer in section compute")
     if not count:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "queue.lock").open("w") as queue:
+    private_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    queue = os.open(folder / "queue.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
         fcntl.flock(queue, fcntl.LOCK_EX)
         taken: list[str] = []
         while len(taken) < count:
@@ -52,6 +54,8 @@ def take_devices(count: int, folder: Path) -> list[str]:
                     taken.append(name)
             if len(taken) < count:
                 time.sleep(POLL)
+    finally:
+        os.close(queue)
     log.info("GPUs %s", ", ".join(taken))
     return taken
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -17,9 +18,12 @@ SAME_JOB = 120.0  # seconds for what is left of a job that was put back into the
 
 
 def try_lock(path: Path) -> int | None:
-    """Return a file descriptor that holds the lock until it is closed, which any end of the process does, or None."""
+    """Return a file descriptor that holds the lock until it is closed, which any end of the process does, or None.
+
+    Raises OSError where a link stands in the lock's place: it would have us write into the file that it names.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -31,6 +35,15 @@ def try_lock(path: Path) -> int | None:
         log.warning("%s: this file system has no locks; make sure that the job runs once only", path)
     os.set_inheritable(descriptor, True)
     return descriptor
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder for this user alone, where others can write beside it. Raises UserError unless it is that."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = path.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
+        raise UserError(f"{path}: not a folder of yours alone (owner, mode 0700); remove it, or set TMPDIR")
+    return path
 
 
 def take(path: Path, job: str, process: str) -> int:
@@ -46,7 +59,7 @@ def take(path: Path, job: str, process: str) -> int:
         if holder.startswith(f"{job},") and waited > SAME_JOB:
             raise UserError(f"{path}: held by {holder}: one job has started the same command twice; ask for one task")
         if waited - said >= REMIND:
-            log.warning("waiting for %s, which does the same (%s); end it to go on here", holder or "another job", path)
+            log.warning("waiting for %s, which holds %s; cancel it to continue here", holder or "another job", path)
             said = waited
         time.sleep(POLL)
     os.ftruncate(descriptor, 0)

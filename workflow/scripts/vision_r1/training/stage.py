@@ -11,10 +11,21 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
-from vision_r1.files import UserError, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
+from vision_r1.files import (
+    UserError,
+    is_full,
+    link_or_copy,
+    no_space,
+    read_json,
+    sync,
+    write_json,
+    write_jsonl,
+    written_whole,
+)
 from vision_r1.resources import hardware, peak_rss_mb
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import (
@@ -195,7 +206,9 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     except EndAlreadyReached:
         trainer.accelerator.wait_for_everyone()  # another process may still read the state that will be removed
         return
-    except RuntimeError as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
+        if is_full(error):
+            raise no_space(f"{trainer.args.output_dir}/checkpoint") from None
         if "probability tensor" not in str(error):
             raise
         where = f"{trainer.args.output_dir}, step {trainer.state.global_step}"
