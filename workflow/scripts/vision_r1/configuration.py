@@ -73,8 +73,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise UserError, one line naming the key, for the first thing wrong with a merged configuration."""
     if "renamed" in config:
         raise UserError(f"config: this file is now {config['renamed']}; give that after --configfile")
-    for section in (config.get("experiments"), (config.get("evaluation") or {}).get("protocols")):
-        for name in RENAMED.keys() & (section or {}).keys():
+    evaluation = config.get("evaluation")
+    protocols = evaluation.get("protocols") if isinstance(evaluation, Mapping) else None
+    for section in (config.get("experiments"), protocols):
+        for name in RENAMED.keys() & (section.keys() if isinstance(section, Mapping) else ()):
             raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
     check_values(config)
     _check_schema(config, schema, "config")
