@@ -79,9 +79,9 @@ wildcard_constraints:
     download="|".join(re.escape(file) for file in ARCHIVE_FILES.values()),
 
 
-# What programs read of the configuration, and the code that they are: path -> text, written where a run starts. A plan
-# writes nothing.
+# What programs read of the configuration, and what their code means: path -> text. See `write_records`.
 RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
+STAMPS = {}
 
 
 def digest(text):
@@ -92,8 +92,8 @@ def code(script):
     """Return the hash of what a program means, a parameter that changes when that does. Frozen, it stays what it was."""
     stamp = RUN.code(script)
     frozen = config["freeze_code"] and stamp.is_file()
-    RECORDS[stamp] = stamp.read_text() if frozen else code_stamp(SCRIPTS / script)
-    return digest(RECORDS[stamp])
+    STAMPS[stamp] = stamp.read_text() if frozen else code_stamp(SCRIPTS / script)
+    return digest(STAMPS[stamp])
 
 
 def settings(*sections):
@@ -109,6 +109,14 @@ def watched(rule, *names):
     values = {f"guard_{name}": bound for name, bound in config["guards"].items()}
     RECORDS[RUN.watch(rule)] = yaml.safe_dump(values | {name: config["logging"][name] for name in names})
     return str(RUN.watch(rule))
+
+
+def write_records():
+    """Write RECORDS, and the stamps of programs that run now: what others made goes by the stamp that is there."""
+    running = {job.params.get("code") for job in workflow.dag.needrun_jobs()}
+    stamps = {path: text for path, text in STAMPS.items() if digest(text) in running}
+    for path, text in (RECORDS | stamps).items():
+        write_text(path, text)
 
 
 def compute(job, key):

@@ -120,7 +120,7 @@ def test_a_plan_writes_nothing(project):
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
     before = state()
-    assert {path.name for path in before} >= {"config.json", "train_grpo.yaml", "train_grpo.py.txt", "preflight.txt"}
+    assert {path.name for path in before} >= {"config.json", "train_grpo.yaml", "preflight.txt"}
     rewards = project.folder / "workflow/scripts/vision_r1/rewards.py"
     rewards.write_text(rewards.read_text() + "EDITED = True\n")
     overlay = project.overlay({"seed": 0, "guards": {"patience": 7}, "grpo_stage2": {"precision_high": 0.95}})
@@ -134,7 +134,7 @@ def test_preflight_makes_nothing_else_and_always_runs(project):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
         assert "Preflight of paper" in output and "step_1_2/grpo_stage2: completions end at" in output
         assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
-            *("code", "config.json", "logs", "preflight", "watch")
+            *("config.json", "logs", "preflight", "watch")
         ]
 
 
