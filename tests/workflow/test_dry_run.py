@@ -237,7 +237,10 @@ def test_a_shared_stage_1_is_trained_once(project):
         (["--config", "grpo={learning_rate: 1e-6}"], "error: config: grpo.learning_rate: '1e-6' is text"),
         (["--config", "report={experiments: [nope]}"], "error: config: report.experiments: 'nope' is not"),
         (["--config", "runn=x"], "error: config: top level: unknown key 'runn'"),
-        (["--config", "grpo_stage1={init: nope}"], "error: experiment strict: grpo_stage1.init: unknown checkpoint"),
+        (
+            ["--config", "grpo_stage1={init: nope}"],
+            "error: config: experiments.strict.grpo_stage1.init: unknown checkpoint",
+        ),
         (
             ["--configfile", "config/coco_tiny.yaml"],
             "error: config: datasets.coco_tiny_train.annotations: no such path '../shared",
