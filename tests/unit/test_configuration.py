@@ -182,7 +182,10 @@ def test_training_keys_are_trls_own(schema):
             "two categories get one name",
         ),
         ({"renamed": "config/a.yaml"}, "this file is now config/a.yaml; give that after --configfile"),
-        ({"grpo_stage2": {"max_steps": -1}}, "config: experiments.step_1_2.grpo.step: it is a share of both stages' max_steps"),
+        (
+            {"grpo_stage2": {"max_steps": -1}},
+            "config: experiments.step_1_2.grpo.step: it is a share of both stages' max_steps",
+        ),
         ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.' does not match"),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),

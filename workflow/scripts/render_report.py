@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.run_folder import Run
 
     run, recipes = Run.read(args.run), presets(args.config)
+    gpus = {rule: int(number) for rule, number in args.gpus}
     config, results = run.config, read_csv(run.results)
 
     def there(files: Mapping[T, Path]) -> dict[T, Path]:
@@ -90,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         audit=run.audit,
         datasheet=found(run.datasheet),
         overlays=[overlay(row) for row in choose_overlays(rows, args.samples, config["seed"])],
-        benchmarks=provenance.benchmarks(run.costs),
-        gpus={rule: int(number) for rule, number in args.gpus},
+        benchmarks=provenance.benchmarks(run.costs, gpus),
+        gpus=gpus,
         checksums=found(run.checksums, ()),
         presets=recipes,
         targets=[(what, str(file)) for what, file in there(named).items()],
