@@ -29,7 +29,7 @@ if config["model"]["source"] == "made":
         message:
             "Making the processor of the base model"
         shell:
-            "python workflow/scripts/make_processor.py {params.args:q} --output {output:q} > {log:q} 2>&1"
+            "python workflow/scripts/make_processor.py {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
 
     rule make_base_model:
         """Train the miniature's base model on coarse labels."""
@@ -62,7 +62,7 @@ if config["model"]["source"] == "made":
             "Training the base model; progress in {log}"
         shell:
             "python workflow/scripts/make_base_model.py {params.args:q} --output_model {output.model:q}"
-            " --history {output.history:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+            " --output_history {output.history:q} --output_metrics {output.metrics:q} > {log:q} 2>&1"
 
 else:
 
@@ -94,7 +94,7 @@ else:
         message:
             "Fetching the processor of the base model"
         shell:
-            "python workflow/scripts/fetch_model.py --processor_only {params.args:q} --output {output:q} > {log:q} 2>&1"
+            "python workflow/scripts/fetch_model.py --processor_only {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
 
     rule fetch_base_model:
         """Download the base model at its pinned revision, or take it from a folder."""
@@ -121,5 +121,5 @@ else:
         message:
             "Fetching the base model; progress in {log}"
         shell:
-            "python workflow/scripts/fetch_model.py {params.args:q} --output {output.model:q}"
-            " --metrics {output.metrics:q} > {log:q} 2>&1"
+            "python workflow/scripts/fetch_model.py {params.args:q} --output_folder {output.model:q}"
+            " --output_metrics {output.metrics:q} > {log:q} 2>&1"

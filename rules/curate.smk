@@ -24,7 +24,7 @@ rule make_scenes:
         "Drawing the scenes of {wildcards.dataset}"
     shell:
         "python workflow/scripts/make_scenes.py {params.scenes:q}"
-        " --annotations {output.annotations:q} --images {output.images:q} > {log:q} 2>&1"
+        " --output_annotations {output.annotations:q} --output_images {output.images:q} > {log:q} 2>&1"
 
 
 rule check_dataset:
@@ -143,7 +143,8 @@ rule curate_train:
     shell:
         "python workflow/scripts/curate_train.py {params.sources:q} {params.id_spaces:q} {params.args:q}"
         " --index {input.index:q} --leaks {input.leaks:q} --processor {input.processor:q}"
-        " --output {output.train:q} --summary {output.summary:q} --selection {output.selection:q} > {log:q} 2>&1"
+        " --output_train {output.train:q} --output_summary {output.summary:q} --output_selection {output.selection:q}"
+        " > {log:q} 2>&1"
 
 
 use rule curate_train as curate_experiment with:

@@ -83,4 +83,4 @@ rule fetch_released_data:
         "Fetching {wildcards.released}; progress in {log}"
     shell:
         "python workflow/scripts/fetch_released_data.py {params.source:q} --lock {params.lock:q}"
-        " --images {output.images:q} --output {output.samples:q} > {log:q} 2>&1"
+        " --output_images {output.images:q} --output_samples {output.samples:q} > {log:q} 2>&1"

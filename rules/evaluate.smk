@@ -61,7 +61,7 @@ rule score_suite:
     shell:
         "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q} {params.protocols:q}"
         " --predictions {input.predictions:q} {params.args:q}"
-        " --output {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
+        " --output_metrics {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
 
 
 rule compare_checkpoints:

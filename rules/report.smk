@@ -131,7 +131,7 @@ rule checksum_inputs:
         "Hashing the inputs"
     shell:
         "python workflow/scripts/checksum_inputs.py {params.files:q} --weights {input.weights:q}"
-        " --index {input.index:q} --output {output:q} > {log:q} 2>&1"
+        " --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule draw_rulegraph:

@@ -18,7 +18,7 @@ from vision_r1.files import UserError, read_json, read_jsonl, write_json
 @pytest.fixture(scope="session")
 def processor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processor") / "processor"
-    make_processor.main(["--output", str(folder)])
+    make_processor.main(["--output_folder", str(folder)])
     return folder
 
 
@@ -44,7 +44,8 @@ def curate(places, out, processor, benchmarks=(), id_spaces=(), **options):
         **{"detection": 2, "grounding": 2, "rec": 0, "negative": 2, "min_instances": 1, "max_instances": 30},
         **{"hard_instances": 10},
         **{"min_per_category": 0, "held_out": 0, "processor": processor},
-        **{"output": out / "train.jsonl", "summary": out / "curation.json", "selection": out / "selection.json"},
+        **{"output_train": out / "train.jsonl", "output_summary": out / "curation.json"},
+        **{"output_selection": out / "selection.json"},
         **{"index": out / "images.jsonl", "leaks": out / "leaks.json"},
         **options,
     }

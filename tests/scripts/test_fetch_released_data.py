@@ -44,7 +44,7 @@ def fetch(tmp_path, table=None, save=save_parquet, **options):
     if table is not None:
         save(table, folder)
     values = {"repository": "owner/data", "folder": tmp_path / "given", "lock": tmp_path / "lock.json"}
-    values |= {"images": tmp_path / "images", "output": tmp_path / "samples.jsonl"} | options
+    values |= {"output_images": tmp_path / "images", "output_samples": tmp_path / "samples.jsonl"} | options
     fetch_released_data.main([word for key, value in values.items() if value for word in (f"--{key}", str(value))])
     return read_jsonl(tmp_path / "samples.jsonl")
 

@@ -58,7 +58,7 @@ def test_the_recorder_notices_bfloat16():
 
 def test_base_model(config, tmp_path):
     small = {"hidden_size": 32, "text_layers": 1, "vision_layers": 1, "steps": 2, "exact_steps": 1, "batch_size": 2}
-    outputs = {name: tmp_path / name for name in ("output_model", "metrics", "history")}
+    outputs = {name: tmp_path / name for name in ("output_model", "output_metrics", "output_history")}
     with only_float32():
         make_base_model.main(of_values({**config["base"], **small, "seed": 0, "threads": 1, **outputs}))
 
