@@ -24,19 +24,19 @@ rule download_archive:
         runtime=more(1440),
         gpu=0,
     params:
-        source=lambda wildcards: archive_flags(wildcards.download),
-        lock=LOCK,
+        source=lambda wildcards: flags.of_archive(config, wildcards.download),
+        lock=flags.LOCK,
     message:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
         "python workflow/scripts/download_archive.py {params.source:q} --lock {params.lock:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output_file {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:
     """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
     input:
-        archive=lambda wildcards: f"results/downloads/{archive_file(wildcards.archive)}",
+        archive=lambda wildcards: f"{places.DOWNLOADS}/{ARCHIVE_FILES[wildcards.archive]}",
     output:
         "results/downloads/{archive}.json",
     log:
@@ -55,8 +55,8 @@ rule unpack_archive:
     message:
         "Unpacking {wildcards.archive}"
     shell:
-        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output {params.folder:q}"
-        " --manifest {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output_folder {params.folder:q}"
+        " --output_manifest {output:q} > {log:q} 2>&1"
 
 
 rule fetch_released_data:
@@ -77,10 +77,10 @@ rule fetch_released_data:
         runtime=more(720),
         gpu=0,
     params:
-        source=lambda wildcards: configuration.flags(config["datasets"][wildcards.released]["released"]),
-        lock=LOCK,
+        source=lambda wildcards: flags.of_values(config["datasets"][wildcards.released]["released"]),
+        lock=flags.LOCK,
     message:
         "Fetching {wildcards.released}; progress in {log}"
     shell:
         "python workflow/scripts/fetch_released_data.py {params.source:q} --lock {params.lock:q}"
-        " --images {output.images:q} --output {output.samples:q} > {log:q} 2>&1"
+        " --output_images {output.images:q} --output_samples {output.samples:q} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ def words(folder, file):
     return [
         *("--file", "training file", str(file), "--weights", str(folder / "model")),
         *("--archive", "archive coco", str(folder / "coco.json")),
-        *("--index", str(folder / "images.jsonl"), "--output", str(folder / "checksums.json")),
+        *("--index", str(folder / "images.jsonl"), "--output_json", str(folder / "checksums.json")),
     ]
 
 

@@ -24,7 +24,17 @@ def scored(tmp_path):
         write_jsonl(tmp_path / f"{name}.jsonl", lines)
         score_suite.main(
             ["--suite", "coco", "--dataset", "set", annotations, "--predictions", str(tmp_path / f"{name}.jsonl")]
-            + ["--protocol", "all", "{}", "--output", files[0], "--output_resamples", files[1], "--resamples", "200"]
+            + [
+                "--protocol",
+                "all",
+                "{}",
+                "--output_metrics",
+                files[0],
+                "--output_resamples",
+                files[1],
+                "--resamples",
+                "200",
+            ]
         )
     return ["--run", str(tmp_path), "--output_json", str(tmp_path / "c.json"), "--output_csv", str(tmp_path / "c.csv")]
 

@@ -12,13 +12,13 @@ import pytest
 import render_datasheet
 from PIL import Image
 
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import UserError, read_json, read_jsonl, write_json
 
 
 @pytest.fixture(scope="session")
 def processor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processor") / "processor"
-    make_processor.main(["--output", str(folder)])
+    make_processor.main(["--output_folder", str(folder)])
     return folder
 
 
@@ -31,8 +31,10 @@ def guard(places, out, benchmarks=(), id_spaces=()):
     sources = [word for kind, name, *rest in places for word in ("--train", kind, name, *rest)]
     tests = [word for name, *rest in benchmarks for word in ("--benchmark", "coco", name, *rest)]
     spaces = [word for pair in id_spaces for word in ("--id_space", *pair)]
-    index_images.main([*sources, *tests, *spaces, *flags(cache=out / "cache.sqlite", output=out / "images.jsonl")])
-    find_leaks.main(flags(index=out / "images.jsonl", output=out / "leaks.json"))
+    index_images.main(
+        [*sources, *tests, *spaces, *flags(cache=out / "cache.sqlite", output_index=out / "images.jsonl")]
+    )
+    find_leaks.main(flags(index=out / "images.jsonl", output_json=out / "leaks.json"))
     return [word for kind, name, *rest in places for word in ("--source", kind, name, *rest)] + spaces
 
 
@@ -44,7 +46,8 @@ def curate(places, out, processor, benchmarks=(), id_spaces=(), **options):
         **{"detection": 2, "grounding": 2, "rec": 0, "negative": 2, "min_instances": 1, "max_instances": 30},
         **{"hard_instances": 10},
         **{"min_per_category": 0, "held_out": 0, "processor": processor},
-        **{"output": out / "train.jsonl", "summary": out / "curation.json", "selection": out / "selection.json"},
+        **{"output_train": out / "train.jsonl", "output_summary": out / "curation.json"},
+        **{"output_selection": out / "selection.json"},
         **{"index": out / "images.jsonl", "leaks": out / "leaks.json"},
         **options,
     }
@@ -172,7 +175,7 @@ def test_the_selection_split_is_a_data_set(tmp_path, processor):
             "selection",
             str(tmp_path / "selection.json"),
             ".",
-            *flags(output=tmp_path / "checked.json"),
+            *flags(output_json=tmp_path / "checked.json"),
         ]
     )
     checked = read_json(tmp_path / "checked.json")
@@ -242,11 +245,15 @@ def test_real_coco_goes_through_to_the_datasheet(coco_tiny, tmp_path, processor)
         for item in row["objects"]:
             x1, y1, x2, y2 = item["bbox"]
             assert 0 <= x1 < x2 <= row["width"] and 0 <= y1 < y2 <= row["height"]
-    files = flags(
-        train_file=tmp_path / "train.jsonl", curation=tmp_path / "curation.json", leaks=tmp_path / "leaks.json"
-    )
-    out = flags(output=tmp_path / "datasheet.html", numbers=tmp_path / "datasheet.json")
-    render_datasheet.main([*files, *out, *flags(title="<b>COCO</b>", seed=0), "--licence", "train2017", "CC & co"])
+    (tmp_path / "run/data").mkdir(parents=True)
+    for name in ("train.jsonl", "curation.json", "leaks.json"):
+        (tmp_path / name).rename(tmp_path / "run/data" / name)
+    places = {"annotations": train[1], "images": train[2], "licence": "CC & co"}
+    tasks = {"train": ["train2017"], "detection": 60, "grounding": 60, "negative": 20, "rec": 0}
+    about = {"seed": 0, "report": {"title": "<b>COCO</b>"}, "data": tasks, "experiments": {}}
+    write_json(tmp_path / "run/config.json", about | {"datasets": {"train2017": places}, "archives": {}})
+    out = flags(output_page=tmp_path / "datasheet.html", output_numbers=tmp_path / "datasheet.json")
+    render_datasheet.main(["--run", str(tmp_path / "run"), *out])
     page, numbers = (tmp_path / "datasheet.html").read_text(), read_json(tmp_path / "datasheet.json")
     assert page.count("<article>") == 24 and page.count("data:image/webp") == 48
     assert "&lt;b&gt;COCO" in page and "<b>COCO" not in page and "CC &amp; co" in page

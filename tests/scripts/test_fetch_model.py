@@ -26,7 +26,16 @@ JUNK += [
 
 
 def fetch(tmp_path, source, name, *more):
-    words = ["--source", source, "--id", str(name), "--revision", "0" * 40, "--output", str(tmp_path / "base/model")]
+    words = [
+        "--source",
+        source,
+        "--id",
+        str(name),
+        "--revision",
+        "0" * 40,
+        "--output_folder",
+        str(tmp_path / "base/model"),
+    ]
     fetch_model.main([*words, *more])
     return tmp_path / "base/model"
 
@@ -57,7 +66,7 @@ def needed(folder, weights=True):
 def test_of_a_folder_only_what_is_needed_is_taken_and_again(tmp_path, folder):
     for _ in range(2):
         metrics = tmp_path / "base/metrics.json"
-        taken = fetch(tmp_path, "folder", folder, "--metrics", str(metrics))
+        taken = fetch(tmp_path, "folder", folder, "--output_metrics", str(metrics))
         assert {path.name for path in taken.iterdir()} == needed(folder)
     assert read_json(metrics) == {"stage": "base", "source": "folder", "id": str(folder), "revision": "0" * 40}
     assert sorted(path.name for path in (tmp_path / "base").iterdir()) == ["metrics.json", "model"]

@@ -44,7 +44,7 @@ def fetch(tmp_path, table=None, save=save_parquet, **options):
     if table is not None:
         save(table, folder)
     values = {"repository": "owner/data", "folder": tmp_path / "given", "lock": tmp_path / "lock.json"}
-    values |= {"images": tmp_path / "images", "output": tmp_path / "samples.jsonl"} | options
+    values |= {"output_images": tmp_path / "images", "output_samples": tmp_path / "samples.jsonl"} | options
     fetch_released_data.main([word for key, value in values.items() if value for word in (f"--{key}", str(value))])
     return read_jsonl(tmp_path / "samples.jsonl")
 
@@ -189,8 +189,8 @@ def test_benchmark_images_are_found_by_their_pixels(tmp_path):
     places = ["--train", "samples", "given", str(tmp_path / "samples.jsonl"), str(tmp_path / "images")]
     places += ["--benchmark", "coco", "test", str(tmp_path / "test.json"), str(tmp_path / "test")]
     index, leaks = str(tmp_path / "images.jsonl"), str(tmp_path / "leaks.json")
-    index_images.main([*places, "--cache", str(tmp_path / "cache.sqlite"), "--output", index])
-    find_leaks.main(["--index", index, "--output", leaks])
+    index_images.main([*places, "--cache", str(tmp_path / "cache.sqlite"), "--output_index", index])
+    find_leaks.main(["--index", index, "--output_json", leaks])
     found = {leak["path"].rpartition("/")[2]: leak["reason"] for leak in read_json(leaks)["images"]}
     reasons = ("same_pixels", "same_pixels", "same_file")
     assert found == {line["image"]: reason for line, reason in zip(lines, reasons, strict=False)}

@@ -26,7 +26,11 @@ SETTINGS = {
 
 def arguments(folder, **changes):
     values = {**SETTINGS, "seed": 1, "threads": 1, **changes}
-    values |= {"output_model": folder / "model", "metrics": folder / "m.json", "history": folder / "h.jsonl"}
+    values |= {
+        "output_model": folder / "model",
+        "output_metrics": folder / "m.json",
+        "output_history": folder / "h.jsonl",
+    }
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 

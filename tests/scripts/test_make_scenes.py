@@ -6,7 +6,7 @@ import pytest
 
 def test_writes_images_and_annotations(tmp_path):
     arguments = ["--count", "3", "--seed", "1", "--shift", "wide"]
-    arguments += ["--annotations", str(tmp_path / "a.json"), "--images", str(tmp_path / "images")]
+    arguments += ["--output_annotations", str(tmp_path / "a.json"), "--output_images", str(tmp_path / "images")]
     make_scenes.main(arguments)
     coco = json.loads((tmp_path / "a.json").read_text())
     assert [(tmp_path / "images" / image["file_name"]).is_file() for image in coco["images"]] == [True] * 3
@@ -17,7 +17,16 @@ def test_writes_images_and_annotations(tmp_path):
 
 @pytest.mark.parametrize("wrong", [["--shift", "fog"], ["--count", "0"], ["--seed", "-1"]])
 def test_refuses_what_cannot_be(wrong, tmp_path, capsys):
-    arguments = ["--count", "1", "--seed", "1", "--annotations", str(tmp_path / "a"), "--images", str(tmp_path / "b")]
+    arguments = [
+        "--count",
+        "1",
+        "--seed",
+        "1",
+        "--output_annotations",
+        str(tmp_path / "a"),
+        "--output_images",
+        str(tmp_path / "b"),
+    ]
     with pytest.raises(SystemExit):
         make_scenes.main(arguments + wrong)
     assert wrong[0] in capsys.readouterr().err

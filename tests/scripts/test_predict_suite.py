@@ -52,7 +52,7 @@ def datasets(tmp_path_factory):
 def words(checkpoint, datasets, output, **options):
     values = {
         **{"family": "qwen2_5_vl", "checkpoint": checkpoint, "min_pixels": 784, "max_pixels": 7056},
-        **{"batch_size": 4, "threads": 1, "dtype": "float32", "output": output, **options},
+        **{"batch_size": 4, "threads": 1, "dtype": "float32", "output_predictions": output, **options},
     }
     return [
         *(word for dataset in datasets for word in ("--dataset", *dataset)),
@@ -195,7 +195,7 @@ def test_another_run_s_partial_file_is_not_used(tiny_checkpoint, datasets, tmp_p
     output = tmp_path / "suite.jsonl"
     (tmp_path / "suite.partial.jsonl").write_text('{"checkpoint": "other"}\n[{"completion": "of another run"}]\n')
     main(words(tiny_checkpoint, datasets, output))
-    assert "of another checkpoint, plan or program; not used" in caplog.text
+    assert "ignoring stale partial results" in caplog.text
     assert read_jsonl(output) == predicted
 
 
@@ -259,6 +259,23 @@ def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets,
     main(arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]
     assert read_jsonl(output) == predicted
+
+
+def test_a_process_that_begins_when_all_is_gathered_answers_nothing(
+    tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
+):
+    """The first of two found all batches of an earlier attempt; on several nodes the second may start later."""
+    output = tmp_path / "suite.jsonl"
+    arguments = words(tiny_checkpoint, datasets, output)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        main(arguments)
+    assert read_jsonl(output) == predicted
+    monkeypatch.setattr(Generator, "__init__", pytest.fail)
+    monkeypatch.setenv("RANK", "1")
+    main(arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["suite.gathered.json", "suite.jsonl"]
 
 
 @pytest.mark.slow

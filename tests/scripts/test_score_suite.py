@@ -46,7 +46,12 @@ def score(tmp_path, annotations):
         write_jsonl(tmp_path / "p.jsonl", lines)
         places = [word for name in names for word in ("--dataset", name, annotations)]
         protocols = ["--protocol", "all", "{}", "--protocol", "some", '{"reader": "released_2025"}']
-        outputs = ["--output", str(tmp_path / "m.json"), "--output_resamples", str(tmp_path / "m.resamples.npz")]
+        outputs = [
+            "--output_metrics",
+            str(tmp_path / "m.json"),
+            "--output_resamples",
+            str(tmp_path / "m.resamples.npz"),
+        ]
         words = ["--suite", "coco", *places, *protocols, "--predictions", str(tmp_path / "p.jsonl"), *outputs]
         main([*words, "--resamples", "20", *options])
         return read_json(tmp_path / "m.json")
@@ -133,7 +138,7 @@ def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, reader):
         write_jsonl(tmp_path / "p.jsonl", lines)
         words = ["--suite", "s", "--dataset", "set", annotations, "--resamples", "2"]
         words += ["--protocol", "all", json.dumps({"reader": reader})]
-        words += ["--predictions", str(tmp_path / "p.jsonl"), "--output", str(tmp_path / "m.json")]
+        words += ["--predictions", str(tmp_path / "p.jsonl"), "--output_metrics", str(tmp_path / "m.json")]
         main([*words, "--output_resamples", str(tmp_path / "m.npz")])
         own = read_json(tmp_path / "m.json")["protocols"]["all"]["datasets"]["set"]
         assert own["per_category"] == pytest.approx(dict.fromkeys(LETTERS, 1)) and own["counts"]["unknown_labels"] == 0

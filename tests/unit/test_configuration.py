@@ -96,6 +96,10 @@ def test_training_keys_are_trls_own(schema):
     ("change", "message"),
     [
         ({"grpo": {"learning_rate": "1e-6"}}, "grpo.learning_rate: '1e-6' is text, not a number.*1.0e-06"),
+        (
+            {"evaluation": {"shards": 2}},
+            "config: evaluation: 'shards' is gone; compute.launch_predict and compute.pred",
+        ),
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; known: .*learning_rate"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not integer"),
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
@@ -105,19 +109,22 @@ def test_training_keys_are_trls_own(schema):
         ),
         ({"report": {"suites": ["lvis"]}}, "report.suites: 'lvis' is not a suite"),
         ({"grpo_stage2": {"init": "stage1"}}, "grpo_stage2.init: unknown checkpoint 'stage1'; give one of base"),
-        ({"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}}, "experiment mine: grpo_stage1.init"),
+        (
+            {"experiments": {"mine": {"grpo_stage1": {"init": "grpo_stage2"}}}},
+            "config: experiments.mine.grpo_stage1.init",
+        ),
         ({"experiments": {"mine": {"sft": {"max_steps": 7}}}}, "experiments.mine.sft: .* doesn't train this stage"),
         (
             {"experiments": {"mine": {"stages": ["grpo_stage2"]}}},
-            "experiment mine: grpo_stage2.init: unknown checkpoint 'grpo_stage1'; give one of base, sft, or <another",
+            "experiments.mine.grpo_stage2.init: unknown checkpoint 'grpo_stage1'; give one of base, sft, or <another",
         ),
         (
             {"experiments": {"mine": {"grpo_stage2": {"init": "strict/grpo_stage2"}}}},
-            "experiment mine: grpo_stage2.init: unknown checkpoint 'strict/grpo_stage2'; .*<an earlier stage",
+            "config: experiments.mine.grpo_stage2.init: unknown checkpoint 'strict/grpo_stage2'; .*<an earlier stage",
         ),
         (
             {"experiments": {"mine": {"grpo_stage2": {"init": "beginner_only/grpo_stage1"}}}},
-            "experiment mine: grpo_stage2.init: unknown checkpoint 'beginner_only/grpo_stage1'",
+            "config: experiments.mine.grpo_stage2.init: unknown checkpoint 'beginner_only/grpo_stage1'",
         ),
         (
             {"report": {"experiments": ["step_1_2"]}, "experiments": {"step_1": {"grpo": {"learning_rate": 1.0e-5}}}},
@@ -129,7 +136,7 @@ def test_training_keys_are_trls_own(schema):
             CONTINUOUS | {"grpo_stage1": {"max_steps": -1}},
             "grpo_stage1.max_steps: .* the step at which thresholds rise",
         ),
-        ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "experiment mine: reward: unknown key"),
+        ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "config: experiments.mine.reward: unknown key"),
         ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
         ({"experiments": {"mine": {"sfft": {}}}}, "experiments.mine: unknown key 'sfft'"),
         ({"data": {"train": ["cocoo"]}}, "data.train: 'cocoo' is not a data set"),
@@ -151,17 +158,17 @@ def test_training_keys_are_trls_own(schema):
             "'nope' is not an archive",
         ),
         ({"datasets": {"thermal": {"scenes": {"shift": "heat"}}}}, "datasets.thermal.*'heat' is not one of"),
-        ({"grpo_stage1": {"precision_low": 0.8}}, "experiment strict: grpo_stage1.precision_low: larger than"),
+        ({"grpo_stage1": {"precision_low": 0.8}}, "config: experiments.strict.grpo_stage1.precision_low: larger than"),
         (
             {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
-            "experiment strict: grpo_stage1.save_steps: 25 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.save_steps: 25 is no multiple of 2",
         ),
         (
             {
                 "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
                 "grpo_stage1": {"max_steps": 5},
             },
-            "experiment strict: grpo_stage1.max_steps: 5 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.max_steps: 5 is no multiple of 2",
         ),
         ({"reward": {"criterion": "official"}}, "reward.criterion: 'official' is now 'released_2025'"),
         ({"report": {"experiments": ["single_beginner"]}}, "report.experiments: 'single_beginner' is now 'step_1'"),
@@ -175,15 +182,18 @@ def test_training_keys_are_trls_own(schema):
             "two categories get one name",
         ),
         ({"renamed": "config/a.yaml"}, "this file is now config/a.yaml; give that after --configfile"),
-        ({"grpo_stage2": {"max_steps": -1}}, "experiment step_1_2: grpo.step: it is a share of both stages' max_steps"),
+        (
+            {"grpo_stage2": {"max_steps": -1}},
+            "config: experiments.step_1_2.grpo.step: it is a share of both stages' max_steps",
+        ),
         ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.' does not match"),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),
-        ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "experiment mine: grpo: 'family' can't differ"),
+        ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "config: experiments.mine.grpo: 'family' can't differ"),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
         (
             {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}, "grpo": {"beta": 0.04}},
-            "experiment strict: grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
+            "experiments.strict.grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
         ),
         ({"lora": {"r": 8}}, "config: lora: .*alpha.*required"),
         ({"grpo": {"vllm_tensor_parallel_size": 2}}, "vllm_tensor_parallel_size: 1 processes .* can't be grouped by 2"),
@@ -196,7 +206,7 @@ def test_training_keys_are_trls_own(schema):
                     "b": {"grpo_stage1": {"init": "a/grpo_stage1"}},
                 }
             },
-            "experiment a: grpo_stage1.init: unknown checkpoint 'b/grpo_stage1'",
+            "config: experiments.a.grpo_stage1.init: unknown checkpoint 'b/grpo_stage1'",
         ),
     ],
 )
@@ -209,7 +219,7 @@ def test_a_mistake_is_one_clear_line(config, schema, change, message):
 def test_a_batch_needs_to_fit_the_experiments_that_are_asked_for_only(config, schema):
     smaller = merge(config, {"grpo": {"per_device_train_batch_size": 8, "steps_per_generation": 1}})
     configuration.check(smaller, schema)
-    with pytest.raises(UserError, match="experiment group_of_16: grpo_stage1: 8 completions"):
+    with pytest.raises(UserError, match="config: experiments.group_of_16.grpo_stage1: 8 completions"):
         configuration.check(merge(smaller, {"ablations": {"experiments": ["strict", "group_of_16"]}}), schema)
 
 
@@ -226,14 +236,6 @@ def test_a_shared_stage_needs_to_fit_the_report_s_experiments_only(config, schem
 def test_a_chain_seed_has_a_folder_of_its_own(config):
     assert configuration.run_name(config) == "miniature"
     assert configuration.run_name(merge(config, {"seed": 1})) == "miniature_seed1"
-
-
-def test_flags_leave_out_null_and_spread_lists():
-    assert configuration.flags({"a": 1.0e-6, "b": None, "c": ["x y", 2], "d": False}) == [
-        *("--a", "1e-06"),
-        *("--c", "x y", "2"),
-        *("--d", "False"),
-    ]
 
 
 def test_a_protocol_s_split_is_the_data_set_s(config):

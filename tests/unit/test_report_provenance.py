@@ -25,6 +25,13 @@ def test_memory_of_a_job_too_short_to_be_sampled_is_missing(tmp_path):
     assert benchmarks(tmp_path / "nothing") == []
 
 
+def test_files_of_rules_that_are_gone_are_not_counted(tmp_path):
+    for name in ("train_grpo", "train_grpo_stage1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.tsv").write_text("s\tmax_rss\n24.5\t812.4\n")
+    assert [each["name"] for each in benchmarks(tmp_path, {"train_grpo": 1})] == ["train_grpo/a"]
+
+
 def test_configurations_differ_where_values_do_or_a_key_is_missing():
     ours = {"sft": {"max_steps": 150, "bf16": False}, "data": {"train": ["scenes"]}, "run": "mine", "lora": None}
     theirs = {"sft": {"max_steps": -1, "bf16": False}, "data": {"train": ["coco", "refcoco"]}, "run": "paper"}

@@ -5,7 +5,7 @@ Images are hashed where they are indexed; a data set's checksum is the SHA-256 o
 Example:
   python workflow/scripts/checksum_inputs.py --file "training file" results/miniature/data/train.jsonl \\
       --weights results/miniature/models/base/model --index results/miniature/data/images.jsonl \\
-      --output results/miniature/checksums.json
+      --output_json results/miniature/checksums.json
 """
 
 import argparse
@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--weights", required=True, type=Path, metavar="DIR", help="folder of the base model")
     arguments.add_argument("--index", required=True, metavar="FILE", help="images.jsonl of index_images.py")
     arguments.add_argument(
-        "--output", required=True, metavar="FILE", help="JSON: a list of {name, files, bytes, sha256}"
+        "--output_json", required=True, metavar="FILE", help="JSON: a list of {name, files, bytes, sha256}"
     )
     return arguments.parse_args(argv)
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, path in args.archive:
         manifest = read_json(path)
         found.append({"name": name, "files": 1, "bytes": manifest["bytes"], "sha256": manifest["sha256"]})
-    write_json(args.output, found + of_images(read_jsonl(args.index)))
+    write_json(args.output_json, found + of_images(read_jsonl(args.index)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ Example:
       --index images.jsonl --leaks leaks.json --processor models/processor --family qwen2_5_vl \\
       --min_pixels 784 --max_pixels 7840 --detection 1800 --grounding 900 --negative 300 --hard_instances 10 \\
       --min_per_category 100 --min_instances 1 --max_instances 30 --held_out 0.03 --order shuffle --seed 0 \\
-      --output train.jsonl --summary curation.json --selection selection.json
+      --output_train train.jsonl --output_summary curation.json \\
+      --output_selection selection.json
 
 A task's number is drawn from all sources; `--grounding 900 one two --grounding 80 three` splits it by source.
 The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the
@@ -79,9 +80,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument(
         "--order", choices=["shuffle", "instances"], required=True, help="by seed, or fewest objects first"
     )
-    arguments.add_argument("--output", required=True, metavar="FILE", help="training file (JSONL) to write")
-    arguments.add_argument("--summary", required=True, metavar="FILE", help="JSON file to write: counts and losses")
-    arguments.add_argument("--selection", required=True, metavar="FILE", help="held-out images (COCO format) to write")
+    arguments.add_argument("--output_train", required=True, metavar="FILE", help="training file (JSONL) to write")
+    arguments.add_argument(
+        "--output_summary", required=True, metavar="FILE", help="JSON file to write: counts and losses"
+    )
+    arguments.add_argument(
+        "--output_selection", required=True, metavar="FILE", help="held-out images (COCO format) to write"
+    )
     return arguments.parse_args(argv)
 
 
@@ -130,10 +135,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"{names}: no sample can be made of them; images {dict(tally.images)}, boxes {dict(tally.objects)}"
         )
-    write_jsonl(args.output, rows)
-    write_json(args.selection, as_coco(held_out))
-    write_json(args.summary, {**summarise(tally, recipe, model_family, sources), "notes": args.note})
-    logging.info("wrote %d samples to %s; images %s; boxes %s", len(rows), args.output, tally.images, tally.objects)
+    write_jsonl(args.output_train, rows)
+    write_json(args.output_selection, as_coco(held_out))
+    write_json(args.output_summary, {**summarise(tally, recipe, model_family, sources), "notes": args.note})
+    logging.info(
+        "wrote %d samples to %s; images %s; boxes %s", len(rows), args.output_train, tally.images, tally.objects
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ A folder may be a snapshot in the hub's cache. Only what is needed is taken, as 
 (quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before weights are copied.
 
 Example: python workflow/scripts/fetch_model.py --source hub --id Qwen/Qwen2.5-VL-7B-Instruct
-    --revision cc594898137f460bfe9f0759e9844b3ce807cfb5 --output model --metrics metrics.json
+    --revision cc594898137f460bfe9f0759e9844b3ce807cfb5 --output_folder model \\
+    --output_metrics metrics.json
 """
 
 import argparse
@@ -27,20 +28,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--id", required=True, help="repository on the hub, or a folder")
     arguments.add_argument("--revision", help="commit of the repository, 40 hex digits")
     arguments.add_argument("--processor_only", action="store_true", help="tokenizer and settings, no weights")
-    arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write")
-    arguments.add_argument("--metrics", metavar="FILE", help="JSON file to write: where the model came from")
+    arguments.add_argument("--output_folder", required=True, type=Path, metavar="DIR", help="folder to write")
+    arguments.add_argument("--output_metrics", metavar="FILE", help="JSON file to write: where the model came from")
     return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.source == "hub":
-        revision = from_hub(args.id, args.revision, args.output, args.processor_only)
+        revision = from_hub(args.id, args.revision, args.output_folder, args.processor_only)
     else:
         revision = args.revision
-        from_folder(Path(args.id), args.output, args.processor_only)
-    if args.metrics:
-        write_json(args.metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": revision})
+        from_folder(Path(args.id), args.output_folder, args.processor_only)
+    if args.output_metrics:
+        write_json(args.output_metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": revision})
 
 
 def from_hub(repository: str, revision: str | None, output: Path, processor_only: bool) -> str:

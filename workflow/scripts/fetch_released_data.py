@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/fetch_released_data.py --repository JefferyZhan/Vision-R1-Data --lock datasets.lock.json \\
-      --images downloads/vision_r1_data/images --output downloads/vision_r1_data/samples.jsonl
+      --output_images downloads/vision_r1_data/images --output_samples downloads/vision_r1_data/samples.jsonl
 
 The first rows of the smallest file are checked before the others are downloaded. Without --revision, the newest commit
 at the first download is written to --lock, and later downloads take that one.
@@ -26,8 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--revision", help="commit of the repository, 40 hex digits; default: the locked one")
     arguments.add_argument("--folder", type=Path, help="a folder with its Arrow or Parquet files, in place of the hub")
     arguments.add_argument("--lock", required=True, type=Path, metavar="FILE", help="lock file of first downloads")
-    arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder to write")
-    arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="samples file (JSONL) to write")
+    arguments.add_argument("--output_images", required=True, type=Path, metavar="DIR", help="folder to write")
+    arguments.add_argument(
+        "--output_samples", required=True, type=Path, metavar="FILE", help="samples file (JSONL) to write"
+    )
     return arguments.parse_args(argv)
 
 
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     folder = args.folder
     if folder is None:
-        folder = args.output.with_name("download")
+        folder = args.output_samples.with_name("download")
         revision = args.revision or locked(args.lock, "repositories", args.repository).get("revision")
         # Not all that lies there: another revision may have left shards.
         revision, wanted = fetch(args.repository, revision, folder)
@@ -69,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         record(args.lock, "repositories", args.repository, {"revision": revision})
     else:
         files = [Path(file) for file in shards(str(file) for file in folder.rglob("*"))]
-    with written_whole(args.images) as partial:
+    with written_whole(args.output_images) as partial:
         partial.mkdir(parents=True)
         samples = [msgspec.to_builtins(sample) for sample in read_released(files, partial)]
         logging.info("%d questions about %d images", len(samples), len(list(partial.iterdir())))
-    write_jsonl(args.output, samples)
+    write_jsonl(args.output_samples, samples)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ Example:
       --vision_layers 2 --steps 1900 --exact_steps 1700 --batch_size 16 --device cpu --workers 0 \\
       --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
-      --seed 0 --threads 2 --output_model base/model --metrics base/metrics.json --history base/history.jsonl
+      --seed 0 --threads 2 --output_model base/model --output_metrics base/metrics.json \\
+      --output_history base/history.jsonl
 
 The same arguments on the same kind of machine give the same weights.
 """
@@ -31,8 +32,8 @@ def parse_args(argv=None):
         help="cores to use: on the CPU, so many processes of one thread each",
     )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
-    arguments.add_argument("--metrics", required=True, help="JSON file with duration, sizes and last values")
-    arguments.add_argument("--history", required=True, help="JSONL file, the loss every so many steps")
+    arguments.add_argument("--output_metrics", required=True, help="JSON file with duration, sizes and last values")
+    arguments.add_argument("--output_history", required=True, help="JSONL file, the loss every so many steps")
     return arguments.parse_args(argv)
 
 
@@ -68,8 +69,8 @@ def main(argv=None) -> None:
     with written_whole(args.output_model) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
-    write_jsonl(args.history, history)
-    write_json(args.metrics, summary(model, recipe, history, seconds, processes))
+    write_jsonl(args.output_history, history)
+    write_json(args.output_metrics, summary(model, recipe, history, seconds, processes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make the miniature's processor alone, which curation needs to count tokens; make_base_model.py writes the same.
 
-Example: python workflow/scripts/make_processor.py --world miniature --output processor
+Example: python workflow/scripts/make_processor.py --world miniature --output_folder processor
 """
 
 import argparse
@@ -13,7 +13,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--world", default="miniature", help="made scenes that it is for (vision_r1/data/worlds.py)")
     add_templates(arguments)
-    arguments.add_argument("--output", required=True, metavar="DIR", help="folder to write")
+    arguments.add_argument("--output_folder", required=True, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)
 
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import written_whole
     from vision_r1.miniature.processor import make_processor
 
-    with written_whole(args.output) as partial:
+    with written_whole(args.output_folder) as partial:
         make_processor(WORLDS[args.world], args.templates).save_pretrained(partial)
 
 

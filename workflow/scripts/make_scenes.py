@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/make_scenes.py --count 400 --seed 7 --world miniature --shift none \\
-      --annotations scenes/annotations.json --images scenes/images
+      --output_annotations scenes/annotations.json --output_images scenes/images
 
 The same count, seed, world and shift give the same bytes. Worlds and shifts: see vision_r1/data/worlds.py.
 """
@@ -26,15 +26,19 @@ def parse_args(argv=None):
     )
     arguments.add_argument("--world", choices=list(WORLDS), default="miniature", help="what the scenes are made of")
     arguments.add_argument("--shift", choices=SHIFTS, default="none", help="domain shift")
-    arguments.add_argument("--annotations", required=True, help="JSON file to write")
-    arguments.add_argument("--images", required=True, help="folder to write; its old content is replaced")
+    arguments.add_argument("--output_annotations", required=True, help="JSON file to write")
+    arguments.add_argument("--output_images", required=True, help="folder to write; its old content is replaced")
     return arguments.parse_args(argv)
 
 
 def main(argv=None) -> None:
     args = parse_args(argv)
-    write_scenes(WORLDS[args.world].styles[args.shift], args.count, args.seed, args.annotations, args.images)
-    logging.info("wrote %d scenes (shift %s, seed %s) to %s", args.count, args.shift, args.seed, args.annotations)
+    write_scenes(
+        WORLDS[args.world].styles[args.shift], args.count, args.seed, args.output_annotations, args.output_images
+    )
+    logging.info(
+        "wrote %d scenes (shift %s, seed %s) to %s", args.count, args.shift, args.seed, args.output_annotations
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Example:
   python workflow/scripts/score_suite.py --suite coco --dataset scenes_test scenes/annotations.json \\
       --protocol released-one-prompt '{"reader": "released_2025"}' --predictions predictions.jsonl \\
-      --output metrics.json --output_resamples metrics.resamples.npz
+      --output_metrics metrics.json --output_resamples metrics.resamples.npz
 
 All numbers are 0..1. A data set without predictions makes the mean null and stands under `incomplete`.
 """
@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments.add_argument("--predictions", required=True, metavar="FILE", help="predictions of predict_suite.py")
     add_scoring(arguments)
-    arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")
+    arguments.add_argument("--output_metrics", required=True, metavar="FILE", help="metrics (JSON) to write")
     arguments.add_argument(
         "--output_resamples", required=True, metavar="FILE", help="resamples (npz) for compare_checkpoints.py"
     )
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         text = f"AP {mean['AP']:.3f}" if mean else f"no mean: incomplete data sets: {', '.join(scores['incomplete'])}"
         logging.info("%s, %s: %s", args.suite, protocol, text)
     write_resamples(args.output_resamples, samples)
-    write_json(args.output, {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols})
+    write_json(args.output_metrics, {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols})
 
 
 if __name__ == "__main__":

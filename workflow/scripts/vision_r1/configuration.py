@@ -32,6 +32,8 @@ SHARED = {
     "evaluation": ("evaluation",),
 }
 
+# The files that every run starts from, laid over each other.
+DEFAULT = ("config/config.yaml", "config/datasets.yaml", "config/experiments.yaml")
 # Recipe -> the files that are laid over the default ones.
 PRESETS = {
     "paper": ("paper",),
@@ -45,6 +47,10 @@ RENAMED = {
     "parser": "reader",
     "official-coco": "released-one-prompt",
     "official-odinw": "released-present",
+}
+# Keys of older configurations that nothing stands for, and what does their work.
+REMOVED = {
+    "shards": "compute.launch_predict and compute.predict_suite say over how many processes and nodes it is split"
 }
 # Suites of synthetic scenes: benchmarks have these names at the paper's scale.
 RENAMED_SUITES = {"coco": "shapes", "odinw13": "shapes13"}
@@ -79,13 +85,15 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         for name in RENAMED.keys() & (section.keys() if isinstance(section, Mapping) else ()):
             raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
     check_values(config)
-    _check_schema(config, schema, "config")
+    _check_schema(config, schema)
     for name in config["experiments"]:  # before any is read
         if re.search(r"_s\d+$", name) or name in (BASE, SFT):
-            raise UserError(f"experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)")
+            raise UserError(
+                f"config: experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)"
+            )
     for name in config["experiments"]:
-        merged = experiment_config(config, name)
-        _check_schema(merged, schema, f"experiment {name}")
+        overrides = {key: value for key, value in config["experiments"][name].items() if key != "stages"}
+        _check_schema(merge(config, overrides), schema, f"experiments.{name}.")
         _check_stages(config, name)
     for name in config["experiments"]:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
@@ -106,6 +114,13 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")
 
 
+def check_model_folder(config: Mapping[str, Any]) -> None:
+    """Raise UserError where the base model's folder is not on this machine."""
+    model = config["model"]
+    if model["source"] == "folder" and not Path(model["id"]).is_dir():
+        raise UserError(f"config: model.id: no such folder {model['id']!r}")
+
+
 def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
     """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
     words = config["compute"][launch]
@@ -115,17 +130,6 @@ def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
 def run_name(config: Mapping[str, Any]) -> str:
     """Return the folder under results/: the run's name, and the chain seed where it is not 0."""
     return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
-
-
-def flags(values: Mapping[str, Any]) -> list[str]:
-    """Return a configuration section as command line words: null is left out, lists take several words."""
-    words: list[str] = []
-    for key, value in values.items():
-        if value is None:
-            continue
-        words.append(f"--{key}")
-        words += map(str, value) if isinstance(value, list) else [str(value)]
-    return words
 
 
 def reference(schema: Mapping[str, Any]) -> str:
@@ -150,11 +154,11 @@ def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) ->
 
 def _check_stages(config: Mapping[str, Any], name: str) -> None:
     """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
-    own = stages_of(config, name)
+    where, own = f"config: experiments.{name}", stages_of(config, name)
     for section in (SFT, *STAGES):
         if section in config["experiments"][name] and section not in own:
             raise UserError(
-                f"experiments.{name}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
+                f"{where}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
                 f"add it to experiments.{name}.stages, or remove the override"
             )
     order = (SFT, *STAGES)
@@ -164,39 +168,38 @@ def _check_stages(config: Mapping[str, Any], name: str) -> None:
         earlier = [f"{other}/{each}" for other, each in others if order.index(each) < order.index(stage)]
         if init not in (*before, *earlier):
             raise UserError(
-                f"experiment {name}: {stage}.init: unknown checkpoint {init!r}; give one of "
+                f"{where}.{stage}.init: unknown checkpoint {init!r}; give one of "
                 f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<an earlier stage that it trains>"
             )
 
 
 def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+    where = f"config: experiments.{name}"
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
     if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
         raise UserError(
-            f"experiment {name}: grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
+            f"{where}.grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
             "on to stage 1's model, not to the initial one; give continuous, or beta 0"
         )
     if values["precision_low"] > values["precision_high"]:
-        raise UserError(f"experiment {name}: {stage}.precision_low: larger than precision_high")
+        raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
     at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
     completions = values["per_device_train_batch_size"] * at_once * processes(config)
     together = values.get("vllm_tensor_parallel_size", 1)
     if processes(config) % together:
         raise UserError(
-            f"experiment {name}: {stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
+            f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
             f"can't be grouped by {together}"
         )
     # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
-        raise UserError(
-            f"experiment {name}: grpo.step: it is a share of both stages' max_steps, and has to leave each a step"
-        )
+        raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
     if name in asked_for and completions % values["num_generations"]:
         raise UserError(
-            f"experiment {name}: {stage}: {completions} completions are generated at once "
+            f"{where}.{stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
             f"which is no multiple of num_generations {values['num_generations']}"
         )
@@ -207,13 +210,13 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     for key in ("save_steps", "max_steps") if between else ("save_steps",):
         if values[key] % period:
             raise UserError(
-                f"experiment {name}: {stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
+                f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
                 f"anew every {period} steps, and a checkpoint between them can't be resumed from"
             )
 
 
 def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
-    where = f"experiment {name}: {stage}"
+    where = f"config: experiments.{name}.{stage}"
     own = set(merged[stage]) - {"init", "max_steps", "recall_threshold", "precision_low", "precision_high"}
     if own:
         raise UserError(
@@ -315,14 +318,11 @@ _Validator = validators.extend(
 )
 
 
-def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
+def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> None:
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
-        raise UserError(f"{where}: {_path(error.absolute_path)}: {_explain(error)}")
-
-
-def _path(parts: Sequence[str | int]) -> str:
-    return ".".join(map(str, parts)) or "top level"
+        path = prefix + ".".join(map(str, error.absolute_path))
+        raise UserError(f"config: {path.rstrip('.') or 'top level'}: {_explain(error)}")
 
 
 def _explain(error: ValidationError) -> str:
@@ -340,6 +340,8 @@ def _explain(error: ValidationError) -> str:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
         if unknown in RENAMED:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"
+        if unknown in REMOVED:
+            return f"{unknown!r} is gone; {REMOVED[unknown]}"
         return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
     if error.validator == "not" and error.validator_value == {"const": 0}:
         return f"{value!r} is not allowed; give at least 1, or -1 where another key decides"

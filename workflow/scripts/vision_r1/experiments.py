@@ -45,7 +45,7 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
     if experiment not in config["experiments"]:
         known = ", ".join(sorted(config["experiments"]))
         raise UserError(
-            f"config: experiment: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
+            f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
         )
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
     merged = merge(config, overrides)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
-from vision_r1.files import UserError, write_jsonl
+from vision_r1.files import UserError, read_json, write_json, write_jsonl
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -101,9 +101,12 @@ def predict(
         "batches": hashlib.sha256(repr(batches).encode()).hexdigest(),
         **settings,
     }
+    if output.is_file() and was_gathered(output, header):
+        log.info("%s: written before this process began", output)
+        return
     for path in partials(output):
         if read_partial(path)[0] != header:
-            log.warning("%s: of another checkpoint, plan or program; not used", path)
+            log.warning("%s: ignoring stale partial results (another checkpoint, plan or program)", path)
     done = all_finished(output, header)
     todo = [number for number in range(share.index, len(batches), share.count) if number not in done]
     if done:
@@ -125,7 +128,7 @@ def predict(
                 progress.update(answered)
         progress.log(answered)
     if share.index == 0:
-        gather(requests, questions, batches, header, output, family)
+        gather(requests, questions, batches, header, output, family, share.count)
 
 
 def gather(
@@ -135,8 +138,13 @@ def gather(
     header: Mapping[str, Any],
     output: Path,
     family: Family,
+    processes: int = 1,
 ) -> None:
-    """Write the output from all partial files, as soon as they hold every batch, and remove them."""
+    """Write the output from all partial files, as soon as they hold every batch, and remove them.
+
+    Batches of an earlier attempt may be all that is needed, so another process may begin when they are gone: `gathered`
+    tells it that nothing is left to answer.
+    """
     done = all_finished(output, header)
     while len(done) < len(batches):
         time.sleep(WAIT)
@@ -147,6 +155,9 @@ def gather(
         for question, answer in zip(batch, done[number], strict=True)
     }
     write_jsonl(output, lines(requests, questions, answers, family))
+    gathered(output).unlink(missing_ok=True)
+    if processes > 1:
+        write_json(gathered(output), header)
     for partial in partials(output):
         partial.unlink()
     log.info("%s: %d lines", output, len(requests))
@@ -181,6 +192,16 @@ def fingerprint(folder: str | Path) -> str:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def gathered(output: Path) -> Path:
+    """Return the file that keeps the header of an output which several processes made."""
+    return output.with_suffix(".gathered.json")
+
+
+def was_gathered(output: Path, header: Mapping[str, Any]) -> bool:
+    """Tell whether an output was gathered from batches with this header."""
+    return gathered(output).is_file() and read_json(gathered(output)) == json.loads(json.dumps(header))
 
 
 def partials(output: Path) -> list[Path]:

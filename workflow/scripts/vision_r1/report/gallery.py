@@ -218,7 +218,7 @@ def gallery(
     answered = {title: by_image(lines, protocol) for title, lines in predictions.items()}
     common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
-        raise UserError(f"predictions ask about data set {name!r}; give --annotations {name} FILE")
+        raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them anew")
     truth = {
         key: objects for name, content in annotations.items() for key, objects in ground_truth(name, content).items()
     }

@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -82,16 +82,19 @@ def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[s
     return [(title, f"{snakemake} {shlex.quote(path)}") for title, path in dict.fromkeys(targets)]
 
 
-def benchmarks(folder: str | Path) -> list[dict[str, Any]]:
+def benchmarks(folder: str | Path, rules: Collection[str] = ()) -> list[dict[str, Any]]:
     """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
 
-    Snakemake samples the memory every half second, so that of a shorter job is None too.
+    rules: whose files are read; none: all. An older version may have left files of rules that are gone. Snakemake
+    samples the memory every half second, so that of a shorter job is None too.
     """
     jobs = []
     for path in sorted(Path(folder).rglob("*.tsv")):
+        name = str(path.relative_to(folder).with_suffix(""))
+        if rules and name.partition("/")[0] not in rules:
+            continue
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
-                name = str(path.relative_to(folder).with_suffix(""))
                 seconds, memory = _number(row.get("s")), _number(row.get("max_rss"))
                 sampled = seconds is not None and seconds >= 1
                 jobs.append({"name": name, "seconds": seconds, "memory": memory if sampled else None})
