@@ -127,6 +127,10 @@ def test_image_files_are_of_the_annotated_size(tmp_path):
         check_images({upright: (61, 40)})
     with pytest.raises(UserError, match="broken.jpg: not a readable image"):
         check_images({broken: (60, 40)})
+    cut = tmp_path / "cut.jpg"  # its header is whole
+    cut.write_bytes((tmp_path / "upright.jpg").read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"cut.jpg: .* truncated .* \(1 more of 3 images can't be used\)"):
+        check_images({upright: (60, 40), str(cut): (60, 40), broken: (60, 40)}, workers=2)
 
 
 def test_reads_real_coco(coco_tiny):

@@ -73,7 +73,7 @@ def test_gallery_names_what_is_missing(tmp_path):
     with pytest.raises(UserError, match="--annotations scenes_test FILE"):
         gallery(predictions, {}, "released-one-prompt")
     predictions["base"][0]["file_name"] = str(tmp_path / "gone.png")
-    with pytest.raises(UserError, match=r"gone\.png: image can't be read"):
+    with pytest.raises(UserError, match=r"gone\.png: not a readable image"):
         gallery(predictions, annotations, "released-one-prompt")
     assert gallery({}, annotations, "released-one-prompt") == []
     assert gallery(predictions, annotations, "a protocol nobody ran") == []

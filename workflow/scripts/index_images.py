@@ -52,6 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not found.fault and sizes[0] != sizes[1]:
             found = replace(found, fault=f"size_differs: {sizes[0]} pixels, its annotations are for {sizes[1]}")
         lines.append(IndexedImage(role, source.name, image.id, image.id_space, image.path, **asdict(found)))
+    if turned := [path for path, found in facts.items() if found.turned_in_place]:
+        logging.warning(
+            "%d images are turned by 180 degrees or mirrored by their EXIF data, which their size can't show; check "
+            "that their boxes are for the upright image. The first is %s",
+            len(turned),
+            turned[0],
+        )
     faulty = [line for line in lines if line.fault]
     for line in faulty[:20]:
         logging.warning("%s: %s", line.path, line.fault)

@@ -39,6 +39,7 @@ class IndexedImage:
     sha256: str
     width: int
     height: int
+    orientation: int
     dhash: str
     fault: str | None
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
-from vision_r1.data.images import FAULTS, load_image
+from vision_r1.data.images import load_image
 from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
@@ -247,10 +247,7 @@ def _views(
     answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, reader: Reader, colours: Mapping[str, str]
 ) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
-    try:
-        image = load_image(path)
-    except FAULTS as error:
-        raise UserError(f"{path}: image can't be read ({error})") from None
+    image = load_image(path)
     views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
     for title, lines in answers.items():
         said = detections(lines, reader)
