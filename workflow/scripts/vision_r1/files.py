@@ -1,9 +1,12 @@
 """Reading and writing files: whole or not at all, and errors that name the file."""
 
+import codecs
 import glob
+import gzip
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,6 +100,19 @@ def read_jsonl(path: str | Path) -> list[Any]:
     return rows
 
 
+def plain(content: Any) -> Any:
+    """Return a file's content (bytes or mmap) unpacked where it is gzip, and without a byte order mark.
+
+    Raises ValueError where the gzip data are damaged.
+    """
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"damaged gzip data: {error}") from None
+    return content[3:] if content[:3] == codecs.BOM_UTF8 else content
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -107,10 +123,12 @@ def _sync(path: Path) -> None:
 
 def _read_text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return plain(Path(path).read_bytes()).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: can't be read ({error})") from None

@@ -69,6 +69,12 @@ def load_upright(source: str | Path | BinaryIO) -> tuple[Image.Image, int]:
     return (colours if turn is None else colours.transpose(turn)), orientation
 
 
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Return the (width, height) that an image has upright, in pixels, from its header. Raises ImageFault."""
+    with open_image(path) as image:
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
+
+
 def _orientation(image: Image.Image) -> int:
     # Only this tag is read, and nothing written: photos often have other tags that no writer accepts.
     try:
