@@ -121,6 +121,14 @@ def test_corners_in_the_place_of_width_and_height_are_named(check, caplog):
     assert message in str(error.value) and message in caplog.text
 
 
+def test_corners_in_the_wrong_order_are_false_boxes(score):
+    for file, ap in (("predictions.jsonl", 1), ("predictions_valid_false_box.jsonl", 0.5)):
+        metrics = score("29-corners-in-the-wrong-order", file, "--reader", "released_2025")
+        assert metrics["AP"] == pytest.approx(ap)
+        assert metrics["F1"]["micro"]["0.50"] == pytest.approx({"precision": 0.5, "recall": 1, "F1": 2 / 3})
+        assert {kind: each["count"] for kind, each in metrics["errors"].items() if each["count"]} == {"background": 1}
+
+
 def test_a_box_without_width_is_said_beside_what_it_costs(check, score, caplog):
     assert check("30-box-without-width")["odd"] == {"no_area": 1}
     assert "1 of 3 boxes has no area, so it can't be found" in caplog.text
