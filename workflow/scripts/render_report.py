@@ -64,13 +64,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
+    from vision_r1.data.coco import read_coco
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.datasheet import choose_overlays, overlay
     from vision_r1.report.results import read_csv
 
     results, config = read_csv(args.results), read_json(args.config)
-    annotations = {name: read_json(path) for name, path in args.annotations}
+    annotations = {name: read_coco(name, path) for name, path in args.annotations}
     galleries = gallery.galleries(
         {(checkpoint, suite): read_jsonl(path) for checkpoint, suite, path in args.predictions},
         annotations,
