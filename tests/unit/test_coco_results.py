@@ -133,7 +133,7 @@ def test_boxes_within_their_images_are_not_odd_and_as_corners_only_outside(boxes
     expected = int((grown[:, 2:] > 1010).any(1).sum())
     assert found.get("outside", 0) == found.get("corners", 0) == expected
     assert too_many(found, len(boxes)) == (2 * expected > len(boxes))
-    assert any("x1 y1 x2 y2" in sentence for sentence in in_words(found, len(boxes))) == (expected > 0)
+    assert any("x1 y1 x2 y2" in sentence for sentence in in_words(found, len(boxes))) == (2 * expected > len(boxes))
 
 
 def test_nothing_is_said_of_images_of_unknown_size():

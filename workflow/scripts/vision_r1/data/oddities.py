@@ -46,7 +46,8 @@ def in_words(found: Mapping[str, int], boxes: int) -> list[str]:
     sentences = []
     for kind, (one, several) in KINDS.items():
         if count := found.get(kind):
-            hint = "corners" if kind == "outside" and 2 * found.get("corners", 0) > count else kind
+            corners = kind == "outside" and count > MAX_SHARE * boxes and 2 * found.get("corners", 0) > count
+            hint = "corners" if corners else kind
             cause = f"; {HINTS[hint]}" if hint in HINTS else ""
             sentences.append(f"{count:,} of {boxes:,} boxes {one if count == 1 else several}{cause}")
     return sentences
