@@ -38,8 +38,8 @@ class Expected:
     def has_checksum(self) -> bool:
         return bool(self.md5 or self.sha256)
 
-    def fault(self, path: Path) -> str | None:
-        """Return what is wrong with a file, or None."""
+    def fault(self, path: Path, name: str = "") -> str | None:
+        """Return what is wrong with a file, or None. Where no checksum tells, it must look like what its name says."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"{size} bytes, not {self.size}"
@@ -47,7 +47,12 @@ class Expected:
             wanted = getattr(self, kind)
             if wanted and (found := file_hash(path, kind)) != wanted.lower():
                 return f"{kind} {found}, not {wanted.lower()}"
-        return None
+        with path.open("rb") as file:
+            return self.kind_fault(name or path.name, file.read(HEAD))
+
+    def kind_fault(self, name: str, head: bytes) -> str | None:
+        """Return why a file that begins with `head` can't be the one of that name, None where a checksum will tell."""
+        return None if self.has_checksum else kind_fault(name, head)
 
 
 class Interruption(Exception):
@@ -99,7 +104,7 @@ def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: 
 
     fault = "not there"
     if output.is_file():
-        fault = expected.fault(output) or _kind_fault(output.name, output)
+        fault = expected.fault(output)
         if fault is None:
             log.info("%s is there and %s", output, "verified" if expected.has_checksum else "has no known checksum")
             return
@@ -156,7 +161,7 @@ class Part:
             if error.errno != errno.ENOSPC:
                 raise
             raise UserError(f"{self.path}: the disk is full; make room and run again, it goes on from here") from None
-        fault = self.expected.fault(self.path) or _kind_fault(self.name, self.path)
+        fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return
         self.path.unlink()
@@ -223,7 +228,7 @@ class Part:
             for chunk in response.iter_content(CHUNK):
                 if start == 0 and len(head) < HEAD:
                     head += chunk[:HEAD]
-                    if len(head) >= HEAD and (fault := kind_fault(self.name, head)):
+                    if len(head) >= HEAD and (fault := self.expected.kind_fault(self.name, head)):
                         raise Refusal(f"the file has {fault}")
                 file.write(chunk)
                 done += len(chunk)
@@ -233,11 +238,6 @@ class Part:
                 progress.update(done // 10**6)
         if total is not None and self.path.stat().st_size < total:
             raise Interruption(f"broke off after {self.path.stat().st_size} of {total} bytes")
-
-
-def _kind_fault(name: str, path: Path) -> str | None:
-    with path.open("rb") as file:
-        return kind_fault(name, file.read(HEAD))
 
 
 def check_room(folder: Path, size: int) -> None:
