@@ -1,13 +1,15 @@
 """Photos and archives as people have them: the cases that lie beside the repository on some machines."""
 
 import json
+from pathlib import Path
 
 import index_images
 import predict_suite
 import pytest
+import unpack_archive
 
 from vision_r1.data.coco import check_images, read_coco
-from vision_r1.files import UserError, read_jsonl
+from vision_r1.files import UserError, read_json, read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,21 @@ def test_a_cut_photo_is_refused_before_a_model_is_asked_for(cases, tmp_path):
     with pytest.raises(UserError, match=r"images/1\.jpg: not a readable image \(image file is truncated"):
         predict_suite.main(words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "files"), [("31-tar-archive", {"set/1.jpg"}), ("33-zip-with-backslashes", {"set/1.jpg"})]
+)
+def test_an_archive_is_unpacked_whatever_its_name_and_its_slashes(cases, tmp_path, case, files):
+    output = tmp_path / "o"
+    words = [
+        "--archive",
+        str(cases / case / "set.zip"),
+        "--output",
+        str(output),
+        "--manifest",
+        str(tmp_path / "m.json"),
+    ]
+    unpack_archive.main(words)
+    assert {str(path.relative_to(output)) for path in Path(output).rglob("*") if path.is_file()} == files
+    assert read_json(tmp_path / "m.json")["files"] == len(files)
