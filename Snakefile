@@ -11,13 +11,12 @@ configfile: "config/experiments.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/flags.smk"
 
 
 pathvars:
-    results=RESULTS,
-    logs=f"{RESULTS}/logs",
-    benchmarks=f"{RESULTS}/benchmarks",
+    results=str(RUN.folder),
+    logs=f"{RUN.folder}/logs",
+    benchmarks=f"{RUN.folder}/benchmarks",
 
 
 include: "rules/preflight.smk"
@@ -30,6 +29,10 @@ include: "rules/grpo.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/ablations.smk"
+
+
+onstart:  # not in a plan, which writes nothing
+    write_records()
 
 
 localrules:
@@ -50,16 +53,16 @@ rule all:
     """Everything: data, models, evaluation, the report, and the final checkpoints with their model cards."""
     default_target: True
     input:
-        REPORT,
+        "<results>/report/index.html",
         "<results>/data/datasheet.html",
-        [f"{RESULTS}/release/{checkpoint}" for checkpoint in FINAL],
+        files(RUN.release, FINAL),
 
 
 rule data:
     """The training file with its datasheet, and every benchmark's images and annotations."""
     input:
         "<results>/data/datasheet.html",
-        [file for suite in SUITES for name in SUITES[suite] for file in dataset_files(name)],
+        ready(RUN.tested),
 
 
 rule audit:
@@ -71,13 +74,13 @@ rule audit:
 rule models:
     """Every checkpoint that the report shows."""
     input:
-        [f"{RESULTS}/models/{checkpoint}/metrics.json" for checkpoint in CHECKPOINTS],
+        files(RUN.training, RUN.checkpoints),
 
 
 rule evaluation:
     """Scores of every checkpoint on every suite, and their comparison with the base model."""
     input:
-        METRICS,
+        files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         "<results>/tables/comparison.json",
 
 
@@ -90,19 +93,19 @@ rule anchors:
 rule selection:
     """Scores of every checkpoint on the held-out training images: choose on these, never on test numbers."""
     input:
-        [f"{RESULTS}/metrics/{checkpoint}/selection.json" for checkpoint in CHECKPOINTS],
+        files(RUN.metrics, [(checkpoint, "selection") for checkpoint in RUN.checkpoints]),
 
 
 rule release:
     """The final checkpoints, each a folder with its model card, to be loaded or handed on."""
     input:
-        [f"{RESULTS}/release/{checkpoint}" for checkpoint in FINAL],
+        files(RUN.release, FINAL),
 
 
 rule report:
     """Tables, figures and the HTML page."""
     input:
-        REPORT,
+        "<results>/report/index.html",
 
 
 rule ablations:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-from report_factory import Run, comparison, config, history, write, write_lines
+from report_factory import Run, comparison, history, write, write_lines
 
 from vision_r1.experiments import STAGES, with_training_seed
 
@@ -42,34 +42,33 @@ DATASETS = (
 def made(folder: Path) -> Run:
     """Write the files of the run."""
     arms = [with_training_seed(name, seed) for name in EXPERIMENTS for seed in SEEDS]
-    checkpoints = ["base", *(with_training_seed("sft", seed) for seed in SEEDS)]
-    checkpoints += [f"{arm}/{stage}" for arm in arms for stage in STAGES]
-    settings = config()
-    suites = {"coco": ["coco_val2017"], "odinw13": [f"odinw_{name}" for name in DATASETS]}
-    settings["evaluation"]["suites"] = suites
-    settings["report"] |= {"experiments": list(EXPERIMENTS), "training_seeds": list(SEEDS)}
-    settings["experiments"] = {name: {"grpo": {"temperature": 1 + n}} for n, name in enumerate(EXPERIMENTS)}
-    settings["datasets"] = {name: {} for names in suites.values() for name in names} | {"scenes_test": {}}
-    run = Run(folder, IMAGES, checkpoints, settings)
+    suites = {"coco": ["scenes_test"], "odinw13": [f"odinw_{name}" for name in DATASETS]}
+    changes = {
+        "evaluation": {"suites": suites},
+        "report": {"experiments": list(EXPERIMENTS), "training_seeds": list(SEEDS)},
+        "experiments": {name: {"grpo": {"temperature": 1 + n}} for n, name in enumerate(EXPERIMENTS)},
+        "datasets": {name: {"scenes": {}} for name in suites["odinw13"]},
+    }
+    run = Run(folder, IMAGES, changes)
+    checkpoints = run.checkpoints
     for number, name in enumerate(checkpoints[4:]):
         write_lines(run.history(name), history(1 + number % 2, number, STEPS, every=10))
     (template, *_) = comparison()["tables"]["sft"]
     tables = {
         name: [
             {**template, "checkpoint": name, "suite": suite, "protocol": protocol, "dataset": dataset}
-            for suite, protocols in settings["evaluation"]["suite_protocols"].items()
-            for protocol in protocols
+            for suite, protocol in run.benchmarks
             for dataset in ("mean", *suites[suite])
         ]
         for name in checkpoints[1:]
     }
-    write(folder / "tables/comparison.json", {**comparison(), "tables": tables})
+    write(run.comparison, {**comparison(), "tables": tables})
     jobs = [f"train_grpo/{arm}/{stage}" for arm in arms for stage in STAGES]
     jobs += [
         f"{step}_suite/{name}/{suite}" for step in ("predict", "score") for name in checkpoints for suite in suites
     ]
     for job in jobs:
-        path = folder / f"benchmarks/{job}.tsv"
+        path = run.costs / f"{job}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("s\th:m:s\tmax_rss\n4210.5\t1:10:10\t81240.1\n")
     return run
@@ -78,18 +77,13 @@ def made(folder: Path) -> Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to leave the run and its page")
-    folder = parser.parse_args().folder or Path(tempfile.mkdtemp())
+    folder = (parser.parse_args().folder or Path(tempfile.mkdtemp())).resolve()
     run = made(folder)
-    steps = {
-        "tabulate_results.py": run.flags_of_tabulate(),
-        "plot_results.py": run.flags_of_plot(),
-        "render_report.py": run.flags_of_render(),
-    }
     whole = 0.0
-    sys.stdout.write(f"{len(run.checkpoints)} checkpoints, {sum(map(len, run.suites.values()))} benchmarks\n")
-    for script, flags in steps.items():
+    sys.stdout.write(f"{len(run.checkpoints)} checkpoints, {len(run.tested)} benchmarks\n")
+    for script in ("tabulate_results.py", "plot_results.py", "render_report.py"):
         started = time.monotonic()
-        subprocess.run([sys.executable, SCRIPTS / script, *flags], check=True)
+        subprocess.run([sys.executable, SCRIPTS / script, *run.words], check=True, cwd=SCRIPTS.parents[1])
         seconds = time.monotonic() - started
         whole += seconds
         sys.stdout.write(f"{script:<20} {seconds:6.1f} s\n")

@@ -4,14 +4,12 @@
 rule tabulate_ablations:
     """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
     input:
-        code=code("tabulate_ablations.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
-        config=RESOLVED_CONFIG,
         curation="<results>/data/curation.json",
         published="config/published.yaml",
         presets=PRESETS,
-        metrics=metrics_files(ABLATED),
-        resamples=resamples_files(ABLATED),
+        metrics=files(RUN.metrics, RUN.scored(ABLATED)),
+        resamples=files(RUN.resamples, RUN.scored(ABLATED)),
     output:
         [
             report(f"<results>/tables/ablations.{kind}", caption="../docs/captions/ablations.rst", category="Tables")
@@ -33,6 +31,8 @@ rule tabulate_ablations:
         runtime=more(10),
         gpu=0,
     params:
+        code=code("tabulate_ablations.py"),
+        settings=settings("ablations", *METHOD),
         run=subpath(output[0], ancestor=2),
     message:
         "Tabulating the ablations"

@@ -4,7 +4,6 @@
 rule audit_rewards:
     """Worsen ground truth in families of growing strength; compare mean reward with AP."""
     input:
-        code=code("audit_rewards.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
         train="<results>/data/train.jsonl",
     output:
@@ -27,8 +26,9 @@ rule audit_rewards:
         runtime=more(30),
         gpu=0,
     params:
+        code=code("audit_rewards.py"),
         seed=config["seed"],
-        rewards=reward_flags(),
+        rewards=flags.of_rewards(config),
     message:
         "Auditing the rewards"
     shell:

@@ -7,8 +7,6 @@ if config["model"]["source"] == "made":
 
     rule make_processor:
         """Make the processor alone, which curation needs to count tokens."""
-        input:
-            code=code("make_processor.py"),
         output:
             directory("<results>/models/processor"),
         log:
@@ -23,8 +21,9 @@ if config["model"]["source"] == "made":
             runtime=more(30),
             gpu=0,
         params:
+            code=code("make_processor.py"),
             # A function, or Snakemake takes {categories} for a wildcard.
-            args=lambda wildcards: configuration.flags(
+            args=lambda wildcards: flags.of_values(
                 {"world": config["base"]["world"], "templates": json.dumps(config["templates"])}
             ),
         message:
@@ -34,8 +33,6 @@ if config["model"]["source"] == "made":
 
     rule make_base_model:
         """Train the miniature's base model on coarse labels."""
-        input:
-            code=code("make_base_model.py"),
         output:
             model=directory("<results>/models/base/model"),
             history="<results>/models/base/history.jsonl",
@@ -52,7 +49,8 @@ if config["model"]["source"] == "made":
             runtime=more(compute("make_base_model", "runtime")),
             gpu=compute("make_base_model", "gpu"),
         params:
-            args=lambda wildcards: configuration.flags(
+            code=code("make_base_model.py"),
+            args=lambda wildcards: flags.of_values(
                 {
                     **config["base"],
                     "templates": json.dumps(config["templates"]),
@@ -75,7 +73,6 @@ else:
     rule fetch_processor:
         """Fetch the base model's processor alone, which curation needs to count tokens."""
         input:
-            code=code("fetch_model.py"),
             folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
         output:
             directory("<results>/models/processor"),
@@ -92,7 +89,8 @@ else:
             runtime=more(30),
             gpu=0,
         params:
-            args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+            code=code("fetch_model.py"),
+            args=flags.of_values({key: config["model"][key] for key in ("source", "id", "revision")}),
         message:
             "Fetching the processor of the base model"
         shell:
@@ -101,7 +99,6 @@ else:
     rule fetch_base_model:
         """Download the base model at its pinned revision, or take it from a folder."""
         input:
-            code=code("fetch_model.py"),
             folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
         output:
             model=directory("<results>/models/base/model"),
@@ -119,7 +116,8 @@ else:
             runtime=more(compute("make_base_model", "runtime")),
             gpu=0,
         params:
-            args=configuration.flags({key: config["model"][key] for key in ("source", "id", "revision")}),
+            code=code("fetch_model.py"),
+            args=flags.of_values({key: config["model"][key] for key in ("source", "id", "revision")}),
         message:
             "Fetching the base model; progress in {log}"
         shell:

@@ -1,10 +1,8 @@
-"""Made scenes, checks of all data, the leakage guard, and the training file with its datasheet."""
+"""Synthetic scenes, checks of all data, the leakage guard, and the training file with its datasheet."""
 
 
 rule make_scenes:
-    """Draw one set of made scenes with a COCO-format annotation file."""
-    input:
-        code=code("make_scenes.py"),
+    """Draw one set of synthetic scenes with a COCO-format annotation file."""
     output:
         annotations="<results>/data/scenes/{dataset}/annotations.json",
         images=directory("<results>/data/scenes/{dataset}/images"),
@@ -20,7 +18,8 @@ rule make_scenes:
         runtime=more(10),
         gpu=0,
     params:
-        scenes=lambda wildcards: scene_flags(wildcards.dataset),
+        code=code("make_scenes.py"),
+        scenes=lambda wildcards: flags.of_scenes(config, wildcards.dataset),
     message:
         "Drawing the scenes of {wildcards.dataset}"
     shell:
@@ -31,8 +30,7 @@ rule make_scenes:
 rule check_dataset:
     """Check one data set: readable, whole, and as large as the register or the lock file says."""
     input:
-        code=code("check_dataset.py"),
-        files=lambda wildcards: source_files(wildcards.dataset),
+        files=lambda wildcards: places.source_files(config, RUN.folder, wildcards.dataset),
     output:
         "<results>/data/checked/{dataset}.json",
     log:
@@ -47,9 +45,10 @@ rule check_dataset:
         runtime=more(30),
         gpu=0,
     params:
-        source=lambda wildcards: source_flags("--source", [wildcards.dataset]),
-        id_space=lambda wildcards: id_space_flags([wildcards.dataset]),
-        expect=lambda wildcards: expect_flags(wildcards.dataset),
+        code=code("check_dataset.py"),
+        source=lambda wildcards: flags.of_sources(RUN, "--source", [wildcards.dataset]),
+        id_space=lambda wildcards: flags.of_id_spaces(config, [wildcards.dataset]),
+        expect=lambda wildcards: flags.of_expectations(config, wildcards.dataset),
     message:
         "Checking {wildcards.dataset}"
     shell:
@@ -60,8 +59,7 @@ rule check_dataset:
 rule index_images:
     """Read every image once: size, checksum and hash of looks, for training sources and benchmarks."""
     input:
-        code=code("index_images.py"),
-        files=files_of([*TRAIN, *BENCHMARKS]),
+        files=ready([*RUN.trained_on, *RUN.kept_out]),
     output:
         "<results>/data/images.jsonl",
     log:
@@ -76,9 +74,10 @@ rule index_images:
         runtime=more(compute("index_images", "runtime")),
         gpu=compute("index_images", "gpu"),
     params:
-        train=source_flags("--train", TRAIN),
-        benchmarks=source_flags("--benchmark", BENCHMARKS),
-        id_spaces=id_space_flags([*TRAIN, *BENCHMARKS]),
+        code=code("index_images.py"),
+        train=flags.of_sources(RUN, "--train", RUN.trained_on),
+        benchmarks=flags.of_sources(RUN, "--benchmark", RUN.kept_out),
+        id_spaces=flags.of_id_spaces(config, [*RUN.trained_on, *RUN.kept_out]),
         cache="results/image_cache.sqlite",
     message:
         "Indexing images; progress in {log}"
@@ -90,7 +89,6 @@ rule index_images:
 rule find_leaks:
     """Find training images that are in a benchmark: by id, by content, and by looks."""
     input:
-        code=code("find_leaks.py"),
         index="<results>/data/images.jsonl",
     output:
         "<results>/data/leaks.json",
@@ -105,6 +103,8 @@ rule find_leaks:
         mem_mb=more(4000),
         runtime=more(60),
         gpu=0,
+    params:
+        code=code("find_leaks.py"),
     message:
         "Looking for benchmark images in the training sources"
     shell:
@@ -114,8 +114,7 @@ rule find_leaks:
 rule curate_train:
     """Turn sources into the training file: one prompt with its objects a line."""
     input:
-        code=code("curate_train.py"),
-        files=files_of(TRAIN),
+        files=ready(RUN.trained_on),
         index="<results>/data/images.jsonl",
         leaks="<results>/data/leaks.json",
         processor="<results>/models/processor",
@@ -135,9 +134,10 @@ rule curate_train:
         runtime=more(60),
         gpu=0,
     params:
-        sources=source_flags("--source", TRAIN),
-        id_spaces=id_space_flags(TRAIN),
-        args=lambda wildcards: curation_flags(),
+        code=code("curate_train.py"),
+        sources=flags.of_sources(RUN, "--source", RUN.trained_on),
+        id_spaces=flags.of_id_spaces(config, RUN.trained_on),
+        args=lambda wildcards: flags.of_curation(config),
     message:
         "Curating the training file"
     shell:
@@ -156,9 +156,10 @@ use rule curate_train as curate_experiment with:
     benchmark:
         "<benchmarks>/curate_experiment/{data}.tsv"
     params:
-        sources=source_flags("--source", TRAIN),
-        id_spaces=id_space_flags(TRAIN),
-        args=lambda wildcards: curation_flags(wildcards.data),
+        code=code("curate_train.py"),
+        sources=flags.of_sources(RUN, "--source", RUN.trained_on),
+        id_spaces=flags.of_id_spaces(config, RUN.trained_on),
+        args=lambda wildcards: flags.of_curation(config, wildcards.data),
     message:
         "Curating the training file of {wildcards.data}"
 
@@ -166,12 +167,7 @@ use rule curate_train as curate_experiment with:
 rule render_datasheet:
     """Write the datasheet: numbers, losses, and samples drawn in the original and in the model's frame."""
     input:
-        code=code("render_datasheet.py"),
-        templates=[
-            "workflow/scripts/vision_r1/report/templates/datasheet.html.j2",
-            "workflow/scripts/vision_r1/report/templates/_datasheet.html.j2",
-            "workflow/scripts/vision_r1/report/templates/report.css",
-        ],
+        templates=[f"{TEMPLATES}/{name}" for name in ("datasheet.html.j2", "_datasheet.html.j2", "report.css")],
         train="<results>/data/train.jsonl",
         summary="<results>/data/curation.json",
         leaks="<results>/data/leaks.json",
@@ -190,12 +186,13 @@ rule render_datasheet:
         runtime=more(30),
         gpu=0,
     params:
-        licences=licence_flags(),
-        title=f"--title={config['report']['title']}",
+        code=code("render_datasheet.py"),
+        licences=places.licences(config, RUN.trained_on),
+        title=lambda wildcards: config["report"]["title"],
         seed=config["seed"],
+        run=subpath(output.page, ancestor=2),
     message:
         "Writing the datasheet"
     shell:
-        "python workflow/scripts/render_datasheet.py --train_file {input.train:q} --curation {input.summary:q}"
-        " --leaks {input.leaks:q} {params.licences:q} {params.title:q} --seed {params.seed}"
-        " --output {output.page:q} --numbers {output.numbers:q} > {log:q} 2>&1"
+        "python workflow/scripts/render_datasheet.py --run {params.run:q}"
+        " --output_page {output.page:q} --output_numbers {output.numbers:q} > {log:q} 2>&1"

@@ -24,8 +24,8 @@ rule download_archive:
         runtime=more(1440),
         gpu=0,
     params:
-        source=lambda wildcards: archive_flags(wildcards.download),
-        lock=LOCK,
+        source=lambda wildcards: flags.of_archive(config, wildcards.download),
+        lock=flags.LOCK,
     message:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
@@ -36,7 +36,7 @@ rule download_archive:
 rule unpack_archive:
     """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
     input:
-        archive=lambda wildcards: f"results/downloads/{archive_file(wildcards.archive)}",
+        archive=lambda wildcards: f"{places.DOWNLOADS}/{ARCHIVE_FILES[wildcards.archive]}",
     output:
         "results/downloads/{archive}.json",
     log:
@@ -77,8 +77,8 @@ rule fetch_released_data:
         runtime=more(720),
         gpu=0,
     params:
-        source=lambda wildcards: configuration.flags(config["datasets"][wildcards.released]["released"]),
-        lock=LOCK,
+        source=lambda wildcards: flags.of_values(config["datasets"][wildcards.released]["released"]),
+        lock=flags.LOCK,
     message:
         "Fetching {wildcards.released}; progress in {log}"
     shell:

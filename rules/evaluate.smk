@@ -4,9 +4,8 @@
 rule predict_suite:
     """Write one checkpoint's completions for every prompt of a suite."""
     input:
-        code=code("predict_suite.py"),
         model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
+        files=lambda wildcards: ready(DATASETS_OF[wildcards.suite]),
     output:
         "<results>/predictions/{checkpoint}/{suite}.jsonl",
     log:
@@ -22,8 +21,9 @@ rule predict_suite:
         gpu=compute("predict_suite", "gpu"),
         nodes=compute("predict_suite", "nodes"),
     params:
+        code=code("predict_suite.py"),
         launch=config["compute"]["launch_predict"],
-        args=lambda wildcards: predict_flags(wildcards.suite),
+        args=lambda wildcards: flags.of_prediction(RUN, wildcards.suite),
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
@@ -35,9 +35,8 @@ rule predict_suite:
 rule score_suite:
     """Score completions with pycocotools, per data set and protocol."""
     input:
-        code=code("score_suite.py"),
         predictions="<results>/predictions/{checkpoint}/{suite}.jsonl",
-        files=lambda wildcards: files_of(DATASETS_OF[wildcards.suite]),
+        files=lambda wildcards: ready(DATASETS_OF[wildcards.suite]),
     output:
         metrics="<results>/metrics/{checkpoint}/{suite}.json",
         resamples="<results>/metrics/{checkpoint}/{suite}.resamples.npz",
@@ -53,9 +52,10 @@ rule score_suite:
         runtime=more(30),
         gpu=0,
     params:
-        args=configuration.flags({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
-        datasets=lambda wildcards: dataset_flags(DATASETS_OF[wildcards.suite], "annotations"),
-        protocols=lambda wildcards: reading_flags(wildcards.suite),
+        code=code("score_suite.py"),
+        args=flags.of_values({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
+        datasets=lambda wildcards: flags.of_datasets(RUN, DATASETS_OF[wildcards.suite], "annotations"),
+        protocols=lambda wildcards: flags.of_reading(config, wildcards.suite),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:
@@ -67,9 +67,8 @@ rule score_suite:
 rule compare_checkpoints:
     """Compare every checkpoint with the base model: paired bootstrap, Holm, regressions."""
     input:
-        code=code("compare_checkpoints.py"),
-        metrics=METRICS,
-        resamples=RESAMPLES,
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
+        resamples=files(RUN.resamples, RUN.scored(RUN.checkpoints)),
     output:
         json="<results>/tables/comparison.json",
         csv=report("<results>/tables/comparison.csv", caption="../docs/captions/comparison.rst", category="Tables"),
@@ -85,8 +84,9 @@ rule compare_checkpoints:
         runtime=more(10),
         gpu=0,
     params:
+        code=code("compare_checkpoints.py"),
         run=subpath(output.json, ancestor=2),
-        checkpoints=CHECKPOINTS,  # that the program reads of the configuration
+        settings=RUN.scored(RUN.checkpoints),  # what the program takes from the configuration
     message:
         "Comparing the checkpoints with the base model"
     shell:
@@ -97,9 +97,8 @@ rule compare_checkpoints:
 rule check_anchors:
     """Set published numbers beside ours: of the base model, or of all checkpoints."""
     input:
-        code=code("check_anchors.py"),
         published="config/published.yaml",
-        metrics=lambda wildcards: metrics_files(ANCHORED[wildcards.scope]),
+        metrics=lambda wildcards: files(RUN.metrics, RUN.scored(ANCHORED[wildcards.scope])),
     output:
         "<results>/anchors/{scope}.json",
     log:
@@ -114,9 +113,12 @@ rule check_anchors:
         runtime=more(10),
         gpu=0,
     params:
-        args=lambda wildcards: anchor_flags(wildcards.scope),
+        code=code("check_anchors.py"),
+        settings=settings("model"),
+        run=subpath(output[0], ancestor=2),
+        stop=lambda wildcards: ["--stop"] if (wildcards.scope, EVALUATION["anchors"]) == ("gate", "stop") else [],
     message:
         "Comparing with published numbers ({wildcards.scope})"
     shell:
-        "python workflow/scripts/check_anchors.py --published {input.published:q} {params.args:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/check_anchors.py --run {params.run:q} --published {input.published:q}"
+        " --scope {wildcards.scope:q} {params.stop:q} --output_json {output:q} > {log:q} 2>&1"

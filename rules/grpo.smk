@@ -8,11 +8,10 @@ rule train_grpo:
     resumes its last trainer checkpoint, which stage 1 then keeps (else that folder is empty).
     """
     input:
-        code=code("train_grpo.py"),
-        train=lambda wildcards: data_file(wildcards.experiment),
-        init=lambda wildcards: f"{parent_folder(wildcards)}/model",
-        reference=lambda wildcards: f"{reference_folder(wildcards)}/model",
-        checkpoint=lambda wildcards: f"{parent_folder(wildcards)}/checkpoint" if resumes(wildcards) else [],
+        train=lambda wildcards: str(RUN.train_file(wildcards.experiment)),
+        init=lambda wildcards: str(RUN.model(experiments.parent_checkpoint(config, trained(wildcards)))),
+        reference=lambda wildcards: str(RUN.model(experiments.reference_checkpoint(config, trained(wildcards)))),
+        checkpoint=lambda wildcards: RUN.resumed(trained(wildcards)),
         anchors=ANCHORS_GATE,
     output:
         model=directory("<results>/models/{experiment}/{stage}/model"),
@@ -34,12 +33,14 @@ rule train_grpo:
         gpu=compute("train_grpo", "gpu"),
         nodes=compute("train_grpo", "nodes"),
     params:
+        code=code("train_grpo.py"),
+        stamp=RUN.code("train_grpo.py"),
         launch=config["compute"]["launch"],
-        model=lambda wildcards: train_flags("train_grpo", wildcards.experiment),
-        args=lambda wildcards: stage_flags(trained(wildcards)),
-        chain=lambda wildcards, input: optional("--continue_from", input.checkpoint),
+        model=lambda wildcards: flags.of_training(config, "train_grpo", wildcards.experiment),
+        args=lambda wildcards: flags.of_stage(config, trained(wildcards)),
+        chain=lambda wildcards: [f"--continue_from={file}" for file in RUN.resumed(trained(wildcards))],
         folder=subpath(output.metrics, parent=True),
-        watch=watch("train_grpo", "report_to", "sample_steps", "sample_count"),
+        watch=watched("train_grpo", "report_to", "sample_steps", "sample_count"),
     message:
         "Training {wildcards.experiment}, {wildcards.stage}; progress in {log}"
     shell:
@@ -49,4 +50,4 @@ rule train_grpo:
         " --state {params.folder:q}/state --gpus {resources.gpu:q} --completions {output.completions:q} --config {params.watch:q}"
         " --output_model {output.model:q} --output_checkpoint {output.checkpoint:q}"
         " --history {output.history:q} --metrics {output.metrics:q}"
-        " --code {input.code:q} > {log:q} 2>&1"
+        " --code {params.stamp:q} > {log:q} 2>&1"

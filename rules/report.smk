@@ -10,11 +10,9 @@ localrules:
 rule tabulate_results:
     """Gather the scores of all checkpoints into one long table, and write the report's tables."""
     input:
-        code=code("tabulate_results.py"),
-        metrics=METRICS,
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
-        config=RESOLVED_CONFIG,
         presets=PRESETS,
     output:
         [
@@ -34,25 +32,21 @@ rule tabulate_results:
         runtime=more(10),
         gpu=0,
     params:
-        seed=config["seed"],
-        metrics=word_file("tabulate_results", metrics_flags(CHECKPOINTS)),
-        folder=subpath(output[0], parent=True),
+        code=code("tabulate_results.py"),
+        settings=settings("seed", *METHOD),
+        run=subpath(output[0], ancestor=2),
     message:
         "Gathering the scores of all checkpoints"
     shell:
-        "python workflow/scripts/tabulate_results.py --seed {params.seed} {params.metrics:q}"
-        " --comparison {input.comparison:q} --anchors {input.anchors:q} --config {input.config:q}"
-        " --presets config --output_directory {params.folder:q} > {log:q} 2>&1"
+        "python workflow/scripts/tabulate_results.py --run {params.run:q} > {log:q} 2>&1"
 
 
 rule tabulate_published:
     """Lay a published table out in its own shape, ours beside theirs."""
     input:
-        code=code("tabulate_published.py"),
         published="config/published.yaml",
-        config=RESOLVED_CONFIG,
         presets=PRESETS,
-        metrics=lambda wildcards: table_metrics(wildcards.table).values(),
+        metrics=lambda wildcards: files(RUN.metrics, RUN.known(TABLES[wildcards.table].measured(config["model"]["id"]))),
     output:
         [f"<results>/report/tables/{{table}}.{kind}" for kind in ["csv", "md", "tex"]],
     log:
@@ -67,25 +61,22 @@ rule tabulate_published:
         runtime=more(10),
         gpu=0,
     params:
-        metrics=lambda wildcards: table_flags(wildcards.table),
-        folder=subpath(output[0], parent=True),
+        code=code("tabulate_published.py"),
+        settings=settings(*METHOD),
+        run=subpath(output[0], ancestor=3),
     message:
         "Setting our numbers beside {wildcards.table}"
     shell:
-        "python workflow/scripts/tabulate_published.py --published {input.published:q} --table {wildcards.table:q}"
-        " --config {input.config:q} --presets config {params.metrics:q} --output_directory {params.folder:q}"
-        " > {log:q} 2>&1"
+        "python workflow/scripts/tabulate_published.py --run {params.run:q} --table {wildcards.table:q} > {log:q} 2>&1"
 
 
 rule plot_results:
     """Draw the figures, each as SVG and PNG."""
     input:
-        code=code("plot_results.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
-        config=RESOLVED_CONFIG,
         results="<results>/tables/results.csv",
-        metrics=METRICS,
-        histories=of_checkpoints(WITH_HISTORY, "history.jsonl"),
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
+        histories=files(RUN.history, RUN.trained),
     output:
         [
             report(f"<results>/figures/{figure}.{kind}", caption=f"../docs/captions/{figure}.rst", category="Figures")
@@ -104,28 +95,22 @@ rule plot_results:
         runtime=more(10),
         gpu=0,
     params:
-        note=optional("--note", config["report"]["banner"]),
-        files=word_file(
-            "plot_results",
-            pairs("--history", WITH_HISTORY, of_checkpoints(WITH_HISTORY, "history.jsonl"))
-            + metrics_flags(CHECKPOINTS),
-        ),
-        folder=subpath(output[0], parent=True),
+        code=code("plot_results.py"),
+        settings=settings("model", "report", "experiments", *STAGES),
+        run=subpath(output[0], ancestor=2),
     message:
         "Drawing the figures"
     shell:
-        "python workflow/scripts/plot_results.py --config {input.config:q} --results {input.results:q} {params.files:q} {params.note:q}"
-        " --output_directory {params.folder:q} > {log:q} 2>&1"
+        "python workflow/scripts/plot_results.py --run {params.run:q} > {log:q} 2>&1"
 
 
 rule checksum_inputs:
     """Write the checksums of what the run started from."""
     input:
-        code=code("checksum_inputs.py"),
         weights="<results>/models/base/model",
         train="<results>/data/train.jsonl",
         index="<results>/data/images.jsonl",
-        files=files_of([*TRAIN, *TEST]),
+        files=ready([*RUN.trained_on, *RUN.tested]),
     output:
         "<results>/checksums.json",
     log:
@@ -140,7 +125,8 @@ rule checksum_inputs:
         runtime=more(60),
         gpu=0,
     params:
-        files=checksum_flags(),
+        code=code("checksum_inputs.py"),
+        files=flags.of_checksums(RUN),
     message:
         "Hashing the inputs"
     shell:
@@ -151,7 +137,6 @@ rule checksum_inputs:
 rule draw_rulegraph:
     """Draw the pipeline with the times of its jobs; Snakemake itself says what follows what."""
     input:
-        code=code("draw_rulegraph.py"),
         style="workflow/scripts/vision_r1/report/style.mplstyle",
         before=[*rules.plot_results.output, "<results>/tables/comparison.json", "<results>/anchors/all.json"],
     output:
@@ -169,24 +154,22 @@ rule draw_rulegraph:
         runtime=more(10),
         gpu=0,
     params:
+        code=code("draw_rulegraph.py"),
         command=["python", "-m", *this_command("--rulegraph", "--nolock"), "all"],
-        benchmarks=f"{RESULTS}/benchmarks",
-        stem=lambda wildcards, output: os.path.splitext(output.svg)[0],
+        run=subpath(output.svg, ancestor=2),
     message:
         "Drawing the pipeline"
     shell:
-        "({params.command:q} | python workflow/scripts/draw_rulegraph.py --benchmarks {params.benchmarks:q}"
-        " --output {params.stem:q}) > {log:q} 2>&1"
+        "({params.command:q} | python workflow/scripts/draw_rulegraph.py --run {params.run:q}) > {log:q} 2>&1"
 
 
 rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
-        code=code("render_report.py"),
-        templates=TEMPLATES,
-        config=RESOLVED_CONFIG,
+        # All but those of the card and the datasheet.
+        templates=[f"{TEMPLATES}/{file.name}" for file in sorted((SCRIPTS.parents[1] / TEMPLATES).glob("[!cd]*"))],
         results="<results>/tables/results.csv",
-        metrics=METRICS,
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
@@ -197,9 +180,9 @@ rule render_report:
         datasheet="<results>/data/datasheet.json",
         train="<results>/data/train.jsonl",
         checksums=rules.checksum_inputs.output,
-        training=of_checkpoints(CHECKPOINTS, "metrics.json"),
-        predictions=GALLERY_PREDICTIONS.values(),
-        files=files_of(TEST),
+        training=files(RUN.training, RUN.checkpoints),
+        predictions=files(RUN.predictions, RUN.gallery),
+        files=ready(RUN.tested),
     output:
         report("<results>/report/index.html", caption="../docs/captions/report.rst", category="Report"),
     log:
@@ -214,39 +197,26 @@ rule render_report:
         runtime=more(10),
         gpu=0,
     params:
-        figures=lambda wildcards, input: os.path.dirname(input.figures[0]),
-        predictions=[word for key, file in GALLERY_PREDICTIONS.items() for word in ["--predictions", *key, file]],
-        annotations=pairs("--annotations", TEST, [dataset_place(name, "annotations") for name in TEST]),
-        files=word_file(
-            "render_report",
-            pairs("--training", CHECKPOINTS, of_checkpoints(CHECKPOINTS, "metrics.json")) + metrics_flags(CHECKPOINTS),
-        ),
-        audit=subpath(input.audit, parent=True),
-        benchmarks=f"{RESULTS}/benchmarks",
+        code=code("render_report.py"),
+        settings=settings(*config),  # the page shows all of them
+        run=subpath(output[0], ancestor=2),
         gpus=lambda wildcards: gpus_of_rules(),
         command=shlex.join(this_command("--force")),
     message:
         "Writing the report"
     shell:
-        "python workflow/scripts/render_report.py --config {input.config:q} --results {input.results:q}"
-        " --comparison {input.comparison:q} --anchors {input.anchors:q}"
-        " {params.files:q} --figures {params.figures:q} {params.predictions:q} {params.annotations:q}"
-        " --audit {params.audit:q} --datasheet {input.datasheet:q} --train_file {input.train:q}"
-        " --curation {input.curation:q} --checksums {input.checksums:q} --presets config"
-        " --benchmarks {params.benchmarks:q} {params.gpus:q} --snakemake {params.command:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/render_report.py --run {params.run:q} {params.gpus:q} --snakemake {params.command:q}"
+        " > {log:q} 2>&1"
 
 
 rule release_checkpoint:
     """Lay a trained checkpoint out to be handed on: its weights and a model card."""
     input:
-        code=code("release_checkpoint.py"),
-        template="workflow/scripts/vision_r1/report/templates/card.md.j2",
-        config=RESOLVED_CONFIG,
+        template=f"{TEMPLATES}/card.md.j2",
         model="<results>/models/{checkpoint}/model",
         base="<results>/models/base/model",
         training="<results>/models/{checkpoint}/metrics.json",
-        curation=lambda wildcards: data_file(experiments.split_checkpoint(wildcards.checkpoint)[0], "curation.json"),
+        curation=lambda wildcards: str(RUN.curation(experiments.split_checkpoint(wildcards.checkpoint)[0])),
         comparison="<results>/tables/comparison.json",
     output:
         directory("<results>/release/{checkpoint}"),
@@ -262,10 +232,12 @@ rule release_checkpoint:
         runtime=more(60),
         gpu=0,
     params:
-        licences=licence_flags(),
+        code=code("release_checkpoint.py"),
+        settings=settings("run", "seed", *METHOD),
+        licences=places.licences(config, RUN.trained_on),
+        run=RUN.folder,
     message:
         "Writing the model card of {wildcards.checkpoint}"
     shell:
-        "python workflow/scripts/release_checkpoint.py --checkpoint {wildcards.checkpoint:q} --config {input.config:q}"
-        " --model {input.model:q} --base {input.base:q} --training {input.training:q} --curation {input.curation:q}"
-        " --comparison {input.comparison:q} {params.licences:q} --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/release_checkpoint.py --run {params.run:q} --checkpoint {wildcards.checkpoint:q}"
+        " --output_directory {output:q} > {log:q} 2>&1"

@@ -4,8 +4,7 @@
 rule train_sft:
     """Fine-tune the base model on the ground truth answers: the baseline, or that of an experiment."""
     input:
-        code=code("train_sft.py"),
-        train=lambda wildcards: data_file(experiments.split_checkpoint(wildcards.sft)[0]),
+        train=lambda wildcards: str(RUN.train_file(experiments.split_checkpoint(wildcards.sft)[0])),
         init="<results>/models/base/model",
     output:
         model=directory("<results>/models/{sft}/model"),
@@ -24,11 +23,13 @@ rule train_sft:
         gpu=compute("train_sft", "gpu"),
         nodes=compute("train_sft", "nodes"),
     params:
+        code=code("train_sft.py"),
+        stamp=RUN.code("train_sft.py"),
         launch=config["compute"]["launch"],
-        model=lambda wildcards: train_flags("train_sft", experiments.split_checkpoint(wildcards.sft)[0]),
-        args=lambda wildcards: stage_flags(wildcards.sft),
+        model=lambda wildcards: flags.of_training(config, "train_sft", experiments.split_checkpoint(wildcards.sft)[0]),
+        args=lambda wildcards: flags.of_stage(config, wildcards.sft),
         folder=subpath(output.metrics, parent=True),
-        watch=watch("train_sft", "report_to"),
+        watch=watched("train_sft", "report_to"),
     message:
         "Training the SFT arm {wildcards.sft}; progress in {log}"
     shell:
@@ -37,4 +38,4 @@ rule train_sft:
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
-        " --code {input.code:q} > {log:q} 2>&1"
+        " --code {params.stamp:q} > {log:q} 2>&1"

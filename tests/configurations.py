@@ -6,7 +6,6 @@ from functools import cache
 from vision_r1 import configuration
 from vision_r1.preflight.run import survey
 
-DEFAULT = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
 CONFIGURATIONS = {
     "miniature": [],
     "coco_tiny": ["config/coco_tiny.yaml"],
@@ -27,7 +26,7 @@ ON_GPUS = [name for name, files in CONFIGURATIONS.items() if "config/paper.yaml"
 
 def load(root, name):
     """Return one configuration, merged as Snakemake merges --configfile (dicts merge, lists replace)."""
-    return configuration.load([root / file for file in [*DEFAULT, *CONFIGURATIONS[name]]])
+    return configuration.load([root / file for file in [*configuration.DEFAULT, *CONFIGURATIONS[name]]])
 
 
 @cache

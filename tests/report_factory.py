@@ -1,16 +1,18 @@
 """Made inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from vision_r1 import run_folder
 from vision_r1.evaluation.box_errors import ERROR_KINDS
+from vision_r1.experiments import merge
 from vision_r1.prompts import DEFAULT
 from vision_r1.report.datasheet import describe
+from vision_r1.report.results import of_metrics, write_csv
 
 CHECKPOINTS = (
     "base",
@@ -175,6 +177,7 @@ def config() -> dict[str, Any]:
             "title": "Vision-R1 in miniature",
             "experiments": ["strict", "released_2025"],
             "training_seeds": [0],
+            "suites": list(SUITES),
             "banner": "Miniature: not comparable with the paper's numbers.",
             "disclosures": ["The base model was trained on coarse labels on purpose."],
         },
@@ -195,12 +198,15 @@ def make_hostile(run: "Run", text: str) -> None:
     def named(path: str) -> str:
         return str(Path(path).with_name(name + path[-8:]))
 
-    configuration = json.loads(run.config.read_text())
-    configuration["report"] |= {"title": text, "banner": text, "disclosures": [text, long]}
-    configuration["sft"] = {text: text, long: long}
-    configuration["datasets"] = {text: {}, long: {}}
-    configuration["evaluation"]["suites"] = {"coco": [text], "odinw13": [text, long]}
-    write(run.config, configuration)
+    suites = {"coco": [text], "odinw13": [text, long]}
+    run.configure(
+        {
+            "report": {"title": text, "banner": text, "disclosures": [text, long]},
+            "sft": {text: text, long: long},
+            "datasets": {name: {"annotations": str(run.annotations)} for name in (text, long)},
+            "evaluation": {"suites": suites},
+        }
+    )
     images = json.loads(run.annotations.read_text())
     images["categories"][0]["name"] = text
     images["categories"][1]["name"] = long
@@ -208,13 +214,13 @@ def make_hostile(run: "Run", text: str) -> None:
         file = run.annotations.parent / "images" / record["file_name"]
         record["file_name"] = file.rename(named(str(file))).name
     write(run.annotations, images)
-    rows = [json.loads(line) for line in (run.folder / "data/train.jsonl").open()]
-    write_lines(run.folder / "data/train.jsonl", [{**row, "image": named(row["image"])} for row in rows])
-    for suite, names in (("coco", [text]), ("odinw13", [text, long])):
+    rows = [json.loads(line) for line in run.train_file().open()]
+    write_lines(run.train_file(), [{**row, "image": named(row["image"])} for row in rows])
+    for suite, names in suites.items():
         for checkpoint in CHECKPOINTS:
             write(run.metrics(checkpoint, suite), metrics(0.3, 1400, suite, names))
         for checkpoint in GALLERY:
-            lines = [json.loads(line) for line in run.predictions(checkpoint).open()]
+            lines = [json.loads(line) for line in run.predictions(checkpoint, "coco").open()]
             labels = [text, long, "\u202eabc\u2066", "\ud800", '=1+1|","'] * len(lines)
             for number, (line, label) in enumerate(zip(lines, labels, strict=False)):
                 line |= {"dataset": names[-1], "protocol": PROTOCOLS[suite][0], "prompt": label + text}
@@ -222,35 +228,25 @@ def make_hostile(run: "Run", text: str) -> None:
                 line["categories"] = [label, *LABELS]
                 line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}] * (number + 1)) + text
             write_lines(run.predictions(checkpoint, suite), lines)
-    compared = json.loads((run.folder / "tables/comparison.json").read_text())
+    compared = json.loads(run.comparison.read_text())
     compared["note"] = compared["tables"]["sft"][0]["suite"] = compared["tables"]["sft"][1]["dataset"] = text
-    write(run.folder / "tables/comparison.json", compared)
-    write(run.folder / "anchors/all.json", [{**line, "model": text, "source": long} for line in anchors()])
-    write(run.folder / "data/curation.json", {text: text, long: [long]})
-    write(run.folder / "checksums.json", [{**line, "name": name} for line in checksums() for name in (text, long)])
-    (run.folder / "benchmarks").mkdir(exist_ok=True)
-    (run.folder / f"benchmarks/{name}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n")
+    write(run.comparison, compared)
+    write(run.anchors("all"), [{**line, "model": text, "source": long} for line in anchors()])
+    write(run.curation(), {text: text, long: [long]})
+    write(run.checksums, [{**line, "name": name} for line in checksums() for name in (text, long)])
+    run.costs.mkdir(exist_ok=True)
+    (run.costs / f"{name}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n")
 
 
-class Run:
-    """A run's files under `folder`, laid out as the workflow does it; of other sizes where `settings` ask for it.
+class Run(run_folder.Run):
+    """A run with its files under `folder`, as the workflow leaves them; `changes` are laid over its configuration."""
 
-    settings: sections of the configuration in place of those of `config`; checkpoints: those that they lead to.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        images: int = 12,
-        checkpoints: Sequence[str] = CHECKPOINTS,
-        settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.folder, self.checkpoints = folder, tuple(checkpoints)
-        content = config() | (settings or {})
-        self.config, self.suites = write(folder / "config.json", content), content["evaluation"]["suites"]
+    def __init__(self, folder: Path, images: int = 12, changes: dict[str, Any] | None = None) -> None:
+        super().__init__(folder, merge(config(), changes or {}))
+        write(self.settings, self.config)
         self.seed = np.random.default_rng(7)
-        for number, name in enumerate(checkpoints):
-            for suite, names in self.suites.items():
+        for number, name in enumerate(self.checkpoints):
+            for suite, names in self.config["evaluation"]["suites"].items():
                 ap = AP.get(name, 0.3 + 0.05 * (number % 7)) - (0.0 if suite == "coco" else 0.1)
                 write(self.metrics(name, suite), metrics(ap, BOXES.get(name, 1500), suite, names))
             stage = 2 if name.endswith("2") else 1
@@ -261,71 +257,32 @@ class Run:
             )
             write_lines(self.history(name), rows)
             write(self.training(name), self._training(name, len(rows)))
-        write(folder / "tables/comparison.json", comparison())
-        write(folder / "anchors/all.json", anchors())
-        write(folder / "checksums.json", checksums())
-        write(folder / "data/curation.json", {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
+        write(self.comparison, comparison())
+        write(self.anchors("all"), anchors())
+        write(self.checksums, checksums())
+        write(self.curation(), {"samples": {"detection": 1800, "grounding": 900, "negative": 300}})
         self._scenes(images)
         self._audit()
         self._train_file()
 
-    def metrics(self, checkpoint: str, suite: str) -> Path:
-        return self.folder / f"metrics/{checkpoint}/{suite}.json"
-
-    def training(self, checkpoint: str) -> Path:
-        return self.folder / f"models/{checkpoint}/metrics.json"
-
-    def history(self, checkpoint: str) -> Path:
-        return self.folder / f"models/{checkpoint}/history.jsonl"
-
-    def predictions(self, checkpoint: str, suite: str = "coco") -> Path:
-        return self.folder / f"predictions/{checkpoint}/{suite}.jsonl"
-
     @property
     def annotations(self) -> Path:
-        return self.folder / "data/scenes/scenes_test/annotations.json"
+        """The test scenes' annotations, which the other data sets share."""
+        return Path(self.place("scenes_test", "annotations"))
 
-    def flags_of_tabulate(
-        self, checkpoints: Sequence[str] | None = None, suites: Sequence[str] | None = None
-    ) -> list[str]:
-        words = ["--output_directory", f"{self.folder}/tables", "--comparison", f"{self.folder}/tables/comparison.json"]
-        words += ["--config", str(self.config)]
-        for name in checkpoints or self.checkpoints:
-            for suite in suites or self.suites:
-                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
-        return words
+    @property
+    def words(self) -> list[str]:
+        """The flags of a program that gathers results."""
+        return ["--run", str(self.folder)]
 
-    def flags_of_plot(self) -> list[str]:
-        words = ["--results", f"{self.folder}/tables/results.csv", "--output_directory", f"{self.folder}/figures"]
-        words += ["--config", str(self.config)]
-        for name in self.checkpoints:
-            words += ["--history", name, str(self.history(name))]
-            for suite in self.suites:
-                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
-        return words
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Lay keys over the run's configuration."""
+        self.config = merge(self.config, changes)
+        write(self.settings, self.config)
 
-    def flags_of_render(self) -> list[str]:
-        words = ["--results", f"{self.folder}/tables/results.csv", "--config", str(self.config)]
-        words += ["--figures", f"{self.folder}/figures", "--curation", f"{self.folder}/data/curation.json"]
-        words += ["--benchmarks", f"{self.folder}/benchmarks", "--checksums", f"{self.folder}/checksums.json"]
-        for name in json.loads(self.config.read_text())["datasets"]:
-            words += ["--annotations", name, str(self.annotations)]
-        words += ["--comparison", f"{self.folder}/tables/comparison.json"]
-        words += ["--anchors", f"{self.folder}/anchors/all.json", "--audit", f"{self.folder}/audit"]
-        words += [
-            "--datasheet",
-            f"{self.folder}/data/datasheet.json",
-            "--train_file",
-            f"{self.folder}/data/train.jsonl",
-        ]
-        for name in self.checkpoints:
-            for suite in self.suites:
-                words += ["--metrics", name, suite, str(self.metrics(name, suite))]
-            words += ["--training", name, str(self.training(name))]
-        for suite in self.suites:
-            for name in GALLERY:
-                words += ["--predictions", name, suite, str(self.predictions(name, suite))]
-        return [*words, "--output", f"{self.folder}/report/index.html"]
+    def tabulate(self, *pairs: tuple[str, str]) -> None:
+        """Write the table of results with some (checkpoint, suite) alone, as if nothing else had been measured."""
+        write_csv(self.results, [line for pair in pairs for line in of_metrics(self.metrics(*pair), *pair, 0)])
 
     def _training(self, name: str, steps: int) -> dict[str, Any]:
         return {
@@ -348,8 +305,8 @@ class Run:
         ]
         loopholes = [hole | {"ap_fall": 0.778, "reward_fall": 0.0}]
         summary = {"samples": 200, "seed": 0, "rewards": rewards, "loopholes": loopholes}
-        write(self.folder / "audit/summary.json", summary)
-        (self.folder / "audit/rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
+        write(self.audit / "summary.json", summary)
+        (self.audit / "rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
 
     def _train_file(self) -> None:
         """Training rows about the test scenes, and their datasheet: enough for a page."""
@@ -369,12 +326,12 @@ class Run:
             about |= {"task": "detection", "source_id": f"scenes_train/{record['id']}"}
             tokens = {"prompt_tokens": 20, "image_tokens": 9, "answer_tokens": 17}
             rows.append(about | frame | tokens | {"objects": objects, "num_instances": len(objects)})
-        write_lines(self.folder / "data/train.jsonl", rows)
+        write_lines(self.train_file(), rows)
         curation = {"datasets": ["scenes_train"], "images": {"read": 12}, "objects": {"read": 24}, "short": []}
         curation["notes"] = []
         curation["samples"] = {"detection": {"asked": len(rows), "written": len(rows)}}
         leaks = {"train_images": 12, "benchmark_images": 4, "leaks": {"same_pixels": 0}}
-        write(self.folder / "data/datasheet.json", describe(rows, curation, leaks, {"scenes_train": "made here"}))
+        write(self.datasheet, describe(rows, curation, leaks, {"scenes_train": "made here"}))
 
     def _scenes(self, count: int) -> None:
         records: list[dict[str, Any]] = []
@@ -424,13 +381,15 @@ class Run:
                     }
                 )
         categories = [{"id": number, "name": name} for number, name in enumerate(LABELS, start=1)]
-        write(self.annotations, {"images": records, "annotations": objects, "categories": categories})
+        for name in self.tested:
+            content = {"images": records, "annotations": objects, "categories": categories}
+            write(Path(self.place(name, "annotations")), content)
         for name, rows in predictions.items():
-            write_lines(self.predictions(name), rows)
+            write_lines(self.predictions(name, "coco"), rows)
             # The other suite's data sets are the same images under other names.
             shifted = [
                 {**row, "dataset": each, "protocol": PROTOCOLS["odinw13"][0]}
-                for each in self.suites["odinw13"]
+                for each in self.config["evaluation"]["suites"]["odinw13"]
                 for row in rows
             ]
             write_lines(self.predictions(name, "odinw13"), shifted)

@@ -7,7 +7,7 @@ import audit_rewards
 import pytest
 from unit.test_audit import make_rows
 
-from vision_r1.audit import FAMILIES, STRENGTHS
+from vision_r1.audit import ERROR_FAMILIES, STRENGTHS
 from vision_r1.cli import run
 from vision_r1.files import UserError
 
@@ -37,7 +37,7 @@ def test_outputs(tmp_path):
     audit_rewards.main([*arguments(tmp_path, make_rows(20)), *more])
     with open(tmp_path / "audit.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(FAMILIES) * len(STRENGTHS) * (2 + 6)
+    assert len(table) == len(ERROR_FAMILIES) * len(STRENGTHS) * (2 + 6)
     assert {row["role"] for row in table} == {"configured", "reference"}
     assert all(0 <= float(row["ap"]) <= 1 and 0 <= float(row["reward"]) <= 3 for row in table)
     summary = json.loads((tmp_path / "audit.json").read_text())

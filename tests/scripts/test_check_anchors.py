@@ -4,15 +4,21 @@ from check_anchors import main
 from vision_r1.files import UserError, read_json, write_json
 
 
+def run_with(root, folder, suite, protocols, model="Qwen/Qwen2.5-VL-7B-Instruct"):
+    """Write a run in which the base model was measured on one suite; return the program's flags."""
+    write_json(folder / f"metrics/base/{suite}.json", {"suite": suite, "protocols": protocols})
+    write_json(folder / "config.json", {"model": {"id": model}, "report": {"suites": [suite]}})
+    published = ["--published", str(root / "config/published.yaml"), "--scope", "gate"]
+    return ["--run", str(folder), *published, "--output_json", str(folder / "a.json")]
+
+
 @pytest.fixture
 def words(root, tmp_path):
     def build(ap, *options):
         own = {"constant": {"AP": ap, "AP50": 0.273, "AP75": 0.18, "AR100": 0.3}}
         scores = {"mean_score_policies": own, "datasets": {}}
-        write_json(tmp_path / "m.json", {"suite": "coco", "protocols": {"released-one-prompt": scores}})
-        published = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct"]
-        measured = ["--metrics", "base", "coco", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")]
-        return [*published, *measured, *options]
+        protocols = {"released-one-prompt": scores}
+        return run_with(root, tmp_path, "coco", protocols) + list(options)
 
     return build
 
@@ -36,9 +42,7 @@ def test_a_number_outside_stops_and_leaves_no_file(words, tmp_path):
 def test_a_single_data_set_stops_nothing(root, tmp_path):
     one = {"odinw_pistols": {"score_policies": {"constant": {"AP": 0.1}}}}
     scores = {"mean_score_policies": {"constant": {"AP": 0.375}}, "datasets": one}
-    write_json(tmp_path / "m.json", {"suite": "odinw13", "protocols": {"released-present": scores}})
-    words = ["--published", str(root / "config/published.yaml"), "--model", "Qwen/Qwen2.5-VL-7B-Instruct", "--stop"]
-    main([*words, "--metrics", "base", "odinw13", str(tmp_path / "m.json"), "--output", str(tmp_path / "a.json")])
+    main([*run_with(root, tmp_path, "odinw13", {"released-present": scores}), "--stop"])
     found = {line["dataset"]: line["status"] for line in read_json(tmp_path / "a.json") if line["measured"] is not None}
     assert found == {"mean": "reproduced", "odinw_pistols": "not reproduced"}
 
@@ -48,6 +52,8 @@ def test_a_missing_number_stops_too(words):
         main(words(None, "--stop"))
 
 
-def test_another_model_has_no_anchors_to_stop_it(words, tmp_path):
-    main([*words(0.1, "--stop"), "--model", "mine"])
+def test_another_model_has_no_anchors_to_stop_it(root, words, tmp_path):
+    flags = words(0.1, "--stop")
+    run_with(root, tmp_path, "coco", {}, model="mine")
+    main(flags)
     assert {line["status"] for line in read_json(tmp_path / "a.json")} == {"not run"}

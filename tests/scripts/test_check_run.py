@@ -18,16 +18,17 @@ from vision_r1.processors import load_processor, prompt_text
 def words(tmp_path):
     """Return command line words for a configuration; nothing of the run exists but what a test puts there."""
 
-    def build(config, *more, train_file=tmp_path / "train.jsonl"):
+    def build(config, train_file=None):
         write_json(tmp_path / "config.json", config)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        if train_file:
+            shutil.copy(train_file, tmp_path / "data/train.jsonl")
         places = {
-            "config": tmp_path / "config.json",
-            "train_file": train_file,
-            "models": tmp_path / "models",
+            "run": tmp_path,
             "output_page": tmp_path / "preflight.txt",
             "output_summary": tmp_path / "preflight.json",
         }
-        return [word for key, value in places.items() for word in (f"--{key}", str(value))] + list(more)
+        return [word for key, value in places.items() for word in (f"--{key}", str(value))]
 
     return build
 
@@ -75,7 +76,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
 def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
     rows = read_jsonl(train_file)
     counts = [{"prompt_tokens": 100 + number, "image_tokens": 9, "answer_tokens": 5 * number} for number in range(8)]
-    write_jsonl(tmp_path / "train.jsonl", [{**row, **count} for row, count in zip(rows, counts, strict=True)])
+    write_jsonl(tmp_path / "data/train.jsonl", [{**row, **count} for row, count in zip(rows, counts, strict=True)])
     config = load(root, "smoke")
     config["grpo"] |= {"completion_room": None, "max_completion_length": 20}
     config["preflight"]["measured"] = [str(tmp_path / "earlier.json")]
@@ -107,10 +108,10 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
     assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
 
     rows = read_jsonl(train_file)
-    write_jsonl(tmp_path / "train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])
+    write_jsonl(tmp_path / "data/train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])
     with pytest.raises(UserError, match="train.jsonl: row 5: gone.png: no such image"):
         check_run.main(words(smoke))
-    (tmp_path / "train.jsonl").unlink()
+    (tmp_path / "data/train.jsonl").unlink()
 
     paper["preflight"]["gpu_memory_gib"] = 200
     paper["compute"]["launch"] = ["python"]
@@ -197,19 +198,20 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
         ]
         path = tmp_path / f"{name}.json"
         write_json(path, {"images": images, "categories": categories, "annotations": boxes})
-        return ["--dataset", name, str(path)]
+        config["datasets"][name] = {"annotations": str(path), "images": str(tmp_path)}
 
     config = load(root, "paper")
     config["evaluation"]["suites"] = {"coco": ["coco_val2017"], "odinw13": ["odinw_pistols", "odinw_pothole"]}
-    coco = annotations("coco_val2017", [(1, 1)])
-    check_run.main(words(config, *coco))
+    annotations("coco_val2017", [(1, 1)])
+    check_run.main(words(config))
     text = capsys.readouterr().out
     assert "coco, protocol released-one-prompt: 2 prompts for each of 5 checkpoints." in text
     assert "Prediction of odinw13 is not in the hours" in text
     one = read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"]
 
-    odinw = annotations("odinw_pistols", [(1, 1), (1, 1), (1, 2), (2, 3)]) + annotations("odinw_pothole", [])
-    check_run.main(words(config, *coco, *odinw))
+    annotations("odinw_pistols", [(1, 1), (1, 1), (1, 2), (2, 3)])
+    annotations("odinw_pothole", [])
+    check_run.main(words(config))
     text = capsys.readouterr().out
     # Present categories: two in the first image, one in the second. All categories: 2 data sets x 2 images x 3.
     assert "odinw13, protocol released-present: 3 prompts" in text and "all-categories: 12 prompts" in text
@@ -242,7 +244,7 @@ def test_the_processor_of_the_run_counts_what_curation_did_not(of_folder, words,
     assert "You are a helpful assistant." in text
     assert lengths["text"] == len(processor.tokenizer(text).input_ids) - 1, "all but the image"
 
-    write_jsonl(tmp_path / "train.jsonl", [row | count for row, count in zip(rows, counts, strict=True)])
+    write_jsonl(tmp_path / "data/train.jsonl", [row | count for row, count in zip(rows, counts, strict=True)])
     check_run.main(words(config))
     assert "another processor" not in capsys.readouterr().out
     assert read_json(tmp_path / "preflight.json")["lengths"] == lengths

@@ -12,7 +12,7 @@ import pytest
 import render_datasheet
 from PIL import Image
 
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import UserError, read_json, read_jsonl, write_json
 
 
 @pytest.fixture(scope="session")
@@ -242,11 +242,15 @@ def test_real_coco_goes_through_to_the_datasheet(coco_tiny, tmp_path, processor)
         for item in row["objects"]:
             x1, y1, x2, y2 = item["bbox"]
             assert 0 <= x1 < x2 <= row["width"] and 0 <= y1 < y2 <= row["height"]
-    files = flags(
-        train_file=tmp_path / "train.jsonl", curation=tmp_path / "curation.json", leaks=tmp_path / "leaks.json"
-    )
-    out = flags(output=tmp_path / "datasheet.html", numbers=tmp_path / "datasheet.json")
-    render_datasheet.main([*files, *out, *flags(title="<b>COCO</b>", seed=0), "--licence", "train2017", "CC & co"])
+    (tmp_path / "run/data").mkdir(parents=True)
+    for name in ("train.jsonl", "curation.json", "leaks.json"):
+        (tmp_path / name).rename(tmp_path / "run/data" / name)
+    places = {"annotations": train[1], "images": train[2], "licence": "CC & co"}
+    tasks = {"train": ["train2017"], "detection": 60, "grounding": 60, "negative": 20, "rec": 0}
+    about = {"seed": 0, "report": {"title": "<b>COCO</b>"}, "data": tasks, "experiments": {}}
+    write_json(tmp_path / "run/config.json", about | {"datasets": {"train2017": places}, "archives": {}})
+    out = flags(output_page=tmp_path / "datasheet.html", output_numbers=tmp_path / "datasheet.json")
+    render_datasheet.main(["--run", str(tmp_path / "run"), *out])
     page, numbers = (tmp_path / "datasheet.html").read_text(), read_json(tmp_path / "datasheet.json")
     assert page.count("<article>") == 24 and page.count("data:image/webp") == 48
     assert "&lt;b&gt;COCO" in page and "<b>COCO" not in page and "CC &amp; co" in page

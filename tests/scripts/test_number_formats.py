@@ -14,8 +14,8 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_helpers import arguments
 
-from vision_r1.configuration import flags
 from vision_r1.evaluation.protocols import OF_READING
+from vision_r1.flags import of_values
 
 SMALL = {"max_steps": 2, "per_device_train_batch_size": 8, "save_steps": 2, "logging_steps": 1}
 
@@ -60,7 +60,7 @@ def test_base_model(config, tmp_path):
     small = {"hidden_size": 32, "text_layers": 1, "vision_layers": 1, "steps": 2, "exact_steps": 1, "batch_size": 2}
     outputs = {name: tmp_path / name for name in ("output_model", "metrics", "history")}
     with only_float32():
-        make_base_model.main(flags({**config["base"], **small, "seed": 0, "threads": 1, **outputs}))
+        make_base_model.main(of_values({**config["base"], **small, "seed": 0, "threads": 1, **outputs}))
 
 
 def test_sft(config, tiny_checkpoint, train_file, tmp_path):
@@ -82,4 +82,4 @@ def test_prediction(config, tiny_checkpoint, tmp_path):
     entry = config["evaluation"]["protocols"]["all-categories"]
     protocol = json.dumps({key: value for key, value in entry.items() if key not in OF_READING})
     with only_float32():
-        predict_suite.main(["--dataset", *dataset, "--protocol", "all", protocol, *flags(options)])
+        predict_suite.main(["--dataset", *dataset, "--protocol", "all", protocol, *of_values(options)])

@@ -13,18 +13,19 @@ def files(folder):
 
 def test_draws_every_figure_the_same_each_time(tmp_path):
     run = Run(tmp_path, images=1)
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main([*run.flags_of_plot(), "--note", "Not comparable"])
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
     assert files(tmp_path / "figures") == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     before = [(tmp_path / f"figures/{name}.svg").read_bytes() for name in FIGURES]
-    plot_results.main(run.flags_of_plot())
+    run.configure({"report": {"banner": None}})  # stands under the PNG alone
+    plot_results.main(run.words)
     assert before == [(tmp_path / f"figures/{name}.svg").read_bytes() for name in FIGURES]
 
 
 def test_the_page_knows_the_colours_of_the_style(tmp_path):
     run = Run(tmp_path, images=1)
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main(run.flags_of_plot())
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
     drawn = (tmp_path / "figures/ap_by_checkpoint.svg").read_text()
     assert [colour for colour in DARK if colour not in drawn] == [
         "#009e73",
@@ -38,9 +39,9 @@ def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
     scores = metrics(0.3, 1400, "odinw13", ["$x_{", "<script>", "a" * 10_000, "\u202eabc", "\x00"])
     scores["protocols"]["released-present"]["mean"] = None
     write(run.metrics("base", "odinw13"), scores)
-    tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("odinw13",)))
+    run.tabulate(("base", "odinw13"))
     write_lines(run.history("strict/grpo_stage1"), [{"step": 5, "reward": None, "loss": None}])
-    plot_results.main(run.flags_of_plot())
+    plot_results.main(run.words)
     assert files(tmp_path / "figures") == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     for name in FIGURES:
         ElementTree.parse(tmp_path / f"figures/{name}.svg")
@@ -48,6 +49,8 @@ def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
 
 def test_no_history_says_missing(tmp_path):
     run = Run(tmp_path, images=1)
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main(run.flags_of_plot()[:6])
+    tabulate_results.main(run.words)
+    for name in CHECKPOINTS:
+        write_lines(run.history(name), [])
+    plot_results.main(run.words)
     assert (tmp_path / "figures/reward_by_step.svg").is_file()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -25,13 +26,14 @@ HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: 
 def folder(tmp_path_factory):
     """A run's folder: a model, its base, and the files that the card is made from."""
     folder = tmp_path_factory.mktemp("release")
-    make_checkpoint(folder / "model", "qwen2_5_vl", "older")
-    (folder / "model/.snakemake_timestamp").touch()
-    (folder / "base").mkdir()
-    (folder / "base/LICENSE").write_text("the base model's licence")
-    write(folder / "training.json", {"steps": 150, "samples_seen": 3600, "versions": {"trl": "1.16.0"}})
-    write(folder / "comparison.json", comparison())
-    write(folder / "curation.json", curation("scenes_train"))
+    make_checkpoint(folder / "models/sft/model", "qwen2_5_vl", "older")
+    (folder / "models/sft/model/.snakemake_timestamp").touch()
+    write(folder / "models/sft/metrics.json", {"steps": 150, "samples_seen": 3600, "versions": {"trl": "1.16.0"}})
+    shutil.copytree(folder / "models/sft", folder / "models/strict/grpo_stage2")
+    (folder / "models/base/model").mkdir(parents=True)
+    (folder / "models/base/model/LICENSE").write_text("the base model's licence")
+    write(folder / "tables/comparison.json", comparison())
+    write(folder / "data/curation.json", curation("scenes_train"))
     settings = config()
     settings["model"] = {"family": "qwen2_5_vl", "source": "hub", "id": "Qwen/x", "revision": "0" * 40}
     settings["model"] |= {"min_pixels": 784, "max_pixels": 7840}
@@ -49,14 +51,17 @@ def curation(*sources):
     return {"datasets": {name: {"images": 3000} for name in sources}, "rows": 3000, "samples": samples}
 
 
-def release(folder, output, checkpoint="sft", **files):
-    """Run the program; `files` stand in for those of the folder. Return the card."""
-    words = ["--checkpoint", checkpoint, "--model", folder / "model", "--base", folder / "base"]
-    for name in ("config", "training", "curation", "comparison"):
-        words += [f"--{name}", files.get(name, folder / f"{name}.json")]
-    words += ["--licence", "scenes_train", files.get("licence", "made here"), "--output", output]
+def release(folder, output, checkpoint="sft"):
+    """Run the program; return the card."""
+    words = ["--run", folder, "--checkpoint", checkpoint, "--output_directory", output]
     release_checkpoint.main(list(map(str, words)))
     return (output / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """A copy of the run, to change files in."""
+    return shutil.copytree(folder, tmp_path / "run")
 
 
 def test_plain_transformers_loads_the_folder(folder, tmp_path):
@@ -74,7 +79,7 @@ print(model.config.model_type, len(AutoTokenizer.from_pretrained("sft")) > 10)
 def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
     text = release(folder, tmp_path / "sft")
     for name in ("chat_template.json", "vocab.json", "preprocessor_config.json", "video_preprocessor_config.json"):
-        assert (tmp_path / "sft" / name).read_bytes() == (folder / "model" / name).read_bytes()
+        assert (tmp_path / "sft" / name).read_bytes() == (folder / "models/sft/model" / name).read_bytes()
     processor = load_processor(tmp_path / "sft", family("qwen2_5_vl"), *PIXELS)
     assert "You are a helpful assistant." in prompt_text(processor, "Where?")
     assert "needs torchvision" in text and "miniature.processor" not in text
@@ -82,8 +87,9 @@ def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
 
 def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp_path):
     release(folder, tmp_path / "sft")
+    trained = folder / "models/sft/model"
     weights, settings = (tmp_path / "sft" / name for name in ("model.safetensors", "config.json"))
-    assert weights.samefile(folder / "model/model.safetensors") and not settings.samefile(folder / "model/config.json")
+    assert weights.samefile(trained / "model.safetensors") and not settings.samefile(trained / "config.json")
     assert (tmp_path / "sft/LICENSE").read_text() == "the base model's licence"
     assert not (tmp_path / "sft/.snakemake_timestamp").exists()
 
@@ -107,8 +113,8 @@ def test_the_card_of_a_grpo_stage_tells_its_own_thresholds_and_parent(folder, tm
     assert "| missing | | | | |" in text  # the comparison does not know this checkpoint
 
 
-def test_hostile_text_in_a_card_is_only_text(folder, tmp_path):
-    settings = json.loads((folder / "config.json").read_text())
+def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
+    settings = json.loads((copied / "config.json").read_text())
     settings["report"] |= {"title": HOSTILE, "banner": HOSTILE, "disclosures": [HOSTILE]}
     settings["model"]["id"] = HOSTILE
     settings["run"] = HOSTILE
@@ -116,15 +122,11 @@ def test_hostile_text_in_a_card_is_only_text(folder, tmp_path):
     compared = comparison()
     for line in compared["tables"]["sft"]:
         line |= {"suite": HOSTILE, "protocol": HOSTILE}
-    files = {
-        name: write(tmp_path / f"{name}.json", value)
-        for name, value in [
-            ("config", settings),
-            ("comparison", compared),
-            ("curation", curation(HOSTILE, "scenes_train")),
-        ]
-    }
-    text = release(folder, tmp_path / "sft", licence=HOSTILE, **files)
+    settings["datasets"]["scenes_train"] = {"annotations": "a.json", "images": "a", "licence": HOSTILE}
+    write(copied / "config.json", settings)
+    write(copied / "tables/comparison.json", compared)
+    write(copied / "data/curation.json", curation(HOSTILE, "scenes_train"))
+    text = release(copied, tmp_path / "sft")
     front, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.S).groups()
     assert yaml.safe_load(front)["license"] == "other" and "\u202e" not in text
     assert "<script" not in body.replace("\\<script", "") and str(7411 * 7411) not in body
@@ -134,12 +136,13 @@ def test_hostile_text_in_a_card_is_only_text(folder, tmp_path):
 
 def test_a_folder_without_weights_is_no_model(folder, tmp_path):
     with pytest.raises(UserError, match=r"holds no \.safetensors file"):
-        release(folder.with_name("nothing"), tmp_path / "sft")
+        release(folder, tmp_path / "sft", "strict/grpo_stage1")
     assert not (tmp_path / "sft").exists()
 
 
-def test_a_made_model_claims_no_benchmark(folder, tmp_path):
-    settings = json.loads((folder / "config.json").read_text())
+def test_a_made_model_claims_no_benchmark(copied, tmp_path):
+    settings = json.loads((copied / "config.json").read_text())
     settings["model"] |= {"source": "made", "id": None, "revision": None}
-    text = release(folder, tmp_path / "sft", config=write(tmp_path / "config.json", settings))
+    write(copied / "config.json", settings)
+    text = release(copied, tmp_path / "sft")
     assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text

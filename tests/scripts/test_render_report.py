@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from report_factory import CHECKPOINTS, Run, make_hostile, metrics, write
 
 from vision_r1.files import read_json
 from vision_r1.report.style import SHEETS
+from vision_r1.run_folder import Run as Read
 
 CONFIG = configurations.load(Path(__file__).parents[2], "paper")
 HOSTILE = (
@@ -46,15 +48,15 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("run"))
-    (run.folder / "benchmarks").mkdir()
-    (run.folder / "benchmarks/train_sft.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n3\t0:00:03\t-\n")
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main(run.flags_of_plot())
+    run.costs.mkdir()
+    (run.costs / "train_sft.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n3\t0:00:03\t-\n")
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
     return run
 
 
 def page_of(run, *flags):
-    render_report.main([*run.flags_of_render(), *flags])
+    render_report.main(["--run", str(run.folder), *flags])
     return (run.folder / "report/index.html").read_text(encoding="utf-8")
 
 
@@ -91,13 +93,12 @@ def write_presets(folder, default, paper):
 
 def test_the_nearest_recipe_s_configuration_stands_beside_this_run_s(complete, tmp_path):
     def against(paper):
-        flags = ["--presets", str(write_presets(tmp_path, read_json(complete.config), paper))]
+        flags = ["--config", str(write_presets(tmp_path, complete.config, paper))]
         return section(page_of(complete, *flags), "The configuration against", "The command")
 
     text = against({"reward": {"criterion": "paper"}, "model": {"revision": "abc"}, "run": "paper"})
     assert "2 keys differ" in text and "reward.criterionstrictpaper" in text and "model.revisionnot setabc" in text
     assert "Every key that is compared is that of recipe paper." in against({})
-    assert "were not given: missing" in section(page_of(complete), "The configuration against", "The command")
 
 
 def test_inputs_have_checksums_and_trainings_their_hardware(complete):
@@ -136,15 +137,15 @@ def test_the_audit_and_the_training_data_are_in_the_page(complete):
 
 
 def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_banner(complete, tmp_path):
-    config = read_json(complete.config)
-    config["report"]["banner"] = None
-    own = dict(CONFIG, report=config["report"], evaluation=CONFIG["evaluation"] | config["evaluation"])
+    report = complete.config["report"] | {"banner": None}
+    own = dict(CONFIG, report=report, evaluation=CONFIG["evaluation"] | complete.config["evaluation"])
+    own |= {"datasets": CONFIG["datasets"] | complete.config["datasets"]}
     text = {}
     presets = write_presets(tmp_path, own, {})
     for name, base in (("paper", own), ("other", dict(own, model={**own["model"], "max_pixels": 7}))):
-        write(complete.folder / f"{name}.json", base)
-        flags = ["--config", str(complete.folder / f"{name}.json"), "--presets", str(presets)]
-        text[name] = " ".join(Tags(page_of(complete, *flags)).text.split())
+        shutil.copytree(complete.folder, tmp_path / name)
+        write(tmp_path / name / "config.json", base)
+        text[name] = " ".join(Tags(page_of(Read.read(tmp_path / name), "--config", str(presets))).text.split())
     assert "published 17.7" in text["paper"] and "Not the configuration of" not in text["paper"]
     assert "published 17.7" not in text["other"]
     assert "Not the configuration of recipe paper (model.max_pixels): not comparable with its numbers." in text["other"]
@@ -152,13 +153,13 @@ def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_ba
 
 def test_many_experiments_fold(tmp_path):
     run = Run(tmp_path, images=1)
-    names = [f"arm{number}/{stage}" for number in range(6) for stage in ("grpo_stage1", "grpo_stage2")]
-    flags = []
-    for name in names:
-        for suite in ("coco", "odinw13"):
-            flags += ["--metrics", name, suite, str(write(run.metrics(name, suite), metrics(0.4, 1500, suite)))]
-    tabulate_results.main([*run.flags_of_tabulate(), *flags])
-    page = page_of(run, *flags)
+    names = [f"arm{number}" for number in range(6)]
+    report = {"experiments": ["strict", "released_2025", *names]}
+    run.configure({"experiments": {name: {} for name in names}, "report": report})
+    for name, suite in run.scored(f"{name}/{stage}" for name in names for stage in ("grpo_stage1", "grpo_stage2")):
+        write(run.metrics(name, suite), metrics(0.4, 1500, suite))
+    tabulate_results.main(run.words)
+    page = page_of(run)
     assert page.count("<summary>Errors: ") == 4 and page.count("<details open>") >= 2
     assert "arm5 stage 2" in page
 
@@ -180,29 +181,27 @@ def test_each_number_has_its_command(complete):
     for file in (
         complete.metrics("strict/grpo_stage2", "coco"),
         complete.training("sft"),
-        complete.folder / "tables/results.csv",
-        complete.folder / "tables/comparison.json",
-        complete.folder / "anchors/all.json",
+        complete.results,
+        complete.comparison,
+        complete.anchors("all"),
     ):
         assert f"{command} {file}" in text
 
 
 def test_a_fetched_base_model_names_its_revision(complete):
-    write(complete.folder / "fetched.json", {"stage": "base", "source": "hub", "id": "Qwen/x", "revision": "0" * 40})
-    assert (
-        f"Qwen/x, revision {'0' * 40}"
-        in Tags(page_of(complete, "--training", "base", str(complete.folder / "fetched.json"))).text
-    )
+    made = read_json(complete.training("base"))
+    write(complete.training("base"), {"stage": "base", "source": "hub", "id": "Qwen/x", "revision": "0" * 40})
+    assert f"Qwen/x, revision {'0' * 40}" in Tags(page_of(complete)).text
+    write(complete.training("base"), made)
 
 
 def test_training_seeds_get_a_table_of_their_spread(tmp_path):
     run = Run(tmp_path, images=1)
-    config = read_json(run.config)
-    config["report"]["training_seeds"] = [0, 1]
-    write(run.config, config)
-    for suite in ("coco", "odinw13"):
-        write(run.metrics("sft_s1", suite), metrics(0.501, 1500, suite))
-    tabulate_results.main(run.flags_of_tabulate((*CHECKPOINTS, "sft_s1")))
+    run.configure({"report": {"training_seeds": [0, 1]}})
+    measured = run.scored((*CHECKPOINTS, "sft_s1"))
+    for name, suite in measured[-2:]:
+        write(run.metrics(name, suite), metrics(0.501, 1500, suite))
+    run.tabulate(*measured)
     text = " ".join(Tags(page_of(run)).text.split())
     assert "Over training seeds" in text and "53.150.1 to 56.1" in text
     assert "strict stage 21 missing missing" in text  # a training that failed
@@ -217,9 +216,11 @@ def test_missing_parts_are_called_missing(tmp_path):
     scores = metrics(0.3, 1400, "coco")
     scores["protocols"]["released-one-prompt"]["mean"] = None
     write(run.metrics("base", "coco"), scores)
-    tabulate_results.main(run.flags_of_tabulate(CHECKPOINTS[:1], ("coco",)))
-    render_report.main([*run.flags_of_render()[:6], "--output", str(tmp_path / "report.html")])
-    text = " ".join(Tags((tmp_path / "report.html").read_text()).text.split())
+    run.tabulate(("base", "coco"))
+    for name in ("metrics", "models", "predictions", "audit", "data", "checksums.json", "tables/comparison.json"):
+        path = run.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    text = " ".join(Tags(page_of(run)).text.split())
     assert "Unknown. coco AP (released-one-prompt) is missing for strict: base, strict stage 1, strict stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
@@ -228,14 +229,11 @@ def test_missing_parts_are_called_missing(tmp_path):
 def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
     """The second seed has its stage 1 only: no range is told, no average is made of what is there."""
     run = Run(tmp_path, images=1)
-    config = read_json(run.config)
-    config["report"] |= {"training_seeds": [0, 1], "experiments": ["strict"]}
-    write(run.config, config)
-    measured = [name for name in CHECKPOINTS if "released_2025" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
-    for name in measured[-2:]:
-        for suite in ("coco", "odinw13"):
-            write(run.metrics(name, suite), metrics(0.5, 1500, suite))
-    tabulate_results.main(run.flags_of_tabulate(measured))
+    run.configure({"report": {"training_seeds": [0, 1], "experiments": ["strict"]}})
+    names = [name for name in CHECKPOINTS if "released_2025" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]
+    for name, suite in run.scored(names[-2:]):
+        write(run.metrics(name, suite), metrics(0.5, 1500, suite))
+    run.tabulate(*run.scored(names))
     page = page_of(run)
     spread = section(page, "Over training seeds", "Read this with the numbers")
     assert "strict stage 20, 1 missing" in spread and "strict stage 10, 1 48.3" in spread
@@ -246,8 +244,8 @@ def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
 def test_hostile_text_is_only_text(tmp_path):
     run = Run(tmp_path, images=4)
     make_hostile(run, HOSTILE)
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main([*run.flags_of_plot(), "--note", HOSTILE])
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
     tags = Tags(page_of(run, "--snakemake", HOSTILE))
     assert tags.scripts == 1 and not tags.handlers
     assert all(address.startswith("data:image/") for address in tags.addresses)

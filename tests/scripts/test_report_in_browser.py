@@ -48,8 +48,8 @@ def server():
 
 
 def rendered(run):
-    tabulate_results.main(run.flags_of_tabulate())
-    plot_results.main(run.flags_of_plot())
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
     page_of(run)
     return run.folder / "report/index.html"
 

@@ -15,17 +15,14 @@ def table(root, tmp_path):
     def build(name, metrics=(), preset="paper", **changes):
         config = configurations.load(root, preset) | changes
         write_json(tmp_path / "config.json", json.loads(json.dumps(config)))
-        words = []
-        for number, (checkpoint, suite, protocol, values) in enumerate(metrics):
-            path = tmp_path / f"{number}.json"
+        for checkpoint, suite, protocol, values in metrics:
             scores = {"mean_score_policies": {"constant": values}, "datasets": {}}
-            write_json(path, {"suite": suite, "protocols": {protocol: scores}})
-            words += ["--metrics", checkpoint, suite, str(path)]
-        paths = ["--published", str(root / "config/published.yaml"), "--presets", str(root / "config")]
-        main([*paths, "--table", name, "--config", str(tmp_path / "config.json"), *words, "--output_directory",
-              str(tmp_path / "tables")])  # fmt: skip
-        with (tmp_path / f"tables/{name}.csv").open() as file:
-            return list(csv.reader(file)), (tmp_path / f"tables/{name}.md").read_text()
+            measured = {"suite": suite, "protocols": {protocol: scores}}
+            write_json(tmp_path / f"metrics/{checkpoint}/{suite}.json", measured)
+        main(["--run", str(tmp_path), "--config", str(root / "config"), "--table", name])
+        tables = tmp_path / "report/tables"
+        with (tables / f"{name}.csv").open() as file:
+            return list(csv.reader(file)), (tables / f"{name}.md").read_text()
 
     return build
 

@@ -11,7 +11,8 @@ from vision_r1.report.style import SHEETS
 
 def test_writes_every_table(tmp_path):
     run = Run(tmp_path, images=1)
-    tabulate_results.main([*run.flags_of_tabulate(), "--seed", "3"])
+    run.configure({"seed": 3})
+    tabulate_results.main(run.words)
     results = read_csv(tmp_path / "tables/results.csv")
     assert list(dict.fromkeys(result.checkpoint for result in results)) == list(CHECKPOINTS)
     assert {result.chain_seed for result in results} == {3}
@@ -25,14 +26,8 @@ def test_writes_every_table(tmp_path):
         assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_published_numbers_need_their_recipes(tmp_path):
-    run = Run(tmp_path, images=1)
-    with pytest.raises(UserError, match="give --config and --presets"):
-        tabulate_results.main([*run.flags_of_tabulate(), "--anchors", str(tmp_path / "anchors/all.json")])
-
-
 def test_a_missing_file_is_named(tmp_path):
     run = Run(tmp_path, images=1)
     run.metrics("sft", "coco").unlink()
     with pytest.raises(UserError, match=r"sft/coco\.json: no such file"):
-        tabulate_results.main(run.flags_of_tabulate())
+        tabulate_results.main(run.words)

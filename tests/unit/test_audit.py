@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("pycocotools")
 from vision_r1.audit import (
     BOX_FAMILIES,
-    FAMILIES,
+    ERROR_FAMILIES,
     PUBLISHED,
     Answer,
     Reward,
@@ -61,7 +61,7 @@ def test_strict_follows_ap_more_closely(records):
 
 
 def test_every_family_starts_at_the_right_answer(records):
-    for family in FAMILIES:
+    for family in ERROR_FAMILIES:
         first, *worse = of(records, "strict", family)
         assert (first["strength"], first["ap"], first["reward"]) == pytest.approx((0, 1, 3))
         aps = [record["ap"] for record in worse]

@@ -228,14 +228,6 @@ def test_a_chain_seed_has_a_folder_of_its_own(config):
     assert configuration.run_name(merge(config, {"seed": 1})) == "miniature_seed1"
 
 
-def test_flags_leave_out_null_and_spread_lists():
-    assert configuration.flags({"a": 1.0e-6, "b": None, "c": ["x y", 2], "d": False}) == [
-        *("--a", "1e-06"),
-        *("--c", "x y", "2"),
-        *("--d", "False"),
-    ]
-
-
 def test_a_protocol_s_split_is_the_data_set_s(config):
     """Where both name one."""
     config["evaluation"]["protocols"]["released-one-prompt"]["split"] = "val2017"

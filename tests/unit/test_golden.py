@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_r1.rewards import REWARDS, THRESHOLDS, Criterion
+from vision_r1.rewards import REWARD_THRESHOLDS, REWARDS, Criterion
 
-GOLDEN = Path(__file__).parents[1] / "data/official_rewards.jsonl"
+GOLDEN = Path(__file__).parents[1] / "data/released_rewards.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def rows():
     return [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").split("\n") if line]
 
 
-@pytest.mark.parametrize("stage", THRESHOLDS)
+@pytest.mark.parametrize("stage", REWARD_THRESHOLDS)
 def test_every_number(rows, stage):
     criterion = Criterion.named("released_2025", stage)
     compared, differing = 0, []

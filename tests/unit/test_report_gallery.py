@@ -51,7 +51,7 @@ def test_choice_follows_its_rule(change, count, seed):
 
 def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
     run = Run(tmp_path)
-    predictions = {name: read_jsonl(run.predictions(name)) for name in ("base", "sft", "strict/grpo_stage2")}
+    predictions = {name: read_jsonl(run.predictions(name, "coco")) for name in ("base", "sft", "strict/grpo_stage2")}
     examples = gallery(
         predictions, {"scenes_test": read_coco("scenes_test", run.annotations)}, "released-one-prompt", count=4
     )
@@ -71,9 +71,9 @@ def test_a_label_has_one_colour_in_all_images_whatever_was_asked():
 
 def test_gallery_names_what_is_missing(tmp_path):
     run = Run(tmp_path, images=3)
-    predictions = {"base": read_jsonl(run.predictions("base"))}
+    predictions = {"base": read_jsonl(run.predictions("base", "coco"))}
     annotations = {"scenes_test": read_coco("scenes_test", run.annotations)}
-    with pytest.raises(UserError, match="--annotations scenes_test FILE"):
+    with pytest.raises(UserError, match="about data set 'scenes_test', whose annotations are missing"):
         gallery(predictions, {}, "released-one-prompt")
     predictions["base"][0]["file_name"] = str(tmp_path / "gone.png")
     with pytest.raises(UserError, match=r"gone\.png: not a readable image"):

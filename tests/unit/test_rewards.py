@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import Verdict
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import CRITERIA, REWARDS, THRESHOLDS, Criterion, reward_functions
+from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS, REWARDS, Criterion, reward_functions
 
 A, B, C = [0, 0, 100, 100], [200, 0, 300, 100], [400, 400, 500, 500]
 BAND = [0, 0, 100, 60]  # IoU and GIoU 0.6 with A
@@ -129,7 +129,7 @@ def test_the_strict_assignment_maximises_precision():
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-@pytest.mark.parametrize("stage", THRESHOLDS)
+@pytest.mark.parametrize("stage", REWARD_THRESHOLDS)
 def test_images_without_objects_ask_for_silence(name, stage):
     assert judge(name, stage, [], []) == (1, 1)
     assert judge(name, stage, [("a", A)], []) == (0, 0)
@@ -206,7 +206,7 @@ BOX = st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 30)] * 2).map(
     lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]]
 )
 OBJECTS = st.lists(st.tuples(LABELS, BOX), max_size=6)
-STAGE = st.sampled_from(list(THRESHOLDS))
+STAGE = st.sampled_from(list(REWARD_THRESHOLDS))
 
 
 @settings(deadline=None)

@@ -18,6 +18,8 @@ def test_it_names_what_the_configuration_asks_for(root):
     assert run.ends("report") == ["sft", "strict/grpo_stage2"]
     assert run.ends("ablations")[-1] == "beginner_only_s1/grpo_stage2"
     assert run.metrics("sft_s1", "shapes") == Path("results/smoke/metrics/sft_s1/shapes.json")
+    assert run.scored(["base"]) == [("base", "shapes"), ("base", "shapes13")]
+    assert run.gallery[:3] == [("base", "shapes"), ("sft", "shapes"), ("strict/grpo_stage2", "shapes")]
     assert run.benchmarks[0] == ("shapes", config["evaluation"]["suite_protocols"]["shapes"][0])
 
 
@@ -32,6 +34,35 @@ def test_jobs_of_a_shared_stage_are_those_of_who_trains_it(root):
         ("predict_suite", "predict_suite/beginner_only_s1/grpo_stage2/shapes.log"),
     ]
     assert len(rules) == 6
+
+
+def test_data_of_an_experiment_s_own_has_a_folder_of_its_own(root):
+    config = load(root, "smoke")
+    run = Run("results/smoke", config)
+    assert "data" in config["experiments"]["more_negatives"]
+    assert run.train_file("strict_s1") == run.train_file() == Path("results/smoke/data/train.jsonl")
+    assert run.train_file("more_negatives_s1") == Path("results/smoke/data/of/more_negatives/train.jsonl")
+    assert run.curation("more_negatives") == Path("results/smoke/data/of/more_negatives/curation.json")
+
+
+def test_benchmarks_are_kept_out_of_training_and_the_selection_split_is_not_one(root):
+    config = load(root, "miniature")
+    config["report"]["suites"] = ["shapes", "selection"]
+    run = Run("results/miniature", config)
+    assert run.trained_on == ["scenes_train"]
+    assert run.tested == ["scenes_test", "selection"] and run.kept_out == ["scenes_test"]
+
+
+def test_a_continuous_stage_2_resumes_the_trainer_of_stage_1(root):
+    paper = Run("results/paper", load(root, "paper"))
+    assert paper.resumed("step_1_2/grpo_stage2") == ["results/paper/models/step_1/grpo_stage1/checkpoint"]
+    assert Run("results/smoke", load(root, "smoke")).resumed("strict/grpo_stage2") == []
+
+
+def test_a_run_measures_what_a_published_table_needs_of_its_own_arms_alone(root):
+    run = Run("results/paper", load(root, "paper"))
+    wanted = [("base", "coco"), ("sft", "coco"), ("base", "coco"), ("elsewhere/grpo_stage1", "coco"), ("base", "lvis")]
+    assert run.known(wanted) == [("base", "coco"), ("sft", "coco")]
 
 
 def test_it_is_read_from_its_folder(tmp_path):

@@ -74,7 +74,8 @@ def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
 
 def test_how_a_training_is_watched_trains_nothing_again(chain):
     overlay = chain.overlay({"guards": {"patience": 7, "kl": 0.5}, "logging": {"sample_steps": 3}})
-    assert chain.planned(*SMOKE, overlay) == REPORTING  # the page shows the configuration
+    # The page shows the configuration, and the pipeline's figure is drawn by the command that was given.
+    assert chain.planned(*SMOKE, overlay) == {"draw_rulegraph": 1, "render_report": 1, "all": 1}
 
 
 def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
@@ -135,12 +136,14 @@ def test_comments_and_docstrings_rerun_nothing(chain, edited):
 
 def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
+    chain.snakemake(*SMOKE, "--", "preflight")  # a run of another program leaves the stamps of these
     edited("config/config.yaml", "freeze_code: false", "freeze_code: true")
-    # The page shows the configuration, in which the key now stands differently.
-    assert chain.planned(*SMOKE) == REPORTING
+    # The page shows the configuration, in which the key now stands differently; the file is that of a published recipe.
+    page = {name: count for name, count in REPORTING.items() if name != "release_checkpoint"}
+    assert chain.planned(*SMOKE) == page
     edited("rules/curate.smk", "python workflow/scripts/curate_train.py", "python -u workflow/scripts/curate_train.py")
     triggers = ["--rerun-triggers", "mtime", "params", "input"]
-    assert chain.planned(*SMOKE, *triggers) == REPORTING
+    assert chain.planned(*SMOKE, *triggers) == page
 
 
 def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda):

@@ -109,13 +109,32 @@ def test_every_configuration_for_gpus_is_planned(project, name):
     assert jobs["train_grpo"] == trained
 
 
+def test_a_plan_writes_nothing(project):
+    """Neither in a fresh folder nor beside a run, whose settings and code stamps its jobs may be reading."""
+    project.snakemake("--dry-run")
+    assert not (project.folder / "results").exists()
+    project.snakemake("--", "preflight")
+
+    def state():
+        files = [path for path in (project.folder / "results").rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = state()
+    assert {path.name for path in before} >= {"config.json", "train_grpo.yaml", "preflight.txt"}
+    rewards = project.folder / "workflow/scripts/vision_r1/rewards.py"
+    rewards.write_text(rewards.read_text() + "EDITED = True\n")
+    overlay = project.overlay({"seed": 0, "guards": {"patience": 7}, "grpo_stage2": {"precision_high": 0.95}})
+    project.snakemake("--dry-run", "--configfile", overlay, "--", "all", "ablations")
+    assert state() == before
+
+
 def test_preflight_makes_nothing_else_and_always_runs(project):
     """Neither data nor model is made for it; the page is printed each time."""
     for _ in range(2):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
         assert "Preflight of paper" in output and "step_1_2/grpo_stage2: completions end at" in output
         assert sorted(path.name for path in (project.folder / "results/paper").iterdir()) == [
-            *("code", "config.json", "logs", "preflight", "watch", "words")
+            *("config.json", "logs", "preflight", "watch")
         ]
 
 
@@ -150,7 +169,7 @@ def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     wrong = plan("--config", "runn=x")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: config: top level: unknown key 'runn'") and not wrong.stdout
-    assert not list((project.folder / "results").rglob("*.log"))
+    assert not (project.folder / "results").exists()
 
 
 @pytest.mark.slow
@@ -163,10 +182,12 @@ def test_grpo_at_the_paper_s_scale_waits_for_the_base_model_s_anchors(project):
         "check_anchors": 1,
     }
     gate = ["--dry-run", "--printshellcmds", "--configfile", "config/paper.yaml"]
-    assert " --stop --output results/paper/anchors/gate.json" in project.snakemake(*gate, *target).stdout
+    assert (
+        " --scope gate --stop --output_json results/paper/anchors/gate.json" in project.snakemake(*gate, *target).stdout
+    )
     overlay = project.overlay({"evaluation": {"anchors": "warn"}})
     warned = project.snakemake(*gate, overlay, *target).stdout
-    assert " --stop --output" not in warned and "--output results/paper/anchors/gate.json" in warned
+    assert " --stop " not in warned and "--output_json results/paper/anchors/gate.json" in warned
     overlay = project.overlay({"evaluation": {"anchors": "none"}})
     assert "check_anchors" not in project.planned("--configfile", "config/paper.yaml", overlay, *target)
     assert project.planned("--configfile", "config/paper.yaml", "--", "anchors")["predict_suite"] == 2

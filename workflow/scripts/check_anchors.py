@@ -1,8 +1,8 @@
 """Set published numbers beside ours: reproduced, not reproduced or not run.
 
 Example:
-  python workflow/scripts/check_anchors.py --published config/published.yaml --model Qwen/Qwen2.5-VL-7B-Instruct \\
-      --metrics base coco metrics/base/coco.json --output anchors.json
+  python workflow/scripts/check_anchors.py --run results/paper --published config/published.yaml --scope all \\
+      --output_json anchors.json
 
 With --stop a mean over a suite that is not reproduced is an error, and no file is written: so a base model that isn't
 measured as others measured it stops a run before any GPU hour is spent on training it.
@@ -12,16 +12,21 @@ import argparse
 import logging
 from collections.abc import Sequence
 
-from vision_r1.cli import add_metrics, parser, run
+from vision_r1.cli import add_run, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    arguments = parser(__doc__, word_files=True)
+    arguments = parser(__doc__)
+    add_run(arguments)
     arguments.add_argument("--published", required=True, metavar="FILE", help="published numbers (YAML)")
-    arguments.add_argument("--model", metavar="ID", help="the base model's repository on the hub, if it is from there")
-    add_metrics(arguments, "of score_suite.py", required=True)
+    arguments.add_argument(
+        "--scope",
+        required=True,
+        choices=("base", "gate", "all"),
+        help="all checkpoints, or the base model",
+    )
     arguments.add_argument("--stop", action="store_true", help="fail where a mean is not reproduced")
-    arguments.add_argument("--output", required=True, metavar="FILE", help="the comparison (JSON) to write")
+    arguments.add_argument("--output_json", required=True, metavar="FILE")
     return arguments.parse_args(argv)
 
 
@@ -29,10 +34,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.evaluation.anchors import NOT_RUN, REPRODUCED, check
     from vision_r1.evaluation.published import MEAN, read_published
-    from vision_r1.files import UserError, read_json, write_json
+    from vision_r1.experiments import BASE
+    from vision_r1.files import UserError, write_json
+    from vision_r1.run_folder import Run
 
-    metrics = {(checkpoint, suite): read_json(path) for checkpoint, suite, path in args.metrics}
-    lines = check(read_published(args.published), args.model, metrics)
+    folder = Run.read(args.run)
+    model = folder.config["model"]["id"]
+    metrics = folder.read_metrics(folder.scored(folder.checkpoints if args.scope == "all" else [BASE]))
+    lines = check(read_published(args.published), model, metrics)
     for line in lines:
         if line["status"] != NOT_RUN:
             logging.info(
@@ -46,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ours = [
             line
             for line in lines
-            if line["id"] == args.model and (line["checkpoint"], line["suite"]) in metrics and line["dataset"] == MEAN
+            if line["id"] == model and (line["checkpoint"], line["suite"]) in metrics and line["dataset"] == MEAN
         ]
         failed = [line for line in ours if line["status"] != REPRODUCED]
         if failed:
@@ -60,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{len(failed)} of {len(ours)} published means are not reproduced: {'; '.join(said)}. "
                 "Find out why, or train all the same with evaluation.anchors: warn"
             )
-    write_json(args.output, lines)
+    write_json(args.output_json, lines)
 
 
 if __name__ == "__main__":

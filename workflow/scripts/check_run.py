@@ -6,9 +6,8 @@ that isn't fetched) is bounded from the configuration, and the page says so. Exi
 mended.
 
 Example:
-  python workflow/scripts/check_run.py --config results/miniature/config.json \\
-      --train_file results/miniature/data/train.jsonl --models results/miniature/models \\
-      --output_page preflight.txt --output_summary preflight.json
+  python workflow/scripts/check_run.py --run results/miniature --output_page preflight.txt \\
+      --output_summary preflight.json
 """
 
 import argparse
@@ -20,17 +19,7 @@ from vision_r1 import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
-    arguments.add_argument("--config", required=True, help="the merged configuration as JSON")
-    arguments.add_argument("--train_file", required=True, help="the training file; it may not be there yet")
-    arguments.add_argument("--models", required=True, help="folder of the run's checkpoints; it may not be there yet")
-    arguments.add_argument(
-        "--dataset",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "ANNOTATIONS"),
-        help="a test set and its annotation file, which may not be there yet; repeat, to count prompts",
-    )
+    cli.add_run(arguments)
     arguments.add_argument("--output_page", required=True, help="text file, what is printed")
     arguments.add_argument("--output_summary", required=True, help="JSON file, the same figures")
     return arguments.parse_args(argv)
@@ -38,11 +27,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.files import UserError, read_json, write_json, write_text
+    from vision_r1.files import UserError, write_json, write_text
     from vision_r1.preflight.page import page
     from vision_r1.preflight.run import survey
+    from vision_r1.run_folder import Run
 
-    summary = survey(read_json(args.config), args.train_file, args.models, dict(args.dataset))
+    run = Run.read(args.run)
+    annotations = {name: run.place(name, "annotations") for name in run.tested}
+    summary = survey(run.config, run.train_file(), run.folder / "models", annotations)
     text = page(summary)
     write_text(args.output_page, text)
     write_json(args.output_summary, summary)

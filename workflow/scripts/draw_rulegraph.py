@@ -1,10 +1,10 @@
 """Draw the pipeline: its rules in the order of work, and how long the jobs of each took.
 
-Reads the output of `snakemake --rulegraph` from standard input, and Snakemake's benchmark files.
+Reads the output of `snakemake --rulegraph` from standard input, and Snakemake's benchmark files. Writes rulegraph.svg
+and rulegraph.png into the run's folder of figures.
 
 Example:
-  snakemake --rulegraph | python workflow/scripts/draw_rulegraph.py --benchmarks results/miniature/benchmarks \\
-      --output results/miniature/figures/rulegraph
+  snakemake --rulegraph | python workflow/scripts/draw_rulegraph.py --run results/miniature
 """
 
 import argparse
@@ -15,18 +15,19 @@ from vision_r1 import cli
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--benchmarks", required=True, metavar="DIR", help="folder of Snakemake's benchmark files")
-    parser.add_argument("--output", required=True, metavar="STEM", help="writes STEM.svg and STEM.png")
-    return parser.parse_args(argv)
+    arguments = cli.parser(__doc__)
+    cli.add_run(arguments)
+    return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.report.provenance import benchmarks, stages
     from vision_r1.report.rulegraph import draw_rulegraph, read_rulegraph
+    from vision_r1.run_folder import Run
 
-    draw_rulegraph(read_rulegraph(sys.stdin.read()), stages(benchmarks(args.benchmarks)), args.output)
+    run = Run.read(args.run)
+    draw_rulegraph(read_rulegraph(sys.stdin.read()), stages(benchmarks(run.costs)), run.figures / "rulegraph")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_r1.cli import run
-from vision_r1.files import UserError, read_json
+from vision_r1.files import UserError
 
 
-def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
-    """Return the jobs that snakemake would run with these words, and the run's folder under results/."""
+def dry_run(words: Sequence[str]) -> list:
+    """Return the jobs that snakemake would run with these words."""
     from snakemake.cli import main as snakemake
     from snakemake.logging import LogEvent, logger
 
@@ -49,7 +50,7 @@ def dry_run(words: Sequence[str]) -> tuple[list, Path | None]:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
-    return jobs, run_folder(jobs)
+    return jobs
 
 
 def last_words(*texts: str) -> str:
@@ -59,10 +60,15 @@ def last_words(*texts: str) -> str:
     return (own or lines)[-1]
 
 
-def run_folder(jobs: Sequence) -> Path | None:
-    """Return results/<run>, read from the place of a benchmark file."""
-    found = (Path(*Path(job.benchmark).parts[:2]) for job in jobs if job.benchmark)
-    return next((folder for folder in found if folder.name != "downloads"), None)
+def resolved(words: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration that snakemake resolves with these words: a dry run writes none."""
+    from snakemake.cli import parse_args, parse_config
+
+    from vision_r1.configuration import DEFAULT, load
+    from vision_r1.experiments import merge
+
+    _, options = parse_args(["--cores", "all", *words])
+    return merge(load([*DEFAULT, *(options.configfile or ())]), parse_config(options.config))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,15 +76,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if {"--help", "-h"} & {*words}:
         sys.stdout.write(__doc__)
         return
+    from vision_r1.configuration import run_name
     from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
 
-    jobs, folder = dry_run(words)
-    estimates, prices = {}, {"price_per_gpu_hour": None, "currency": ""}
-    if folder:
-        config = read_json(folder / "config.json")  # the rules write it whenever they are read
-        summary = survey(config, folder / "data/train.jsonl", folder / "models", {})
-        estimates, prices = estimates_of(summary, len(config["report"]["suites"])), config["preflight"]
+    jobs, config = dry_run(words), resolved(words)
+    folder, prices = Path("results") / run_name(config), config["preflight"]
+    summary = survey(config, folder / "data/train.jsonl", folder / "models", {})
+    estimates = estimates_of(summary, len(config["report"]["suites"]))
     sys.stdout.write(page(jobs, estimates, prices["price_per_gpu_hour"], prices["currency"]))
 
 

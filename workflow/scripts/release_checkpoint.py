@@ -3,58 +3,51 @@
 The weights are hard links where the disk allows it, so they take no room; the folder loads with plain transformers.
 
 Example:
-  python workflow/scripts/release_checkpoint.py --checkpoint strict/grpo_stage2 \\
-      --config results/miniature/config.json --model results/miniature/models/strict/grpo_stage2/model \\
-      --base results/miniature/models/base/model \\
-      --training results/miniature/models/strict/grpo_stage2/metrics.json \\
-      --curation results/miniature/data/curation.json --comparison results/miniature/tables/comparison.json \\
-      --output results/miniature/release/strict/grpo_stage2
+  python workflow/scripts/release_checkpoint.py --run results/miniature --checkpoint strict/grpo_stage2 \\
+      --output_directory results/miniature/release/strict/grpo_stage2
 """
 
 import argparse
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import add_run, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
+    add_run(arguments)
     arguments.add_argument("--checkpoint", required=True, metavar="NAME", help="its name in the run")
-    arguments.add_argument("--model", required=True, type=Path, metavar="DIR", help="its model and processor")
-    arguments.add_argument("--base", required=True, type=Path, metavar="DIR", help="the base model, for its licence")
-    arguments.add_argument("--config", required=True, metavar="FILE", help="the run's resolved configuration, JSON")
-    arguments.add_argument("--training", required=True, metavar="FILE", help="metrics.json of its training")
-    arguments.add_argument("--curation", required=True, metavar="FILE", help="summary of curate_train.py")
-    arguments.add_argument("--comparison", required=True, metavar="FILE", help="comparison of compare_checkpoints.py")
-    arguments.add_argument(
-        "--licence", nargs=2, action="append", default=[], metavar=("SOURCE", "TEXT"), help="of training data; repeat"
-    )
-    arguments.add_argument("--output", required=True, metavar="DIR")
+    arguments.add_argument("--output_directory", required=True, metavar="DIR")
     return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from vision_r1.data.places import licences
+    from vision_r1.experiments import BASE, split_checkpoint
     from vision_r1.files import UserError, link_or_copy, read_json, written_whole
     from vision_r1.report.card import card
+    from vision_r1.run_folder import Run
 
-    if not list(args.model.glob("*.safetensors")):
-        raise UserError(f"{args.model}: holds no .safetensors file; give the folder of a trained model")
-    licence_files = sorted(args.base.glob("LICENSE*"))
+    run = Run.read(args.run)
+    model = run.model(args.checkpoint)
+    if not list(model.glob("*.safetensors")):
+        raise UserError(f"{model}: holds no .safetensors file; give the name of a trained checkpoint")
+    licence_files = sorted(run.model(BASE).glob("LICENSE*"))
+    arm, _ = split_checkpoint(args.checkpoint)
     text = card(
         args.checkpoint,
-        read_json(args.config),
-        read_json(args.training),
-        read_json(args.curation),
-        read_json(args.comparison),
-        dict(args.licence),
+        run.config,
+        read_json(run.training(args.checkpoint)),
+        read_json(run.curation(arm)),
+        read_json(run.comparison),
+        licences(run.config, run.trained_on),
         [path.name for path in licence_files],
     )
-    with written_whole(args.output) as folder:
+    with written_whole(args.output_directory) as folder:
         folder.mkdir()
-        for path in [*licence_files, *sorted(args.model.iterdir())]:
+        for path in [*licence_files, *sorted(model.iterdir())]:
             if path.is_file() and not path.name.startswith("."):  # Snakemake's mark is not the model's
                 # Only weights are linked: a small file that is edited here must not change the run's.
                 copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2

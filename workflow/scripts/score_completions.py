@@ -22,13 +22,13 @@ from vision_r1.files import UserError, write_jsonl
 
 def parse_args(argv: Sequence[str] | None = None):
     from vision_r1.frames import FRAMES
-    from vision_r1.rewards import CRITERIA, THRESHOLDS
+    from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS
 
     arguments = parser(__doc__)
     arguments.add_argument("input", help="JSON lines to score; - reads standard input")
     arguments.add_argument("output", help="JSON lines to write")
     arguments.add_argument("--criterion", choices=CRITERIA, required=True)
-    arguments.add_argument("--stage", choices=THRESHOLDS, required=True)
+    arguments.add_argument("--stage", choices=REWARD_THRESHOLDS, required=True)
     arguments.add_argument("--frame", choices=FRAMES, default="pixel", help="of lines that name none (default: pixel)")
     return arguments.parse_args(argv)
 

@@ -18,12 +18,7 @@ from vision_r1 import cli
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
     cli.add_run(arguments)
-    arguments.add_argument(
-        "--config",
-        default="config",
-        metavar="DIR",
-        help="folder with published.yaml and the published recipes' presets (default: config)",
-    )
+    cli.add_presets(arguments)
     arguments.add_argument("--partial", action="store_true", help="show what is there, and why the rest is not")
     return arguments.parse_args(argv)
 
@@ -54,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     arms = arms_of(config, measured, {name: cause(run.jobs(name)) for name in measured})
     lines = ablation_lines(arms, names[0], run.benchmarks)
-    batches = training_batches(config, read_json(run.curation)["rows"], names)
+    batches = training_batches(config, read_json(run.curation())["rows"], names)
     budgets = {name: budget(config, batches, name) for name in names}
     sheets = ablation_sheets(config, arms, lines, budgets, read_published(f"{args.config}/published.yaml"), recipes)
     warning, stem = banner(config, recipes), "ablations_partial" if args.partial else "ablations"

@@ -18,9 +18,9 @@ from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import label_key, parse
 from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import COUNT, REWARDS, Criterion
+from vision_r1.rewards import COUNT, PUBLISHED_STAGES, REWARDS, Criterion
 
-PARTS = (*REWARDS, COUNT)
+REWARD_PARTS = (*REWARDS, COUNT)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 AP_FALL, REWARD_FALL = 0.05, 0.05  # a loophole: AP falls by so much, the reward (0..3) by less than so much
 
@@ -51,11 +51,10 @@ class Reward:
         return cls(Criterion.of(given), tuple(settings.get("reward_weights", (1.0, 1.0, 1.0))))
 
 
-# The published criteria at the thresholds that they were published with: the reference of a configured reward.
-_AS_PUBLISHED = {"paper": ("stage1", "stage2"), "released_2025": ("raw", "stage1", "stage2"), "upstream_2026": ("raw",)}
+# The reference of a configured reward.
 PUBLISHED = {
     f"{name}, {stage}": Reward(Criterion.named(name, stage))
-    for name, stages in _AS_PUBLISHED.items()
+    for name, stages in PUBLISHED_STAGES.items()
     for stage in stages
 }
 
@@ -167,11 +166,11 @@ BOX_FAMILIES: dict[str, BoxFamily] = {
 TEXT_FAMILIES: dict[str, Callable[[str, float, np.random.Generator], str]] = {
     family.__name__: family for family in (truncation, prose, empty)
 }
-FAMILIES = (*BOX_FAMILIES, *TEXT_FAMILIES)
+ERROR_FAMILIES = (*BOX_FAMILIES, *TEXT_FAMILIES)
 
 
 def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.random.Generator) -> str:
-    """Return the completion that one of FAMILIES makes of an answer, in the model's frame and words."""
+    """Return the completion that one of ERROR_FAMILIES makes of an answer, in the model's frame and words."""
     said = BOX_FAMILIES[family](answer, strength, rng) if family in BOX_FAMILIES else (answer.boxes, answer.labels)
     text = format_answer(frame.from_original(said[0]), said[1])
     return text if family in BOX_FAMILIES else TEXT_FAMILIES[family](text, strength, rng)
@@ -206,8 +205,8 @@ def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed
         vocabulary = row["categories"] if len(row["categories"]) > 1 else every
         answers.append(Answer(boxes, labels, np.array([row["width"], row["height"]], float), vocabulary))
     records = []
-    progress = Progress(len(FAMILIES) * len(STRENGTHS) * len(rewards), "mean rewards")
-    for index, family in enumerate(FAMILIES):
+    progress = Progress(len(ERROR_FAMILIES) * len(STRENGTHS) * len(rewards), "mean rewards")
+    for index, family in enumerate(ERROR_FAMILIES):
         for strength in STRENGTHS:
             texts = [
                 perturb(family, strength, answer, frame, np.random.default_rng([seed, index, number]))
@@ -218,8 +217,8 @@ def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed
             ap = average_precision(truths, found)
             for name, reward in rewards.items():
                 scores = [reward.criterion.score(text, row) for text, row in zip(texts, rows, strict=True)]
-                means = {part: float(np.mean([getattr(score, part) for score in scores])) for part in PARTS}
-                total = sum(weight * means[part] for weight, part in zip(reward.weights, PARTS, strict=False))
+                means = {part: float(np.mean([getattr(score, part) for score in scores])) for part in REWARD_PARTS}
+                total = sum(weight * means[part] for weight, part in zip(reward.weights, REWARD_PARTS, strict=False))
                 record = {"criterion": name, "family": family, "strength": strength, "ap": ap}
                 records.append(record | {"reward": total} | means)
                 progress.update(len(records))

@@ -10,16 +10,12 @@ from importlib.util import find_spec
 from vision_r1.files import UserError
 
 
-def parser(docstring: str, word_files: bool = False) -> argparse.ArgumentParser:
-    """Return an argument parser whose help is the program's own docstring.
-
-    word_files: the word @FILE stands for the words in FILE, one a line. Linux takes no shell command above 128 KB.
-    """
+def parser(docstring: str) -> argparse.ArgumentParser:
+    """Return an argument parser whose help is the program's own docstring."""
     return argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        fromfile_prefix_chars="@" if word_files else None,
     )
 
 
@@ -55,22 +51,19 @@ def add_id_spaces(arguments: argparse.ArgumentParser) -> None:
     )
 
 
-def add_metrics(arguments: argparse.ArgumentParser, text: str, required: bool = False) -> None:
-    """Add --metrics, repeatable: a checkpoint, a suite and the file of score_suite.py; `text` says what it is for."""
-    arguments.add_argument(
-        "--metrics",
-        nargs=3,
-        action="append",
-        required=required,
-        default=[],
-        metavar=("CHECKPOINT", "SUITE", "FILE"),
-        help=f"metrics of one checkpoint on one suite, {text}; repeat",
-    )
-
-
 def add_run(arguments: argparse.ArgumentParser) -> None:
     """Add --run: the program reads what the configuration of that run names."""
     arguments.add_argument("--run", required=True, metavar="DIR", help="the run's folder, results/<run>")
+
+
+def add_presets(arguments: argparse.ArgumentParser) -> None:
+    """Add --config: the folder with what others published, and the presets of their recipes."""
+    arguments.add_argument(
+        "--config",
+        default="config",
+        metavar="DIR",
+        help="folder with published.yaml and the published recipes' presets (default: config)",
+    )
 
 
 def add_scoring(arguments: argparse.ArgumentParser) -> None:

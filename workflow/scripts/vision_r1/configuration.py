@@ -31,6 +31,8 @@ SHARED = {
     "evaluation": ("evaluation",),
 }
 
+# The files that every run starts from, laid over each other.
+DEFAULT = ("config/config.yaml", "config/datasets.yaml", "config/experiments.yaml")
 # Recipe -> the files that are laid over the default ones.
 PRESETS = {
     "paper": ("paper",),
@@ -100,6 +102,13 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")
 
 
+def check_model_folder(config: Mapping[str, Any]) -> None:
+    """Raise UserError where the base model's folder is not on this machine."""
+    model = config["model"]
+    if model["source"] == "folder" and not Path(model["id"]).is_dir():
+        raise UserError(f"config: model.id: no such folder {model['id']!r}")
+
+
 def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
     """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
     words = config["compute"][launch]
@@ -109,17 +118,6 @@ def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
 def run_name(config: Mapping[str, Any]) -> str:
     """Return the folder under results/: the run's name, and the chain seed where it is not 0."""
     return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
-
-
-def flags(values: Mapping[str, Any]) -> list[str]:
-    """Return a configuration section as command line words: null is left out, lists take several words."""
-    words: list[str] = []
-    for key, value in values.items():
-        if value is None:
-            continue
-        words.append(f"--{key}")
-        words += map(str, value) if isinstance(value, list) else [str(value)]
-    return words
 
 
 def reference(schema: Mapping[str, Any]) -> str:

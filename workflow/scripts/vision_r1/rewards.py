@@ -21,7 +21,7 @@ from vision_r1.matching import match_box_prioritised, match_most_value
 from vision_r1.parsing import Parsed, Verdict, label_key
 
 # Progressive rule refinement (paper, section 3.3). `raw` is the released script and upstream, which switch it off.
-THRESHOLDS = {
+REWARD_THRESHOLDS = {
     "raw": {"recall_threshold": 0.5, "precision_low": 0.0, "precision_high": 1.0, "differentiate": False},
     "stage1": {"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75, "differentiate": True},
     "stage2": {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9, "differentiate": True},
@@ -39,7 +39,7 @@ CRITERIA = {
     # Equations 3 to 8.
     "paper": _RELEASED_2025 | {"parser": "paper", "quality": "iou", "inclusive": True, "recall_bounds": "stage"},
     "released_2025": _RELEASED_2025,
-    # Without stages: give it the thresholds of THRESHOLDS["raw"]. Its mean of the three is TRL's reward_weights.
+    # Without stages: give it the thresholds of REWARD_THRESHOLDS["raw"]. Its mean of the three is TRL's reward_weights.
     "upstream_2026": _RELEASED_2025 | {"denominator": "predictions"},
     "strict": {
         "parser": "strict",
@@ -50,6 +50,12 @@ CRITERIA = {
         "inclusive": False,
         "recall_bounds": "fixed",
     },
+}
+# The thresholds that each published criterion was published with.
+PUBLISHED_STAGES = {
+    "paper": ("stage1", "stage2"),
+    "released_2025": ("raw", "stage1", "stage2"),
+    "upstream_2026": ("raw",),
 }
 PARSERS = {"paper": parsing.parse, "released_2025": released_2025.parse, "strict": parsing.parse}
 QUALITIES = {"giou": giou, "iou": iou}
@@ -122,8 +128,8 @@ class Criterion:
 
     @classmethod
     def named(cls, name: str, stage: str = "raw") -> "Criterion":
-        """Return one of CRITERIA at one of THRESHOLDS. Raises KeyError on other names."""
-        return cls(**CRITERIA[name], **THRESHOLDS[stage])
+        """Return one of CRITERIA at one of REWARD_THRESHOLDS. Raises KeyError on other names."""
+        return cls(**CRITERIA[name], **REWARD_THRESHOLDS[stage])
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Criterion":

@@ -22,7 +22,7 @@ from vision_r1.data.images import ImageFault, open_image
 from vision_r1.data.samples import GivenSample, Object
 from vision_r1.files import UserError
 
-COLUMNS = ("image", "problem", "solution", "width", "height", "num_instances")
+REQUIRED = ("image", "problem", "solution", "width", "height", "num_instances")
 OPTIONAL = "target_id_maps"
 # How a question is put, and the words before and after its names: Griffon's, in which the set was published, then
 # Qwen's, into which the released code rewrites them. The last ones ask for a category or for a phrase alike.
@@ -93,10 +93,10 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with _opened(file) as (schema, batches):
-            missing = sorted(set(COLUMNS) - set(schema.names))
+            missing = sorted(set(REQUIRED) - set(schema.names))
             if missing:
                 raise UserError(f"{file}: no column {missing[0]!r}; is this the released data set?")
-            columns = [name for name in (*COLUMNS, OPTIONAL) if name in schema.names]
+            columns = [name for name in (*REQUIRED, OPTIONAL) if name in schema.names]
             for batch in batches:
                 for start in range(0, batch.num_rows, 64):  # so that few images are in memory twice
                     yield from batch.slice(start, 64).select(columns).to_pylist()

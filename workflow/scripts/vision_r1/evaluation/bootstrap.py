@@ -17,7 +17,7 @@ SEED = 0
 CHUNK = 2_000_000  # detections x resamples at once: some 100 MB
 RECALLS = np.linspace(0.0, 1.00, 101)  # pycocotools' recall thresholds
 # Each metric is a mean over these of the ten IoU thresholds .50:.95.
-THRESHOLDS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+AP_METRICS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 def resamples(dataset: str, images: int, count: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def weighted_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
     found = ~np.isnan(precision[..., 0])
     number = found.sum(axis=1)
     values = {}
-    for metric, thresholds in THRESHOLDS.items():
+    for metric, thresholds in AP_METRICS.items():
         total = np.where(found, precision[..., thresholds].mean(axis=2), 0).sum(axis=1)
         values[metric] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
     return values

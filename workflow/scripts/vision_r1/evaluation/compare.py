@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import LEVEL, THRESHOLDS, interval, mean_over
+from vision_r1.evaluation.bootstrap import AP_METRICS, LEVEL, interval, mean_over
 from vision_r1.evaluation.published import MEAN
 from vision_r1.files import UserError, read_json, written_whole
 
@@ -98,7 +98,7 @@ def compare(
     """
     known = {each.suite: each for each in references}
     names = (checkpoint, reference)
-    benchmarks: dict[str, list[Comparison]] = {metric: [] for metric in THRESHOLDS}
+    benchmarks: dict[str, list[Comparison]] = {metric: [] for metric in AP_METRICS}
     sets = []
     for own in measured:
         if own.suite not in known:

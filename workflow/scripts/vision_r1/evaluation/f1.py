@@ -32,7 +32,7 @@ from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset, CocoImage
 from vision_r1.evaluation.coco_ap import Detection, Matches
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)  # pycocotools'
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # pycocotools'
 REPORTED = {"0.50": 0, "0.95": 9}
 
 Numbers = dict[str, dict[str, float | None]]
@@ -105,18 +105,18 @@ def _of_images(dataset: CocoDataset, detections: Sequence[Detection]) -> tuple[n
 def _of_image(image: CocoImage, boxes: Sequence[Detection]) -> tuple[np.ndarray, np.ndarray]:
     objects = [item for item in image.objects if not item.crowd]
     if not objects or not boxes:
-        same = np.full(len(THRESHOLDS), float(not objects and not boxes))
+        same = np.full(len(IOU_THRESHOLDS), float(not objects and not boxes))
         return same, same
     present = {item.category_id for item in objects}
     candidates = [box.bbox for box in boxes if box.category_id in present]
-    hits = np.zeros(len(THRESHOLDS))
+    hits = np.zeros(len(IOU_THRESHOLDS))
     if candidates:
-        free = np.ones((len(THRESHOLDS), len(candidates)), bool)
+        free = np.ones((len(IOU_THRESHOLDS), len(candidates)), bool)
         for row in iou(_corners([item.bbox for item in objects]), _corners(candidates)):
             # Each object in its turn takes the best box that is left.
             overlap = np.where(free, row, 0)
             best = overlap.argmax(axis=1)
-            found = np.flatnonzero(overlap.max(axis=1) >= THRESHOLDS)
+            found = np.flatnonzero(overlap.max(axis=1) >= IOU_THRESHOLDS)
             free[found, best[found]] = False
             hits[found] += 1
     return hits / len(boxes), hits / len(objects)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import CHUNK, RECALLS, THRESHOLDS
+from vision_r1.evaluation.bootstrap import AP_METRICS, CHUNK, RECALLS
 from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
 
 ORDERS = 1000
@@ -38,7 +38,7 @@ def ap_by_order(matches: Matches, places: np.ndarray) -> dict[str, np.ndarray]:
     """
     each = [_category_ap(category, places) for category in matches.categories if len(category.truth)]
     mean = np.mean(each, axis=0) if each else np.full((len(places), 10), np.nan)
-    return {metric: mean[:, thresholds].mean(axis=1) for metric, thresholds in THRESHOLDS.items()}
+    return {metric: mean[:, thresholds].mean(axis=1) for metric, thresholds in AP_METRICS.items()}
 
 
 def spread(values: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -212,13 +212,13 @@ def _scores(
         "ablations",
         "Each experiment where its training ends, and what its reward is made of: points of 100, mean over a suite's "
         "data sets, then mean and standard deviation over training seeds.",
-        ("experiment", *PARTS, "training seeds", *heads),
+        ("experiment", *METHOD_COLUMNS, "training seeds", *heads),
         tuple(rows),
-        texts=2 + len(PARTS),
+        texts=2 + len(METHOD_COLUMNS),
     )
 
 
-PARTS = ("criterion", "dual format", "recall", "precision", "differentiation", "thresholds")
+METHOD_COLUMNS = ("criterion", "dual format", "recall", "precision", "differentiation", "thresholds")
 
 
 def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -226,7 +226,7 @@ def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     places = [] if name == BASE else map(split_checkpoint, chain_of(config, name))
     stages = [experiment_config(config, arm)[stage] for arm, stage in places if stage in STAGES]
     if not stages:
-        return ("–",) * len(PARTS)
+        return ("–",) * len(METHOD_COLUMNS)
     merged = experiment_config(config, name)
     criterion = configured_parts(merged["reward"]["criterion"]) | merged["reward"]
     weights = merged["grpo"].get("reward_weights") or (1, 1, 1)

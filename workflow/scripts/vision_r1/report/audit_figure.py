@@ -21,7 +21,7 @@ GROUPS = {
     "C3": ("truncation", "prose"),
 }
 LOOKS = {family: (colour, "os^D"[i]) for colour, group in GROUPS.items() for i, family in enumerate(group)}
-COLUMNS = 3
+PANELS_A_LINE = 3
 LONGEST = 28  # letters of a title, in bold, above a panel
 
 
@@ -32,9 +32,11 @@ def draw(
 
     rewards: {name, checkpoints, published} of each panel. Titles of rewards that a training has are bold.
     """
-    lines = -(-len(rewards) // COLUMNS)
+    lines = -(-len(rewards) // PANELS_A_LINE)
     with plt.style.context(STYLE_SHEET):
-        figure, axes = plt.subplots(lines, COLUMNS, figsize=(9.5, 3.2 * lines), sharex=True, sharey=True, squeeze=False)
+        figure, axes = plt.subplots(
+            lines, PANELS_A_LINE, figsize=(9.5, 3.2 * lines), sharex=True, sharey=True, squeeze=False
+        )
         for panel, entry in zip(axes.flat, rewards, strict=False):
             chosen = [record for record in records if record["criterion"] == entry["name"]]
             for family, (colour, marker) in LOOKS.items():
@@ -43,7 +45,7 @@ def draw(
             panel.set_title(_title(entry), fontweight="bold" if entry["checkpoints"] else "normal")
         for panel in axes.flat[len(rewards) :]:
             panel.set_visible(False)
-        for below in axes.flat[max(len(rewards) - COLUMNS, 0) : len(rewards)]:  # the last panel of each column
+        for below in axes.flat[max(len(rewards) - PANELS_A_LINE, 0) : len(rewards)]:  # the last panel of each column
             below.tick_params(labelbottom=True)
             below.set_xlabel("COCO AP of the same answers")
         for panel in axes[:, 0]:

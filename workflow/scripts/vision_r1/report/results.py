@@ -111,7 +111,7 @@ class Result:
 
 METRICS = tuple(field.name for field in fields(Result) if field.name.startswith(("AP", "AR")) and "_" not in field.name)
 COUNTS = ("images", "ground_truth", "predictions", "prompts", "truncated")
-COLUMNS = {field.name: field.type for field in fields(Result)}
+RESULT_COLUMNS = {field.name: field.type for field in fields(Result)}
 
 
 def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -> list[Result]:
@@ -216,7 +216,7 @@ def write_csv(path: str | Path, results: Sequence[Result]) -> None:
     """Write the results table; missing values are empty cells, names are kept from acting as formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(RESULT_COLUMNS)
     for result in results:
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(result).values())
     write_text(path, text.getvalue())
@@ -232,7 +232,7 @@ def read_csv(path: str | Path) -> list[Result]:
     results = []
     for number, row in enumerate(rows, start=2):
         try:
-            results.append(Result(**{key: _parse(row[key], kind) for key, kind in COLUMNS.items()}))
+            results.append(Result(**{key: _parse(row[key], kind) for key, kind in RESULT_COLUMNS.items()}))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path}: line {number}: {error!r}; make it anew with tabulate_results.py") from None
     return results

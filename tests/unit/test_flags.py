@@ -1,0 +1,50 @@
+"""What programs get from the configuration, as words."""
+
+import json
+
+from configurations import load
+
+from vision_r1 import flags
+from vision_r1.experiments import experiment_config
+from vision_r1.run_folder import Run
+
+
+def test_null_is_left_out_and_lists_are_spread():
+    assert flags.of_values({"a": 1.0e-6, "b": None, "c": ["x y", 2], "d": False}) == [
+        *("--a", "1e-06"),
+        *("--c", "x y", "2"),
+        *("--d", "False"),
+    ]
+
+
+def test_a_stage_gets_its_own_thresholds_and_a_stage_before_it_where_to_stop(root):
+    config = load(root, "paper")
+    words = flags.of_stage(config, "step_1_2/grpo_stage2")
+    assert words[words.index("--precision_high") + 1] == str(
+        experiment_config(config, "step_1_2")["grpo_stage2"]["precision_high"]
+    )
+    assert "--stop_at" not in words and "--init" not in words
+    assert "--stop_at" in flags.of_stage(config, "step_1/grpo_stage1")
+
+
+def test_how_answers_are_read_is_for_scoring_alone(root):
+    config = load(root, "paper")
+    suite = config["report"]["suites"][0]
+    predicted, read = flags.of_prediction(Run("results/paper", config), suite), flags.of_reading(config, suite)
+    entries = [
+        {words[place + 1]: json.loads(words[place + 2]) for place, word in enumerate(words) if word == "--protocol"}
+        for words in (predicted, read)
+    ]
+    assert entries[0].keys() == entries[1].keys()
+    assert all("reader" not in entry and "templates" in entry for entry in entries[0].values())
+    assert all(entry.keys() <= {"reader", "score", "names"} for entry in entries[1].values())
+
+
+def test_each_kind_of_source_names_its_files(root):
+    run = Run("results/paper", load(root, "paper"))
+    coco = "results/downloads/coco_annotations/annotations/instances_train2017.json"
+    assert flags.of_sources(run, "--source", ["grefcoco", "coco_train2017"]) == [
+        *("--source", "references", "grefcoco", run.place("grefcoco", "references")),
+        *("results/downloads/coco_train2017/train2017", run.place("grefcoco", "instances")),
+        *("--source", "coco", "coco_train2017", coco, "results/downloads/coco_train2017/train2017"),
+    ]

@@ -1,0 +1,47 @@
+"""Where data lies, by the configuration alone."""
+
+import pytest
+from configurations import load
+
+from vision_r1.data import places
+from vision_r1.files import UserError
+from vision_r1.run_folder import Run
+
+
+def test_scenes_are_in_the_run_and_what_is_downloaded_beside_it(root):
+    run = Run("elsewhere", load(root, "miniature"))
+    assert run.place("thermal", "annotations") == "elsewhere/data/scenes/thermal/annotations.json"
+    assert run.place("thermal", "images") == "elsewhere/data/scenes/thermal/images"
+    assert run.place("selection", "annotations") == "elsewhere/data/selection.json"
+    coco = "results/downloads/coco_annotations/annotations/instances_val2017.json"
+    assert run.place("coco_val2017", "annotations") == coco
+    assert places.source_files(run.config, run.folder, "coco_val2017") == [
+        *("results/downloads/coco_annotations.json", "results/downloads/coco_val2017.json")
+    ]
+
+
+def test_what_was_not_made_here_is_checked_before_it_is_read(root):
+    config = load(root, "miniature")
+    config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
+    assert places.ready_files(config, "run", ["thermal", "mine"]) == [
+        *("my/a.json", "my/images", "run/data/checked/mine.json"),
+        *("run/data/scenes/thermal/annotations.json", "run/data/scenes/thermal/images"),
+    ]
+
+
+def test_a_path_that_is_not_there_is_named(root):
+    config = load(root, "miniature")
+    config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
+    with pytest.raises(UserError, match=r"datasets\.mine\.annotations: no such path 'my/a\.json'"):
+        places.check_exist(config, ["thermal", "mine"])
+
+
+def test_a_licence_is_the_data_set_s_or_its_archive_s(root):
+    config = load(root, "paper")
+    known = places.licences(config, ["coco_train2017", "scenes_train"])
+    assert known["scenes_train"] == "made here"
+    assert known["coco_train2017"] == config["datasets"]["coco_train2017"]["licence"]
+    config["archives"]["theirs"] = {"url": "https://example.org/a.zip", "licence": "MIT"}
+    config["datasets"]["theirs"] = {"annotations": {"archive": "theirs", "path": "a.json"}, "images": "images"}
+    config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
+    assert places.licences(config, ["theirs", "mine"]) == {"theirs": "MIT"}

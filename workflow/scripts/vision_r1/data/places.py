@@ -1,0 +1,106 @@
+"""Where the files of data sets lie: functions of the configuration and the run's folder. Nothing is read here.
+
+Data sets of the configuration's section `datasets` have a file of annotations and a folder of images, and some a second
+file. Each is a path on this machine, part of an archive that is downloaded, or made by the run.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vision_r1.files import UserError
+
+DOWNLOADS = "results/downloads"
+# The kinds of sources by the key that names their annotation file, and the second file of some.
+KINDS = {"annotations": "coco", "expressions": "expressions", "regions": "regions", "references": "references"}
+SECOND = {"regions": "image_data", "references": "instances"}
+KEYS = (*KINDS, *SECOND.values(), "images")
+
+Config = Mapping[str, Any]
+
+
+def archive_file(config: Config, name: str) -> str:
+    """Return the file name of an archive, or of a single JSON file; one put there by hand is verified and used."""
+    url = config["archives"][name]["url"]
+    return f"{name}.{next((kind for kind in ('tar.gz', 'json') if url.endswith(f'.{kind}')), 'zip')}"
+
+
+def main_key(config: Config, name: str) -> str:
+    """Return the key of a data set's annotation file, one of KINDS."""
+    return next((key for key in KINDS if key in config["datasets"][name]), "annotations")
+
+
+def place(config: Config, folder: str | Path, name: str, key: str) -> str:
+    """Return the path of a data set's annotations (or other file, by its key) or folder `images`.
+
+    folder: the run's, in which synthetic scenes and the selection split lie.
+    """
+    entry = config["datasets"][name]
+    if "scenes" in entry:
+        return f"{folder}/data/scenes/{name}/{'annotations.json' if key == 'annotations' else 'images'}"
+    if "selection" in entry:
+        return f"{folder}/data/selection.json" if key == "annotations" else "."
+    if "released" in entry:
+        return f"{DOWNLOADS}/{name}/{'samples.jsonl' if key == 'annotations' else 'images'}"
+    found = entry[key]
+    if isinstance(found, str):
+        return found
+    if "path" not in found:
+        return f"{DOWNLOADS}/{archive_file(config, found['archive'])}"
+    return f"{DOWNLOADS}/{found['archive']}/{found['path']}"
+
+
+def source_files(config: Config, folder: str | Path, name: str) -> list[str]:
+    """Return the files that a data set is made of; in the place of what is in an archive, the archive's manifest."""
+    entry = config["datasets"][name]
+    if {"scenes", "selection", "released"} & entry.keys():
+        keys = ["annotations"] if "selection" in entry else ["annotations", "images"]
+        return [place(config, folder, name, key) for key in keys]
+    found = [entry[key] for key in KEYS if key in entry]
+    return list(dict.fromkeys(each if isinstance(each, str) else manifest(each["archive"]) for each in found))
+
+
+def ready_files(config: Config, folder: str | Path, names: Iterable[str]) -> list[str]:
+    """Return what must exist before data sets can be read: their files, and the mark that these were checked."""
+    marked = [name for name in names if not {"scenes", "selection"} & config["datasets"][name].keys()]
+    marks = [f"{folder}/data/checked/{name}.json" for name in marked]
+    return sorted({*marks, *(file for name in names for file in source_files(config, folder, name))})
+
+
+def manifest(archive: str) -> str:
+    """Return the file that says that an archive was unpacked whole."""
+    return f"{DOWNLOADS}/{archive}.json"
+
+
+def unpacked_archives(config: Config, names: Iterable[str]) -> list[str]:
+    """Return the archives, each once, in which files of data sets lie."""
+    found = [config["datasets"][name].get(key) for name in names for key in KEYS]
+    return list(dict.fromkeys(each["archive"] for each in found if isinstance(each, Mapping) and "path" in each))
+
+
+def is_local(config: Config, name: str) -> bool:
+    """Tell whether nothing of a data set is downloaded."""
+    entry = config["datasets"][name]
+    return "released" not in entry and all(isinstance(entry.get(key, ""), str) for key in KEYS)
+
+
+def licences(config: Config, names: Iterable[str]) -> dict[str, str]:
+    """Return data set -> its licence, or that of the archive with its annotations; without those that state none."""
+    found = {}
+    for name in names:
+        entry = config["datasets"][name]
+        file = entry.get(main_key(config, name))
+        archive = config["archives"][file["archive"]] if isinstance(file, Mapping) else {}
+        found[name] = "made here" if "scenes" in entry else entry.get("licence", archive.get("licence"))
+    return {name: text for name, text in found.items() if text}
+
+
+def check_exist(config: Config, names: Iterable[str]) -> None:
+    """Raise UserError, naming the key, for a path of a data set on this machine at which nothing is."""
+    for name in names:
+        for key in KEYS:
+            found = config["datasets"][name].get(key)
+            if isinstance(found, str) and not Path(found).exists():
+                raise UserError(
+                    f"config: datasets.{name}.{key}: no such path {found!r}; name a folder with data in COCO format"
+                )
