@@ -8,8 +8,9 @@ from collections import Counter
 
 import coco_factory
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import JSON
 from PIL import Image
 
 from vision_r1.data.coco import read_coco
@@ -168,6 +169,26 @@ def test_one_file_under_two_ids_is_one_image(tmp_path):
         read_coco("set", *written(tmp_path, coco))
 
 
+PLACES = [(section, key) for section, entries in coco_factory.content().items() for key in entries[0]]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PLACES), JSON)
+def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory, place, value):
+    section, key = place
+    coco = coco_factory.content()
+    coco[section][1][key] = value
+    path = tmp_path_factory.mktemp("coco") / "annotations.json"
+    path.write_text(json.dumps(coco))
+    try:
+        dataset = read_coco("set", path)
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert all(type(image.id) is type(image.width) is int for image in dataset.images)
+
+
+@settings(deadline=None)
 @given(
     st.integers(), st.sampled_from([int, float, str, lambda number: f" 00{number} " if number >= 0 else str(number)])
 )

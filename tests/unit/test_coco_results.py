@@ -7,8 +7,9 @@ import json
 import coco_factory
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import JSON
 
 from vision_r1.data.coco import read_coco
 from vision_r1.data.oddities import in_words, oddities, too_many
@@ -116,6 +117,23 @@ def test_most_boxes_outside_of_their_images_are_warned_of(read, caplog):
     assert "results.json: 2 of 3 boxes end outside of their image; are they x1 y1 x2 y2" in caplog.text
 
 
+@settings(deadline=None)
+@given(st.sampled_from(list(ENTRIES[0])), JSON)
+def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory, key, value):
+    folder = tmp_path_factory.mktemp("results")
+    annotations = folder / "annotations.json"
+    annotations.write_text(json.dumps(coco_factory.content()))
+    path = folder / "results.json"
+    path.write_text(json.dumps([{**ENTRIES[0], key: value}]))
+    try:
+        (found,) = read_detections(path, read_entries(path), read_coco("set", annotations))
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert np.isfinite([*found.bbox, found.score]).all() and found.image_id in (1, 2, 3)
+
+
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.floats(0, 600)] * 2, *[st.floats(30, 400)] * 2), min_size=1, max_size=20),
     st.booleans(),

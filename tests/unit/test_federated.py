@@ -51,3 +51,18 @@ def test_the_selection_split_stays_federated(source, tmp_path):
     assert dataset.federated
     assert [image.negatives for image in dataset.images] == [image.negatives for image in source.coco.images]
     assert dataset.images[0].not_exhaustive == (2,)
+
+
+@pytest.mark.parametrize("folder", ["", "train2017"])
+def test_lvis_names_its_images_by_their_address(tmp_path, folder):
+    coco = coco_factory.content()
+    for image in coco["images"]:
+        image["file_name"] = f"{image['id']}.jpg"
+    annotations, images = coco_factory.write(tmp_path, coco)
+    (tmp_path / "images").rename(tmp_path / "train2017")
+    for image in coco["images"]:
+        image["coco_url"] = f"http://images.cocodataset.org/train2017/{image.pop('file_name')}"
+    (tmp_path / "annotations.json").write_text(json.dumps(coco))
+    dataset = read_coco("lvis", annotations, tmp_path / folder)  # each image must be there
+    assert dataset.images[0].path == str(tmp_path / "train2017/1.jpg")
+    assert dataset.notes["file names of coco_url"] == 3

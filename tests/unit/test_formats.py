@@ -4,7 +4,7 @@ from pathlib import Path
 
 import coco_factory
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_writers import NAMES, boxes_of, content, write_csv, write_voc, write_yolo
 from PIL import Image
@@ -269,6 +269,7 @@ def test_boxes_that_can_t_be_right_are_refused_as_a_data_set_s(folder):
         as_coco(Path("x"), Labelled(["two\nlines"], [LabelledImage("1.png", 64, 32, (("two\nlines", (1, 2, 3, 4)),))]))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_as_a_table_is_read_or_refused_in_one_line(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("table")

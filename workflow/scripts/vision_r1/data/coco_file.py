@@ -24,13 +24,15 @@ LARGEST_ID = 2**63 - 1  # pycocotools keeps ids in numpy's integers
 
 class ImageEntry(msgspec.Struct, gc=False):
     """An entry of `images`. Federated sets, such as LVIS, say which categories were looked for and not found in it
-    (`neg_category_ids`), and of which not all objects are annotated (`not_exhaustive_category_ids`).
+    (`neg_category_ids`), and of which not all objects are annotated (`not_exhaustive_category_ids`). LVIS has
+    `coco_url`, .../train2017/1.jpg, in the place of `file_name`.
     """
 
     id: int
     width: int | None = None
     height: int | None = None
     file_name: str | None = None
+    coco_url: str | None = None
     neg_category_ids: list[int] | None = None
     not_exhaustive_category_ids: list[int] | None = None
 
@@ -70,6 +72,10 @@ def read_file(path: str | Path) -> tuple[CocoFile, Counter]:
     notes: Counter = Counter()
     content = decode(path, CocoFile, "COCO format", partial(_leniently, notes))
     content.images = _once(path, "images", content.images, notes)
+    for image in content.images:
+        if image.file_name is None and image.coco_url:
+            image.file_name = "/".join(image.coco_url.split("/")[-2:])
+            notes["file names of coco_url"] += 1
     content.categories = _once(path, "categories", content.categories, notes)
     numbers = [item.id for item in content.annotations if item.id is not None]
     if len(numbers) < len(content.annotations):
