@@ -27,6 +27,32 @@ rule make_scenes:
         " --output_annotations {output.annotations:q} --output_images {output.images:q} > {log:q} 2>&1"
 
 
+rule convert_annotations:
+    """Turn a data set's annotations in VOC, YOLO or CSV form into COCO format."""
+    input:
+        files=lambda wildcards: places.given_files(config, wildcards.dataset, ["annotations", "images"]),
+    output:
+        "<results>/data/converted/{dataset}.json",
+    log:
+        "<logs>/convert_annotations/{dataset}.log",
+    benchmark:
+        "<benchmarks>/convert_annotations/{dataset}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=more(4000),
+        runtime=more(60),
+        gpu=0,
+    params:
+        code=code("convert_annotations.py"),
+        source=lambda wildcards: flags.of_conversion(config, wildcards.dataset),
+    message:
+        "Converting the annotations of {wildcards.dataset}"
+    shell:
+        "python workflow/scripts/convert_annotations.py {params.source:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule check_dataset:
     """Check one data set: readable, whole, and as large as the register or the lock file says."""
     input:

@@ -63,6 +63,7 @@ def test_standard_input(tmp_path, monkeypatch):
         (ROW | {"completion": None}, "completion: not text"),
         (ROW | {"solution": "[["}, "solution: not a list"),
         (ROW | {"solution": [["dog", [1, 2, 3]]]}, "solution: not a list"),
+        (ROW | {"solution": [["dog", [300, 200, 80, 60]]]}, "box [300.0, 200.0, 80.0, 60.0] is not x1 y1 x2 y2"),
         (ROW | {"width": "wide"}, "width: 'wide'"),
         (ROW | {"input_height": 0}, "input_height: 0"),
         (ROW | {"frame": "guess"}, "frame: 'guess'"),

@@ -151,11 +151,16 @@ def test_score_policies_rank_anew(score, tmp_path):
     assert metrics["AP50"] == pytest.approx(1) and metrics["score_policy"] == "token-probability"
 
 
-def test_nothing_said_is_ap_0(score, tmp_path):
+def test_nothing_said_is_ap_0_but_an_empty_file_says_nothing(score, tmp_path):
     annotations = coco_factory.write(tmp_path)[0]
-    (tmp_path / "empty.jsonl").write_text("")
-    metrics = score(annotations, str(tmp_path / "empty.jsonl"))
+    assert score(annotations, [])["AP"] == 0
+    write_jsonl(tmp_path / "silent.jsonl", [line(3, "[]")])
+    metrics = score(annotations, str(tmp_path / "silent.jsonl"))
     assert metrics["AP"] == 0 and metrics["counts"]["unanswered"] == 2
+    for content in ("", " \n"):
+        (tmp_path / "empty.jsonl").write_text(content)
+        with pytest.raises(UserError, match="empty.jsonl: the file is empty"):
+            score(annotations, str(tmp_path / "empty.jsonl"))
 
 
 def test_protocols_and_data_sets_never_mix(score, tmp_path):
@@ -178,7 +183,9 @@ GOOD = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
     ("results", "message"),
     [
         ([GOOD, {**GOOD, "image_id": 9}], "item 1: image_id 9 is not in .*annotations.json"),
-        ([{**GOOD, "category_id": "1"}], "item 0: category_id '1' is not in .*annotations.json"),
+        ([{**GOOD, "category_id": "one"}], "item 0: category_id 'one' is not in .*annotations.json"),
+        ([{**GOOD, "image_id": 2**64}], "item 0: image_id 18446744073709551616 is not in .*annotations.json"),
+        ([{**GOOD, "image_id": True}], "item 0: image_id True is not in .*annotations.json"),
         ([{**GOOD, "bbox": [1, 2, 3]}], r"item 0: bbox \[1, 2, 3\] and score 0.5 are not four numbers and one"),
         ([{**GOOD, "bbox": [0, 0, 1e200, 1e200]}], "are not four numbers and one"),
         ([{**GOOD, "score": True}], "score True are not four numbers and one"),
@@ -199,7 +206,7 @@ def test_files_that_are_cut_or_not_there(score, tmp_path):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(UserError, match="p.jsonl: line 3: not valid JSON"):
         score(annotations, str(path))
-    with pytest.raises(UserError, match="none.json: can't be read"):
+    with pytest.raises(UserError, match="none.json: no such file"):
         score(annotations, str(tmp_path / "none.json"))
     without = coco_factory.content()
     without["categories"] = []

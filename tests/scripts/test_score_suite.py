@@ -67,7 +67,7 @@ def test_right_answers_have_ap_1(score, annotations, tmp_path):
     values = scores["datasets"]["set"]
     assert values["per_category"] == pytest.approx({"circle": 1, "square": 1, "triangle": 1})
     assert values["counts"] == {
-        **{"images": 3, "ground_truth": 3, "predictions": 3, "prompts": 3},
+        **{"images": 3, "ground_truth": 3, "ground_truth_without_area": 0, "predictions": 3, "prompts": 3},
         **{"truncated": 0, "unknown_labels": 0, "unanswered": 0},
     }
     assert values["answers"]["verdicts"] == {"fenced": 3}

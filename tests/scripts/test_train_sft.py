@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 from train_sft import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, stop_by_signal, weights_hash
 
@@ -84,6 +85,13 @@ def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path)
     [
         ({"image": "nowhere.png"}, "row 3: nowhere.png: no such image"),
         ({"frame": "rel1000"}, "row 3: frame 'rel1000', but qwen2_5_vl writes 'pixel'"),
+        ({"objects": None, "num_instances": 0}, "row 3: objects: not a list of labels"),
+        ({"objects": [{"label": "circle", "bbox": [30, 30, 10, 10]}]}, "row 3: objects: box .* is not x1 y1 x2 y2"),
+        ({"objects": [{"label": "circle", "bbox": [30, 30, None, 40]}]}, "row 3: objects: a coordinate is not finite"),
+        ({"objects": [{"label": "circle", "bbox": [1, 2, 3]}]}, "row 3: objects: not a list of labels with four"),
+        ({"num_instances": 7}, "row 3: num_instances 7, but it has"),
+        ({"width": None}, "row 3: width: None is not a number of pixels"),
+        ({"image": None}, "row 3: None: no such image"),
         ({"input_width": 112}, "row 3: curated for an input of 112 x 84 pixels, but .* make it 84 x 84"),
     ],
 )
@@ -93,6 +101,17 @@ def test_wrong_row(change, message, tiny_checkpoint, train_file, tmp_path):
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
+        main(arguments(tiny_checkpoint, wrong, tmp_path / "sft"))
+
+
+def test_an_image_of_another_size_than_its_row_s(tiny_checkpoint, train_file, tmp_path):
+    rows = read_jsonl(train_file)
+    with Image.open(rows[4]["image"]) as image:
+        image.resize((image.width, image.height + 1)).save(tmp_path / "other.png")
+    rows[4]["image"] = str(tmp_path / "other.png")
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"row 5: .*other.png: 84 x 85 pixels, but the row is for 84 x 84"):
         main(arguments(tiny_checkpoint, wrong, tmp_path / "sft"))
 
 

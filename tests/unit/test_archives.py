@@ -1,7 +1,12 @@
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
+import random
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -38,7 +43,8 @@ def test_unpacks_a_tree_and_says_what_it_was(tmp_path):
         "images": 1,
     }
     assert (tmp_path / "a/set/images/1.jpg").read_text() == "one"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.jpg", "a", "a.zip", "b.json", "images", "set"]
+    found = sorted(path.name for path in tmp_path.rglob("*"))
+    assert found == [".a.lock", "1.jpg", "a", "a.zip", "b.json", "images", "set"]
 
 
 def link(name):
@@ -79,7 +85,7 @@ def test_a_false_size_does_not_pass_the_limit(tmp_path):
     archive.write_bytes(raw.replace((500).to_bytes(4, "little"), (5).to_bytes(4, "little")))
     with pytest.raises(UserError, match="damaged"):
         unpacked(archive, tmp_path / "a", max_bytes=100)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a.zip"]
 
 
 def test_damaged_missing_and_clashing(tmp_path):
@@ -154,3 +160,140 @@ def test_images_are_counted_and_giant_ones_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="'a.png' has 2400 pixels, more than 2399; not unpacked"):
         unpacked(archive, tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def bent_tar(path, size=None, kind=tarfile.REGTYPE, name="a", behind=b""):
+    """Write a gzipped tar whose last header says `size` in base 256, as tarfile itself would not."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (size % 256**12).to_bytes(12, "big") if size < 0 else b"\x80" + size.to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path.write_bytes(gzip.compress(bytes(header) + behind + b"\0" * 1024))
+    return path
+
+
+@pytest.mark.parametrize("size", [-1024, -512, -1])
+def test_a_negative_size_in_a_tar_does_not_lead_back(tmp_path, size):
+    with pytest.raises(UserError, match=f"a.tar.gz: damaged .a header of {size} bytes"):
+        unpacked(bent_tar(tmp_path / "a.tar.gz", size), tmp_path / "a")
+
+
+def test_a_negative_size_among_the_attributes(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    member = tarfile.TarInfo("ok")
+    member.pax_headers = {"size": "-1024"}
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(member)
+    with pytest.raises(UserError, match="a.tar.gz: damaged .a file of -1024 bytes"):
+        unpacked(path, tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_giant_header_is_not_read(tmp_path, kind):
+    archive = bent_tar(tmp_path / "a.tar.gz", 6 * 2**30, kind, behind=b"\0" * 99_999)
+    with pytest.raises(UserError, match="damaged .a header of 6442450944 bytes"):
+        unpacked(archive, tmp_path / "a")
+
+
+def test_a_long_name_is_one(tmp_path):
+    name = "d" * 90 + "/" + "é" * 100 + ".json"
+    unpacked(tarred(tmp_path / "a.tar", [(name, b"{}")]), tmp_path / "a")
+    assert (tmp_path / "a" / name).read_text() == "{}"
+
+
+def test_a_tar_that_is_damaged_in_its_middle_loses_nothing_in_silence(tmp_path):
+    """Python's own reader takes a header that is none for the end."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as file:
+        for name in "abc":
+            file.addfile(special(name, tarfile.REGTYPE))
+    content = bytearray(path.read_bytes())
+    content[512:600] = b"x" * 88
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="a.tar: damaged .bad checksum"):
+        unpacked(path, tmp_path / "a")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_broken_compression_is_one_line(tmp_path, method):
+    path = tmp_path / "a.zip"
+    content = random.Random(0).randbytes(500)
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a", content)
+    whole = bytearray(path.read_bytes())
+    for place in (43, 50, 60, 200):
+        whole[place] ^= 0xFF
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match=r"a.zip: damaged \(.+\); delete it and download it again$"):
+        unpacked(path, tmp_path / "a")
+    for compress in (bz2.compress, lzma.compress, gzip.compress):
+        (tmp_path / "b.tar").write_bytes(compress(random.Random(0).randbytes(9999))[:-2000])
+        with pytest.raises(UserError, match=r"b.tar: damaged \(.+\); delete it and download it again$"):
+            unpacked(tmp_path / "b.tar", tmp_path / "b")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    member = tarfile.TarInfo("ok")
+    member.pax_headers = {"path": "a\0b"}
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(member)
+    with pytest.raises(UserError, match="'a.x00b' has no name that a file can have; not unpacked"):
+        unpacked(path, tmp_path / "a")
+    flagged = zipped(tmp_path / "b.zip", [("é", b"x")]).read_bytes().replace("é".encode(), b"\xff\xff")
+    (tmp_path / "b.zip").write_bytes(flagged)
+    with pytest.raises(UserError, match="b.zip: damaged .*can't decode"):
+        unpacked(tmp_path / "b.zip", tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz", "a"])
+def test_the_content_says_what_an_archive_is(tmp_path, name):
+    zipped(tmp_path / name, [("x", b"zip")])
+    unpacked(tmp_path / name, tmp_path / "out")
+    assert (tmp_path / "out/x").read_text() == "zip"
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        with tarfile.open(tmp_path / name, mode) as file:
+            member = tarfile.TarInfo("x")
+            member.size = 3
+            file.addfile(member, io.BytesIO(b"tar"))
+        unpacked(tmp_path / name, tmp_path / "out")
+        assert (tmp_path / "out/x").read_text() == "tar"
+    (tmp_path / name).write_bytes(b"<html>")
+    with pytest.raises(UserError, match=f"{name}: neither zip nor tar, it begins with b'<html>'"):
+        unpacked(tmp_path / name, tmp_path / "out")
+
+
+@pytest.mark.parametrize("make", [zipped, lambda path, members: tarred(path, [m for m in members if m[0][-1] != "\\"])])
+def test_names_as_windows_and_macos_write_them(tmp_path, make):
+    members = [("set\\", b""), ("set\\1.jpg", b"1"), ("__MACOSX/set/._1.jpg", b"2"), ("set/._1.jpg", b"3")]
+    manifest = unpacked(make(tmp_path / "a", members), tmp_path / "out")
+    assert [str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")] == ["set", "set/1.jpg"]
+    assert (manifest["files"], manifest["unpacked_bytes"]) == (1, 1)
+
+
+def test_names_of_other_code_pages(tmp_path, caplog):
+    """A zip's name is UTF-8 where a flag says so; without it, it often is UTF-8 all the same, else anything."""
+    right = zipped(tmp_path / "a.zip", [("größe.jpg", b"x")])
+    unpacked(right, tmp_path / "a")
+    silent = bytearray(right.read_bytes())
+    for mark, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = silent.index(mark) + place
+        silent[start : start + 2] = b"\0\0"
+    (tmp_path / "b.zip").write_bytes(silent)
+    unpacked(tmp_path / "b.zip", tmp_path / "b")
+    assert [path.name for name in "ab" for path in (tmp_path / name).iterdir()] == ["größe.jpg"] * 2
+    assert not caplog.records
+    (tmp_path / "c.zip").write_bytes(silent.replace("öß".encode(), b"\x93\xfa\x96\x7b"))
+    unpacked(tmp_path / "c.zip", tmp_path / "c")
+    assert len(list((tmp_path / "c").iterdir())) == 1
+    assert "c.zip: the code page of 1 names is unknown; the first is 'gr" in caplog.text
+
+
+def test_two_unpackings_at_once_lose_nothing(tmp_path):
+    archive = zipped(tmp_path / "a.zip", [(f"set/{number}", b"x") for number in range(300)])
+    with ThreadPoolExecutor(4) as pool:
+        manifests = list(pool.map(lambda _: unpacked(archive, tmp_path / "a", max_files=300), range(4)))
+    assert len(list((tmp_path / "a/set").iterdir())) == 300
+    assert [manifest["files"] for manifest in manifests] == [300] * 4

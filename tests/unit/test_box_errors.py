@@ -64,3 +64,9 @@ def test_boxes_on_empty_images_and_crowds(costs):
     objects = {**OBJECTS, 3: []}
     assert costs([*RIGHT, Detection(3, 1, (0, 0, 9, 9), 0.1)], objects)["background"]["count"] == 1
     assert costs([], {1: []})["missed"] == {"count": 0, "cost": None}
+
+
+@pytest.mark.parametrize("box", [(20, 20, -10, 10), (0, 0, 2e5, 1e5)])
+def test_a_box_that_ap_leaves_out_is_an_error_that_costs_nothing(costs, box):
+    found = costs([*RIGHT, Detection(1, 1, box, 0.95)])
+    assert found["background"] == {"count": 1, "cost": 0}

@@ -44,7 +44,6 @@ def change(section, key, value):
         (lambda coco: coco.update(categories=[]), "`categories` is empty"),
         (lambda coco: coco["images"].append("x"), r"Expected `object`, got `str` - at `\$.images\[3\]`"),
         (change("images", "id", 1), "images: item 1: id 1 is used twice"),
-        (change("annotations", "id", 1), "annotations: item 1: id 1 is used twice"),
         (change("categories", "id", 1), "categories: item 1: id 1 is used twice"),
         (change("categories", "name", "circle"), "categories 1 and 2 are both named 'circle'"),
         (change("categories", "name", None), r"Expected `str`, got `null` - at `\$.categories\[1\].name`"),
@@ -56,7 +55,11 @@ def change(section, key, value):
         (change("annotations", "bbox", [1, 2, 3, float("nan")]), r"got `null` - at `\$.annotations\[1\].bbox\[3\]`"),
         (change("annotations", "bbox", [1, 2, float("inf"), 3]), r"got `null` - at `\$.annotations\[1\].bbox\[2\]`"),
         (change("annotations", "area", "big"), r"got `str` - at `\$.annotations\[1\].area`"),
-        (change("images", "width", None), r"Expected `int`, got `null` - at `\$.images\[1\].width`"),
+        (change("images", "id", 2**63), "images: item 1: id 9223372036854775808 is beyond 2"),
+        (change("images", "id", "two"), r"Expected `int`, got `str` - at `\$.images\[1\].id`"),
+        (change("images", "id", 2.5), r"Expected `int`, got `float` - at `\$.images\[1\].id`"),
+        (change("annotations", "iscrowd", "maybe"), r"got `str` - at `\$.annotations\[1\].iscrowd`"),
+        (lambda coco: coco["annotations"][1].pop("bbox"), r"missing required field `bbox` - at `\$.annotations\[1\]`"),
         (change("images", "height", 0), "image 2: a size of 84 x 0 pixels"),
         (change("images", "file_name", "gone.png"), "gone.png: no such image; .* lists it as image 2"),
         (change("images", "file_name", None), "image 2: no file_name"),
@@ -95,7 +98,7 @@ def test_an_empty_file_and_one_without_images(tmp_path):
     annotations, images = coco_factory.write(tmp_path, coco_factory.content({}))
     assert read_coco("set", annotations, images).images == ()
     (tmp_path / "annotations.json").write_text("")
-    with pytest.raises(UserError, match="is the file cut off"):
+    with pytest.raises(UserError, match="the file is empty; is the file cut off"):
         read_coco("set", annotations)
 
 
@@ -127,6 +130,10 @@ def test_image_files_are_of_the_annotated_size(tmp_path):
         check_images({upright: (61, 40)})
     with pytest.raises(UserError, match="broken.jpg: not a readable image"):
         check_images({broken: (60, 40)})
+    cut = tmp_path / "cut.jpg"  # its header is whole
+    cut.write_bytes((tmp_path / "upright.jpg").read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"cut.jpg: .* truncated .* \(1 more of 3 images can't be used\)"):
+        check_images({upright: (60, 40), str(cut): (60, 40), broken: (60, 40)}, workers=2)
 
 
 def test_reads_real_coco(coco_tiny):

@@ -10,7 +10,8 @@ from vision_r1.data.download import Expected, download
 from vision_r1.data.lock import locked
 from vision_r1.files import UserError
 
-CONTENT = bytes(range(256)) * 40
+CONTENT = b"PK\3\4" + bytes(range(256)) * 40
+OTHER = CONTENT[:4] + CONTENT[4:][::-1]  # an archive as well, as far as its first bytes tell
 RIGHT = Expected(len(CONTENT), hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest())
 UNKNOWN = Expected()
 
@@ -106,7 +107,7 @@ def test_passing_failures_are_tried_again(output):
 
 
 def test_mirrors_are_tried_in_order(output):
-    gone, wrong, right = Behaviour(CONTENT, statuses=[404]), Behaviour(CONTENT[::-1]), Behaviour(CONTENT)
+    gone, wrong, right = Behaviour(CONTENT, statuses=[404]), Behaviour(OTHER), Behaviour(CONTENT)
     with serving(gone) as first, serving(wrong) as second, serving(right) as third:
         fetch([first, second, third], output)
     assert [len(behaviour.seen) for behaviour in (gone, wrong, right)] == [1, 1, 1]
@@ -148,9 +149,9 @@ def test_the_first_download_is_locked_and_later_ones_must_match(output, tmp_path
     assert locked(lock, "archives", "file.zip") == {"bytes": RIGHT.size, "sha256": RIGHT.sha256}
     fetch(["http://127.0.0.1:9/"], output, UNKNOWN, lock)
     output.unlink()
-    with serving(Behaviour(CONTENT[::-1])) as wrong, pytest.raises(UserError, match="sha256 .*, not " + RIGHT.sha256):
+    with serving(Behaviour(OTHER)) as wrong, pytest.raises(UserError, match="sha256 .*, not " + RIGHT.sha256):
         fetch([wrong], output, UNKNOWN, lock)
-    with serving(Behaviour(CONTENT[::-1])) as wrong, serving(Behaviour(CONTENT)) as right:
+    with serving(Behaviour(OTHER)) as wrong, serving(Behaviour(CONTENT)) as right:
         fetch([wrong, right], output, UNKNOWN, lock)
 
 

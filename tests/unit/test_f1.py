@@ -98,3 +98,14 @@ def test_all_right_nothing_said_and_nothing_to_find(dataset, tmp_path):
     assert [silent[name]["mean"]["F1"] for name in VARIANTS] == [0, 0, 0, pytest.approx(1 / 3)]
     empty = read_coco("none", coco_factory.write(tmp_path / "none", coco_factory.content({1: []}))[0])
     assert {number for each in scores(empty, []).values() for own in each.values() for number in own.values()} == {None}
+
+
+@pytest.mark.parametrize("box", [(20, 20, -10, 10), (20, 20, 10, -10), (20, 20, -10, -10), (0, 0, 2e5, 1e5)])
+def test_a_box_with_corners_in_the_wrong_order_or_of_absurd_size_is_false(dataset, box):
+    """As one that is valid and far away; AP leaves it out where its area is odd."""
+    right, away, odd = BOXES[0], Detection(1, 1, (60, 60, 20, 20), 0.95), Detection(1, 1, box, 0.95)
+    assert scores(dataset, [right, odd]) == scores(dataset, [right, away])
+    ap = {name: match(dataset, boxes).stats["AP"] for name, boxes in (("alone", [right]), ("odd", [right, odd]))}
+    assert (ap["odd"] == ap["alone"]) == (not 0 <= box[2] * box[3] <= 1e10)
+    (circle, *_) = match(dataset, [right, odd]).categories
+    assert circle.false[0].tolist() == [True, False]

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from vision_r1.data import images as module
-from vision_r1.data.images import FAULTS, dhash, index_images, load_image
+from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image
+from vision_r1.files import UserError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8)
 BLOCKS = Image.fromarray(PIXELS[::20, ::20]).resize((60, 40), Image.Resampling.NEAREST)
@@ -64,15 +65,94 @@ def test_16_bits_are_scaled_not_clipped():
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", 60 * 40 - 1)
-    with pytest.raises(ValueError, match="60 x 40 pixels, more than 2,399"):
+    with pytest.raises(ImageFault, match="60 x 40 pixels, more than 2,399"):
         load_image(saved(BLOCKS, "PNG"))
 
 
-def test_damaged_images_are_faults(tmp_path):
+def test_damaged_images_are_faults_in_the_same_words():
     whole = saved(Image.fromarray(PIXELS), "JPEG").getvalue()
-    for content in (whole[: len(whole) // 2], b"no image", b"", b"GIF89a" + b"\xff" * 20):
-        with pytest.raises(FAULTS):
+    contents = (
+        whole[: len(whole) // 2],
+        b"no image",
+        b"",
+        b"GIF89a" + b"\xff" * 20,
+        b"II*\0" + b"\x08\0\0\0" + b"\xff" * 99,
+    )
+    for content in contents:
+        with pytest.raises(ImageFault):
             load_image(io.BytesIO(content))
+        fault = examine(content, "").fault
+        assert fault.startswith("unreadable: ") and "0x" not in fault and fault == examine(content, "").fault
+
+
+def test_any_error_of_a_decoder_is_a_fault_of_the_file_named(tmp_path, monkeypatch):
+    BLOCKS.save(tmp_path / "odd.png")
+    for error in (TypeError("a bytes-like object is required"), KeyError(3), IndexError(), ZeroDivisionError("x")):
+
+        def load(image, error=error):
+            raise error
+
+        monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+        with pytest.raises(ImageFault, match=r"odd\.png: not a readable image \(.+\)"):
+            load_image(tmp_path / "odd.png")
+        assert examine((tmp_path / "odd.png").read_bytes(), "").fault.startswith("unreadable: ")
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ImageFault, match=r"gone\.png: not a readable image \(No such file or directory\)"):
+        load_image(tmp_path / "gone.png")
+
+
+def test_only_the_orientation_is_read_of_exif_data():
+    """As phones and editors write it: other tags may be of types that no writer accepts, or be no EXIF data at all."""
+    content = saved(BLOCKS, "JPEG").getvalue()
+    # Orientation 6, and a resolution, which should be a fraction, as text.
+    tiff = b"MM\0*\0\0\0\x08\0\2\x01\x12\0\3\0\0\0\1\0\6\0\0\x01\x1a\0\2\0\0\0\x04300\0\0\0\0\0"
+    marker = b"Exif\0\0" + tiff
+    odd = content[:2] + b"\xff\xe1" + (len(marker) + 2).to_bytes(2, "big") + marker + content[2:]
+    assert load_image(io.BytesIO(odd)).size == (40, 60)
+    broken = odd.replace(b"MM\0*", b"junk")
+    assert load_image(io.BytesIO(broken)).size == (60, 40) and examine(broken, "").orientation == 1
+    strange = odd.replace(b"\0\1\0\6", b"\0\1\0\x63")  # an orientation of 99
+    assert load_image(io.BytesIO(strange)).size == (60, 40)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation(orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(BLOCKS, "PNG", exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(content))
+    facts = examine(content.getvalue(), "")
+    assert np.array_equal(load_image(content), expected) and facts.orientation == orientation
+    assert facts.turned_in_place == (orientation > 1 and expected.size == BLOCKS.size)
+
+
+@pytest.mark.parametrize("kind", ["F", "I"])
+def test_numbers_without_a_known_white_are_a_fault(kind):
+    """Pillow alone would clip them: shares of one all black, counts all white."""
+    deep = Image.fromarray(np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0))
+    if kind == "I":
+        deep = Image.fromarray((np.asarray(deep) * 2e9).astype(np.int32))
+    with pytest.raises(ImageFault, match="32 bits a channel"):
+        load_image(saved(deep, "TIFF"))
+
+
+def test_a_16_bit_ppm_is_scaled():
+    numbers = np.linspace(0, 65535, 60).round().astype(">u2")
+    content = b"P5 60 1 65535\n" + numbers.tobytes()
+    assert np.abs(np.asarray(load_image(io.BytesIO(content)))[0, :, 0] - np.linspace(0, 255, 60)).max() <= 1
+
+
+def test_postscript_is_no_image_whatever_its_name(tmp_path, monkeypatch):
+    (tmp_path / "1.jpg").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 84 84\n%%EndComments\nshowpage\n", encoding="ascii"
+    )
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
+    with pytest.raises(ImageFault, match=r"1\.jpg: not a readable image \(none of JPEG, PNG, "):
+        load_image(tmp_path / "1.jpg")
 
 
 def test_copies_have_like_hashes_and_others_have_not():
@@ -111,3 +191,9 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "examine", never)  # the pool's processes are forked from this one
     (tmp_path / "moved.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert list(index_images([*files, str(tmp_path / "moved.png")], cache, workers=1)) == [*first, first[0]]
+
+
+def test_a_cache_that_is_none_is_named(files, tmp_path):
+    (tmp_path / "facts.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match=r"facts\.sqlite: not a cache of images .* remove it"):
+        list(index_images(files, tmp_path / "facts.sqlite", workers=1))

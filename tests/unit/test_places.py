@@ -3,6 +3,7 @@
 import pytest
 from configurations import load
 
+from vision_r1 import flags
 from vision_r1.data import places
 from vision_r1.files import UserError
 from vision_r1.run_folder import Run
@@ -34,6 +35,19 @@ def test_a_path_that_is_not_there_is_named(root):
     config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
     with pytest.raises(UserError, match=r"datasets\.mine\.annotations: no such path 'my/a\.json'"):
         places.check_exist(config, ["thermal", "mine"])
+
+
+def test_what_is_of_another_form_is_converted_in_the_run(root):
+    config = load(root, "miniature")
+    config["datasets"]["mine"] = {"annotations": "my/xml", "images": "my/images", "format": "voc"}
+    assert places.place(config, "run", "mine", "annotations") == "run/data/converted/mine.json"
+    assert places.source_files(config, "run", "mine") == ["run/data/converted/mine.json", "my/images"]
+    assert places.given_files(config, "mine", ["annotations", "images"]) == ["my/xml", "my/images"]
+    assert flags.of_conversion(config, "mine") == [
+        *("--format", "voc", "--annotations", "my/xml", "--images", "my/images")
+    ]
+    config["datasets"]["mine"]["format"] = "coco"
+    assert places.place(config, "run", "mine", "annotations") == "my/xml"
 
 
 def test_a_licence_is_the_data_set_s_or_its_archive_s(root):

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_factory import PROTOCOLS, SUITES, Run, config
 
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.data.coco import read_coco
+from vision_r1.files import UserError, read_jsonl
 from vision_r1.report.gallery import Objects, choose, galleries, gallery, palette, quality, worst_dataset
 from vision_r1.report.results import Result
 
@@ -51,7 +52,9 @@ def test_choice_follows_its_rule(change, count, seed):
 def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
     run = Run(tmp_path)
     predictions = {name: read_jsonl(run.predictions(name, "coco")) for name in ("base", "sft", "strict/grpo_stage2")}
-    examples = gallery(predictions, {"scenes_test": read_json(run.annotations)}, "released-one-prompt", count=4)
+    examples = gallery(
+        predictions, {"scenes_test": read_coco("scenes_test", run.annotations)}, "released-one-prompt", count=4
+    )
     assert 1 <= len(examples) <= 4
     for example in examples:
         assert [view.title for view in example.views] == ["ground truth", *predictions]
@@ -62,18 +65,18 @@ def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
 
 def test_a_label_has_one_colour_in_all_images_whatever_was_asked():
     """A protocol may ask about one category at a time, so the colours are the data set's, not the question's."""
-    colours = palette({"categories": [{"name": name} for name in ("Circle", "square", "circle", "triangle")]})
+    colours = palette(["Circle", "square", "circle", "triangle"])
     assert list(colours) == ["circle", "square", "triangle"] and len(set(colours.values())) == 3
 
 
 def test_gallery_names_what_is_missing(tmp_path):
     run = Run(tmp_path, images=3)
     predictions = {"base": read_jsonl(run.predictions("base", "coco"))}
-    annotations = {"scenes_test": read_json(run.annotations)}
+    annotations = {"scenes_test": read_coco("scenes_test", run.annotations)}
     with pytest.raises(UserError, match="about data set 'scenes_test', whose annotations are missing"):
         gallery(predictions, {}, "released-one-prompt")
     predictions["base"][0]["file_name"] = str(tmp_path / "gone.png")
-    with pytest.raises(UserError, match=r"gone\.png: image can't be read"):
+    with pytest.raises(UserError, match=r"gone\.png: not a readable image"):
         gallery(predictions, annotations, "released-one-prompt")
     assert gallery({}, annotations, "released-one-prompt") == []
     assert gallery(predictions, annotations, "a protocol nobody ran") == []
@@ -98,7 +101,7 @@ def test_the_worst_data_set_has_the_lowest_ap_of_the_last_checkpoint():
 def test_the_worst_data_set_has_a_gallery_of_its_own(tmp_path):
     run = Run(tmp_path, images=4)
     lines = {(name, suite): read_jsonl(run.predictions(name, suite)) for suite in SUITES for name in ("base", LAST)}
-    truth = {name: read_json(run.annotations) for names in SUITES.values() for name in names}
+    truth = {name: read_coco(name, run.annotations) for names in SUITES.values() for name in names}
     results = [result(LAST, "thermal", 0.4), result(LAST, "tiny", 0.3)]
     first, worst = galleries(lines, truth, results, BENCHMARKS, config()["evaluation"], count=3)
     assert {example.dataset for example in first.examples} == {"scenes_test"}

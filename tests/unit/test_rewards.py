@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import Verdict
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS, REWARDS, Criterion, ground_truth, reward_functions
+from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS, REWARDS, Criterion, reward_functions
 
 A, B, C = [0, 0, 100, 100], [200, 0, 300, 100], [400, 400, 500, 500]
 BAND = [0, 0, 100, 60]  # IoU and GIoU 0.6 with A
@@ -283,7 +284,9 @@ def test_ground_truth_in_any_of_its_forms():
 @pytest.mark.parametrize(
     "objects",
     [None, 5, "no", "[[", [5], [{"label": "a"}], [{"label": "a", "bbox": [1, 2, 3]}], [{"label": 5, "bbox": A}]]
-    + [[{"label": "a", "bbox": [1, 2, 3, float("nan")]}], [{"label": "a", "bbox": ["x"] * 4}]],
+    + [[{"label": "a", "bbox": [1, 2, 3, float("nan")]}], [{"label": "a", "bbox": ["x"] * 4}]]
+    + [[{"label": "a", "bbox": [1, 2, 3, None]}], [{"label": "a", "bbox": None}]]
+    + [[{"label": "a", "bbox": [30, 30, 10, 40]}], [{"label": "a", "bbox": [10, 30, 40, 30]}]],
 )
 def test_wrong_ground_truth_is_named(objects):
     with pytest.raises(ValueError, match="objects"):

@@ -8,7 +8,7 @@ from tiny_models import make_checkpoint, write_train_file
 from trl.trainer.utils import add_fused_lm_head
 
 from vision_r1.families import FAMILIES, family
-from vision_r1.files import read_json, read_jsonl
+from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
@@ -176,6 +176,15 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
     other = shared(images=images[2:], text=text[2:], return_tensors="pt")
     assert torch.equal(other["pixel_values"], expected["pixel_values"][-len(other["pixel_values"]) :])
     assert seen == [2, 1]
+
+
+def test_an_image_that_is_damaged_while_training_reads_is_named(tmp_path):
+    from datasets import Dataset
+
+    Image.effect_noise((84, 84), 50).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-900])
+    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image \(image file is truncated"):
+        share_reading(Dataset.from_dict({"image": [str(tmp_path / "cut.jpg")]}))[0]
 
 
 def test_the_saved_processor_is_the_plain_one(place, tmp_path):

@@ -9,6 +9,8 @@ import coco_factory
 import pytest
 from archive_factory import encoded, pictures, tarred, zipped
 from file_server import Behaviour, serving
+from label_writers import content as labelled
+from label_writers import write_csv, write_voc, write_yolo
 from project import copy_project
 
 
@@ -185,3 +187,30 @@ def test_a_number_that_differs_stops_the_run(run):
     changed = {**overlay, "datasets": {**overlay["datasets"], "small_train": {**entry, "expect": {"images": 13}}}}
     failed = project.snakemake("--configfile", project.overlay(changed), "--", "data", check=False)
     assert failed.returncode and "12 images, not 13" in failed.stdout
+
+
+def test_own_labels_in_other_forms_are_one_entry_each(root, tmp_path):
+    project = copy_project(root, tmp_path / "project")
+    coco_factory.write(tmp_path, labelled())
+    images = tmp_path / "images"
+    places = {
+        "voc": write_voc(tmp_path / "xml", labelled()),
+        "yolo": write_yolo(tmp_path, labelled(), images),
+        "csv": write_csv(tmp_path, labelled()),
+    }
+    entries = {
+        f"my_{kind}": {"format": kind, "annotations": str(path), "images": str(images), "expect": {"boxes": 3}}
+        for kind, path in places.items()
+    }
+    overlay = {"run": "mine", "datasets": entries, "data": {"train": ["my_voc", "my_yolo"]}}
+    overlay |= {"evaluation": {"suites": {"shapes": ["my_csv"]}}, "report": {"suites": ["shapes"]}}
+    name = project.overlay(overlay)
+    jobs = project.planned("--configfile", name, "--", "data")
+    assert (jobs["convert_annotations"], jobs["check_dataset"], jobs["index_images"]) == (3, 3, 1)
+    project.snakemake("--configfile", name, "--", *(f"results/mine/data/checked/{each}.json" for each in entries))
+    for each in entries:
+        checked = json.loads((project.folder / f"results/mine/data/checked/{each}.json").read_text())
+        assert (checked["images"], checked["boxes"], checked["categories"]) == (3, 3, 3)
+    overlay["datasets"]["my_voc"] = {"format": "voc", "scenes": {"count": 1, "seed": 1, "shift": "none"}}
+    failed = project.snakemake("--dry-run", "--configfile", project.overlay(overlay), check=False)
+    assert "error: config: datasets.my_voc: 'annotations' is a dependency of 'format'" in failed.stdout

@@ -87,7 +87,7 @@ def sample(path: str, count: int, seed: int) -> list[dict[str, Any]]:
     import numpy as np
 
     from vision_r1.frames import Frame
-    from vision_r1.rewards import ground_truth
+    from vision_r1.ground_truth import ground_truth
 
     rows = []
     for number, row in enumerate(read_jsonl(path), start=1):

@@ -5,6 +5,9 @@ Example:
       --expect images=5000 --expect boxes=36781 --expect categories=80 --output_json checked.json
 
 A number that nobody published is not expected; that of the first download is written to --lock, and holds later.
+
+Boxes that can't be right are counted and warned of: without area, outside of their image, as corners or as shares of it
+(see vision_r1/data/oddities.py). Where more than half of all boxes are odd in one way, the data set is refused.
 """
 
 import argparse
@@ -36,6 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.lock import record
+    from vision_r1.data.oddities import in_words, oddities, too_many
     from vision_r1.data.sources import read_sources
     from vision_r1.files import UserError, write_json
 
@@ -52,7 +56,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.warning("%d of %d images are missing, the first is %s", len(missing), len(images), missing[0])
     if args.lock:
         record(args.lock, "datasets", source.name, found)
-    write_json(args.output_json, {"dataset": source.name, "file": source.file, **found, "missing": len(missing)})
+    boxes, sizes = source.boxes()
+    odd = oddities(boxes, sizes)
+    for sentence in in_words(odd, len(boxes)):
+        logging.warning("%s: %s", source.file, sentence)
+    if too_many(odd, len(boxes)):
+        raise UserError(f"{source.file}: {'; '.join(in_words(odd, len(boxes)))}. Fix the file")
+    notes = dict(source.coco.notes) if source.coco else {}
+    write_json(
+        args.output_json,
+        {
+            "dataset": source.name,
+            "file": source.file,
+            **found,
+            "missing": len(missing),
+            "odd": odd,
+            "read_as_meant": notes,
+        },
+    )
     logging.info("%s: %s", source.name, found)
 
 

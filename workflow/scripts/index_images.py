@@ -34,10 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import asdict, replace
 
+    from vision_r1.data.coco import exchanged_sizes
     from vision_r1.data.images import index_images
     from vision_r1.data.leakage import IndexedImage
     from vision_r1.data.sources import read_sources
-    from vision_r1.files import write_jsonl
+    from vision_r1.files import UserError, write_jsonl
 
     images = [
         (role, source, image)
@@ -47,13 +48,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     paths = list(dict.fromkeys(image.path for *_, image in images))
     facts = dict(zip(paths, index_images(paths, args.cache, args.threads), strict=True))
-    lines = []
+    lines, pairs = [], {}
     for role, source, image in images:
         found = facts[image.path]
+        if not found.fault:
+            pairs.setdefault(source.file, []).append(((found.width, found.height), (image.width, image.height)))
         sizes = f"{found.width} x {found.height}", f"{image.width} x {image.height}"
         if not found.fault and sizes[0] != sizes[1]:
             found = replace(found, fault=f"size_differs: {sizes[0]} pixels, its annotations are for {sizes[1]}")
         lines.append(IndexedImage(role, source.name, image.id, image.id_space, image.path, **asdict(found)))
+    for file, sizes in pairs.items():
+        if exchanged := exchanged_sizes(sizes):
+            raise UserError(f"{file}: {exchanged}")
+    if turned := [path for path, found in facts.items() if found.turned_in_place]:
+        logging.warning(
+            "%d images are turned by 180 degrees or mirrored by their EXIF data, which their size can't show; check "
+            "that their boxes are for the upright image. The first is %s",
+            len(turned),
+            turned[0],
+        )
     faulty = [line for line in lines if line.fault]
     for line in faulty[:20]:
         logging.warning("%s: %s", line.path, line.fault)

@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     protocols = [Protocol.of(name, entry, *limits) for name, entry in read_entries(args.protocol).items()]
     datasets = read_all(args.dataset)
     images = [image for dataset in datasets for image in dataset.images]
-    check_images({image.path: (image.width, image.height) for image in images})
+    # Before a model is loaded; each process looks at its share.
+    own_images = images[rank::processes]
+    check_images({image.path: (image.width, image.height) for image in own_images}, args.threads)
     asked = [request for dataset in datasets for protocol in protocols for request in requests(protocol, dataset)]
 
     import torch

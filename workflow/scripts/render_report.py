@@ -39,6 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
+    from vision_r1.data.coco import read_coco
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.datasheet import choose_overlays, overlay
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_jsonl(run.train_file()) if run.train_file().is_file() else []
     galleries = gallery.galleries(
         {pair: read_jsonl(file) for pair, file in predictions.items()},
-        {name: read_json(file) for name, file in annotations.items()},
+        {name: read_coco(name, file) for name, file in annotations.items()},
         results,
         page.expected_benchmarks(config, results),
         config["evaluation"],

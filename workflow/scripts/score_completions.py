@@ -83,7 +83,7 @@ def score(criterion, frame: str, place: str, line: str) -> dict[str, Any]:
 
 def check(row: dict[str, Any]) -> None:
     """Raise ValueError naming the field that scoring could not use, KeyError where it is missing."""
-    from vision_r1.rewards import ground_truth
+    from vision_r1.ground_truth import ground_truth
 
     if not isinstance(row["completion"], str):
         raise ValueError("completion: not text")

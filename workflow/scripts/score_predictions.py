@@ -38,20 +38,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.coco import read_coco
-    from vision_r1.evaluation.predictions import by_protocol, is_coco_results, read_coco_results, read_lines, select
+    from vision_r1.evaluation.coco_results import read_detections, read_entries
+    from vision_r1.evaluation.predictions import by_protocol, read_lines, select
     from vision_r1.evaluation.protocols import Reading
-    from vision_r1.evaluation.suite_metrics import GIVEN, check_policy, score_answers, score_detections
+    from vision_r1.evaluation.suite_metrics import (
+        GIVEN,
+        check_ground_truth,
+        check_policy,
+        score_answers,
+        score_detections,
+    )
     from vision_r1.files import write_json
 
     check_policy(args.score_policy)
-    if is_coco_results(args.predictions):
+    entries = read_entries(args.predictions)
+    if entries is not None:
         dataset = read_coco(args.dataset or Path(args.annotations).stem, args.annotations)
-        detections = read_coco_results(args.predictions, dataset)
+        check_ground_truth(dataset)
+        detections = read_detections(args.predictions, entries, dataset)
         scores = score_detections(dataset, {GIVEN: detections}, GIVEN, args.resamples).scores
     else:
         lines = select(read_lines(args.predictions), args.predictions, args.dataset, args.protocol)
-        name = lines[0]["dataset"] if lines else Path(args.annotations).stem
-        dataset = read_coco(name, args.annotations)
+        dataset = read_coco(lines[0]["dataset"], args.annotations)
+        check_ground_truth(dataset)
         reading = Reading(args.reader)
         by_protocol([dataset], lines, args.predictions, {line["protocol"]: reading for line in lines})
         scores = score_answers(dataset, lines, args.score_policy, reading, args.resamples).scores

@@ -14,10 +14,11 @@ from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.frames import Frame
+from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import label_key, parse
 from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import COUNT, PUBLISHED_STAGES, REWARDS, Criterion, ground_truth
+from vision_r1.rewards import COUNT, PUBLISHED_STAGES, REWARDS, Criterion
 
 REWARD_PARTS = (*REWARDS, COUNT)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

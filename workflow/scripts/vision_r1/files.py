@@ -1,9 +1,12 @@
 """Reading and writing files: whole or not at all, and errors that name the file."""
 
+import codecs
 import glob
+import gzip
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,10 +99,24 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target)
 
 
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 text, also as gzip and with a byte order mark. Raises UserError where it can't be read."""
+    try:
+        return plain(Path(path).read_bytes()).decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file. Raises UserError when it can't be read or is no JSON."""
     try:
-        return json.loads(_read_text(path))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); is the file cut off?") from None
 
@@ -108,7 +125,7 @@ def read_jsonl(path: str | Path) -> list[Any]:
     """Read one JSON value a line. Raises UserError naming the file and the line."""
     rows = []
     # Not str.splitlines: it also cuts at U+2028 and others, which JSON strings may contain.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -126,20 +143,22 @@ def _share(folder: Path) -> None:
             file.chmod(ordinary)
 
 
+def plain(content: Any) -> Any:
+    """Return a file's content (bytes or mmap) unpacked where it is gzip, and without a byte order mark.
+
+    Raises ValueError where the gzip data are damaged.
+    """
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"damaged gzip data: {error}") from None
+    return content[3:] if content[:3] == codecs.BOM_UTF8 else content
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from None

@@ -73,6 +73,12 @@ def of_sources(run: Run, flag: str, names: Iterable[str]) -> list[str]:
     return words
 
 
+def of_conversion(config: Config, name: str) -> list[str]:
+    """Return what convert_annotations.py gets for a data set of another form than COCO's."""
+    values = {key: places.given(config, name, key) for key in ("annotations", "images")}
+    return of_values({"format": config["datasets"][name]["format"], **values})
+
+
 def of_id_spaces(config: Config, names: Iterable[str]) -> list[str]:
     """Return --id_space NAME SPACE for each data set whose images are numbered as another's are."""
     spaces = {name: config["datasets"][name].get("id_space") for name in dict.fromkeys(names)}

@@ -6,7 +6,6 @@ precision sees. reward_functions(Criterion.named("strict", "stage1")) is what TR
 README.md has a whole script.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,8 +16,9 @@ import numpy as np
 from vision_r1 import parsing, released_2025
 from vision_r1.boxes import giou, iou
 from vision_r1.frames import Frame
+from vision_r1.ground_truth import ground_truth
 from vision_r1.matching import match_box_prioritised, match_most_value
-from vision_r1.parsing import MAX_COORDINATE, Parsed, Verdict, label_key
+from vision_r1.parsing import Parsed, Verdict, label_key
 
 # Progressive rule refinement (paper, section 3.3). `raw` is the released script and upstream, which switch it off.
 REWARD_THRESHOLDS = {
@@ -235,34 +235,6 @@ def configured_parts(name: str) -> dict[str, Any]:
     Recall is differentiated, as in both stages of the paper. Raises KeyError for an unknown name.
     """
     return CRITERIA[name] | {"differentiate": True}
-
-
-def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """Return a row's boxes (n, 4) in pixels of the original image, and its n labels.
-
-    They stand in `objects`, a list of {"label", "bbox"} or the dict of lists {"label": [...], "bbox": [...]}
-    that some table formats turn it into, or in `solution`, a list of [label, [x1, y1, x2, y2]] or its JSON
-    text. Raises ValueError or KeyError naming the field.
-    """
-    name = "solution" if "solution" in row and "objects" not in row else "objects"
-    objects = row[name]
-    try:
-        if isinstance(objects, str):
-            objects = json.loads(objects)
-        if isinstance(objects, Mapping):
-            labels, boxes = objects["label"], objects["bbox"]
-        elif name == "objects":
-            labels, boxes = [item["label"] for item in objects], [item["bbox"] for item in objects]
-        else:
-            labels, boxes = [label for label, _ in objects], [box for _, box in objects]
-        boxes = np.array(boxes, np.float64).reshape(len(labels), 4)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: not a list of labels with four coordinates each ({error!r})") from None
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"{name}: a label is not text")
-    if not (np.abs(boxes) < MAX_COORDINATE).all():
-        raise ValueError(f"{name}: a coordinate is not finite")
-    return boxes, labels
 
 
 ROW_FIELDS = ("frame", "width", "height", "input_width", "input_height", "categories", "objects", "solution")

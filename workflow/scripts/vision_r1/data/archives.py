@@ -1,86 +1,149 @@
 """Unpacking of foreign archives, zip and tar: nothing is written outside of the folder, nor more than is allowed."""
 
+import logging
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from vision_r1.data.download import check_room, file_hash
-from vision_r1.data.images import MAX_PIXELS
+from vision_r1.data.images import FORMATS, MAX_PIXELS
+from vision_r1.data.kinds import HEAD, archive_kind
 from vision_r1.files import UserError
 from vision_r1.progress import Progress
+
+log = logging.getLogger(__name__)
+
+MAX_HEADER = 1 << 20  # bytes of a long name or of attributes
+# tarfile reads the content of these headers into the memory.
+_READ_AT_ONCE = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+UTF8_NAME = 0x800  # flag of a zip's member
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive: its name, unpacked size in bytes, the reason not to unpack it, and its handle."""
+    """One entry of an archive: its name with forward slashes (a folder's ends in one) and its unpacked size in bytes.
+
+    fault: the reason not to unpack it; guessed: nobody says in which code page the name is written.
+    """
 
     name: str
     size: int
     fault: str | None
+    guessed: bool
     handle: zipfile.ZipInfo | tarfile.TarInfo
 
 
 def unpack(archive: Path, output: Path, max_bytes: int, max_files: int) -> dict[str, Any]:
     """Unpack an archive as folder `output`, whole or not at all, and return its manifest.
 
-    {archive, bytes, sha256, files, unpacked_bytes, images}. Raises UserError for a damaged archive, one with an unsafe
-    member (a path that leads outside, a link, a device, an encrypted file), one over the limits, and one with an
-    image of more than MAX_PIXELS.
+    {archive, bytes, sha256, files, unpacked_bytes, images}. What it is, zip or tar, its content says. What macOS adds
+    (__MACOSX, ._name) is left out. Raises UserError for a damaged archive, one with an unsafe member (a path that leads
+    outside, a link, a device, an encrypted file), one over the limits, and one with an image of more than MAX_PIXELS.
+    Safe for several processes at once: one unpacks after the other.
     """
-    partial = output.with_name(output.name + ".part")
     try:
-        with _opened(archive) as (members, read):
-            for member in members:
-                if member.fault:
-                    raise UserError(f"{archive}: {member.name!r} {member.fault}; not unpacked")
-            total = sum(member.size for member in members)
-            if len(members) > max_files or total > max_bytes:
-                raise UserError(
-                    f"{archive}: {len(members)} files of {total} bytes in all, more than --max_files {max_files} or "
-                    f"--max_bytes {max_bytes}; raise the limit if that is right"
-                )
-            shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-            partial.mkdir(parents=True)
-            check_room(output.parent, total)
-            images = _extract(archive, members, read, partial)
-        shutil.rmtree(output, ignore_errors=True)
-        partial.replace(output)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-        raise UserError(f"{archive}: damaged ({error}); delete it and download it again") from None
+        with _opened(archive) as (entries, read):
+            members = _accepted(archive, entries, max_bytes, max_files)
+            images = _write(archive, members, read, output)
+    except UserError:
+        raise
     except OSError as error:
+        if error.errno is None:  # of bzip2's and gzip's decoders, not of the disk
+            raise UserError(_damaged(archive, error)) from None
         raise UserError(f"{archive}: can't be unpacked: {error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    except Exception as error:  # readers raise whatever they stumble over: zlib.error, LZMAError, UnicodeError, ...
+        raise UserError(_damaged(archive, error)) from None
     return {
         "archive": archive.name,
         "bytes": archive.stat().st_size,
         "sha256": file_hash(archive, "sha256"),
         "files": len(members),
-        "unpacked_bytes": total,
+        "unpacked_bytes": sum(member.size for member in members),
         "images": images,
     }
 
 
+def _damaged(archive: Path, error: Exception) -> str:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return f"{archive}: damaged ({cause}); delete it and download it again"
+
+
 @contextmanager
-def _opened(archive: Path) -> Iterator[tuple[list[Member], Any]]:
-    """Yield an archive's files and a function that opens one of them for reading."""
-    if archive.name.endswith(".zip"):
+def _opened(archive: Path) -> Iterator[tuple[Iterable[Member], Any]]:
+    """Yield an archive's files, as they are found, and a function that opens one of them for reading."""
+    with archive.open("rb") as file:
+        head = file.read(HEAD)
+    kind = archive_kind(head)
+    if kind is None:
+        raise UserError(f"{archive}: neither zip nor tar, it begins with {head[:40]!r}; download it again")
+    if kind == "zip":
         with zipfile.ZipFile(archive) as zipped:
-            found = [entry for entry in zipped.infolist() if not (entry.is_dir() and _outside(entry.filename) is None)]
-            yield [Member(entry.filename, entry.file_size, _zip_fault(entry), entry) for entry in found], zipped.open
+            yield map(_zip_member, zipped.infolist()), zipped.open
     else:
-        with tarfile.open(archive) as tarred:
-            found = [entry for entry in tarred.getmembers() if not entry.isdir()]
-            yield [Member(entry.name, entry.size, _tar_fault(entry), entry) for entry in found], tarred.extractfile
+        with tarfile.open(archive, tarinfo=_TarInfo) as tarred:
+            yield map(_tar_member, tarred), tarred.extractfile
+
+
+def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_files: int) -> list[Member]:
+    """Return the files to unpack. Raises UserError, reading no further, for one that must not be, or too many."""
+    members: list[Member] = []
+    total = left_out = 0
+    for member in entries:
+        if member.fault:
+            raise UserError(f"{archive}: {member.name!r} {member.fault}; not unpacked")
+        if member.name.endswith("/"):
+            continue
+        path = PurePosixPath(member.name)
+        if "__MACOSX" in path.parts or path.name.startswith("._"):
+            left_out += 1
+            continue
+        members.append(member)
+        total += member.size
+        if len(members) > max_files or total > max_bytes:
+            raise UserError(
+                f"{archive}: at least {len(members)} files of {total} bytes in all, more than --max_files {max_files} "
+                f"or --max_bytes {max_bytes}; raise the limit if that is right"
+            )
+    if left_out:
+        log.info("%s: left out %d files of macOS", archive, left_out)
+    if guessed := [member.name for member in members if member.guessed]:
+        log.warning("%s: the code page of %d names is unknown; the first is %r", archive, len(guessed), guessed[0])
+    return members
+
+
+def _write(archive: Path, members: list[Member], read: Any, output: Path) -> int:
+    """Write the files as folder `output`, and return how many are images."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(output.name + ".part")
+    lock = FileLock(output.with_name(f".{output.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("another process unpacks to %s; waiting for it", output)
+        lock.acquire()
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+        partial.mkdir()
+        check_room(output.parent, sum(member.size for member in members))
+        images = _extract(archive, members, read, partial)
+        shutil.rmtree(output, ignore_errors=True)
+        partial.replace(output)
+        return images
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        lock.release()
 
 
 def _extract(archive: Path, members: list[Member], read: Any, folder: Path) -> int:
@@ -107,27 +170,65 @@ def _pixels(path: Path) -> int | None:
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"):
         return None
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return image.width * image.height
     except Image.DecompressionBombError:
         return 2 * MAX_PIXELS
-    except (OSError, SyntaxError, ValueError):
+    except Exception:
         return 0  # damaged: counted and reported when images are read
 
 
 def _outside(name: str) -> str | None:
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "leads outside of the folder"
-    return None
+    return "has no name that a file can have" if "\0" in name else None
 
 
-def _zip_fault(entry: zipfile.ZipInfo) -> str | None:
+def _zip_member(entry: zipfile.ZipInfo) -> Member:
+    name, guessed = entry.filename, False
+    if not entry.flag_bits & UTF8_NAME and not name.isascii():
+        # Python reads such names by code page 437; many programs write UTF-8 and don't say so.
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            guessed = True
+    name = name.replace("\\", "/")  # Windows
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device"
-    return _outside(entry.filename) or ("is encrypted" if entry.flag_bits & 1 else None)
+    fault = None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device"
+    fault = _outside(name) or fault or ("is encrypted" if entry.flag_bits & 1 else None)
+    return Member(name, entry.file_size, fault, guessed, entry)
 
 
-def _tar_fault(entry: tarfile.TarInfo) -> str | None:
-    return _outside(entry.name) or (None if entry.isreg() else "is a link or a device")
+def _tar_member(entry: tarfile.TarInfo) -> Member:
+    name = entry.name.replace("\\", "/") + ("/" if entry.isdir() else "")
+    fault = None if entry.isreg() or entry.isdir() else "is a link or a device"
+    guessed = any("\udc80" <= letter <= "\udcff" for letter in name)  # bytes that are no UTF-8
+    return Member(name, entry.size, _outside(name) or fault, guessed, entry)
+
+
+class _BadHeader(Exception):
+    """Of a tar archive. No tarfile.TarError, which tarfile takes for a sign of another compression, or of the end."""
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A header read with suspicion: no size that leads back, and no content of its own that fills the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_TarInfo":
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _READ_AT_ONCE and header.size > MAX_HEADER):
+            raise _BadHeader(f"a header of {header.size} bytes")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_TarInfo":
+        try:
+            header = super().fromtarfile(archive)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            if archive.offset:
+                raise _BadHeader(str(error)) from None
+            raise
+        if header.size < 0:
+            raise _BadHeader(f"a file of {header.size} bytes")
+        return header

@@ -1,23 +1,24 @@
 """COCO-format data sets: an annotation file and its image folder, checked and read into records.
 
-Read: images (id, file_name, width, height), categories (id, name) and annotations (id, image_id, category_id,
-bbox [x, y, width, height] in pixels; iscrowd and area where given). All else in the file is skipped unread,
-polygons above all, so that the 860,001 annotations of COCO train2017 take seconds.
+What is read of the file, and what is accepted in it, is in vision_r1.data.coco_file.
 """
 
-import json
-import mmap
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 
+from vision_r1.data.categories import asked_for, unused_roots_and_placeholders
+from vision_r1.data.coco_file import AnnotationEntry, ImageEntry, in_words, read_file, told
+from vision_r1.data.file_names import image_path
 from vision_r1.files import UserError
-from vision_r1.parsing import label_key
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class CocoObject(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +43,10 @@ class CocoObject(msgspec.Struct, frozen=True, gc=False):
 class CocoImage(msgspec.Struct, frozen=True):
     """One image: its size in pixels, and its objects in the file's order.
 
-    `path` is its file's, or "" where only the annotations were read.
+    `path` is its file's, or "" where only the annotations were read. The size is 0 x 0 where the annotations have none,
+    and the file is not there to be read. In a federated set only some categories were looked for in an image: those of
+    its objects, and `negatives` (ids), of which it has none; else None. Of categories `not_exhaustive` it may have
+    more objects than are annotated.
     """
 
     id: int
@@ -50,43 +54,30 @@ class CocoImage(msgspec.Struct, frozen=True):
     width: int
     height: int
     objects: tuple[CocoObject, ...]
+    negatives: tuple[int, ...] | None = None
+    not_exhaustive: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """A data set: `categories` id -> name, and `images`, both in the file's order."""
+    """A data set: `categories` id -> name, and `images`, both in the file's order.
+
+    dropped: categories that are none, id -> name; merged: image id -> that of the record of the same file;
+    notes: how often something was read otherwise than it is written, by what it was.
+    """
 
     name: str
     source: str
     categories: Mapping[int, str] = field(repr=False)
     images: tuple[CocoImage, ...] = field(repr=False)
+    dropped: Mapping[int, str] = field(default_factory=dict, repr=False)
+    merged: Mapping[int, int] = field(default_factory=dict, repr=False)
+    notes: Mapping[str, int] = field(default_factory=dict, repr=False)
 
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    width: int
-    height: int
-    file_name: str | None = None
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    area: float | None = None
-    iscrowd: int | bool = 0
-
-
-class _Category(msgspec.Struct):
-    id: int
-    name: str
-
-
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category]
+    @property
+    def federated(self) -> bool:
+        """Whether not every category was looked for in every image, as in LVIS."""
+        return any(image.negatives is not None for image in self.images)
 
 
 def read_coco(
@@ -100,31 +91,100 @@ def read_coco(
     """Read a data set; `images` is the folder that `file_name` is relative to, None where pixels aren't needed.
 
     merge_names: categories of one name are one category, as a question can't tell them apart; V3Det has 13,204 of them.
-    Raises UserError, one line naming file and item: a missing or cut file, a missing or odd field (NaN among
-    them), no categories, an id used twice, a category name used twice unless `merge_names`, an unknown image or
-    category id, and, where `must_exist`, a missing image file.
+    What was read otherwise than it is written is counted, in `notes` and in the log. Raises UserError, one line naming
+    file and item: a missing or cut file, a missing or odd field (NaN among them), no categories, an id used for two
+    things, a category name used twice unless `merge_names`, an unknown image or category id, and, where
+    `must_exist`, a missing image file.
     """
-    content = decode(annotations, _File, "COCO format")
-    for section in ("images", "annotations", "categories"):
-        _check_ids(annotations, section, getattr(content, section))
-    categories = _categories(annotations, content.categories, merge_names)
+    content, notes = read_file(annotations)
+    dropped = unused_roots_and_placeholders(content.categories, {item.category_id for item in content.annotations})
+    if dropped:
+        notes[f"categories that are none ({in_words(dropped.values())})"] = len(dropped)
+    kept = [entry for entry in content.categories if entry.id not in dropped]
+    categories = asked_for(annotations, kept, merge_names)
     objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
-    for item in content.annotations:
+    for number, item in enumerate(content.annotations):
         if item.image_id not in objects:
-            raise UserError(f"{annotations}: annotation {item.id}: image_id {item.image_id} is not in `images`")
+            raise _unknown(annotations, number, item, "images")
         if item.category_id not in categories:
-            raise UserError(
-                f"{annotations}: annotation {item.id}: category_id {item.category_id} is not in `categories`"
-            )
+            raise _unknown(annotations, number, item, "categories")
         area = item.bbox[2] * item.bbox[3] if item.area is None else item.area
         label = categories[item.category_id]
         objects[item.image_id].append(CocoObject(item.category_id, label, item.bbox, area, bool(item.iscrowd)))
+    merged = _merge_files(annotations, content.images, objects, notes)
     records = []
     for image in content.images:
-        path = "" if images is None else image_path(annotations, image, images, must_exist)
-        check_size(annotations, f"image {image.id}", image.width, image.height)
-        records.append(CocoImage(image.id, path, image.width, image.height, tuple(objects[image.id])))
-    return CocoDataset(name, str(annotations), categories, tuple(records))
+        if image.id in merged:
+            continue
+        path = "" if images is None else image_path(annotations, image, images, must_exist, notes)
+        width, height = _size(annotations, image, path, must_exist, notes)
+        looked_for = image.neg_category_ids
+        records.append(
+            CocoImage(
+                image.id,
+                path,
+                width,
+                height,
+                tuple(objects[image.id]),
+                None if looked_for is None else tuple(number for number in looked_for if number in categories),
+                tuple(image.not_exhaustive_category_ids or ()),
+            )
+        )
+    if notes:
+        log.warning("%s: read as meant: %s", annotations, told(notes))
+    return CocoDataset(name, str(annotations), categories, tuple(records), dropped, merged, notes)
+
+
+def _unknown(source: str | Path, number: int, item: AnnotationEntry, section: str) -> UserError:
+    which = f"number {number}" if item.id is None else item.id
+    key = {"images": "image_id", "categories": "category_id"}[section]
+    return UserError(f"{source}: annotation {which}: {key} {getattr(item, key)} is not in `{section}`")
+
+
+def _merge_files(
+    source: str | Path, images: Sequence[ImageEntry], objects: dict[int, list[CocoObject]], notes: Counter
+) -> dict[int, int]:
+    """Give the objects of a file that has several ids to the first of them; return the others, id -> that first one.
+
+    Each record alone would call the other's objects false. Raises UserError where the sizes differ.
+    """
+    names = [(image.file_name or str(image.id)).replace("\\", "/") for image in images]
+    if len(set(names)) == len(names):
+        return {}
+    first: dict[str, ImageEntry] = {}
+    merged = {}
+    for name, image in zip(names, images, strict=True):
+        other = first.setdefault(name, image)
+        if other is image:
+            continue
+        if (image.width, image.height) != (other.width, other.height):
+            raise UserError(f"{source}: images {other.id} and {image.id} are both {name}, but of different sizes")
+        merged[image.id] = other.id
+        known = {(item.category_id, item.bbox) for item in objects[other.id]}
+        objects[other.id] += [item for item in objects[image.id] if (item.category_id, item.bbox) not in known]
+        for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            lists = [found for each in (other, image) if (found := getattr(each, key)) is not None]
+            setattr(other, key, list(dict.fromkeys(chain.from_iterable(lists))) if lists else None)
+        notes["image ids of a file that has another one, merged"] += 1
+    return merged
+
+
+def _size(source: str | Path, image: ImageEntry, path: str, must_exist: bool, notes: Counter) -> tuple[int, int]:
+    """Return an image's size, read from its file where the entry has none; 0 x 0 where that isn't there to be read."""
+    if image.width is not None and image.height is not None:
+        check_size(source, f"image {image.id}", image.width, image.height)
+        return image.width, image.height
+    notes["images without width and height"] += 1
+    if not path or not (must_exist or Path(path).is_file()):
+        return 0, 0
+    from vision_r1.data.images import ImageFault, upright_size
+
+    try:
+        return upright_size(path)
+    except ImageFault:
+        if must_exist:
+            raise
+        return 0, 0  # the index names its fault
 
 
 def read_all(entries: Iterable[Sequence[str]]) -> list[CocoDataset]:
@@ -140,88 +200,51 @@ def read_all(entries: Iterable[Sequence[str]]) -> list[CocoDataset]:
     return list(datasets.values())
 
 
-def check_images(sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Raise UserError for a file that is no image, or not of the (width, height) that its annotations say.
+def check_images(sizes: Mapping[str, tuple[int, int]], workers: int = 1) -> None:
+    """Raise UserError where files are no whole images, or not of the (width, height) that their annotations say.
 
-    Reads headers only. Boxes would be wrong all over where the sizes differ.
+    Each is decoded, in `workers` threads, so that none can stop what comes after. Boxes would be wrong all over where
+    the sizes differ.
     """
-    from PIL import Image
+    from vision_r1.data.images import ImageFault, load_image
 
-    for path, size in sizes.items():
+    found: dict[str, tuple[int, int]] = {}
+
+    def fault(path: str) -> str | None:
         try:
-            with Image.open(path) as image:
-                # A quarter turn in the EXIF data is undone when the image is loaded.
-                turned = image.getexif().get(_ORIENTATION, 1) >= 5
-                width, height = reversed(image.size) if turned else image.size
-        except OSError as error:
-            raise UserError(f"{path}: not a readable image ({error})") from None
-        if (width, height) != size:
-            raise UserError(
-                f"{path}: {width} x {height} pixels, but its annotations are for {size[0]} x {size[1]}; "
-                "mend the annotation file"
-            )
+            found[path] = width, height = load_image(path).size
+        except ImageFault as error:
+            return str(error)
+        if (width, height) == sizes[path]:
+            return None
+        annotated = "{} x {}".format(*sizes[path])
+        return f"{path}: {width} x {height} pixels, but its annotations are for {annotated}; fix the annotation file"
+
+    with ThreadPoolExecutor(workers) as pool:
+        faults = [text for text in pool.map(fault, sizes) if text]
+    if exchanged := exchanged_sizes([(size, sizes[path]) for path, size in found.items()]):
+        raise UserError(f"{Path(next(iter(found))).parent}: {exchanged}")
+    if faults:
+        others = f" ({len(faults) - 1} more of {len(sizes)} images can't be used)" if len(faults) > 1 else ""
+        raise UserError(faults[0] + others)
 
 
-_ORIENTATION = 0x0112  # EXIF
+def exchanged_sizes(pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> str | None:
+    """Say so where the (width, height) that were found are exchanged in all annotations; pairs: found, annotated.
 
-
-def decode(path: str | Path, kind: type[T], form: str) -> T:
-    """Read a JSON file as a msgspec structure. Raises UserError naming the file and the item, or where it is cut."""
-    try:
-        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            try:
-                return msgspec.json.decode(content, type=kind)
-            except msgspec.ValidationError:
-                raise
-            except msgspec.DecodeError:
-                # NaN, as Python writes it, is no JSON: read as nothing, it is refused below with its place.
-                return msgspec.convert(json.loads(content[:], parse_constant=lambda word: None), kind)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: not in {form}: {error}") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); is the file cut off?") from None
-
-
-def image_path(source: str | Path, image: Any, folder: str | Path, must_exist: bool) -> str:
-    """Return an image's path in `folder`. Raises UserError naming `source` where it has no name or no file."""
-    if not image.file_name:
-        raise UserError(f"{source}: image {image.id}: no file_name")
-    path = Path(folder) / image.file_name
-    if must_exist and not path.is_file():
-        raise UserError(f"{path}: no such image; {source} lists it as image {image.id}")
-    return str(path)
+    Square images tell nothing. Labelling tools that ignore the EXIF data write such files: their boxes are for the
+    image as it lies in the file.
+    """
+    telling = [(found, annotated) for found, annotated in pairs if found[0] != found[1]]
+    if not telling or any(found != annotated[::-1] for found, annotated in telling):
+        return None
+    return (
+        f"width and height are exchanged in all {len(telling)} images; were they labelled without their EXIF turn? "
+        "Turn the images upright and label them anew, or fix sizes and boxes in the annotation file"
+    )
 
 
 def check_size(source: str | Path, where: str, width: int, height: int) -> None:
     """Raise UserError for a size that no image has."""
     if min(width, height) < 1:
         raise UserError(f"{source}: {where}: a size of {width} x {height} pixels")
-
-
-def _check_ids(source: str | Path, section: str, entries: Sequence[Any]) -> None:
-    if len({entry.id for entry in entries}) == len(entries):
-        return
-    seen: set[int] = set()
-    for number, entry in enumerate(entries):
-        if entry.id in seen:
-            raise UserError(f"{source}: {section}: item {number}: id {entry.id} is used twice")
-        seen.add(entry.id)
-
-
-def _categories(source: str | Path, entries: Sequence[_Category], merge_names: bool) -> dict[int, str]:
-    if not entries:
-        raise UserError(f"{source}: `categories` is empty; there is nothing to ask for")
-    key = label_key if merge_names else str
-    seen: dict[str, _Category] = {}
-    for entry in entries:
-        if not entry.name.strip() or entry.name.splitlines() != [entry.name]:
-            raise UserError(f"{source}: category {entry.id}: name {entry.name!r} is empty or not of one line; mend it")
-        # ODinW's boggleBoards has "o" and "o ", "Q" and "q": unmerged names are the same where every character is.
-        other = seen.setdefault(key(entry.name), entry)
-        if other is not entry and not merge_names:
-            raise UserError(f"{source}: categories {other.id} and {entry.id} are both named {entry.name!r}; merge them")
-    return {entry.id: seen[key(entry.name)].name for entry in entries}

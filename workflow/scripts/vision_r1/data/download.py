@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from vision_r1.data import lock as locking
+from vision_r1.data.kinds import HEAD, kind_fault
 from vision_r1.files import UserError
 from vision_r1.progress import Progress
 
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 8  # at each address
 CHUNK = 1 << 20  # bytes
+MAX_BYTES = 200_000_000_000  # of a file whose size nobody says
 TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
 
 
@@ -35,8 +38,8 @@ class Expected:
     def has_checksum(self) -> bool:
         return bool(self.md5 or self.sha256)
 
-    def fault(self, path: Path) -> str | None:
-        """Return what is wrong with a file, or None."""
+    def fault(self, path: Path, name: str = "") -> str | None:
+        """Return what is wrong with a file, or None. Where no checksum tells, it must look like what its name says."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"{size} bytes, not {self.size}"
@@ -44,7 +47,12 @@ class Expected:
             wanted = getattr(self, kind)
             if wanted and (found := file_hash(path, kind)) != wanted.lower():
                 return f"{kind} {found}, not {wanted.lower()}"
-        return None
+        with path.open("rb") as file:
+            return self.kind_fault(name or path.name, file.read(HEAD))
+
+    def kind_fault(self, name: str, head: bytes) -> str | None:
+        """Return why a file that begins with `head` can't be the one of that name, None where a checksum will tell."""
+        return None if self.has_checksum else kind_fault(name, head)
 
 
 class Interruption(Exception):
@@ -53,6 +61,15 @@ class Interruption(Exception):
 
 class Refusal(Exception):
     """A failure that will not pass at this address."""
+
+
+def shown(url: str) -> str:
+    """Return an address without what may be secret: user, password and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def file_hash(path: Path, kind: str) -> str:
@@ -93,7 +110,9 @@ def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: 
             return
         log.warning("%s is there but has %s", output, fault)
     if HF_HUB_OFFLINE:
-        raise UserError(f"{output}: {fault}, and HF_HUB_OFFLINE forbids to download it; put {urls[0]} there yourself")
+        raise UserError(
+            f"{output}: {fault}, and HF_HUB_OFFLINE forbids to download it; put {shown(urls[0])} there yourself"
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Part(output.with_name(output.name + ".part"), expected)
     reasons = []
@@ -108,7 +127,7 @@ def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: 
         try:
             retrying(part.fetch, url)
         except (Interruption, Refusal) as error:
-            reasons.append(f"{url}: {error}")
+            reasons.append(f"{shown(url)}: {error}")
             log.warning("%s", reasons[-1])
         else:
             part.path.replace(output)
@@ -126,6 +145,7 @@ class Part:
 
     def __init__(self, path: Path, expected: Expected) -> None:
         self.path, self.expected = path, expected
+        self.name = path.name.removesuffix(".part")
         self.origin = path.with_name(path.name + ".json")
 
     def fetch(self, url: str) -> None:
@@ -133,13 +153,15 @@ class Part:
         start = self._resume_from(url)
         try:
             self._transfer(url, start)
-        except requests.RequestException as error:
-            raise Interruption(_reason(error)) from None
+        except (requests.RequestException, ValueError) as error:
+            # A redirect to file://, in a circle or to no address at all will do the same next time.
+            lasting = isinstance(error, requests.TooManyRedirects | ValueError)
+            raise (Refusal if lasting else Interruption)(_reason(error).replace(url, shown(url))) from None
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             raise UserError(f"{self.path}: the disk is full; make room and run again, it goes on from here") from None
-        fault = self.expected.fault(self.path)
+        fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return
         self.path.unlink()
@@ -157,7 +179,7 @@ class Part:
             origin = json.loads(self.origin.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             return None
-        return origin.get("etag") if origin.get("url") == url else None
+        return origin.get("etag") if origin.get("url") == shown(url) else None
 
     def _transfer(self, url: str, start: int) -> None:
         headers = {"Accept-Encoding": "identity"}  # bytes as they are, so that positions count
@@ -179,8 +201,13 @@ class Part:
                 start = 0
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 raise Refusal(f"sends {response.headers.get('Content-Range')!r}, asked for bytes {start}-")
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else self.expected.size
+            if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+                raise Refusal(f"packs the file once more (Content-Encoding: {encoding[:20]})")
+            total = self.expected.size
+            if length := response.headers.get("Content-Length"):
+                if not length.isdecimal():
+                    raise Refusal(f"sends a Content-Length of {length[:20]!r}")
+                total = start + int(length)
             if self.expected.size is not None and total != self.expected.size:
                 raise Refusal(f"offers {total} bytes, not {self.expected.size}")
             if start == 0:
@@ -192,14 +219,22 @@ class Part:
     def _note_origin(self, url: str, response: requests.Response) -> None:
         etag = response.headers.get("ETag", "")
         strong = etag if etag.startswith('"') else None
-        self.origin.write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
+        self.origin.write_text(json.dumps({"url": shown(url), "etag": strong}), encoding="utf-8")
 
     def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
         progress, done = Progress(total and total // 10**6, "MB", start // 10**6), start
+        head = b""
         with self.path.open("ab" if start else "wb") as file:
             for chunk in response.iter_content(CHUNK):
+                if start == 0 and len(head) < HEAD:
+                    head += chunk[:HEAD]
+                    if len(head) >= HEAD and (fault := self.expected.kind_fault(self.name, head)):
+                        raise Refusal(f"the file has {fault}")
                 file.write(chunk)
                 done += len(chunk)
+                if done > (MAX_BYTES if total is None else total):
+                    file.truncate(0)
+                    raise Refusal(f"does not end after {done} bytes")
                 progress.update(done // 10**6)
         if total is not None and self.path.stat().st_size < total:
             raise Interruption(f"broke off after {self.path.stat().st_size} of {total} bytes")

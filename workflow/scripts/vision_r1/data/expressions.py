@@ -11,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from vision_r1.data.coco import check_size, decode, image_path
+from vision_r1.data.coco import check_size
+from vision_r1.data.file_names import image_path
+from vision_r1.data.reading import decode
 from vision_r1.data.samples import Object, Sample
 from vision_r1.files import UserError
 

@@ -2,56 +2,127 @@
 
 import hashlib
 import io
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from vision_r1.files import UserError
 from vision_r1.progress import Progress
 
 MAX_PIXELS = 100_000_000  # of an image; a foreign file must not fill the memory
-# What a decoder raises for damaged or hostile data.
-FAULTS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# Pillow decodes these itself, or with a library inside its wheel. It knows more: for EPS it starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+_ORIENTATION = 0x0112  # EXIF
+# How an image of each EXIF orientation is turned upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageFault(UserError):
+    """A file that is no whole image, or none that we read. The text is the same in every run."""
+
+
+@contextmanager
+def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
+    """Yield an image of one of FORMATS, not decoded yet. Any error in the block is the file's: ImageFault."""
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            yield image
+    except Exception as error:  # decoders raise whatever they stumble over: TypeError, struct.error, ...
+        named = isinstance(source, str | Path)
+        raise ImageFault(f"{source}: not a readable image ({_reason(error)})" if named else _reason(error)) from None
 
 
 def load_image(source: str | Path | BinaryIO) -> Image.Image:
     """Return an image in RGB, upright by its EXIF data: as training and evaluation alike see it.
 
-    16 bits a channel are scaled to 8 (Pillow alone would clip them), transparent parts lie on white. Raises one
-    of FAULTS for data that is no whole image, or one of more than MAX_PIXELS.
+    16 bits a channel are scaled to 8 (Pillow alone would clip them), transparent parts lie on white. Raises
+    ImageFault, naming the file where `source` is a path, for anything that can't be decoded, for more than MAX_PIXELS,
+    and for numbers whose white nobody knows: 32-bit integers and floats.
     """
-    with Image.open(source) as image:
+    return load_upright(source)[0]
+
+
+def load_upright(source: str | Path | BinaryIO) -> tuple[Image.Image, int]:
+    """Return an image as load_image does, and its EXIF orientation before that, 1 (upright) to 8."""
+    with open_image(source) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        scaled = (np.asarray(upright, np.float64) / 257).clip(0, 255).round().astype(np.uint8)
+        orientation, colours = _orientation(image), _rgb(image)
+    turn = _TURNS.get(orientation)
+    return (colours if turn is None else colours.transpose(turn)), orientation
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Return the (width, height) that an image has upright, in pixels, from its header. Raises ImageFault."""
+    with open_image(path) as image:
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    # Only this tag is read, and nothing written: photos often have other tags that no writer accepts.
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF data that is none; the pixels are whole
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # Pillow scales a PPM's numbers to 16 bits
+        raise ValueError("32 bits a channel, and no value is known to be white; save it with 8 or 16")
+    if image.mode.startswith("I"):
+        scaled = (np.asarray(image, np.float64) / 257).clip(0, 255).round().astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-    return upright.convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's text on one line, without the addresses in memory that change from run to run."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"none of {', '.join(FORMATS)}"
+    text = getattr(error, "strerror", None) or re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "the file", str(error))
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 @dataclass(frozen=True)
 class ImageFacts:
     """What the index holds of an image file: its SHA-256 (hex), upright size in pixels and dhash.
 
-    fault: why it can't be used, a word and what is known of it ("missing", "unreadable: ..."), or None.
+    orientation: as the EXIF data says it, 1 (upright) to 8; fault: why it can't be used, a word and what is known of
+    it ("missing", "unreadable: ..."), or None.
     """
 
     sha256: str
     width: int = 0
     height: int = 0
+    orientation: int = 1
     dhash: str = ""
     fault: str | None = None
+
+    @property
+    def turned_in_place(self) -> bool:
+        """Whether it is turned upright without a change of size, which a check of sizes can't see."""
+        return self.orientation in (2, 3, 4)
 
 
 def dhash(image: Image.Image) -> str:
@@ -73,21 +144,24 @@ def dhash(image: Image.Image) -> str:
 def examine(content: bytes, sha256: str) -> ImageFacts:
     """Return the facts about a file's content."""
     try:
-        image = load_image(io.BytesIO(content))
-    except FAULTS as error:
-        return ImageFacts(sha256, fault=f"unreadable: {' '.join(str(error).split())[:200]}")
-    return ImageFacts(sha256, *image.size, dhash(image))
+        image, orientation = load_upright(io.BytesIO(content))
+    except ImageFault as fault:
+        return ImageFacts(sha256, fault=f"unreadable: {fault}")
+    return ImageFacts(sha256, *image.size, orientation, dhash(image))
 
 
 def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[ImageFacts]:
     """Yield the facts about each file, in the order given, from a pool of `workers` processes.
 
     `cache` is a SQLite file, made where it is missing, of facts by content: an image that was examined once, under
-    any name, is only read and hashed again, not decoded.
+    any name, is only read and hashed again, not decoded. Raises UserError where the cache is damaged.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(cache)) as database:
-        database.execute(_TABLE)
+    try:
+        with closing(sqlite3.connect(cache)) as database:
+            database.execute(_TABLE)
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{cache}: not a cache of images ({error}); remove it, and it is made anew") from None
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:
         chunk = max(1, min(256, len(paths) // (4 * workers)))
         progress = Progress(len(paths), "images")
@@ -96,7 +170,11 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
             yield facts
 
 
-_TABLE = "CREATE TABLE IF NOT EXISTS images (sha256 TEXT PRIMARY KEY, width INT, height INT, dhash TEXT, fault TEXT)"
+# The columns are the fields of ImageFacts; where these change, or their meaning does, so must the table's name.
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS facts_2 "
+    "(sha256 TEXT PRIMARY KEY, width INT, height INT, orientation INT, dhash TEXT, fault TEXT)"
+)
 _cache: sqlite3.Connection
 
 
@@ -112,9 +190,9 @@ def _facts(path: str) -> ImageFacts:
     except OSError as error:
         return ImageFacts("", fault="missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}")
     sha256 = hashlib.sha256(content).hexdigest()
-    row = _cache.execute("SELECT * FROM images WHERE sha256 = ?", (sha256,)).fetchone()
+    row = _cache.execute("SELECT * FROM facts_2 WHERE sha256 = ?", (sha256,)).fetchone()
     if row:
         return ImageFacts(*row)
     facts = examine(content, sha256)
-    _cache.execute("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
+    _cache.execute("INSERT OR IGNORE INTO facts_2 VALUES (?, ?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
     return facts

@@ -4,23 +4,13 @@ A perceptual hash only names candidates: drawn scenes and plain photographs coll
 by comparing pixels, and the share of candidates that were innocent is part of the result.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from vision_r1.data.images import load_image
-
-# Measured over made scenes of all kinds and photographs: copies (JPEG quality 40 and 75, half and double size)
-# differ in at most 8 bits.
-MAX_DISTANCE = 10  # bits of 256
-# Compared as 16 x 16 means, with 0..255 a channel. Copies of one size differ by at most 5 on average and 58 anywhere.
-CELLS = 16
-MAX_MEAN_DIFFERENCE = 10
-MAX_DIFFERENCE = 64
+from vision_r1.data.likeness import NOT_SEARCHED, SEARCHED, likely_copies, same_pixels
 
 
 @dataclass(frozen=True)
@@ -39,6 +29,7 @@ class IndexedImage:
     sha256: str
     width: int
     height: int
+    orientation: int
     dhash: str
     fault: str | None
 
@@ -59,7 +50,7 @@ def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any
 
     Statistics: images of each role; leaks by reason; candidates (pairs that the hash named, beyond those known by
     id or content), images with a candidate, and false_positive_rate: the share of training images for which the
-    hash named only innocent candidates.
+    hash named only innocent candidates; which copies were searched for, and which were not.
     """
     images = list(index)
     train = [image for image in images if image.role == "train"]
@@ -78,19 +69,22 @@ def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any
             note(image, "same_file", other)
     rest = [image for image in train if image.dhash and image.path not in leaks]
     known = [image for image in benchmark if image.dhash]
-    pairs = _candidates([image.dhash for image in rest], [image.dhash for image in known])
-    for mine, theirs in pairs:
-        if same_pixels(rest[mine].path, known[theirs].path):
-            note(rest[mine], "same_pixels", known[theirs])
-    named = {rest[mine].path for mine, _ in pairs}
+    candidates = likely_copies(_hashes(rest), _hashes(known))
+    for pair in candidates:
+        mine, theirs = rest[pair.ours], known[pair.theirs]
+        if mine.path not in leaks and same_pixels(mine.path, theirs.path, pair.turn, pair.distance):
+            note(mine, "same_pixels", theirs)
+    named = {rest[pair.ours].path for pair in candidates}
     reasons = [leak.reason for leak in leaks.values()]
     statistics = {
         "train_images": len(train),
         "benchmark_images": len(benchmark),
         "leaks": {reason: reasons.count(reason) for reason in ("same_id", "same_file", "same_pixels")},
-        "candidate_pairs": len(pairs),
+        "candidate_pairs": len({pair[:2] for pair in candidates}),
         "images_with_a_candidate": len(named),
         "false_positive_rate": len(named - leaks.keys()) / len(train) if train else 0.0,
+        "searched_for": SEARCHED,
+        "not_searched_for": NOT_SEARCHED,
     }
     return list(leaks.values()), statistics
 
@@ -104,25 +98,6 @@ def refused_images(index: Iterable[Mapping[str, Any]], leaks: Iterable[Mapping[s
     return faulty | {leak["path"]: "in_benchmark" for leak in leaks}
 
 
-def same_pixels(path: str, other: str) -> bool:
-    """Tell whether two images show the same: small, they differ little on average, and nowhere much."""
-    difference = np.abs(_means(path) - _means(other))
-    return bool(difference.mean() <= MAX_MEAN_DIFFERENCE and difference.max() <= MAX_DIFFERENCE)
-
-
-@cache
-def _means(path: str) -> np.ndarray:
-    return np.asarray(load_image(path).resize((CELLS, CELLS), Image.Resampling.BOX), np.float32)
-
-
-def _candidates(train: Sequence[str], benchmark: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the pairs of places whose hashes differ in at most MAX_DISTANCE bits."""
-    # A hash is four 64-bit numbers.
-    ours, theirs = (
-        np.frombuffer(bytes.fromhex("".join(hashes)), np.uint64).reshape(-1, 4) for hashes in (train, benchmark)
-    )
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(ours), 1000):
-        distance = np.bitwise_count(ours[start : start + 1000, None] ^ theirs[None]).sum(-1, dtype=np.uint8)
-        pairs += [(start + int(row), int(column)) for row, column in np.argwhere(distance <= MAX_DISTANCE)]
-    return pairs
+def _hashes(images: list[IndexedImage]) -> np.ndarray:
+    """Return (n, 4) uint64."""
+    return np.frombuffer(bytes.fromhex("".join(image.dhash for image in images)), np.uint64).reshape(-1, 4)

@@ -42,7 +42,19 @@ def place(config: Config, folder: str | Path, name: str, key: str) -> str:
         return f"{folder}/data/selection.json" if key == "annotations" else "."
     if "released" in entry:
         return f"{DOWNLOADS}/{name}/{'samples.jsonl' if key == 'annotations' else 'images'}"
-    found = entry[key]
+    if key == "annotations" and is_converted(config, name):
+        return f"{folder}/data/converted/{name}.json"
+    return given(config, name, key)
+
+
+def is_converted(config: Config, name: str) -> bool:
+    """Tell whether a data set's annotations are of another form than COCO's: vision_r1.data.formats."""
+    return config["datasets"][name].get("format", "coco") != "coco"
+
+
+def given(config: Config, name: str, key: str) -> str:
+    """Return the path that an entry gives under `key`, on this machine or among what is downloaded."""
+    found = config["datasets"][name][key]
     if isinstance(found, str):
         return found
     if "path" not in found:
@@ -56,7 +68,15 @@ def source_files(config: Config, folder: str | Path, name: str) -> list[str]:
     if {"scenes", "selection", "released"} & entry.keys():
         keys = ["annotations"] if "selection" in entry else ["annotations", "images"]
         return [place(config, folder, name, key) for key in keys]
-    found = [entry[key] for key in KEYS if key in entry]
+    if is_converted(config, name):
+        return [place(config, folder, name, "annotations"), *given_files(config, name, ["images"])]
+    return given_files(config, name, KEYS)
+
+
+def given_files(config: Config, name: str, keys: Iterable[str]) -> list[str]:
+    """Return the files that an entry gives under `keys`, as source_files does."""
+    entry = config["datasets"][name]
+    found = [entry[key] for key in keys if key in entry]
     return list(dict.fromkeys(each if isinstance(each, str) else manifest(each["archive"]) for each in found))
 
 
@@ -102,5 +122,5 @@ def check_exist(config: Config, names: Iterable[str]) -> None:
             found = config["datasets"][name].get(key)
             if isinstance(found, str) and not Path(found).exists():
                 raise UserError(
-                    f"config: datasets.{name}.{key}: no such path {found!r}; name a folder with data in COCO format"
+                    f"config: datasets.{name}.{key}: no such path {found!r}; name annotations and image folder"
                 )

@@ -66,9 +66,28 @@ class Pool:
         return np.zeros((3, 0), np.int64)
 
     def absent_labels(self, place: int) -> list[str]:
-        """Return the labels of which the image has nothing, not even a dropped box."""
+        """Return the labels of which the image has nothing, not even a dropped box; all were looked for there."""
         seen = {*self.objects.label[self.objects.of(place)], *self.lost.label[self.lost.of(place)]}
-        return [label for number, label in enumerate(self.labels) if number not in seen]
+        looked_for = self._negatives(place)
+        return [
+            label
+            for number, label in enumerate(self.labels)
+            if number not in seen and (looked_for is None or label in looked_for)
+        ]
+
+    def answerable_labels(self, place: int) -> list[str]:
+        """Return the labels that a question for everything may ask for: in a federated set those looked for there."""
+        if self._negatives(place) is None:
+            return self.labels
+        known = {*self.absent_labels(place), *(self.labels[own] for own in self.objects.label[self.objects.of(place)])}
+        return [label for label in self.labels if label in known]
+
+    def _negatives(self, place: int) -> set[str] | None:
+        """Return the labels that were looked for in an image of a federated set and not found; else None."""
+        item = self.places[place]
+        if self.source.coco is None or item.negatives is None:
+            return None
+        return {self.source.coco.categories[number] for number in item.negatives}
 
 
 def _pairs(objects: Objects, labels: int) -> np.ndarray:
@@ -94,9 +113,10 @@ def usable_frames(
     counts: Counter = Counter()
     for image in source.images():
         counts["read"] += 1
-        size = input_size(image.width, image.height)
-        if reason := refused.get(image.path) or ("extreme_shape" if size is None else None):
-            counts[reason] += 1
+        reason = refused.get(image.path)
+        size = None if reason else input_size(image.width, image.height)
+        if size is None:
+            counts[reason or "extreme_shape"] += 1
         else:
             frames[image.path] = Frame(family.frame, image.width, image.height, *size)
     return frames, counts
@@ -115,7 +135,8 @@ def make_pool(
         labels = list(dict.fromkeys(source.coco.categories.values()))
         boxes = _flat_boxes(item.bbox for image in places for item in image.objects)
         boxes[:, 2:] += boxes[:, :2]
-        crowd = [item.crowd for image in places for item in image.objects]
+        # Of a category that is not exhaustive there may be more objects, as in a crowd.
+        crowd = [item.crowd or item.category_id in image.not_exhaustive for image in places for item in image.objects]
         kept = [frames[image.path] for image in places]
     else:
         places = [sample for sample in source.samples if sample.image in frames]

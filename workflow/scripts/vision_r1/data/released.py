@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image
 
-from vision_r1.data.images import FAULTS
+from vision_r1.data.images import ImageFault, open_image
 from vision_r1.data.samples import GivenSample, Object
 from vision_r1.files import UserError
 
@@ -210,10 +209,10 @@ def _content(row: dict[str, Any], where: str) -> bytes:
 
 def _write_image(content: bytes, folder: Path, where: str) -> str:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(io.BytesIO(content)) as image:
             kind = str(image.format).lower().replace("jpeg", "jpg")
-    except FAULTS as error:
-        raise UserError(f"{where}: image: not readable ({error})") from None
+    except ImageFault as fault:
+        raise UserError(f"{where}: image: not readable ({fault})") from None
     name = f"{hashlib.sha256(content).hexdigest()[:24]}.{kind}"
     if not (folder / name).exists():
         (folder / name).write_bytes(content)

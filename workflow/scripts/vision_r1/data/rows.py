@@ -55,7 +55,10 @@ class RowWriter:
             if isinstance(item, Sample):
                 asked, categories = item.asked, list(item.categories)
             elif task == "detection":
-                categories = pool.labels
+                categories = pool.answerable_labels(place)
+                if not categories:  # of a federated set
+                    counts["no_category"] += 1
+                    continue
             elif task == "grounding":
                 categories = [pool.labels[label]]
                 objects = objects.only(objects.label == label)

@@ -1,6 +1,6 @@
 """The selection split: training images held out by seed, on which checkpoints may be chosen; test images are not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.data.coco import CocoImage
@@ -23,6 +23,7 @@ def as_coco(held_out: Sequence[tuple[Source, CocoImage]]) -> dict[str, Any]:
                 "width": image.width,
                 "height": image.height,
                 "source_id": f"{source.name}/{image.id}",
+                **_looked_for(source, image, categories),
             }
             for number, (source, image) in enumerate(held_out, start=1)
         ],
@@ -39,3 +40,12 @@ def as_coco(held_out: Sequence[tuple[Source, CocoImage]]) -> dict[str, Any]:
         ],
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
     }
+
+
+def _looked_for(source: Source, image: CocoImage, categories: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return what a federated set says of an image, with the new numbers of categories."""
+    if image.negatives is None:
+        return {}
+    lists = {"neg_category_ids": image.negatives, "not_exhaustive_category_ids": image.not_exhaustive}
+    names = source.coco.categories
+    return {key: [categories[names[number]] for number in own if number in names] for key, own in lists.items()}

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from vision_r1.data.coco import CocoDataset, read_coco
 from vision_r1.data.expressions import read_expressions, read_references, read_regions
 from vision_r1.data.samples import Sample, read_samples
@@ -56,6 +58,15 @@ class Source:
                 for image in self.coco.images
             ]
         return [_source_image(item, self.id_space) for item in {item.image: item for item in self.samples}.values()]
+
+    def boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all boxes as annotated, corners x1 y1 x2 y2 (n, 4) in pixels, and their images' sizes (n, 2)."""
+        items = self.coco.images if self.coco else self.samples
+        sizes = np.repeat([(item.width, item.height) for item in items], [len(item.objects) for item in items], axis=0)
+        boxes = np.array([own.bbox for item in items for own in item.objects], np.float64).reshape(-1, 4)
+        if self.coco:
+            boxes[:, 2:] += boxes[:, :2]
+        return boxes, sizes.reshape(-1, 2)
 
     def numbers(self) -> dict[str, int]:
         """Return how many images, boxes and categories, or questions, it has."""

@@ -8,7 +8,8 @@ background   IoU below 0.1 with every object
 both         wrong class and loose box
 and `missed`, an object that no loose box or wrong class would find, once mended.
 The cost of a kind is how much AP50 rises when it alone is mended: a box is moved or named anew, or deleted where
-that finds no object that is still to be found; a missed object is no longer asked for.
+that finds no object that is still to be found; a missed object is no longer asked for. Boxes that AP leaves out
+(CategoryMatches.vanished) are errors on the background that cost nothing.
 
 Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here pycocotools' matches decide. Without crowd
 regions tidecv 1.0.1 counts the same (80 COCO images with made boxes), and its costs differ by less than 0.05 points;
@@ -68,7 +69,7 @@ def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> list[_Fal
     found = {int(place) for category in matches.categories for place in category.matched if place >= 0}
     false = defaultdict(list)
     for number, category in enumerate(matches.categories):
-        for place in np.flatnonzero(~category.hit[0] & ~category.ignored[0]):
+        for place in np.flatnonzero(category.false[0]):
             false[category.image[place]].append((number, int(place)))
     errors = []
     for image, boxes in false.items():
@@ -123,9 +124,15 @@ def _changed(category: CategoryMatches, deleted: list[int], added: list[tuple[fl
     images = np.concatenate([np.delete(category.image, deleted), new[:, 1].astype(int)])
     hit = np.concatenate([np.delete(category.hit[0], deleted), np.ones(len(new), bool)])
     ignored = np.concatenate([np.delete(category.ignored[0], deleted), np.zeros(len(new), bool)])
+    vanished = np.concatenate([np.delete(category.vanished, deleted), np.zeros(len(new), bool)])
     order = np.lexsort((images, -scores))  # pycocotools' order: by score, then by image
     return replace(
-        category, scores=scores[order], image=images[order], hit=hit[order][None], ignored=ignored[order][None]
+        category,
+        scores=scores[order],
+        image=images[order],
+        hit=hit[order][None],
+        ignored=ignored[order][None],
+        vanished=vanished[order],
     )
 
 

@@ -18,6 +18,7 @@ from vision_r1.data.coco import CocoDataset
 
 # In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections an image, by area.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+LARGEST_AREA = 1e10  # of pycocotools' widest range of areas
 CURVES = ("0.50", "0.75")  # IoU thresholds of the precision-recall curves
 
 
@@ -36,7 +37,9 @@ class CategoryMatches:
     """One category's D detections, the best score first, ties in pycocotools' order, and its n objects.
 
     image (D,) and truth_image (n,): places in Matches.image_ids; detection (D,): places in the list that was
-    matched; hit and ignored (T, D): found an object, or fell on a crowd region, at each IoU threshold;
+    matched; hit and ignored (T, D): found an object, or counts neither for nor against, at each IoU threshold;
+    vanished (D,): ignored though on no crowd region, as pycocotools does with an area below 0 (corners in the wrong
+    order on one axis) or above 1e10; AP leaves such a box out, all other numbers count it as false;
     matched (D,): place of the object in `objects` that was found at the lowest threshold, -1 for none;
     truth (n,): places in `objects`. Crowd regions are no objects to find.
     """
@@ -47,9 +50,15 @@ class CategoryMatches:
     detection: np.ndarray
     hit: np.ndarray
     ignored: np.ndarray
+    vanished: np.ndarray
     matched: np.ndarray
     truth: np.ndarray
     truth_image: np.ndarray
+
+    @property
+    def false(self) -> np.ndarray:
+        """Which boxes are false at each IoU threshold (T, D): no object was found, and it is on no crowd region."""
+        return ~self.hit & (~self.ignored | self.vanished)
 
 
 @dataclass(frozen=True)
@@ -130,17 +139,25 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
                 if f"{threshold:.2f}" in CURVES
             }
     places = {image_id: place for place, image_id in enumerate(evaluation.params.imgIds)}
+    vanishing = _vanishing(detections)
     return Matches(
         stats,
         per_category,
         curves,
         tuple(map(int, places)),
         tuple((places[image_id], item) for image_id, item in objects),
-        tuple(_category_matches(evaluation, place) for place in range(len(evaluation.params.catIds))),
+        tuple(_category_matches(evaluation, place, vanishing) for place in range(len(evaluation.params.catIds))),
     )
 
 
-def _category_matches(evaluation: COCOeval, category: int) -> CategoryMatches:
+def _vanishing(detections: Sequence[Detection]) -> np.ndarray:
+    """Return which detections (n,) pycocotools never counts as false."""
+    boxes = np.array([detection.bbox for detection in detections], np.float64).reshape(-1, 4)
+    areas = boxes[:, 2] * boxes[:, 3]
+    return (areas < 0) | (areas > LARGEST_AREA)
+
+
+def _category_matches(evaluation: COCOeval, category: int, vanishing: np.ndarray) -> CategoryMatches:
     """Gather one category's matches over all areas, which stand first in its block of `evalImgs`."""
     params = evaluation.params
     images, thresholds = len(params.imgIds), len(params.iouThrs)
@@ -155,20 +172,22 @@ def _category_matches(evaluation: COCOeval, category: int) -> CategoryMatches:
         hit.append((found["dtMatches"] > 0) & ~found["dtIgnore"].astype(bool))
         ignored.append(found["dtIgnore"].astype(bool))
         matched.append(found["dtMatches"][0])
-        own = [number for number, ignore in zip(found["gtIds"], found["gtIgnore"], strict=True) if not ignore]
-        truth += own
-        truth_image += [place] * len(own)
+        objects = [number for number, ignore in zip(found["gtIds"], found["gtIgnore"], strict=True) if not ignore]
+        truth += objects
+        truth_image += [place] * len(objects)
     order = np.argsort(-np.array(scores, np.float64), kind="mergesort")
     nothing = np.zeros((thresholds, 0), bool)
     hit = np.concatenate([nothing, *hit], axis=1)[:, order]
     matched = np.concatenate([np.zeros(0), *matched])[order].astype(int) - 1
+    own = np.array(detection, int)[order] - 1
     return CategoryMatches(
         int(params.catIds[category]),
         np.array(scores, np.float64)[order],
         np.array(image, int)[order],
-        np.array(detection, int)[order] - 1,
+        own,
         hit,
         np.concatenate([nothing, *ignored], axis=1)[:, order],
+        vanishing[own],
         np.where(hit[0], matched, -1),
         np.array(truth, int) - 1,
         np.array(truth_image, int),

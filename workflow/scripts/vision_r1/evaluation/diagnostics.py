@@ -49,7 +49,8 @@ def slices(dataset: CocoDataset, matches: Matches) -> dict[str, dict[str, dict[s
     images = {image.id: image for image in dataset.images}
     ordered = [images[image_id] for image_id in matches.image_ids]
     counts = np.array([sum(not item.crowd for item in image.objects) for image in ordered])
-    ratios = np.array([image.width / image.height for image in ordered])
+    # NaN, which is in no slice, where the annotations have no size.
+    ratios = np.array([image.width / image.height if image.height else np.nan for image in ordered])
     areas = np.array([item.area for _, item in matches.objects if not item.crowd])
     edges = pairwise((0, 32**2, 96**2, inf))
     return {

@@ -19,7 +19,8 @@ evaluation/metrics, evaluation/fastevaluate, evaluation/utils). Three things of 
 reads precision off the interpolated curve, at the last of 101 recalls that is reached, which is a little higher than
 that of all boxes. Where a category has no right box at a threshold, it takes the precision of the threshold or category
 before. It compares labels by their letters alone. In the variants other than rex_omni_images boxes are matched by
-pycocotools, the first 100 of an image and category, and those on crowd regions don't count.
+pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners in
+the wrong order, or of absurd size, is false, also where AP leaves it out (CategoryMatches.vanished).
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _by_category(matches: Matches, present_only: bool = False) -> tuple[np.ndarr
         annotated.setdefault(item.category_id, set()).add(image)
     hits, said = [], []
     for category in matches.categories:
-        kept = ~category.ignored
+        kept = category.hit | category.false
         if present_only:
             kept &= np.isin(category.image, list(annotated.get(category.category_id, ())))
         hits.append(category.hit.sum(axis=1))

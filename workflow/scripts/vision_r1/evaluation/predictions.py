@@ -1,4 +1,4 @@
-"""Predictions files: the lines of predict_suite.py, or a COCO results JSON; checked against their data set."""
+"""Predictions files: the lines of predict_suite.py, checked against their data set."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.data.coco import CocoDataset
-from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.evaluation.protocols import Reading, asked_names
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import UserError, read_jsonl
 from vision_r1.frames import Frame
-from vision_r1.parsing import MAX_COORDINATE, label_key
+from vision_r1.parsing import label_key
 
 Line = Mapping[str, Any]
+
+UNKNOWN = (0, 0)  # the size of an image whose annotations have none
 
 _FIELDS = {
     **dict.fromkeys(("dataset", "protocol", "completion", "frame"), str),
@@ -55,15 +56,6 @@ def select(lines: Sequence[Line], source: str | Path, dataset: str | None, proto
     return kept
 
 
-def is_coco_results(source: str | Path) -> bool:
-    """Return whether a predictions file is a JSON list. Raises UserError where it can't be read."""
-    try:
-        with Path(source).open(encoding="utf-8", errors="replace") as file:
-            return file.read(1000).lstrip().startswith("[")
-    except OSError as error:
-        raise UserError(f"{source}: can't be read ({error.strerror})") from None
-
-
 def by_protocol(
     datasets: Sequence[CocoDataset], lines: Iterable[Line], source: str | Path, readings: Mapping[str, Reading]
 ) -> dict[str, dict[str, list[Line]]]:
@@ -89,7 +81,7 @@ def by_protocol(
         other = f"{known[name].source}; predict the suite again"
         if line["image_id"] not in sizes[name]:
             raise UserError(f"{where}: image_id {line['image_id']!r} is not in {other}")
-        if (line["width"], line["height"]) != sizes[name][line["image_id"]]:
+        if sizes[name][line["image_id"]] not in (UNKNOWN, (line["width"], line["height"])):
             raise UserError(f"{where}: image {line['image_id']!r} has another size in {other}")
         if strange := set(map(label_key, line["categories"])) - labels[protocol, name]:
             raise UserError(
@@ -121,43 +113,15 @@ def label_reader(categories: Mapping[int, str]) -> Callable[[str, tuple[str, ...
     return category_of
 
 
-def read_coco_results(source: str | Path, dataset: CocoDataset) -> list[Detection]:
-    """Read a COCO results JSON: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
-
-    Raises UserError, naming the item, for one that is no detection, or of an unknown image or category.
-    """
-    entries = read_json(source)
-    if not isinstance(entries, list):
-        raise UserError(f"{source}: not a COCO results file: its top level is no list")
-    images = {image.id for image in dataset.images}
-    detections = []
-    for number, entry in enumerate(entries):
-        where = f"{source}: item {number}"
-        if not isinstance(entry, Mapping):
-            raise UserError(f"{where}: not an object")
-        if missing := {"image_id", "category_id", "bbox", "score"} - entry.keys():
-            raise UserError(f"{where}: no field {min(missing)!r}")
-        for key, known in (("image_id", images), ("category_id", dataset.categories)):
-            if type(entry[key]) is not int or entry[key] not in known:
-                raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
-        box = entry["bbox"]
-        numbers = [*box, entry["score"]] if isinstance(box, list) else []
-        if not (len(numbers) == 5 and all(_is_number(value) and abs(value) < MAX_COORDINATE for value in numbers)):
-            raise UserError(f"{where}: bbox {box!r} and score {entry['score']!r} are not four numbers and one")
-        detections.append(
-            Detection(entry["image_id"], entry["category_id"], tuple(map(float, box)), float(entry["score"]))
-        )
-    return detections
-
-
 def _are_tokens(value: Any) -> bool:
     """Return whether a value is a list of [offset, log-probability], offsets rising."""
     pairs = isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 for each in value)
-    if not (pairs and all(type(offset) is int and _is_number(logprob) for offset, logprob in value)):
+    if not (pairs and all(type(offset) is int and is_number(logprob) for offset, logprob in value)):
         return False
     offsets = [offset for offset, _ in value]
     return offsets == sorted(offsets)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a finite number."""
     return type(value) in (int, float) and isfinite(value)

@@ -24,7 +24,8 @@ def released_2025(text: str, known: Collection[str] | None = None) -> Parsed:
 
     - The text after a line that is "```json", up to the next fence; the whole text where there is none.
     - It is a Python literal; where it is not, what ends with its last `"}`, closed by "]", is tried.
-    - No rounding, and no test that x1 < x2: such a box has no overlap with anything, and counts as false.
+    - No rounding, and no test that x1 < x2: such a box has no overlap with anything. F1, precision and the kinds of
+      errors count it as false; so does pycocotools' AP where both axes are swapped, but where one is, it leaves it out.
     - An item that can't be read is left out; so is, when scored, one of an unknown label.
     """
     lines = text[:MAX_CHARACTERS].splitlines()

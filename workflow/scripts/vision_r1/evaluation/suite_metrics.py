@@ -25,6 +25,8 @@ MEANS = ("AP", "AP50", "AP75")
 OF_POLICIES = (*MEANS, "AR100")
 GIVEN = "given"  # the score policy of a COCO results file
 
+log = logging.getLogger(__name__)
+
 Scores = dict[str, Any]
 Samples = dict[str, np.ndarray]
 
@@ -41,6 +43,23 @@ def check_policy(policy: str) -> None:
     """Raise UserError for an unknown score policy."""
     if policy not in SCORE_POLICIES:
         raise UserError(f"--score_policy: unknown {policy!r}; choose {', '.join(SCORE_POLICIES)}")
+
+
+def check_ground_truth(dataset: CocoDataset) -> None:
+    """Say what keeps the scores below those of a perfect answer, or makes them something else.
+
+    Raises UserError where there are no images.
+    """
+    if not dataset.images:
+        raise UserError(f"{dataset.source}: `images` is empty; there is nothing to score")
+    if count := _without_area(dataset):
+        log.warning("%s: boxes without area, which nothing can find: %d", dataset.source, count)
+    if dataset.federated:
+        log.warning(
+            "%s: not every category was looked for in every image (neg_category_ids): this is not LVIS AP but "
+            "pycocotools', in which a box of such a category is false",
+            dataset.source,
+        )
 
 
 def score_suite(
@@ -62,6 +81,8 @@ def score_suite(
     """
     if not lines:
         raise UserError(f"{source}: holds no predictions; predict the suite again")
+    for dataset in datasets:
+        check_ground_truth(dataset)
     protocols, samples = {}, {}
     for protocol, answers in by_protocol(datasets, lines, source, readings).items():
         scored = {
@@ -78,7 +99,7 @@ def score_suite(
             if each.name not in scores or scores[each.name]["AP"] is None or scores[each.name]["counts"]["unanswered"]
         ]
         if incomplete:
-            logging.warning("%s: %s: no mean: incomplete data sets: %s", source, protocol, ", ".join(incomplete))
+            log.warning("%s: %s: no mean: incomplete data sets: %s", source, protocol, ", ".join(incomplete))
         mean = None
         if not incomplete:
             mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}
@@ -169,10 +190,17 @@ def score_detections(
         "counts": {
             "images": len(dataset.images),
             "ground_truth": sum(not item.crowd for image in dataset.images for item in image.objects),
+            "ground_truth_without_area": _without_area(dataset),
             "predictions": len(detections),
         },
     }
     return Scored(scores, samples, by_order)
+
+
+def _without_area(dataset: CocoDataset) -> int:
+    """Return the number of objects that no box can find."""
+    objects = (item for image in dataset.images for item in image.objects)
+    return sum(not item.crowd and min(item.bbox[2:]) <= 0 for item in objects)
 
 
 def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:

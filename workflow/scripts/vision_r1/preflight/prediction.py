@@ -41,7 +41,9 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
             protocol = Protocol.of(name, evaluation["protocols"][name], model["min_pixels"], model["max_pixels"])
             limits = protocol.min_pixels, protocol.max_pixels
             images = [request.image for dataset in datasets for request in requests(protocol, dataset)]
-            sizes = [looks.input_size(image.width, image.height, *limits) for image in images]
+            # Of unknown size where the annotations have none: as large as the model may see it.
+            side = round(protocol.max_pixels**0.5)
+            sizes = [looks.input_size(image.width or side, image.height or side, *limits) for image in images]
             tokens = sum(width * height for width, height in sizes) // looks.factor**2
             loads.append(Load(suite, name, len(images), tokens, protocol.max_new_tokens))
     return loads, missing

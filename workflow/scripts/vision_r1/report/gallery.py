@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
-from vision_r1.data.images import FAULTS, load_image
+from vision_r1.data.coco import CocoDataset
+from vision_r1.data.images import load_image
 from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
@@ -77,25 +78,19 @@ class Gallery:
     examples: tuple[Example, ...]
 
 
-def ground_truth(dataset: str, annotations: Mapping[str, Any]) -> dict[Key, Objects]:
-    """Read a COCO annotation file's objects by image; crowd regions are left out."""
-    names = {category["id"]: category["name"] for category in annotations["categories"]}
-    found: dict[Key, list[Any]] = {(dataset, image["id"]): [] for image in annotations["images"]}
-    for item in annotations["annotations"]:
-        if not item.get("iscrowd"):
-            found[dataset, item["image_id"]].append(item)
+def ground_truth(dataset: CocoDataset) -> dict[Key, Objects]:
+    """Return a data set's objects by image; crowd regions are left out."""
     truth = {}
-    for key, items in found.items():
-        boxes = np.array([item["bbox"] for item in items], np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        truth[key] = Objects(boxes, tuple(names[item["category_id"]] for item in items))
+    for image in dataset.images:
+        items = [item for item in image.objects if not item.crowd]
+        boxes = np.array([item.corners for item in items], np.float64).reshape(-1, 4)
+        truth[dataset.name, image.id] = Objects(boxes, tuple(item.label for item in items))
     return truth
 
 
-def palette(annotations: Mapping[str, Any]) -> dict[str, str]:
-    """Return label key -> colour, the same in all images of a data set; repeated when they run out."""
-    labels = dict.fromkeys(label_key(category["name"]) for category in annotations["categories"])
-    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """Return label key -> colour for category names, the same in all images; repeated when they run out."""
+    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(dict.fromkeys(map(label_key, names)))}
 
 
 def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
@@ -170,7 +165,7 @@ def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoi
 
 def galleries(
     predictions: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]],
-    annotations: Mapping[str, Mapping[str, Any]],
+    annotations: Mapping[str, CocoDataset],
     results: Sequence[Result],
     benchmarks: Sequence[tuple[str, str]],
     evaluation: Mapping[str, Any],
@@ -200,7 +195,7 @@ def galleries(
 
 def gallery(
     predictions: Mapping[str, Sequence[Mapping[str, Any]]],
-    annotations: Mapping[str, Mapping[str, Any]],
+    annotations: Mapping[str, CocoDataset],
     protocol: str,
     count: int = 8,
     seed: int = 0,
@@ -209,7 +204,7 @@ def gallery(
 ) -> list[Example]:
     """Draw `count` test images. The first checkpoint of `predictions` is compared with the last.
 
-    predictions: title -> lines of its predictions file; annotations: data set -> COCO annotations;
+    predictions: title -> lines of its predictions file; annotations: by data set;
     reader: how the protocol's completions are read; dataset: the only one to choose from, None for all.
     Raises UserError when annotations or an image are missing.
     """
@@ -219,12 +214,10 @@ def gallery(
     common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
         raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them anew")
-    truth = {
-        key: objects for name, content in annotations.items() for key, objects in ground_truth(name, content).items()
-    }
+    truth = {key: objects for each in annotations.values() for key, objects in ground_truth(each).items()}
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
-    colours = {name: palette(content) for name, content in annotations.items()}
+    colours = {name: palette(each.categories.values()) for name, each in annotations.items()}
     first, last = list(answered)[0], list(answered)[-1]
     scores = {
         title: {key: quality(detections(answered[title][key], reader), truth[key]) for key in common}
@@ -247,10 +240,7 @@ def _views(
     answers: Mapping[str, Sequence[Mapping[str, Any]]], truth: Objects, reader: Reader, colours: Mapping[str, str]
 ) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
-    try:
-        image = load_image(path)
-    except FAULTS as error:
-        raise UserError(f"{path}: image can't be read ({error})") from None
+    image = load_image(path)
     views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
     for title, lines in answers.items():
         said = detections(lines, reader)

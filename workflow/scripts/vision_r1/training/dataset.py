@@ -4,11 +4,15 @@ Images are columns of paths and are decoded when a batch asks for them, so memor
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vision_r1.data.images import upright_size
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
+from vision_r1.frames import Frame
+from vision_r1.ground_truth import ground_truth
 from vision_r1.processors import prompt_text
 
 if TYPE_CHECKING:
@@ -17,12 +21,15 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+READERS = 8  # threads that read the headers of images
+
 
 def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixels: int) -> list[Row]:
     """Return the rows of a training file, checked against the model that is about to learn from them.
 
-    Raises UserError, naming file and line, for a missing column or image, for another family's frame, and
-    for boxes that were laid out for other pixel limits than this training's.
+    Raises UserError, naming file and line, for a missing column or image, objects that are no boxes, an image of
+    another size than its row's, another family's frame, and boxes that were laid out for other pixel limits than this
+    training's.
     """
     rows = read_jsonl(train_file)
     if not rows:
@@ -34,7 +41,14 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
         missing = _COLUMNS - row.keys()
         if missing:
             raise UserError(f"{where}: no column {min(missing)!r}; curate it again")
-        if not Path(row["image"]).is_file():
+        try:
+            Frame.of(row)
+            boxes, _ = ground_truth(row)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+        if row["num_instances"] != len(boxes):
+            raise UserError(f"{where}: num_instances {row['num_instances']!r}, but it has {len(boxes)} objects")
+        if not isinstance(row["image"], str) or not Path(row["image"]).is_file():
             raise UserError(f"{where}: {row['image']}: no such image")
         if row["frame"] != family.frame:
             raise UserError(
@@ -46,6 +60,7 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
                 f"{where}: curated for an input of {row['input_width']} x {row['input_height']} pixels, "
                 f"but --min_pixels {min_pixels} --max_pixels {max_pixels} make it {size[0]} x {size[1]}"
             )
+    _check_sizes(train_file, rows)
     return rows
 
 
@@ -62,6 +77,18 @@ def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", max_length: 
                 f"--max_length {max_length}: the prompt of row {number} takes {prompt} tokens, so that nothing of its "
                 "answer would be trained on; give more, or leave it out"
             )
+
+
+def _check_sizes(train_file: str | Path, rows: list[Row]) -> None:
+    """Raise UserError, naming the row, where an image is not of the size that its boxes are for; reads headers only."""
+    with ThreadPoolExecutor(READERS) as pool:
+        sizes = pool.map(upright_size, [row["image"] for row in rows])
+        for number, (row, size) in enumerate(zip(rows, sizes, strict=True), start=1):
+            if size != (row["width"], row["height"]):
+                raise UserError(
+                    f"{train_file}: row {number}: {row['image']}: {size[0]} x {size[1]} pixels, but the row is for "
+                    f"{row['width']} x {row['height']}; curate it again"
+                )
 
 
 def grpo_dataset(rows: list[Row]) -> "Dataset":

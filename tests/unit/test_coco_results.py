@@ -1,0 +1,158 @@
+"""COCO results files in the forms that tools write, and what an odd one is told."""
+
+import codecs
+import gzip
+import json
+
+import coco_factory
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from json_values import JSON
+
+from vision_r1.data.coco import read_coco
+from vision_r1.data.oddities import in_words, oddities, too_many
+from vision_r1.evaluation.coco_results import read_detections, read_entries
+from vision_r1.files import UserError, read_jsonl
+
+BOX = [10, 20, 30, 40]
+ENTRIES = [
+    {"image_id": 1, "category_id": 1, "bbox": BOX, "score": 0.5},
+    {"image_id": 2, "category_id": 3, "bbox": BOX, "score": 1},
+]
+LIST, LINES = json.dumps(ENTRIES), "\n".join(map(json.dumps, ENTRIES))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return read_coco("set", coco_factory.write(tmp_path)[0])
+
+
+@pytest.fixture
+def read(tmp_path, dataset):
+    def run(content, other=None):
+        path = tmp_path / "results.json"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_detections(path, read_entries(path), other or dataset)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ENTRIES, indent=1),
+        json.dumps({"annotations": ENTRIES}),
+        json.dumps({"info": {}, "annotations": ENTRIES}, indent=1),
+        LINES,
+        f"{LINES}\r\n\r\n".replace("}\n", "}\r\n"),
+        codecs.BOM_UTF8 + LIST.encode(),
+        codecs.BOM_UTF8 + LINES.encode(),
+        gzip.compress(LIST.encode()),
+        gzip.compress(LINES.encode()),
+        LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'),
+    ],
+)
+def test_every_form_reads_the_same(read, content):
+    assert read(content) == read(LIST) and len(read(LIST)) == 2
+
+
+def test_lines_of_predict_suite_are_none_of_them(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"completion": "[]", "image_id": 1}\n{"completion"')
+    assert read_entries(path) is None
+    with pytest.raises(UserError, match="p.jsonl: line 2: not valid JSON"):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty; results without a box are"),
+        (b"\xef\xbb\xbf \n", "the file is empty"),
+        ('{\n"boxes": []\n}', "neither COCO results, a list, nor predictions, an object a line: holds boxes"),
+        ('{"annotations": 3}', "neither COCO results.*: holds annotations"),
+        ("3", "neither COCO results.*: holds int"),
+        ("[1", "not valid JSON"),
+        (b"\x1f\x8bnothing", "can't be read .damaged gzip data"),
+        (b"\xff\xfe[", "not UTF-8 text"),
+    ],
+)
+def test_one_line_for_what_is_no_results_file(read, content, message):
+    with pytest.raises(UserError, match=f"results.json: {message}") as error:
+        read(content)
+    assert "\n" not in str(error.value)
+
+
+def test_odd_numbers_are_counted(read, caplog):
+    read(LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'))
+    assert "read as meant: whole numbers written as 1.0: 2; numbers written as text: 1" in caplog.text
+
+
+def test_boxes_of_categories_that_are_none_are_left_out(tmp_path, read, caplog):
+    coco = coco_factory.content()
+    coco["categories"].append({"id": 9, "name": "shapes"})
+    coco["categories"][0]["supercategory"] = "shapes"
+    other = read_coco("set", coco_factory.write(tmp_path / "other", coco)[0])
+    assert read(json.dumps([*ENTRIES, {**ENTRIES[0], "category_id": 9}]), other) == read(LIST)
+    assert "boxes of categories that are none, left out: 1" in caplog.text
+
+
+def test_boxes_of_a_file_with_two_ids_are_of_one_image(tmp_path, read, caplog):
+    coco = coco_factory.content()
+    coco["images"][1]["file_name"] = "1.png"
+    other = read_coco("set", coco_factory.write(tmp_path / "other", coco)[0])
+    same, more = {**ENTRIES[0], "image_id": 2}, {**ENTRIES[0], "image_id": 2, "score": 0.4}
+    found = read(json.dumps([ENTRIES[0], same, more]), other)
+    assert [(each.image_id, each.score) for each in found] == [(1, 0.5), (1, 0.4)]
+    assert "boxes that a file's other id has, too, left out: 1" in caplog.text
+
+
+def test_most_boxes_outside_of_their_images_are_warned_of(read, caplog):
+    corners = {**ENTRIES[0], "bbox": [50, 40, 80, 70]}
+    read(json.dumps([*ENTRIES, corners]))
+    assert not caplog.messages
+    read(json.dumps([ENTRIES[0], corners, corners]))
+    assert "results.json: 2 of 3 boxes end outside of their image; are they x1 y1 x2 y2" in caplog.text
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(ENTRIES[0])), JSON)
+def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory, key, value):
+    folder = tmp_path_factory.mktemp("results")
+    annotations = folder / "annotations.json"
+    annotations.write_text(json.dumps(coco_factory.content()))
+    path = folder / "results.json"
+    path.write_text(json.dumps([{**ENTRIES[0], key: value}]))
+    try:
+        (found,) = read_detections(path, read_entries(path), read_coco("set", annotations))
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert np.isfinite([*found.bbox, found.score]).all() and found.image_id in (1, 2, 3)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(*[st.floats(0, 600)] * 2, *[st.floats(30, 400)] * 2), min_size=1, max_size=20),
+    st.booleans(),
+)
+def test_boxes_within_their_images_are_not_odd_and_as_corners_only_outside(boxes, as_corners):
+    """As x y width height; a box read with its far corner for its size can only grow."""
+    boxes = np.array(boxes)
+    sizes = np.full((len(boxes), 2), 1000.0)
+    corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    if not as_corners:
+        assert oddities(corners, sizes) == {}
+        return
+    grown = np.hstack([boxes[:, :2], boxes[:, :2] + corners[:, 2:]])
+    found = oddities(grown, sizes)
+    expected = int((grown[:, 2:] > 1010).any(1).sum())
+    assert found.get("outside", 0) == found.get("corners", 0) == expected
+    assert too_many(found, len(boxes)) == (2 * expected > len(boxes))
+    assert any("x1 y1 x2 y2" in sentence for sentence in in_words(found, len(boxes))) == (2 * expected > len(boxes))
+
+
+def test_nothing_is_said_of_images_of_unknown_size():
+    assert oddities(np.array([[50.0, 40, 2000, 70]]), np.zeros((1, 2))) == {}

@@ -1,0 +1,91 @@
+"""Hashes of few different bits, in all turns, and the copies of photographs that are found by them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance, ImageOps
+
+from vision_r1.data.images import dhash, examine, load_image
+from vision_r1.data.leakage import IndexedImage, find_leaks
+from vision_r1.data.likeness import MAX_DISTANCE, TURNS, Candidate, likely_copies, near, turned, turned_image
+
+
+def hashes(images):
+    return np.frombuffer(bytes.fromhex("".join(map(dhash, images))), np.uint64).reshape(-1, 4)
+
+
+def flipped(hash_of_one, places):
+    bits = np.unpackbits(hash_of_one.view(np.uint8))
+    bits[list(places)] ^= 1
+    return np.packbits(bits).view(np.uint64)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.2, 0.5]), st.integers(0, 40), st.integers(0, 40))
+def test_near_is_what_comparing_all_pairs_finds(seed, share, ours, theirs):
+    """Plain pictures have few bits, so most of their blocks are equal."""
+    rng = np.random.default_rng(seed)
+    bits = [np.packbits(rng.random((count, 256)) < share, axis=1).view(np.uint64) for count in (ours, theirs)]
+    mine, other = bits
+    for place in range(min(ours, theirs)):
+        mine[place] = flipped(other[place], rng.permutation(256)[: rng.integers(12, 19)])
+    distance = np.bitwise_count(mine[:, None] ^ other[None]).sum(-1)
+    assert near(mine, other).tolist() == np.argwhere(distance <= MAX_DISTANCE).tolist()
+
+
+@pytest.mark.parametrize("places", [range(0, 256, 17)[:15], range(15), range(200, 215)])
+def test_no_choice_of_changed_bits_hides_a_copy(places):
+    (one,) = np.random.default_rng(0).integers(2**63, size=(1, 4)).astype(np.uint64)
+    assert near(flipped(one, places)[None], one[None]).tolist() == [[0, 0]]
+    assert near(flipped(one, range(16))[None], one[None]).tolist() == []
+
+
+def test_a_turned_hash_is_the_hash_of_the_turned_image():
+    noise = np.random.default_rng(0).integers(256, size=(5, 12, 12, 3), dtype=np.uint8)
+    images = [Image.fromarray(each).resize((96, 96), Image.Resampling.BICUBIC) for each in noise]
+    for turn in TURNS:
+        really = hashes([Image.fromarray(np.ascontiguousarray(turned_image(np.asarray(i), turn))) for i in images])
+        # The rounding of a resize is not quite alike in both directions.
+        assert np.bitwise_count(really ^ turned(hashes(images), turn)).sum(-1).max() <= 4
+    mirrored, upside_down = (hashes([turn(images[2])]) for turn in (ImageOps.mirror, ImageOps.flip))
+    assert [pair[:3] for pair in likely_copies(np.concatenate([mirrored, upside_down]), hashes(images))] == [
+        (0, 2, 1),
+        (1, 2, 2),
+    ]
+
+
+def test_nothing_to_compare():
+    nothing = np.zeros((0, 4), np.uint64)
+    one = np.zeros((1, 4), np.uint64)
+    assert likely_copies(nothing, one) == likely_copies(one, nothing) == []
+    assert likely_copies(one, one)[0] == Candidate(0, 0, 0, 0)
+
+
+CHANGES = {
+    "mirrored": (ImageOps.mirror, 1),
+    "turned": (lambda image: image.transpose(Image.Transpose.ROTATE_90), 1),
+    "turned and mirrored": (lambda image: ImageOps.flip(image).transpose(Image.Transpose.ROTATE_270), 1),
+    "brighter": (lambda image: ImageEnhance.Brightness(image).enhance(1.2), 0.85),
+    "darker": (lambda image: ImageEnhance.Brightness(image).enhance(0.7), 0.85),
+    "more contrast": (lambda image: ImageEnhance.Contrast(image).enhance(1.3), 0.85),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_copies_of_photographs_are_found(coco_tiny, tmp_path, name):
+    change, least = CHANGES[name]
+    paths = sorted((coco_tiny / "val2017").iterdir())[:40]
+    lines = []
+    for place, path in enumerate(paths):
+        copy = tmp_path / f"{place}.jpg"
+        change(load_image(path)).save(copy, quality=75)
+        for role, each in (("train", copy), ("benchmark", path)):
+            lines.append(
+                IndexedImage(role, "set", place, None, str(each), **vars(examine(each.read_bytes(), str(each))))
+            )
+    leaks, statistics = find_leaks(lines)
+    assert {(leak.path, leak.benchmark_path) for leak in leaks} <= {
+        (str(tmp_path / f"{place}.jpg"), str(path)) for place, path in enumerate(paths)
+    }
+    assert len(leaks) >= least * len(paths)
+    assert "mirrored" in statistics["searched_for"] and "cropped" in statistics["not_searched_for"]

@@ -1,0 +1,60 @@
+"""Turn annotations of other forms into COCO format: VOC (XML files), YOLO (text files) or CSV (a table).
+
+Examples:
+  python workflow/scripts/convert_annotations.py --format voc --annotations Annotations --images JPEGImages \\
+      --output train.json
+  python workflow/scripts/convert_annotations.py --format yolo --annotations data.yaml --images train/images \\
+      --output train.json
+  python workflow/scripts/convert_annotations.py --format csv --annotations labels.csv --images images \\
+      --output train.json
+
+--annotations is the folder of the XML files; the file with the class names (data.yaml or classes.txt), labels being
+beside the folder `images` or in it; or the table. Section `info` of the output is a summary. Boxes that can't be right
+are warned of, and refused where they are more than half, as check_dataset.py does.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision_r1.cli import parser, run
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--format", required=True, choices=["voc", "yolo", "csv"], help="form of the annotations")
+    arguments.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="file or folder, see above")
+    arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder with the images")
+    arguments.add_argument("--output", required=True, metavar="FILE", help="annotations in COCO format to write")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.data.formats import READERS
+    from vision_r1.data.formats.labelled import as_coco
+    from vision_r1.data.oddities import in_words
+    from vision_r1.files import UserError, write_json
+
+    if not args.annotations.exists():
+        raise UserError(f"{args.annotations}: no such file or folder")
+    content = as_coco(args.annotations, READERS[args.format](args.annotations, args.images))
+    info = content["info"]
+    for what, count in info["notes"].items():
+        logging.warning("%s: %s: %d", args.annotations, what, count)
+    for sentence in in_words(info["odd"], info["boxes"]):
+        logging.warning("%s: %s", args.annotations, sentence)
+    write_json(args.output, content)
+    logging.info(
+        "%s: %d images, %d of them without boxes; %d boxes: %s",
+        args.output,
+        info["images"],
+        info["images_without_boxes"],
+        info["boxes"],
+        ", ".join(f"{name} {count}" for name, count in info["boxes_of_category"].items()),
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""The images of a folder, found by the names that annotations give them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from vision_r1.data.images import FORMATS, ImageFault, upright_size
+from vision_r1.files import UserError
+
+UNNAMED = "image files that no annotation names, left out"
+
+
+class ImageFolder:
+    """The image files in a folder and below it; `files` are relative to it, with slashes, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such image folder")
+        self.endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+        paths = (path for path in folder.rglob("*") if path.suffix.lower() in self.endings and path.is_file())
+        self.folder = folder
+        self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
+        if not self.files:
+            raise UserError(f"{folder}: no images in it")
+        self._by_form: list[dict[str, list[str]]] = [{} for _ in range(4)]
+        for file in self.files:
+            for form, known in zip(self._forms(file), self._by_form, strict=True):
+                known.setdefault(form, []).append(file)
+
+    def find(self, names: Iterable[str]) -> str | None:
+        """Return the file that is meant by one of some names, the first that finds one.
+
+        A name may have backslashes, another ending, or folders of the machine where it was written.
+        """
+        for name in filter(None, (name.strip().replace("\\", "/") for name in names)):
+            for form, known in zip(self._forms(name), self._by_form, strict=True):
+                if len(found := known.get(form, ())) == 1:
+                    return found[0]
+        return None
+
+    def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str]:
+        """Return the file behind each entry of names that may mean it; the last name where there is none.
+
+        Raises UserError where two entries find one file. Files that are left over are counted in `notes`.
+        """
+        files: dict[str, str] = {}
+        for names in meant:
+            file = self.find(names)
+            if file is None:
+                notes["images that are not in the folder"] += 1
+                file = names[-1].replace("\\", "/")
+            if file in files:
+                raise UserError(f"{source}: {files[file]!r} and {names[0]!r} are both the image {file}")
+            files[file] = names[0]
+        if left := len(set(self.files) - files.keys()):
+            notes[UNNAMED] = left
+        return list(files)
+
+    def size(self, file: str, notes: Counter) -> tuple[int, int]:
+        """Return the upright size of a file in pixels; 0 x 0, counted in `notes`, where it can't be read."""
+        path = self.folder / file
+        if not path.is_file():
+            return 0, 0
+        try:
+            return upright_size(path)
+        except ImageFault:
+            notes["images that can't be read"] += 1
+            return 0, 0
+
+    def _forms(self, name: str) -> tuple[str, str, str, str]:
+        """Return a name in the forms by which it is looked for, the strictest first; Windows ignores case."""
+        path = PurePosixPath(name.casefold())
+        stem = path.with_suffix("") if path.suffix in (*self.endings, ".xml") else path  # img.rf.1f3a has no ending
+        return str(path), str(stem), path.name, stem.name

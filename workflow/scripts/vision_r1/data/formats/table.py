@@ -1,0 +1,99 @@
+"""CSV: a line a box, with the columns filename, class, xmin, ymin, xmax, ymax, and the image's width and height or not.
+
+As TensorFlow's tutorials and Roboflow write it. Columns may have other usual names, and stand in any order.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+
+from vision_r1.data.formats.folder import ImageFolder
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.files import UserError, read_text
+
+COLUMNS = {
+    "file": ("filename", "file_name", "file", "image", "image_path", "path", "image_id"),
+    "label": ("class", "label", "class_name", "category", "name"),
+    "xmin": ("xmin", "x_min", "x1", "left"),
+    "ymin": ("ymin", "y_min", "y1", "top"),
+    "xmax": ("xmax", "x_max", "x2", "right"),
+    "ymax": ("ymax", "y_max", "y2", "bottom"),
+    "width": ("width", "image_width"),
+    "height": ("height", "image_height"),
+}
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+NEEDED = ("file", "label", *CORNERS)
+
+
+def read(annotations: Path, images: Path) -> Labelled:
+    """Read a table. A line with a file and nothing else is an image without objects.
+
+    Names are in alphabetical order. Raises UserError naming the line.
+    """
+    rows = _rows(annotations)
+    columns = _columns(annotations, rows[0][1] if rows else [])
+    boxes: dict[str, list[tuple[str, Corners]]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, row in rows[1:]:
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = {key: row[place].strip() if place < len(row) else "" for key, place in columns.items()}
+        where = f"{annotations}: line {number}"
+        if not cells["file"]:
+            raise UserError(f"{where}: no file name")
+        own = boxes.setdefault(cells["file"], [])
+        if any(cells[key] for key in NEEDED[1:]):
+            own.append(_box(where, cells))
+        width, height = (_number(cells.get(key, "")) or 0 for key in ("width", "height"))
+        if min(width, height) >= 1 and sizes.setdefault(cells["file"], (int(width), int(height))) != (width, height):
+            raise UserError(f"{where}: {cells['file']} is {width:g} x {height:g} here, and not in an earlier line")
+    notes: Counter = Counter()
+    folder = ImageFolder(images)
+    files = folder.resolve(annotations, [(name,) for name in boxes], notes)
+    found = []
+    for name, file in zip(boxes, files, strict=True):
+        found.append(LabelledImage(file, *(sizes.get(name) or folder.size(file, notes)), tuple(boxes[name])))
+    return Labelled(sorted({label for own in boxes.values() for label, _ in own}), found, notes)
+
+
+def _rows(source: Path) -> list[tuple[int, list[str]]]:
+    """Return the number of each line and its cells; the header says what is between them."""
+    text = read_text(source)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    # Strict: a quotation mark that nobody closes would swallow the lines after it.
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{source}: line {reader.line_num}: not CSV ({error})") from None
+
+
+def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
+    """Return where each column is. Raises UserError for one that is missing."""
+    places = {cell.strip().casefold(): place for place, cell in reversed(list(enumerate(header)))}
+    found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
+    if missing := [key for key in NEEDED if found[key] is None]:
+        raise UserError(
+            f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
+            "filename, class, xmin, ymin, xmax, ymax"
+        )
+    return {key: place for key, place in found.items() if place is not None}
+
+
+def _box(where: str, cells: dict[str, str]) -> tuple[str, Corners]:
+    if not cells["label"]:
+        raise UserError(f"{where}: no class")
+    corners = tuple(_number(cells[key]) for key in CORNERS)
+    if None in corners:
+        raise UserError(f"{where}: not numbers: {', '.join(f'{key} {cells[key]!r}' for key in CORNERS)}")
+    return cells["label"], corners
+
+
+def _number(text: str) -> float | None:
+    try:
+        return value if isfinite(value := float(text)) else None
+    except ValueError:
+        return None

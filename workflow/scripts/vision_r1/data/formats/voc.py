@@ -1,0 +1,79 @@
+"""Pascal VOC: one XML file an image, as LabelImg, CVAT and Roboflow write them.
+
+Coordinates are taken as they are written: pixels, xmax and ymax being the far edge. (Pascal's own files count from 1.)
+"""
+
+from collections import Counter
+from math import isfinite
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from vision_r1.data.formats.folder import ImageFolder
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.files import UserError
+
+
+def read(annotations: Path, images: Path) -> Labelled:
+    """Read a folder of XML files, each about the image of its name, or else of its `filename`.
+
+    Names are in alphabetical order. Raises UserError naming the file that is odd.
+    """
+    paths = sorted(annotations.rglob("*.xml"))
+    if not paths:
+        raise UserError(f"{annotations}: no XML files in it; give the folder with VOC annotations")
+    notes: Counter = Counter()
+    folder = ImageFolder(images)
+    roots = [parse_xml(path) for path in paths]
+    meant = [
+        (path.relative_to(annotations).as_posix(), (root.findtext("filename") or path.stem).strip() or path.stem)
+        for path, root in zip(paths, roots, strict=True)
+    ]
+    files = folder.resolve(annotations, meant, notes)
+    found = [_image(path, root, file, folder, notes) for path, root, file in zip(paths, roots, files, strict=True)]
+    return Labelled(sorted({label for image in found for label, _ in image.boxes}), found, notes)
+
+
+def parse_xml(path: Path) -> Element:
+    """Read an XML file. Raises UserError for one that is none, or has a DOCTYPE: entities could fill the memory."""
+    builder, parser = TreeBuilder(), ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.CharacterDataHandler = builder.data
+
+    def refuse(*declared: object) -> None:
+        raise UserError(f"{path}: has a DOCTYPE, which no annotation needs; remove it")
+
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except (ExpatError, ValueError, LookupError) as error:  # the latter two: an encoding that nobody knows
+        raise UserError(f"{path}: not valid XML ({error})") from None
+    return builder.close()
+
+
+def _image(path: Path, root: Element, file: str, folder: ImageFolder, notes: Counter) -> LabelledImage:
+    size = [_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
+    if not all(value is not None and value >= 1 for value in size):
+        notes["images without width and height"] += 1
+        size = folder.size(file, notes)
+    boxes = tuple(_object(path, number, item) for number, item in enumerate(root.findall("object"), start=1))
+    if difficult := sum(item.findtext("difficult", "0").strip() == "1" for item in root.findall("object")):
+        notes["boxes that are called difficult, kept"] += difficult
+    return LabelledImage(file, int(size[0]), int(size[1]), boxes)
+
+
+def _object(path: Path, number: int, item: Element) -> tuple[str, Corners]:
+    name = (item.findtext("name") or "").strip()
+    if not name:
+        raise UserError(f"{path}: object {number} has no name")
+    corners = [_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+    if None in corners:
+        raise UserError(f"{path}: object {number} ({name}): bndbox has not the numbers xmin, ymin, xmax and ymax")
+    return name, tuple(corners)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return value if text is not None and isfinite(value := float(text)) else None
+    except ValueError:
+        return None

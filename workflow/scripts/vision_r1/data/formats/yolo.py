@@ -1,0 +1,105 @@
+"""YOLO: one text file an image, a line a box: class, centre x, centre y, width, height, as shares of the upright image.
+
+Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) give the box around the polygon.
+"""
+
+from collections import Counter
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vision_r1.data.formats.folder import ImageFolder
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.files import UserError, read_text
+
+OVER = 0.01  # so far a share may lie outside of 0..1: labels are rounded
+
+
+def read(annotations: Path, images: Path) -> Labelled:
+    """Read the labels of an image folder; `annotations` has the names: data.yaml, or one a line (classes.txt).
+
+    The labels of images/a/1.jpg are labels/a/1.txt, as Ultralytics has it, or images/a/1.txt. An image without them has
+    no objects. Raises UserError naming file and line.
+    """
+    names, keypoints = _names(annotations)
+    notes: Counter = Counter()
+    folder = ImageFolder(images)
+    found, used = [], set()
+    for file in folder.files:
+        places = _label_files(folder.folder / file)
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            notes["images without a label file, taken to have no objects"] += 1
+        used.add(path)
+        size = folder.size(file, notes)
+        if size == (0, 0):
+            continue
+        lines = enumerate(read_text(path).splitlines() if path else [], start=1)
+        boxes = tuple(
+            _box(f"{path}: line {number}", line.split(), names, keypoints, size)
+            for number, line in lines
+            if line.strip()
+        )
+        found.append(LabelledImage(file, *size, boxes))
+    if used <= {None}:
+        raise UserError(f"{images}: no label files ({', '.join(map(str, _label_files(folder.folder / '*')))})")
+    labels = {path for each in {path.parent for path in used if path} for path in each.glob("*.txt")}
+    if left := len({path for path in labels - used if path.name != "classes.txt"}):
+        notes["label files without an image, left out"] = left
+    return Labelled(names, found, notes)
+
+
+def _label_files(image: Path) -> list[Path]:
+    """Return where the labels of an image may be."""
+    label = image.with_suffix(".txt")
+    parts = label.absolute().parts
+    for place in range(len(parts) - 2, 0, -1):
+        if parts[place] == "images":
+            return [Path(*parts[:place], "labels", *parts[place + 1 :]), label]
+    return [label]
+
+
+def _names(path: Path) -> tuple[list[str], bool]:
+    """Return the names of the classes, and whether lines end with keypoints."""
+    text = read_text(path)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return [line.strip() for line in text.splitlines() if line.strip()], False
+    try:
+        content: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+        raise UserError(f"{path}: `names` is no list of class names, nor a mapping from 0 on")
+    names = [str(name).strip() for name in names]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: `names` has a name twice: {Counter(names).most_common(1)[0][0]!r}")
+    if content.get("nc", len(names)) != len(names):
+        raise UserError(f"{path}: nc is {content['nc']}, but `names` has {len(names)}")
+    return names, "kpt_shape" in content
+
+
+def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: tuple[int, int]) -> tuple[str, Corners]:
+    try:
+        number, *shares = map(float, words)
+    except ValueError:
+        raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}") from None
+    if number not in range(len(names)):
+        raise UserError(f"{where}: class {words[0]}, but there are {len(names)} names, counted from 0")
+    if not all(isfinite(value) and -OVER <= value <= 1 + OVER for value in shares):
+        raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}")
+    polygon = len(shares) >= 6 and len(shares) % 2 == 0
+    if len(shares) == 4 or keypoints:
+        x, y, width, height = shares[:4]
+        low, high = (x - width / 2, y - height / 2), (x + width / 2, y + height / 2)
+    elif polygon:
+        low, high = (min(shares[::2]), min(shares[1::2])), (max(shares[::2]), max(shares[1::2]))
+    else:
+        raise UserError(f"{where}: {len(words)} numbers; a box is class, x, y, width, height")
+    return names[int(number)], tuple(
+        round(share * side, 4) for share, side in zip((*low, *high), size * 2, strict=True)
+    )
