@@ -1,5 +1,7 @@
 """The weighted AP against pycocotools: on all images, on parts of them, and on images that are there twice."""
 
+import importlib.util
+import sys
 from dataclasses import replace
 
 import msgspec
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
-from vision_r1.evaluation.bootstrap import bias, interval, interval_around, resamples, weighted_ap
+from vision_r1.evaluation.bootstrap import bias, interval, recentred, resampled_ap, resamples, weighted_ap
 from vision_r1.evaluation.coco_ap import Detection, average_precision, match
 
 METRICS = ("AP", "AP50", "AP75")
@@ -58,8 +60,8 @@ def test_weights_of_zero_leave_images_out():
 def test_a_weight_of_two_is_an_image_that_is_there_twice():
     """Where scores differ; where they are equal, the two copies' boxes stand side by side, not image by image."""
     dataset, detections = scene(4, ties=False)
-    (weights,) = resamples("set", 40, 1)
-    assert weights.sum() == 40 and weights.max() > 1
+    weights = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40)).astype(np.int32)
+    assert weights.max() > 1
     images, boxes = [], []
     for image, weight in zip(dataset.images, weights, strict=True):
         for copy in range(weight):
@@ -86,32 +88,76 @@ def test_a_category_absent_from_a_resample_is_left_out_of_its_mean():
 def test_resamples_belong_to_the_data_set_not_to_the_checkpoint():
     assert (resamples("a", 30, 5) == resamples("a", 30, 5)).all()
     assert (resamples("a", 30, 5) != resamples("b", 30, 5)).any()
-    assert (resamples("a", 30, 5).sum(axis=1) == 30).all()
 
 
-def test_the_interval_is_that_of_drawing_and_scoring_anew():
+def test_a_resample_is_a_half_of_the_images_rounded_down_and_up_in_turn():
+    assert resamples("a", 31, 4).sum(axis=1).tolist() == [15, 16, 15, 16]
+    weights = resamples("a", 30, 2000)
+    assert set(weights.ravel().tolist()) == {0, 1} and (weights.sum(axis=1) == 15).all()
+    assert weights.mean(axis=0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_interval_is_that_of_scoring_halves_anew():
     dataset, detections = scene(6)
-    by_image = {image.id: [each for each in detections if each.image_id == image.id] for image in dataset.images}
     weights = resamples("set", 40, 60)
     slow = []
     for row in weights:
-        drawn = np.repeat(np.arange(40), row)
-        images = [msgspec.structs.replace(dataset.images[place], id=number) for number, place in enumerate(drawn)]
-        boxes = [
-            replace(each, image_id=number)
-            for number, place in enumerate(drawn)
-            for each in by_image[dataset.images[place].id]
-        ]
-        slow.append(average_precision(replace(dataset, images=tuple(images)), boxes)["AP"])
-    fast = weighted_ap(match(dataset, detections), weights)["AP"]
-    assert fast == pytest.approx(slow, abs=0.02)
-    assert interval(fast) == pytest.approx(interval(np.array(slow)), abs=0.01)
+        kept = [image for image, weight in zip(dataset.images, row, strict=True) if weight]
+        ids = {image.id for image in kept}
+        boxes = [each for each in detections if each.image_id in ids]
+        slow.append(average_precision(replace(dataset, images=tuple(kept)), boxes)["AP"])
+    matches = match(dataset, detections)
+    assert weighted_ap(matches, weights)["AP"] == pytest.approx(slow, abs=1e-12)
+    # No category is absent from a half here: only the spread of Student's t, with 39 degrees of freedom, is added.
+    fast = resampled_ap(matches, weights)["AP"]
+    assert fast.mean() == pytest.approx(np.mean(slow))
+    assert fast.std() == pytest.approx(np.std(slow) * (40 / 39) ** 0.5 * 2.02269 / 1.95996, rel=1e-4)
+
+
+def test_rare_categories_count_in_the_mean_of_the_halves():
+    """One category is found and in every image, one is missed and in one image: half of the halves hold it."""
+    box = (0.0, 0.0, 20.0, 20.0)
+    images = [CocoImage(n, "", 99, 99, (CocoObject(1, "a", box, 400, crowd=False),)) for n in range(20)]
+    rare = CocoObject(2, "b", (50.0, 50.0, 20.0, 20.0), 400, crowd=False)
+    images[3] = msgspec.structs.replace(images[3], objects=(*images[3].objects, rare))
+    dataset = CocoDataset("set", "set", {1: "a", 2: "b"}, tuple(images))
+    matches = match(dataset, [Detection(n, 1, box, 0.5) for n in range(20)])
+    values = weighted_ap(matches, resamples("set", 20, 400))["AP"]
+    assert set(values.round(9)) == {0.5, 1.0} and values.mean() == pytest.approx(0.75, abs=0.05)
+    assert resampled_ap(matches, resamples("set", 20, 400))["AP"].mean() == pytest.approx(0.5)
+    assert bias(resampled_ap(matches, resamples("set", 20, 400))["AP"], 0.5) == pytest.approx(0)
+
+
+def test_one_image_has_no_interval():
+    dataset, detections = scene(6, images=1)
+    samples = resampled_ap(match(dataset, detections), resamples("set", 1, 9))["AP"]
+    assert interval(0.5, samples) is None
 
 
 def test_interval_and_bias():
-    values = np.array([*range(1001), np.nan], float)
-    assert interval(values) == pytest.approx([25, 975])
-    assert bias(values, 400) == 100
-    assert interval_around(0.4, values / 1000) == pytest.approx([0, 0.875])  # less 0.1, within 0..1
-    assert interval_around(None, values) is None
-    assert interval(np.array([np.nan])) is None and bias(np.array([np.nan]), 1.0) is None
+    values = np.array([*range(1001), np.nan], float) / 1000
+    # Halves are 0.1 too high, 0.41 of what all images are.
+    assert bias(values, 0.4) == pytest.approx(0.1 / (2**0.5 - 1))
+    assert recentred(0.4, values).mean() == pytest.approx(0.4 - 0.1 / (2**0.5 - 1))
+    assert interval(0.5, values) == pytest.approx([0.025, 0.975])
+    assert interval(None, values) is None
+    assert interval(0.5, np.array([np.nan])) is None and bias(np.array([np.nan]), 1.0) is None
+
+
+def test_an_interval_stays_where_numbers_can_be():
+    values = np.linspace(-0.5, 0.5, 1001)
+    assert interval(0.0, values) == pytest.approx([0, 0.475])
+    assert interval(0.0, values, lowest=-1) == pytest.approx([-0.475, 0.475])
+
+
+def test_intervals_hold_the_ap_of_ever_more_images(root, monkeypatch):
+    """Test sets of 20 categories on 150 images, all boxes of one score: plain percentiles hold it in 4 of 100."""
+    spec = importlib.util.spec_from_file_location("benchmark_of_coverage", root / "benchmarks/coverage.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, benchmark)
+    spec.loader.exec_module(benchmark)
+    monkeypatch.setattr(benchmark, "POPULATION", 30_000)
+    setting = benchmark.Setting(20, 150, equal_scores=True)
+    truth = benchmark.true_values(setting)
+    held = np.mean([benchmark.covered(setting, truth, seed, 100)[:, 0] for seed in range(40)], axis=0)
+    assert (held >= 0.83).all()  # 0.95, with a standard error of 0.03

@@ -12,7 +12,9 @@ NOISE = {name: rng.normal(0, 0.05, 1000) for name in ("a", "b", "c")}
 
 def measured(values, suite="odinw13", protocol="all", incomplete=(), images=50):
     """A checkpoint with these AP by data set; all checkpoints share the noise of the images."""
-    datasets = {name: {"AP": value, "counts": {"images": images}} for name, value in values.items()}
+    datasets = {
+        name: {"AP": value, "counts": {"images": images, "ground_truth": 2 * images}} for name, value in values.items()
+    }
     mean = None if incomplete else {metric: float(np.mean(list(values.values()))) for metric in METRICS}
     metrics = {protocol: {"mean": mean, "incomplete": list(incomplete), "datasets": datasets}}
     samples = {metric: {name: value + NOISE[name] for name, value in values.items()} for metric in METRICS}
@@ -24,6 +26,7 @@ def test_a_shared_shift_is_certain_however_noisy_the_images_are():
     mean, _, _, first, second = lines
     assert [line.dataset for line in lines] == [MEAN, MEAN, MEAN, "a", "b"]
     assert [line.metric for line in lines] == [*METRICS, "AP", "AP"]
+    assert (mean.objects, first.objects) == (200, 100)
     assert (mean.value, mean.reference_value) == (pytest.approx(0.41), pytest.approx(0.4))
     assert (first.difference, first.low, first.high) == pytest.approx((0.02, 0.02, 0.02))
     assert first.p == pytest.approx(2 / 1001) and first.significant and not first.regression

@@ -1,7 +1,13 @@
-"""Average precision over weighted images: bootstrap intervals and slices without matching anew.
+"""Average precision over weighted images: intervals and slices without matching anew.
 
-A resample draws as many images as there are, with replacement; an image drawn twice weighs 2. Precision and
-recall are sums of weights over the matches that pycocotools made once. Weights of one give pycocotools' AP.
+A resample is a random half of the images, drawn without replacement (Politis, Romano and Wolf, Subsampling, 1999: the
+bootstrap of m out of n). Precision and recall are sums of weights over the matches that pycocotools made once. Weights
+of one give pycocotools' AP.
+
+Why halves. AP of few images is too high: at each recall it takes the best precision to the right, and the best of
+noisy numbers is too good. The error falls with the square root of the number of images, so halves show how large it
+is, and they vary as much about their mean as all images do about AP of ever more images. Of the usual bootstrap
+neither is true: its resamples hold the same images twice. benchmarks/results/coverage.txt has the coverage of both.
 Intervals cover the choice of test images, not the randomness of training.
 """
 
@@ -9,6 +15,7 @@ import zlib
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
 
@@ -21,10 +28,15 @@ AP_METRICS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 def resamples(dataset: str, images: int, count: int) -> np.ndarray:
-    """Return (count, images) weights; they depend on the data set's name and size only, so any two
-    checkpoints are scored on the same resamples."""
+    """Return (count, images) weights of 0 and 1, a half of the images each, rounded down and up in turn.
+
+    They depend on the data set's name and size only, so any two checkpoints are scored on the same resamples.
+    """
     rng = np.random.default_rng([SEED, zlib.crc32(dataset.encode())])
-    return rng.multinomial(images, np.full(images, 1 / images), size=count).astype(np.int32)
+    weights = np.zeros((count, images), np.int32)
+    weights[0::2, : images // 2] = 1
+    weights[1::2, : images - images // 2] = 1
+    return rng.permuted(weights, axis=1)
 
 
 def weighted_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -32,14 +44,40 @@ def weighted_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
 
     As in pycocotools the mean is over categories with an object of positive weight; NaN where there is none.
     """
+    return {metric: _mean(own) for metric, own in _by_category(matches, weights).items()}
+
+
+def resampled_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return weighted_ap of the resamples `weights`, moved and spread for the intervals that are taken from them.
+
+    A rare category is absent from some resamples. Their mean is moved to the mean over categories of each one's mean
+    where it is present, or else common categories would have more weight in it than in the AP of all images. They are
+    spread as Student's t is against the normal distribution (Hesterberg's expanded percentiles, 2015). None is known
+    where there is but one image.
+    """
+    images = weights.shape[1]
+    if images < 2:
+        return {metric: np.full(len(weights), np.nan) for metric in AP_METRICS}
+    tail = (1 + LEVEL) / 2
+    spread = (images / (images - 1)) ** 0.5 * stdtrit(images - 1, tail) / ndtri(tail)
+    resampled = {}
+    for metric, own in _by_category(matches, weights).items():
+        values = _mean(own)
+        resampled[metric] = _mean(_mean(own.T)[None]) + spread * (values - _mean(values[None]))
+    return resampled
+
+
+def _by_category(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return {AP, AP50, AP75} of every row of `weights` and category, each (n, categories)."""
     precision = np.stack([category_ap(category, weights) for category in matches.categories], axis=1)
-    found = ~np.isnan(precision[..., 0])
-    number = found.sum(axis=1)
-    values = {}
-    for metric, thresholds in AP_METRICS.items():
-        total = np.where(found, precision[..., thresholds].mean(axis=2), 0).sum(axis=1)
-        values[metric] = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    return values
+    return {metric: precision[..., thresholds].mean(axis=2) for metric, thresholds in AP_METRICS.items()}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean of each row, NaN left out; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    number = known.sum(axis=1)
+    return np.where(number > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(number, 1), np.nan)
 
 
 def category_ap(category: CategoryMatches, weights: np.ndarray) -> np.ndarray:
@@ -72,31 +110,36 @@ def _category_ap(category: CategoryMatches, weights: np.ndarray, objects: np.nda
     return values
 
 
-def interval(values: np.ndarray) -> list[float] | None:
-    """Return the percentile interval [low, high] of resampled values (n,), NaN left out; None if nothing is left."""
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return None
-    tail = 100 * (1 - LEVEL) / 2
-    return np.percentile(known, [tail, 100 - tail]).tolist()
-
-
 def bias(values: np.ndarray, value: float | None) -> float | None:
-    """Return how far the resamples' mean lies above the value of all images, None where there is no value.
+    """Return how far the value of all images lies above that of ever more images, estimated from resamples (n,).
 
-    AP takes the best precision to the right of each recall, so the noise of resampling lifts it a little where
-    the curve is flat. In a mean over data sets the noise shrinks and this does not.
+    A half's error is the square root of 2 times that of all images, so their difference is 0.41 of it. None where
+    there is no value, or none in any resample.
     """
     known = values[~np.isnan(values)]
-    return None if value is None or not len(known) else float(known.mean() - value)
+    return None if value is None or not len(known) else float((known.mean() - value) / (2**0.5 - 1))
 
 
-def interval_around(value: float | None, values: np.ndarray) -> list[float] | None:
-    """Return the interval of AP around the value of all images: the percentiles less the bias, within 0..1."""
-    percentiles, lifted = interval(values), bias(values, value)
-    if percentiles is None or lifted is None:
+def recentred(value: float | None, values: np.ndarray) -> np.ndarray:
+    """Return the resampled values, NaN left out, moved so that their mean is the value of all images less its bias."""
+    excess = bias(values, value)
+    if value is None or excess is None:
+        return np.zeros(0)
+    known = values[~np.isnan(values)]
+    return known - known.mean() + value - excess
+
+
+def interval(value: float | None, values: np.ndarray, lowest: float = 0.0) -> list[float] | None:
+    """Return the interval [low, high] of AP, or, with `lowest` -1, of a difference; None where nothing is known.
+
+    value: of all images; values: (n,), of the resamples. It is an interval of AP over ever more images like these, so
+    it may lie below the value where these are few.
+    """
+    around = recentred(value, values)
+    if not len(around):
         return None
-    return [min(1.0, max(0.0, each - lifted)) for each in percentiles]
+    tail = 100 * (1 - LEVEL) / 2
+    return np.percentile(around, [tail, 100 - tail]).clip(lowest, 1).tolist()
 
 
 def mean_over(samples: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import AP_METRICS, LEVEL, interval, mean_over
+from vision_r1.evaluation.bootstrap import AP_METRICS, LEVEL, interval, mean_over, recentred
 from vision_r1.evaluation.published import MEAN
 from vision_r1.files import UserError, read_json, written_whole
 
 NOTE = (
-    f"Paired bootstrap over test images, {LEVEL:.0%} percentile intervals: they cover the choice of test images, not "
-    "the randomness of training. p_holm is corrected by Holm over the benchmarks of one table, for each metric by "
-    "itself, or over the data sets of one benchmark. A regression is a data set whose interval lies below 0."
+    f"Paired bootstrap over test images (random halves, bias subtracted), {LEVEL:.0%} intervals: they cover the choice "
+    "of test images, not the randomness of training. objects: the annotated objects that an interval rests on. p_holm "
+    "is corrected by Holm over the benchmarks of one table, for each metric by itself, or over the data sets of one "
+    "benchmark. A regression is a data set whose interval lies below 0."
 )
 
 Samples = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # protocol -> metric -> data set -> each resample
@@ -31,7 +32,7 @@ class Comparison:
     """One line of a table; values and differences are 0..1, None where one of the two checkpoints has no number.
 
     dataset: a data set (of which AP is compared only), or MEAN over the suite's data sets: a benchmark. metric: AP,
-    AP50 or AP75. p: two-sided, of the bootstrap.
+    AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap.
     """
 
     checkpoint: str
@@ -42,6 +43,7 @@ class Comparison:
     metric: str
     value: float | None
     reference_value: float | None
+    objects: int
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -117,7 +119,8 @@ def _benchmark(names: tuple[str, str], own: Measured, other: Measured, protocol:
     means = [each.metrics[protocol]["mean"] for each in (own, other)]
     values = [None if mean is None else mean[metric] for mean in means]
     samples = [mean_over(each.samples[protocol][metric]) for each in (own, other)]
-    return _comparison(names, own, protocol, MEAN, metric, values, samples)
+    objects = sum(each["counts"]["ground_truth"] for each in own.metrics[protocol]["datasets"].values())
+    return _comparison(names, own, protocol, MEAN, metric, values, objects, samples)
 
 
 def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: str) -> list[Comparison]:
@@ -129,7 +132,8 @@ def _datasets(names: tuple[str, str], own: Measured, other: Measured, protocol: 
             images = [each[name]["counts"]["images"] for each in found]
             if images[0] != images[1] or len(samples[0]) != len(samples[1]):
                 raise UserError(f"{own.source}: {name}: not the same images and resamples as {other.source}")
-            lines.append(_comparison(names, own, protocol, name, "AP", [each[name]["AP"] for each in found], samples))
+            values, objects = [each[name]["AP"] for each in found], found[0][name]["counts"]["ground_truth"]
+            lines.append(_comparison(names, own, protocol, name, "AP", values, objects, samples))
     return lines
 
 
@@ -140,24 +144,24 @@ def _comparison(
     dataset: str,
     metric: str,
     values: Sequence[float | None],
+    objects: int,
     samples: Sequence[np.ndarray],
 ) -> Comparison:
-    about = (*names, measured.suite, protocol, dataset, metric, *values)
+    about = (*names, measured.suite, protocol, dataset, metric, *values, objects)
     if None in values:
         return Comparison(*about)
-    differences = samples[0] - samples[1]
-    low, high = interval(differences) or (None, None)
+    difference, differences = values[0] - values[1], samples[0] - samples[1]
+    low, high = interval(difference, differences, lowest=-1.0) or (None, None)
     if low is None:
         return Comparison(*about)
-    p = _p_value(differences)
-    return Comparison(*about, values[0] - values[1], low, high, p, regression=dataset != MEAN and high < 0)
+    p = _p_value(recentred(difference, differences))
+    return Comparison(*about, difference, low, high, p, regression=dataset != MEAN and high < 0)
 
 
 def _p_value(differences: np.ndarray) -> float:
     """Return twice the share of resamples on the rarer side of 0, which counts itself on both; at most 1."""
-    known = differences[~np.isnan(differences)]
-    rarer = min((known <= 0).sum(), (known >= 0).sum())
-    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
 
 
 def _holm(lines: Sequence[Comparison]) -> list[Comparison]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vision_r1.data.coco import CocoDataset
-from vision_r1.evaluation.bootstrap import LEVEL, bias, interval_around, mean_over, resamples, weighted_ap
+from vision_r1.evaluation.bootstrap import LEVEL, bias, interval, mean_over, resampled_ap, resamples, weighted_ap
 from vision_r1.evaluation.box_errors import error_costs
 from vision_r1.evaluation.coco_ap import CURVES, Detection, Matches, match
 from vision_r1.evaluation.diagnostics import answer_quality, mean_iou, slices
@@ -106,7 +106,11 @@ def score_suite(
         protocols[protocol] = {
             "reader": readings[protocol].reader,
             "mean": mean,
-            "mean_interval": mean and {"AP": interval_around(mean["AP"], mean_over(samples[protocol]["AP"]))},
+            "mean_interval": mean
+            and {
+                "AP": interval(mean["AP"], mean_over(samples[protocol]["AP"])),
+                "objects": sum(own["interval"]["objects"] for own in scores.values()),
+            },
             "mean_score_policies": mean and _mean_policies(list(scored.values())),
             "mean_F1": None if incomplete else _mean_f1([own["F1"] for own in scores.values()]),
             "precision_recall": None if incomplete else _mean_curves(curves),
@@ -168,7 +172,8 @@ def score_detections(
     }
     places = orders(dataset.name, len(matches.image_ids))
     by_order = {name: ap_by_order(each, places) for name, each in by_policy.items()}
-    samples = weighted_ap(matches, resamples(dataset.name, len(matches.image_ids), count))
+    samples = resampled_ap(matches, resamples(dataset.name, len(matches.image_ids), count))
+    objects = sum(not item.crowd for image in dataset.images for item in image.objects)
     scores = {
         **matches.stats,
         "score_policy": policy,
@@ -177,7 +182,8 @@ def score_detections(
         "interval": {
             "level": LEVEL,
             "resamples": count,
-            **{key: interval_around(matches.stats[key], each) for key, each in samples.items()},
+            "objects": objects,
+            **{key: interval(matches.stats[key], each) for key, each in samples.items()},
             "bias": {key: bias(each, matches.stats[key]) for key, each in samples.items()},
         },
         "score_policies": {
@@ -189,7 +195,7 @@ def score_detections(
         "slices": slices(dataset, matches),
         "counts": {
             "images": len(dataset.images),
-            "ground_truth": sum(not item.crowd for image in dataset.images for item in image.objects),
+            "ground_truth": objects,
             "ground_truth_without_area": _without_area(dataset),
             "predictions": len(detections),
         },

@@ -131,7 +131,8 @@ def _line(arm: Arm, first: Arm, about: tuple[str, str, str]) -> Line:
     against = effect(own, other)
     pairs = ((arm.measured[seed][suite], first.measured[seed][suite]) for seed in seeds)
     samples = [[mean_over(each.samples[protocol][metric]) for each in pair] for pair in pairs]
-    low, high = interval(np.mean([a - b for a, b in samples], axis=0)) or (None, None)
+    differences = np.mean([a - b for a, b in samples], axis=0)
+    low, high = interval(against.difference, differences, lowest=-1.0) or (None, None)
     return replace(
         line,
         difference=against.difference,

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter, itemgetter
 from statistics import mean
 from typing import Any
 
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
 from vision_r1.report.text import points
+
+_ABOUT = ("checkpoint", "suite", "protocol")
 
 
 @dataclass(frozen=True)
@@ -212,23 +215,24 @@ def _main_sheet(caption: str, rows: Sequence[ScoreRow], columns: Sequence[Column
 
 def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     """Every benchmark's difference to the reference, its interval, and the data sets that got worse."""
-    lines = [line for table in comparison["tables"].values() for line in table]
-    worse: dict[tuple[str, str, str], list[str]] = {}
+    lines, about = [line for table in comparison["tables"].values() for line in table], itemgetter(*_ABOUT)
+    worse: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
         if line["regression"]:
-            worse.setdefault(_about(line), []).append(f"{line['dataset']} {points(line['difference'], signed=True)}")
+            worse.setdefault(about(line), []).append(f"{line['dataset']} {points(line['difference'], signed=True)}")
     return Sheet(
         "differences",
-        f"AP against {comparison['reference']}, points of 100, with 95 % intervals; p and significance after Holm's "
-        "correction; regressions: data sets whose interval lies below 0.",
-        ("checkpoint", "suite", "protocol", "difference", "from", "to", "p, corrected", "significant", "regressions"),
+        f"AP against {comparison['reference']}, points of 100, with 95 % intervals and the objects they rest on; p and "
+        "significance after Holm's correction; regressions: data sets whose interval lies below 0.",
+        (*_ABOUT, "difference", "from", "to", "objects", "p, corrected", "significant", "regressions"),
         tuple(
             (
-                *_about(line),
+                *about(line),
                 *(None if line[key] is None else Difference(line[key]) for key in ("difference", "low", "high")),
+                line["objects"],
                 None if line["p_holm"] is None else f"{line['p_holm']:.3f}",
                 "yes" if line["significant"] else "no",
-                ", ".join(worse.get(_about(line), ["none"])),
+                ", ".join(worse.get(about(line), ["none"])),
             )
             for line in lines
             if line["dataset"] == MEAN and line["metric"] == "AP"
@@ -237,18 +241,15 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     )
 
 
-def _about(line: Mapping[str, Any]) -> tuple[str, str, str]:
-    return line["checkpoint"], line["suite"], line["protocol"]
-
-
 def interval_sheet(results: Sequence[Result]) -> Sheet:
     """Every checkpoint's AP on every benchmark with its own interval."""
     return Sheet(
         "intervals",
-        "AP with its 95 % interval over test images, mean over a suite's data sets.",
-        ("checkpoint", "suite", "protocol", "AP", "from", "to"),
+        "Mean AP with the 95 % interval of AP over ever more such images, and the objects that it rests on. AP of few "
+        "images is too high, so an interval may lie below it.",
+        (*_ABOUT, "AP", "from", "to", "objects"),
         tuple(
-            (result.checkpoint, result.suite, result.protocol, result.AP, result.AP_low, result.AP_high)
+            attrgetter(*_ABOUT, "AP", "AP_low", "AP_high", "ground_truth")(result)
             for result in results
             if result.dataset == MEAN
         ),

@@ -1,0 +1,194 @@
+"""Coverage of the intervals: how often a 95 % interval holds the AP over ever more images.
+
+Images, objects and the boxes of two detectors are drawn at random: images and categories differ in difficulty, scores
+follow the quality of a box, or are all equal, as a language model's. AP over ever more images is that of 200,000. Each
+line draws many test sets of a size and counts, for AP and for the difference of the two detectors on the same images,
+the intervals that hold it. Beside them stands the percentile bootstrap of textbooks (images drawn with replacement).
+
+Example: python benchmarks/coverage.py > benchmarks/results/coverage.txt
+"""
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+from vision_r1.evaluation.bootstrap import interval, resampled_ap, resamples, weighted_ap
+from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
+
+IOU_THRESHOLDS = np.arange(0.5, 1, 0.05)
+POPULATION = 200_000  # images
+QUALITY = {"better": 0.9, "worse": 0.6}  # log-odds that an object of middling difficulty is found
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A kind of test set. objects: in an image, on average; skew: category k has a share of k ** -skew."""
+
+    categories: int
+    images: int
+    objects: float = 3.0
+    skew: float = 0.0
+    equal_scores: bool = False
+
+    def __str__(self) -> str:
+        rare = ", rare ones among them" if self.skew else ""
+        scores = ", equal scores" if self.equal_scores else ""
+        return f"{self.categories} categories{rare}, {self.objects:g} objects an image{scores}"
+
+
+SETTINGS = [
+    *(Setting(1, images, equal_scores=equal) for equal in (False, True) for images in (40, 150)),
+    *(
+        Setting(20, images, objects, equal_scores=equal)
+        for equal in (False, True)
+        for objects in (3.0, 7.0)
+        for images in (40, 150)
+    ),
+    *(Setting(20, images, 7.0, skew=1.0) for images in (40, 150)),
+    Setting(80, 150, 7.0, skew=1.0),
+]
+
+
+def draw(setting: Setting, images: int, rng: np.random.Generator) -> list[Matches]:
+    """Return the matches of both detectors on the same images."""
+    shares = np.arange(1, setting.categories + 1) ** -setting.skew
+    shares /= shares.sum()
+    easy_image = rng.normal(0, 0.8, images)
+    easy_category = np.random.default_rng(5).normal(0, 0.8, setting.categories)  # the same in every test set
+    image = np.repeat(np.arange(images), rng.poisson(setting.objects, images))
+    category = rng.choice(setting.categories, len(image), p=shares)
+    ease = easy_image[image] + easy_category[category]
+    luck = rng.normal(size=len(image))  # of an object, shared by the detectors
+    return [
+        detected(setting, images, rng, image, category, ease + luck + log_odds, shares) for log_odds in QUALITY.values()
+    ]
+
+
+def detected(
+    setting: Setting,
+    images: int,
+    rng: np.random.Generator,
+    image: np.ndarray,
+    category: np.ndarray,
+    log_odds: np.ndarray,
+    shares: np.ndarray,
+) -> Matches:
+    """Draw a detector's boxes: found objects with a quality and a score, and false boxes."""
+    found = rng.random(len(image)) < 1 / (1 + np.exp(-log_odds))
+    iou = rng.beta(6, 2, len(image))[found]
+    false_image = np.repeat(np.arange(images), rng.poisson(0.3 * setting.objects, images))
+    boxes = {
+        "image": np.concatenate([image[found], false_image]),
+        "category": np.concatenate([category[found], rng.choice(setting.categories, len(false_image), p=shares)]),
+        "iou": np.concatenate([iou, np.zeros(len(false_image))]),
+        "score": np.concatenate([0.3 + 0.4 * iou, np.full(len(false_image), 0.35)]),
+    }
+    boxes["score"] += rng.normal(0, 0.15, len(boxes["score"]))
+    if setting.equal_scores:
+        boxes["score"][:] = 0.99
+    categories = []
+    for number in range(setting.categories):
+        own = np.flatnonzero(boxes["category"] == number)
+        own = own[np.lexsort((boxes["image"][own], -boxes["score"][own]))]
+        hit = boxes["iou"][own] >= IOU_THRESHOLDS[:, None]
+        truth = image[category == number]
+        places = np.arange(len(own))
+        categories.append(
+            CategoryMatches(
+                category_id=number,
+                scores=boxes["score"][own],
+                image=boxes["image"][own],
+                detection=places,
+                hit=hit,
+                ignored=np.zeros_like(hit),
+                vanished=np.zeros(len(own), bool),
+                matched=np.where(hit[0], places, -1),
+                truth=np.arange(len(truth)),
+                truth_image=truth,
+            )
+        )
+    return Matches({}, {}, {}, tuple(range(images)), (), tuple(categories))
+
+
+def ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    return weighted_ap(matches, weights)["AP"]
+
+
+def once(images: int) -> np.ndarray:
+    return np.ones((1, images), np.int32)
+
+
+def true_values(setting: Setting) -> np.ndarray:
+    """Return AP of both detectors, and their difference, over the population."""
+    return with_difference(
+        [ap(each, once(POPULATION))[0] for each in draw(setting, POPULATION, np.random.default_rng(9))]
+    )
+
+
+def with_difference(pair: list[np.ndarray]) -> np.ndarray:
+    return np.stack([*pair, pair[0] - pair[1]])
+
+
+def covered(setting: Setting, truth: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """Draw one test set; return (2, 4): for AP of the better detector and for the difference, whether our interval and
+    the percentile bootstrap hold the truth, AP's error, and the width of our interval. NaN where there is no AP."""
+    rng, images = np.random.default_rng(seed), setting.images
+    pair = draw(setting, images, rng)
+    values = with_difference([ap(each, once(images)) for each in pair])[:, 0]
+    halves = resamples(f"test set {seed}", images, count)
+    with_replacement = rng.multinomial(images, np.full(images, 1 / images), size=count).astype(np.int32)
+    of_halves = with_difference([resampled_ap(each, halves)["AP"] for each in pair])
+    of_bootstrap = with_difference([ap(each, with_replacement) for each in pair])
+    lines = []
+    for place in (0, 2):
+        low, high = interval(values[place], of_halves[place], lowest=-1.0)
+        percentiles = np.nanpercentile(of_bootstrap[place], [2.5, 97.5])
+        holds = percentiles[0] <= truth[place] <= percentiles[1]
+        lines.append([low <= truth[place] <= high, holds, values[place] - truth[place], high - low])
+    return np.array(lines, float)
+
+
+def measure(setting: Setting, sets: int, count: int, pool: ProcessPoolExecutor) -> None:
+    truth = true_values(setting)
+    many = np.array(
+        list(pool.map(covered, [setting] * sets, [truth] * sets, range(sets), [count] * sets, chunksize=10))
+    )
+    objects = round(setting.images * setting.objects)
+    for name, place, lines in (("AP", 0, many[:, 0]), ("difference", 2, many[:, 1])):
+        ours, percentile, error, width = lines.mean(axis=0)
+        title = f"{setting.images:5} images, {objects:5} objects" if place == 0 else ""
+        say(
+            f"  {title:28} {name:10} {truth[place]:6.3f}  error {error:+.4f} (SD {lines[:, 2].std():.4f})  "
+            f"width {width:.3f}  covers {ours:.3f}   percentile bootstrap {percentile:.3f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=int, default=1000, help="test sets of each kind")
+    parser.add_argument("--resamples", type=int, default=500, help="resamples of each test set")
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    say(f"$ python benchmarks/coverage.py --sets {args.sets} --resamples {args.resamples}")
+    say(f"95 % intervals; a coverage has a standard error of {(0.95 * 0.05 / args.sets) ** 0.5:.3f}")
+    title = ""
+    with ProcessPoolExecutor(args.processes) as pool:
+        for setting in SETTINGS:
+            if str(setting) != title:
+                title = str(setting)
+                say(f"\n{title}")
+            measure(setting, args.sets, args.resamples, pool)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
