@@ -50,7 +50,7 @@ rule convert_annotations:
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:
-        "python workflow/scripts/convert_annotations.py {params.source:q} --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/convert_annotations.py {params.source:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule check_dataset:

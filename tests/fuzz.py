@@ -103,14 +103,11 @@ def _scored(annotations: str, predictions: str, folder: Path) -> Callable[[], No
         with contextlib.redirect_stdout(io.StringIO()):
             score_predictions.main(
                 ["--annotations", str(paths[0]), "--predictions", str(paths[1]), "--resamples", "2"]
-                + [METRICS, str(paths[2])]
+                + ["--output_metrics", str(paths[2])]
             )
 
     read.input = f"{annotations}\n{predictions}"
     return read
-
-
-METRICS = "--output_metrics" if "--output_metrics" in Path(score_predictions.__file__).read_text() else "--output"
 
 
 def _damaged(value, rng: random.Random) -> str:

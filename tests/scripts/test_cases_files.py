@@ -23,7 +23,7 @@ def cases(root):
 def check(cases, tmp_path):
     def run(name):
         words = ["--source", "coco", "mine", str(cases / name / "gt.json"), str(cases / name / "images")]
-        check_dataset.main([*words, "--output", str(tmp_path / "checked.json")])
+        check_dataset.main([*words, "--output_json", str(tmp_path / "checked.json")])
         return read_json(tmp_path / "checked.json")
 
     return run
@@ -33,7 +33,9 @@ def check(cases, tmp_path):
 def score(cases, tmp_path):
     def run(name, file="results.json", *options, annotations="gt.json"):
         words = ["--annotations", str(cases / name / annotations), "--predictions", str(cases / name / file)]
-        score_predictions.main([*words, "--resamples", "20", *options, "--output", str(tmp_path / "metrics.json")])
+        score_predictions.main(
+            [*words, "--resamples", "20", *options, "--output_metrics", str(tmp_path / "metrics.json")]
+        )
         return read_json(tmp_path / "metrics.json")
 
     return run
@@ -83,7 +85,7 @@ def test_exchanged_width_and_height_are_called_that(cases, tmp_path):
     said = "width and height are exchanged in all 2 images"
     words = ["--train", "coco", "mine", *places, "--cache", str(tmp_path / "cache.sqlite")]
     with pytest.raises(UserError, match=f"gt.json: {said}"):
-        index_images.main([*words, "--output", str(tmp_path / "images.jsonl")])
+        index_images.main([*words, "--output_index", str(tmp_path / "images.jsonl")])
     images = read_coco("mine", *places).images
     with pytest.raises(UserError, match=said):
         check_images({image.path: (image.width, image.height) for image in images})

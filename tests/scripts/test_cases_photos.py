@@ -22,7 +22,7 @@ def cases(root):
 
 def indexed(case, tmp_path):
     words = ["--train", "coco", "mine", str(case / "gt.json"), str(case / "images"), "--threads", "1"]
-    index_images.main([*words, "--cache", str(tmp_path / "c.sqlite"), "--output", str(tmp_path / "i.jsonl")])
+    index_images.main([*words, "--cache", str(tmp_path / "c.sqlite"), "--output_index", str(tmp_path / "i.jsonl")])
     return read_jsonl(tmp_path / "i.jsonl")
 
 
@@ -43,7 +43,7 @@ def test_a_cut_photo_is_refused_before_a_model_is_asked_for(cases, tmp_path):
     words = ["--dataset", "t", str(case / "gt.json"), str(case / "images"), "--family", "qwen2_5_vl"]
     words += ["--checkpoint", str(tmp_path / "no model"), "--min_pixels", "784", "--max_pixels", "7840"]
     words += ["--protocol", "one-prompt", json.dumps({"prompts": "all-in-one", "max_new_tokens": 8})]
-    words += ["--batch_size", "2", "--dtype", "float32", "--output", str(tmp_path / "p.jsonl")]
+    words += ["--batch_size", "2", "--dtype", "float32", "--output_predictions", str(tmp_path / "p.jsonl")]
     with pytest.raises(UserError, match=r"images/1\.jpg: not a readable image \(image file is truncated"):
         predict_suite.main(words)
     assert list(tmp_path.iterdir()) == []
@@ -57,9 +57,9 @@ def test_an_archive_is_unpacked_whatever_its_name_and_its_slashes(cases, tmp_pat
     words = [
         "--archive",
         str(cases / case / "set.zip"),
-        "--output",
+        "--output_folder",
         str(output),
-        "--manifest",
+        "--output_manifest",
         str(tmp_path / "m.json"),
     ]
     unpack_archive.main(words)

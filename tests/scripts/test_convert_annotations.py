@@ -10,13 +10,13 @@ from vision_r1.files import UserError, read_json
 
 
 def convert(kind, annotations, images, output):
-    words = ["--format", kind, "--annotations", str(annotations), "--images", str(images), "--output", str(output)]
+    words = ["--format", kind, "--annotations", str(annotations), "--images", str(images), "--output_json", str(output)]
     convert_annotations.main(words)
     return read_json(output)
 
 
 def check(annotations, images, output):
-    check_dataset.main(["--source", "coco", "set", str(annotations), str(images), "--output", str(output)])
+    check_dataset.main(["--source", "coco", "set", str(annotations), str(images), "--output_json", str(output)])
     return read_json(output)
 
 

@@ -16,6 +16,6 @@ def test_a_turn_that_sizes_can_t_show_is_said(tmp_path, caplog):
         image.save(tmp_path / "images" / names[1], exif=exif)
     words = ["--train", "coco", "mine", annotations, images, "--cache", str(tmp_path / "cache.sqlite")]
     with caplog.at_level(logging.WARNING):
-        index_images.main([*words, "--output", str(tmp_path / "images.jsonl")])
+        index_images.main([*words, "--output_index", str(tmp_path / "images.jsonl")])
     (line,) = [record.getMessage() for record in caplog.records if "turned" in record.getMessage()]
     assert line.startswith("1 images are turned by 180 degrees or mirrored") and line.endswith(names[1])

@@ -2,11 +2,11 @@
 
 Examples:
   python workflow/scripts/convert_annotations.py --format voc --annotations Annotations --images JPEGImages \\
-      --output train.json
+      --output_json train.json
   python workflow/scripts/convert_annotations.py --format yolo --annotations data.yaml --images train/images \\
-      --output train.json
+      --output_json train.json
   python workflow/scripts/convert_annotations.py --format csv --annotations labels.csv --images images \\
-      --output train.json
+      --output_json train.json
 
 --annotations is the folder of the XML files; the file with the class names (data.yaml or classes.txt), labels being
 beside the folder `images` or in it; or the table. Section `info` of the output is a summary. Boxes that can't be right
@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--format", required=True, choices=["voc", "yolo", "csv"], help="form of the annotations")
     arguments.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="file or folder, see above")
     arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder with the images")
-    arguments.add_argument("--output", required=True, metavar="FILE", help="annotations in COCO format to write")
+    arguments.add_argument("--output_json", required=True, metavar="FILE", help="annotations in COCO format to write")
     return arguments.parse_args(argv)
 
 
@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.warning("%s: %s: %d", args.annotations, what, count)
     for sentence in in_words(info["odd"], info["boxes"]):
         logging.warning("%s: %s", args.annotations, sentence)
-    write_json(args.output, content)
+    write_json(args.output_json, content)
     logging.info(
         "%s: %d images, %d of them without boxes; %d boxes: %s",
-        args.output,
+        args.output_json,
         info["images"],
         info["images_without_boxes"],
         info["boxes"],
