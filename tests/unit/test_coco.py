@@ -47,6 +47,8 @@ def change(section, key, value):
         (change("categories", "id", 1), "categories: item 1: id 1 is used twice"),
         (change("categories", "name", "circle"), "categories 1 and 2 are both named 'circle'"),
         (change("categories", "name", None), r"Expected `str`, got `null` - at `\$.categories\[1\].name`"),
+        (change("categories", "name", "\ud800"), r"category 2: name '\\ud800' is empty or not of one line"),
+        (change("categories", "name", "a <|image_pad|>"), r"category 2: name .* is a special token of the model"),
         (change("categories", "name", "two\nlines"), r"category 2: name 'two\\nlines' is empty or not of one line"),
         (change("categories", "name", "  "), "category 2: name '  ' is empty"),
         (change("annotations", "image_id", 7), "annotation 2: image_id 7 is not in `images`"),

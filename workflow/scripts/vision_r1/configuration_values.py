@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, is_one_line
 
 # Texts of several lines, and words of command lines.
 _FREE = ("templates", "compute.launch")
@@ -41,9 +41,10 @@ def check_selection(config: Mapping[str, Any]) -> None:
 
 
 def _check_text(key: str, value: str) -> None:
-    if not value.isprintable():
-        fault = next(character for character in value if not character.isprintable())
-        raise UserError(f"config: {key}: holds {fault!r}; write it on one line, in printable characters")
+    if value and not is_one_line(value):
+        raise UserError(
+            f"config: {key}: {value[:40]!r} holds a line break or a control character; write it on one line"
+        )
     if re.search(r"://[^/\s]*@", value):
         raise UserError(f"config: {key}: holds a user or a password; put them into ~/.netrc, which downloads read")
     if value.startswith("-"):

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def is_one_line(text: str) -> bool:
+    """Tell whether a text is one line that can be written: no line break, control character or lone surrogate."""
+    return text.splitlines() == [text] and not any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
 
 
 def is_full(error: Exception) -> bool:

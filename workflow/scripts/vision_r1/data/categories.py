@@ -5,13 +5,15 @@ have gaps, filled with "N/A"; merged files name a category twice. A question for
 a negative it teaches that there is nothing where there is something.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from vision_r1.data.coco_file import CategoryEntry
-from vision_r1.files import UserError
+from vision_r1.files import UserError, is_one_line
 from vision_r1.parsing import label_key
 
+SPECIAL_TOKEN = re.compile(r"<\|[^|>]*\|>")  # a tokenizer reads it as a turn's end or an image, not as text
 # Names of no category, as label_key has them, where no annotation uses them.
 PLACEHOLDERS = frozenset(("", "n/a", "none", "null", "background", "_background_", "__background__", "__ignore__"))
 
@@ -48,8 +50,12 @@ def asked_for(source: str | Path, entries: Sequence[CategoryEntry], merge_names:
     key = label_key if merge_names else str
     seen: dict[str, CategoryEntry] = {}
     for entry in entries:
-        if not entry.name.strip() or entry.name.splitlines() != [entry.name]:
+        if not entry.name.strip() or not is_one_line(entry.name):
             raise UserError(f"{source}: category {entry.id}: name {entry.name!r} is empty or not of one line; fix it")
+        if SPECIAL_TOKEN.search(entry.name):
+            raise UserError(
+                f"{source}: category {entry.id}: name {entry.name!r} is a special token of the model; fix it"
+            )
         # ODinW's boggleBoards has "o" and "o ", "Q" and "q": unmerged names are the same where every character is.
         other = seen.setdefault(key(entry.name), entry)
         if other is not entry and not merge_names:
