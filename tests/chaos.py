@@ -28,7 +28,7 @@ from project import SMOKE, Project, copy_project  # noqa: E402
 
 WAYS = ("all", "snakemake alone", "one job")
 # Not compared: what shows times or memory (the drawing of the rules does, too), and a cache.
-VOLATILE_FILES = ("benchmarks/", "logs/", "report/", "figures/rulegraph.", "image_cache.sqlite")
+VOLATILE_FILES = ("benchmarks/", "logs/", "report/", "figures/rulegraph.", "image_cache.sqlite", "state/")
 # Of JSON files: what was measured, not computed.
 VOLATILE_KEYS = {"seconds", "peak_rss_mb", "peak_gpu_mb", "hardware", "samples_per_second", "step_time"}
 VOLATILE_KEYS |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}

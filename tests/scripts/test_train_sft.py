@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -43,7 +44,7 @@ def test_another_training_does_not_resume_from_this_state(
     caplog.set_level("INFO")
     main(arguments(tiny_checkpoint, train_file, out, **BATCH, seed=2))
     assert f"starting afresh, as {first.name} was trained with other settings: seed 1 -> 2\n" in caplog.text
-    assert not (out / "state").exists()  # nor is it kept beside the outputs
+    assert [path.name for path in (out / "state").iterdir()] == ["finished"]  # nor is it kept beside the outputs
     assert weights_hash(out / "model") != weights_hash(trained / "model")
 
 
@@ -73,6 +74,32 @@ def test_state_of_a_training_that_was_killed_at_its_very_end(
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
+
+
+def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
+    tiny_checkpoint, train_file, tmp_path, monkeypatch, caplog
+):
+    """Snakemake was killed alone: its job finished, and the next run deletes the outputs before it starts the job."""
+    out = tmp_path / "sft"
+    words = arguments(tiny_checkpoint, train_file, out, **BATCH)
+    main(words)
+    written = {path: path.read_bytes() for path in [*out.glob("*.json*"), *(out / "model").iterdir()]}
+    shutil.rmtree(out / "model")
+    for path in out.glob("*.json*"):
+        path.unlink()
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr("vision_r1.models.load_model", lambda *_: pytest.fail("nothing is left to train"))
+        main(words)
+    assert end.value.code == 0
+    assert "had ended before Snakemake saw it" in caplog.text
+    assert {path: path.read_bytes() for path in written} == written
+    main([*words, "--learning_rate", "2e-3"])  # another training takes the place of what was kept
+    assert (out / "model/model.safetensors").read_bytes() != written[out / "model/model.safetensors"]
+    (out / "model/config.json").unlink()
+    (out / "state/finished/output_model/model.safetensors").write_bytes(b"damaged")
+    main([*words, "--learning_rate", "2e-3"])
+    check_outputs(out, tiny_checkpoint, steps=6)
 
 
 def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path):

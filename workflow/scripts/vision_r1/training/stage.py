@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
+from vision_r1 import finished
 from vision_r1.files import (
     UserError,
     is_full,
@@ -63,6 +64,8 @@ from vision_r1.training.weights import count_parameters, keep_used_conversions, 
 
 log = logging.getLogger(__name__)
 
+FINISHED = "finished"  # the folder beside the states where a training's outputs are kept
+
 
 @dataclass
 class Stage:
@@ -108,6 +111,11 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     settings = settings_of(arguments, config, program, method)
     name = fingerprint(settings)
     config.output_dir = str(Path(arguments.state) / name)
+    with PartialState().main_process_first():
+        if config.should_save and not is_done(arguments, name):
+            kept = Path(arguments.state) / FINISHED
+            if finished.restore(kept, name, _outputs(arguments)):
+                log.info("%s: this very training had ended before Snakemake saw it; delete it to train again", kept)
     if is_done(arguments, name):
         log.info("%s: this training was finished by another job", arguments.output_metrics)
         sys.exit(0)
@@ -120,6 +128,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
             remove_damaged(config.output_dir)
             log.info("%s: %s", config.output_dir, _beginning(Path(config.output_dir), settings))
             write_json(Path(config.output_dir) / FILE, settings)
+            shutil.rmtree(Path(arguments.state) / FINISHED, ignore_errors=True)  # another training's, by now
             prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
         if config.should_save and not checkpoint and arguments.continue_from:
@@ -154,10 +163,15 @@ def is_done(arguments: StageArguments, name: str) -> bool:
 
     Snakemake deletes outputs before a job starts, so a job that waited for its twin finds the twin's.
     """
-    kept = (arguments.output_model, arguments.output_history, arguments.output_completions, arguments.output_checkpoint)
-    if not all(Path(path).exists() for path in (*filter(None, kept), arguments.output_metrics)):
+    if not all(path.exists() for path in _outputs(arguments).values()):
         return False
     return read_json(arguments.output_metrics).get("fingerprint") == name
+
+
+def _outputs(arguments: StageArguments) -> dict[str, Path]:
+    """Return the outputs of a training by name, those that it is asked for; metrics come last."""
+    names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
+    return {name: Path(path) for name in names if (path := getattr(arguments, name))}
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
@@ -268,9 +282,11 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "final": logged[-1] if logged else {},
         },
     )
-    for path in filter(None, (arguments.output_history, arguments.output_completions, arguments.output_metrics)):
-        sync(path)
-    shutil.rmtree(arguments.state)
+    # Before the trainer's state goes: where Snakemake has died, its next run deletes the outputs.
+    finished.keep(Path(arguments.state) / FINISHED, Path(trainer.args.output_dir).name, _outputs(arguments))
+    for path in by_age(arguments.state):
+        if path.name != FINISHED:
+            shutil.rmtree(path)
 
 
 def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
