@@ -161,7 +161,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
     stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, beta, switch)
     main(stage1)
     names = sorted(path.name for path in (tmp_path / "stage1").iterdir())
-    assert names == ["checkpoint", "history.jsonl", "metrics.json", "model"]
+    assert names == ["checkpoint", "history.jsonl", "metrics.json", "model", "state"]
     assert weights_hash(tmp_path / "stage1/model") == weights_hash(tmp_path / "stage1/checkpoint")
     if switch == 3:
         interrupt_twice(main, stage2, tmp_path / "stage2/state", monkeypatch, first=5, number=signal.SIGUSR1)

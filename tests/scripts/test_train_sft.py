@@ -96,7 +96,7 @@ def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
     assert {path: path.read_bytes() for path in written} == written
     main([*words, "--learning_rate", "2e-3"])  # another training takes the place of what was kept
     assert (out / "model/model.safetensors").read_bytes() != written[out / "model/model.safetensors"]
-    (out / "model/config.json").unlink()
+    shutil.rmtree(out / "model")
     (out / "state/finished/output_model/model.safetensors").write_bytes(b"damaged")
     main([*words, "--learning_rate", "2e-3"])
     check_outputs(out, tiny_checkpoint, steps=6)
