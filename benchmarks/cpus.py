@@ -99,7 +99,11 @@ def trained(main: Callable, config: Config, values: Config, work: Path, threads:
     flags = {
         **{key: config["model"][key] for key in ("family", "min_pixels", "max_pixels", "dtype")},
         **{"init": work / "model", "train_file": work / "train.jsonl", "threads": threads},
-        **{"output_model": out / "model", "metrics": out / "metrics.json", "history": out / "history.jsonl"},
+        **{
+            "output_model": out / "model",
+            "output_metrics": out / "metrics.json",
+            "output_history": out / "history.jsonl",
+        },
         **{"state": out / "state", **values, "max_steps": steps, "logging_steps": 1},
     }
     main(configuration.flags(flags))

@@ -53,7 +53,7 @@ rule check_dataset:
         "Checking {wildcards.dataset}"
     shell:
         "python workflow/scripts/check_dataset.py {params.source:q} {params.id_space:q} {params.expect:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output_json {output:q} > {log:q} 2>&1"
 
 
 rule index_images:
@@ -83,7 +83,7 @@ rule index_images:
         "Indexing images; progress in {log}"
     shell:
         "python workflow/scripts/index_images.py {params.train:q} {params.benchmarks:q} {params.id_spaces:q}"
-        " --cache {params.cache:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        " --cache {params.cache:q} --threads {threads} --output_index {output:q} > {log:q} 2>&1"
 
 
 rule find_leaks:
@@ -108,7 +108,7 @@ rule find_leaks:
     message:
         "Looking for benchmark images in the training sources"
     shell:
-        "python workflow/scripts/find_leaks.py --index {input.index:q} --output {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/find_leaks.py --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule curate_train:

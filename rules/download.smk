@@ -30,7 +30,7 @@ rule download_archive:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
         "python workflow/scripts/download_archive.py {params.source:q} --lock {params.lock:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output_file {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:
@@ -55,8 +55,8 @@ rule unpack_archive:
     message:
         "Unpacking {wildcards.archive}"
     shell:
-        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output {params.folder:q}"
-        " --manifest {output:q} > {log:q} 2>&1"
+        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output_folder {params.folder:q}"
+        " --output_manifest {output:q} > {log:q} 2>&1"
 
 
 rule fetch_released_data:

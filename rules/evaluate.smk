@@ -29,7 +29,7 @@ rule predict_suite:
     shell:
         "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
         " {params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output_predictions {output:q} > {log:q} 2>&1"
 
 
 rule score_suite:

@@ -37,5 +37,5 @@ rule train_sft:
         " {params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --gpus {resources.gpu:q} --config {params.watch:q}"
-        " --output_model {output.model:q} --history {output.history:q} --metrics {output.metrics:q}"
+        " --output_model {output.model:q} --output_history {output.history:q} --output_metrics {output.metrics:q}"
         " --code {params.stamp:q} > {log:q} 2>&1"

@@ -16,7 +16,11 @@ def arguments(checkpoint, train_file, out, /, **options):
     """Return command line words; `options` replace or, if None, remove the defaults here."""
     values = {
         **{"family": "qwen2_5_vl", "init": checkpoint, "train_file": train_file, "state": out / "state"},
-        **{"output_model": out / "model", "metrics": out / "metrics.json", "history": out / "history.jsonl"},
+        **{
+            "output_model": out / "model",
+            "output_metrics": out / "metrics.json",
+            "output_history": out / "history.jsonl",
+        },
         **{"min_pixels": 784, "max_pixels": 7056, "threads": 1, "seed": 1, "bf16": False, "use_cpu": True},
         **{"gradient_checkpointing": False, "learning_rate": 1e-3, "max_steps": 6, "save_steps": 2, "logging_steps": 1},
         **options,

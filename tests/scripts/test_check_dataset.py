@@ -6,7 +6,7 @@ from vision_r1.files import UserError, read_json
 
 
 def check(places, tmp_path, *words):
-    check_dataset.main(["--source", "coco", "set", *places, *words, "--output", str(tmp_path / "checked.json")])
+    check_dataset.main(["--source", "coco", "set", *places, *words, "--output_json", str(tmp_path / "checked.json")])
     return read_json(tmp_path / "checked.json")
 
 

@@ -31,8 +31,10 @@ def guard(places, out, benchmarks=(), id_spaces=()):
     sources = [word for kind, name, *rest in places for word in ("--train", kind, name, *rest)]
     tests = [word for name, *rest in benchmarks for word in ("--benchmark", "coco", name, *rest)]
     spaces = [word for pair in id_spaces for word in ("--id_space", *pair)]
-    index_images.main([*sources, *tests, *spaces, *flags(cache=out / "cache.sqlite", output=out / "images.jsonl")])
-    find_leaks.main(flags(index=out / "images.jsonl", output=out / "leaks.json"))
+    index_images.main(
+        [*sources, *tests, *spaces, *flags(cache=out / "cache.sqlite", output_index=out / "images.jsonl")]
+    )
+    find_leaks.main(flags(index=out / "images.jsonl", output_json=out / "leaks.json"))
     return [word for kind, name, *rest in places for word in ("--source", kind, name, *rest)] + spaces
 
 
@@ -173,7 +175,7 @@ def test_the_selection_split_is_a_data_set(tmp_path, processor):
             "selection",
             str(tmp_path / "selection.json"),
             ".",
-            *flags(output=tmp_path / "checked.json"),
+            *flags(output_json=tmp_path / "checked.json"),
         ]
     )
     checked = read_json(tmp_path / "checked.json")

@@ -189,8 +189,8 @@ def test_benchmark_images_are_found_by_their_pixels(tmp_path):
     places = ["--train", "samples", "given", str(tmp_path / "samples.jsonl"), str(tmp_path / "images")]
     places += ["--benchmark", "coco", "test", str(tmp_path / "test.json"), str(tmp_path / "test")]
     index, leaks = str(tmp_path / "images.jsonl"), str(tmp_path / "leaks.json")
-    index_images.main([*places, "--cache", str(tmp_path / "cache.sqlite"), "--output", index])
-    find_leaks.main(["--index", index, "--output", leaks])
+    index_images.main([*places, "--cache", str(tmp_path / "cache.sqlite"), "--output_index", index])
+    find_leaks.main(["--index", index, "--output_json", leaks])
     found = {leak["path"].rpartition("/")[2]: leak["reason"] for leak in read_json(leaks)["images"]}
     reasons = ("same_pixels", "same_pixels", "same_file")
     assert found == {line["image"]: reason for line, reason in zip(lines, reasons, strict=False)}

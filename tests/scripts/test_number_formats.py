@@ -78,7 +78,12 @@ def test_grpo(config, tiny_checkpoint, train_file, tmp_path):
 def test_prediction(config, tiny_checkpoint, tmp_path):
     dataset = ["small", *map(str, coco_factory.write(tmp_path))]
     options = {"family": "qwen2_5_vl", "checkpoint": tiny_checkpoint, "dtype": config["model"]["dtype"]}
-    options |= {"min_pixels": 784, "max_pixels": 7840, "batch_size": 8, "output": tmp_path / "predictions.jsonl"}
+    options |= {
+        "min_pixels": 784,
+        "max_pixels": 7840,
+        "batch_size": 8,
+        "output_predictions": tmp_path / "predictions.jsonl",
+    }
     entry = config["evaluation"]["protocols"]["all-categories"]
     protocol = json.dumps({key: value for key, value in entry.items() if key not in OF_READING})
     with only_float32():

@@ -142,7 +142,16 @@ def test_predictions_are_scored_by_a_command_with_the_extra(environment, install
     found = [{name: entry[name] for name in ("image_id", "category_id", "bbox")} for entry in coco["annotations"]]
     (tmp_path / "gt.json").write_text(json.dumps(coco))
     (tmp_path / "found.json").write_text(json.dumps([entry | {"score": 0.9} for entry in found]))
-    words = ["--annotations", "gt.json", "--predictions", "found.json", "--resamples", "2", "--output", "metrics.json"]
+    words = [
+        "--annotations",
+        "gt.json",
+        "--predictions",
+        "found.json",
+        "--resamples",
+        "2",
+        "--output_metrics",
+        "metrics.json",
+    ]
     finished = environment.run("score_predictions", *words, folder=tmp_path)
     assert finished.returncode == 1
     assert finished.stderr.startswith("error: package msgspec is not installed; ")

@@ -52,7 +52,7 @@ def datasets(tmp_path_factory):
 def words(checkpoint, datasets, output, **options):
     values = {
         **{"family": "qwen2_5_vl", "checkpoint": checkpoint, "min_pixels": 784, "max_pixels": 7056},
-        **{"batch_size": 4, "threads": 1, "dtype": "float32", "output": output, **options},
+        **{"batch_size": 4, "threads": 1, "dtype": "float32", "output_predictions": output, **options},
     }
     return [
         *(word for dataset in datasets for word in ("--dataset", *dataset)),

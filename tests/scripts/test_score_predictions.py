@@ -26,7 +26,14 @@ def score(tmp_path):
         if not isinstance(predictions, str):
             path = str(tmp_path / "predictions.json")
             write_json(path, predictions)
-        words = ["--annotations", str(annotations), "--predictions", path, "--output", str(tmp_path / "metrics.json")]
+        words = [
+            "--annotations",
+            str(annotations),
+            "--predictions",
+            path,
+            "--output_metrics",
+            str(tmp_path / "metrics.json"),
+        ]
         main([*words, "--resamples", "50", *options])
         return read_json(tmp_path / "metrics.json")
 

@@ -27,7 +27,7 @@ def beta(request):
 def trained(beta, tiny_checkpoint, train_file, tmp_path_factory):
     """Six steps without a break: one and a half passes over the eight rows."""
     out = tmp_path_factory.mktemp("runs") / "grpo_stage1"
-    kept = {"completions": out / "completions.jsonl", "sample_steps": 3, "sample_count": 5}
+    kept = {"output_completions": out / "completions.jsonl", "sample_steps": 3, "sample_count": 5}
     main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta, **kept))
     return out
 

@@ -39,7 +39,7 @@ def chain(tiny_checkpoint, train_file, tmp_path_factory):
             options = {"per_device_train_batch_size": 2, "logging_steps": 3, "max_steps": STEPS}
             return "sft", arguments(tiny_checkpoint, train_file, out, **options)
         if name == "stage1":
-            kept = {"completions": out / "completions.jsonl", "sample_steps": 2}
+            kept = {"output_completions": out / "completions.jsonl", "sample_steps": 2}
             end = {"stop_at": STEPS // 2, "output_checkpoint": out / "checkpoint"}
             return "grpo", arguments(tiny_checkpoint, train_file, out, **shared, **kept, **end)
         stricter = {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9}

@@ -80,7 +80,7 @@ def words(root, name, checkpoint, tmp_path_factory):
     def command(backend, output):
         values = {
             **{"family": name, "checkpoint": checkpoint, "min_pixels": 784, "max_pixels": 9216, "batch_size": 4},
-            **{"dtype": "float32", "backend": backend, "output": output},
+            **{"dtype": "float32", "backend": backend, "output_predictions": output},
         }
         return [
             *(root / "workflow/scripts/predict_suite.py", "--dataset", "scenes", *scenes),
@@ -137,7 +137,7 @@ def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path
         **{"max_completion_length": 16, "learning_rate": 1e-2, "criterion": "released_2025", "recall_threshold": 0.5},
         **{"precision_low": 0.5, "precision_high": 0.75, "use_vllm": True, "vllm_max_model_length": 512, "top_k": 0},
         **{"max_steps": 3, "save_steps": 1, "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]},
-        **{"shuffle_dataset": False, "sample_steps": 1, "completions": out / "completions.jsonl"},
+        **{"shuffle_dataset": False, "sample_steps": 1, "output_completions": out / "completions.jsonl"},
     }
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, out, **options)])
     check_outputs(out, checkpoint, steps=3)
@@ -153,7 +153,7 @@ def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path
     assert weights_hash(again / "model") == weights_hash(out / "model")
 
     # Another training seed draws other completions for the same prompts; left alone, vLLM would not.
-    options |= {"seed": 2, "max_steps": 1, "completions": other / "completions.jsonl"}
+    options |= {"seed": 2, "max_steps": 1, "output_completions": other / "completions.jsonl"}
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, other, **options)])
     one, two = (read_jsonl(each / "completions.jsonl")[:8] for each in (out, other))
     assert [row["prompt"] for row in one] == [row["prompt"] for row in two]

@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/check_dataset.py --source coco coco_val2017 annotations/instances_val2017.json val2017 \\
-      --expect images=5000 --expect boxes=36781 --expect categories=80 --output checked.json
+      --expect images=5000 --expect boxes=36781 --expect categories=80 --output_json checked.json
 
 A number that nobody published is not expected; that of the first download is written to --lock, and holds later.
 """
@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_id_spaces(arguments)
     arguments.add_argument("--expect", type=expectation, action="append", default=[], metavar="KEY=N")
     arguments.add_argument("--lock", type=Path, metavar="FILE", help="lock file of first downloads (JSON)")
-    arguments.add_argument("--output", required=True, metavar="FILE", help="JSON file to write: the numbers found")
+    arguments.add_argument("--output_json", required=True, metavar="FILE", help="JSON file to write: the numbers found")
     return arguments.parse_args(argv)
 
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.warning("%d of %d images are missing, the first is %s", len(missing), len(images), missing[0])
     if args.lock:
         record(args.lock, "datasets", source.name, found)
-    write_json(args.output, {"dataset": source.name, "file": source.file, **found, "missing": len(missing)})
+    write_json(args.output_json, {"dataset": source.name, "file": source.file, **found, "missing": len(missing)})
     logging.info("%s: %s", source.name, found)
 
 

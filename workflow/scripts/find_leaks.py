@@ -1,6 +1,6 @@
 """Find training images that are in a benchmark: by id, by content, and, confirmed by their pixels, by looks.
 
-Example: python workflow/scripts/find_leaks.py --index images.jsonl --output leaks.json
+Example: python workflow/scripts/find_leaks.py --index images.jsonl --output_json leaks.json
 """
 
 import argparse
@@ -13,7 +13,9 @@ from vision_r1.cli import parser, run
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--index", required=True, metavar="FILE", help="index of index_images.py")
-    arguments.add_argument("--output", required=True, metavar="FILE", help="JSON file to write: leaks and statistics")
+    arguments.add_argument(
+        "--output_json", required=True, metavar="FILE", help="JSON file to write: leaks and statistics"
+    )
     return arguments.parse_args(argv)
 
 
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import read_jsonl, write_json
 
     leaks, statistics = find_leaks(IndexedImage(**line) for line in read_jsonl(args.index))
-    write_json(args.output, {**statistics, "images": [asdict(leak) for leak in leaks]})
+    write_json(args.output_json, {**statistics, "images": [asdict(leak) for leak in leaks]})
     logging.info("%d training images are in a benchmark: %s", len(leaks), statistics["leaks"])
 
 

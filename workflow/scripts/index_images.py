@@ -4,7 +4,7 @@ Example:
   python workflow/scripts/index_images.py --train coco coco_train2017 instances_train2017.json train2017 \\
       --benchmark coco coco_val2017 instances_val2017.json val2017 \\
       --id_space coco_train2017 coco --id_space coco_val2017 coco \\
-      --cache image_cache.sqlite --threads 8 --output images.jsonl
+      --cache image_cache.sqlite --threads 8 --output_index images.jsonl
 
 Each file is read once, by a pool of processes. An image that the cache knows by its content is not decoded again.
 """
@@ -24,7 +24,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_id_spaces(arguments)
     arguments.add_argument("--cache", required=True, type=Path, metavar="FILE", help="SQLite file, made if missing")
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="processes of the pool")
-    arguments.add_argument("--output", required=True, metavar="FILE", help="index (JSONL) to write, one image a line")
+    arguments.add_argument(
+        "--output_index", required=True, metavar="FILE", help="index (JSONL) to write, one image a line"
+    )
     return arguments.parse_args(argv)
 
 
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for line in faulty[:20]:
         logging.warning("%s: %s", line.path, line.fault)
     logging.info("%d images, %d of them can't be used", len(lines), len(faulty))
-    write_jsonl(args.output, map(asdict, lines))
+    write_jsonl(args.output_index, map(asdict, lines))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Example:
   python workflow/scripts/predict_suite.py --family qwen2_5_vl --checkpoint models/base/model \\
       --dataset scenes_test scenes/annotations.json scenes/images --min_pixels 784 --max_pixels 7840 \\
       --protocol all-categories '{"prompts": "per-category", "max_new_tokens": 40}' \\
-      --batch_size 128 --threads 1 --dtype float32 --output predictions.jsonl
+      --batch_size 128 --threads 1 --dtype float32 --output_predictions predictions.jsonl
 
 The same question under two protocols is answered once. A run that was interrupted goes on where it
 stopped, from the files beside the output that end in .partial.jsonl.
@@ -45,7 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
     arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
     arguments.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="what generates")
-    arguments.add_argument("--output", required=True, type=Path, metavar="FILE", help="predictions (JSONL) to write")
+    arguments.add_argument("--output_predictions", required=True, type=Path, metavar="FILE", help="JSONL file to write")
     return arguments.parse_args(argv)
 
 
@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return Generator(args.checkpoint, own, args.dtype)
 
     batch_size = max(args.batch_size, BACKENDS[args.backend])
-    predict(asked, args.checkpoint, own, generator, batch_size, args.output, settings, Share(rank, processes))
+    share = Share(rank, processes)
+    predict(asked, args.checkpoint, own, generator, batch_size, args.output_predictions, settings, share)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Says AP as pycocotools has it, its mean and range over random orders of boxes with equal scores, and F1.
 
 Example:
-  python workflow/scripts/score_predictions.py --annotations GT.json --predictions PRED --output metrics.json
+  python workflow/scripts/score_predictions.py --annotations GT.json --predictions PRED --output_metrics metrics.json
 
 PRED is a file of predict_suite.py or a COCO results JSON. At the top level of metrics.json, 0..1: AP AP50 AP75
 APs APm APl AR1 AR10 AR100 ARs ARm ARl; null where there is nothing to find. Beside them: per_category,
@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--protocol", metavar="NAME", help="score the lines of this protocol")
     arguments.add_argument("--reader", choices=list(READERS), default="strict", help="how completions are read")
     add_scoring(arguments)
-    arguments.add_argument("--output", required=True, metavar="FILE", help="metrics (JSON) to write")
+    arguments.add_argument("--output_metrics", required=True, metavar="FILE", help="metrics (JSON) to write")
     return arguments.parse_args(argv)
 
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.info("%s:", args.predictions)
     for text in summary(scores):
         logging.info(text)
-    write_json(args.output, scores)
+    write_json(args.output_metrics, scores)
 
 
 def summary(scores: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,8 @@ interrupted goes on from its last whole checkpoint under --state when the same c
 
 Example (the miniature, stage 1):
   python workflow/scripts/train_grpo.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
-    --output_model grpo_stage1/model --metrics grpo_stage1/metrics.json --history grpo_stage1/history.jsonl \\
+    --output_model grpo_stage1/model --output_metrics grpo_stage1/metrics.json \\
+    --output_history grpo_stage1/history.jsonl \\
     --state grpo_stage1/state --min_pixels 784 --max_pixels 7840 --threads 2 --criterion strict \\
     --recall_threshold 0.5 --precision_low 0.5 --precision_high 0.75 --loss_type grpo --bf16 False \\
     --per_device_train_batch_size 192 --num_generations 8 --max_completion_length 40 --max_steps 100

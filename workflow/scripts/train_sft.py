@@ -5,7 +5,8 @@ interrupted goes on from its last whole checkpoint under --state when the same c
 
 Example (the miniature):
   python workflow/scripts/train_sft.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
-    --output_model models/sft/model --metrics models/sft/metrics.json --history models/sft/history.jsonl \\
+    --output_model models/sft/model --output_metrics models/sft/metrics.json \\
+    --output_history models/sft/history.jsonl \\
     --state models/sft/state --min_pixels 784 --max_pixels 7840 --threads 2 --max_steps 150 --bf16 False
 On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
 """

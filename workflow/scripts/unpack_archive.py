@@ -2,7 +2,7 @@
 
 Example:
   python workflow/scripts/unpack_archive.py --archive downloads/coco_val2017.zip \\
-      --output downloads/coco_val2017 --manifest downloads/coco_val2017.json
+      --output_folder downloads/coco_val2017 --output_manifest downloads/coco_val2017.json
 """
 
 import argparse
@@ -16,8 +16,10 @@ from vision_r1.cli import parser, run
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--archive", required=True, type=Path, metavar="FILE", help="zip or tar archive")
-    arguments.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder; old content is replaced")
-    arguments.add_argument("--manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
+    arguments.add_argument(
+        "--output_folder", required=True, type=Path, metavar="DIR", help="folder; old content is replaced"
+    )
+    arguments.add_argument("--output_manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
     arguments.add_argument("--max_bytes", type=int, default=200_000_000_000, help="most bytes to unpack")
     arguments.add_argument("--max_files", type=int, default=1_000_000, help="most files to unpack")
     return arguments.parse_args(argv)
@@ -28,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.archives import unpack
     from vision_r1.files import write_json
 
-    manifest = unpack(args.archive, args.output, args.max_bytes, args.max_files)
-    write_json(args.manifest, manifest)
-    logging.info("unpacked %d files, %d images, to %s", manifest["files"], manifest["images"], args.output)
+    manifest = unpack(args.archive, args.output_folder, args.max_bytes, args.max_files)
+    write_json(args.output_manifest, manifest)
+    logging.info("unpacked %d files, %d images, to %s", manifest["files"], manifest["images"], args.output_folder)
 
 
 if __name__ == "__main__":

@@ -27,14 +27,14 @@ class StageArguments(LoRAArguments):
     init: str = field(metadata={"help": "checkpoint folder to start from"})
     train_file: str = field(metadata={"help": "training file, one JSON row a line"})
     output_model: str = field(metadata={"help": "folder for the trained model and its processor"})
-    metrics: str = field(metadata={"help": "JSON file with duration, sizes and last values; written last"})
-    history: str = field(metadata={"help": "JSONL file, what TRL logged at each logging step"})
+    output_metrics: str = field(metadata={"help": "JSON file with duration, sizes and last values; written last"})
+    output_history: str = field(metadata={"help": "JSONL file, what TRL logged at each logging step"})
     state: str = field(metadata={"help": "folder for what an interrupted training resumes from; removed at the end"})
     min_pixels: int = field(metadata={"help": "smallest image that the model sees, pixels"})
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
     threads: int = field(default=1, metadata={"help": "torch threads; results on a CPU depend on it"})
-    completions: str | None = field(
+    output_completions: str | None = field(
         default=None, metadata={"help": "JSONL file for some of the sampled completions, with their rewards (GRPO)"}
     )
     gpus: int | None = field(

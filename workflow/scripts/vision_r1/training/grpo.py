@@ -25,7 +25,9 @@ class GRPOArguments(StageArguments):
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
     )
 
-    sample_steps: int = field(default=100, metadata={"help": "steps between completions that --completions keeps"})
+    sample_steps: int = field(
+        default=100, metadata={"help": "steps between completions that --output_completions keeps"}
+    )
     sample_count: int = field(default=8, metadata={"help": "completions kept at such a step: the first of its batch"})
     completion_room: float | None = field(
         default=None,

@@ -74,7 +74,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
     check_gpus(arguments.gpus, config.use_cpu)
     check_trackers(config.report_to)
-    beside = Path(arguments.history).parent
+    beside = Path(arguments.output_history).parent
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(beside / "tensorboard"))
     os.environ.setdefault("WANDB_DIR", str(beside))
     torch.set_num_threads(arguments.threads)
@@ -88,7 +88,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     name = fingerprint(settings)
     config.output_dir = str(Path(arguments.state) / name)
     if is_done(arguments, name):
-        log.info("%s: this training was finished by another job", arguments.metrics)
+        log.info("%s: this training was finished by another job", arguments.output_metrics)
         sys.exit(0)
     first_step = 0
     if arguments.continue_from:
@@ -133,10 +133,10 @@ def is_done(arguments: StageArguments, name: str) -> bool:
 
     Snakemake deletes outputs before a job starts, so a job that waited for its twin finds the twin's.
     """
-    kept = (arguments.output_model, arguments.history, arguments.completions, arguments.output_checkpoint)
-    if not all(Path(path).exists() for path in (*filter(None, kept), arguments.metrics)):
+    kept = (arguments.output_model, arguments.output_history, arguments.output_completions, arguments.output_checkpoint)
+    if not all(Path(path).exists() for path in (*filter(None, kept), arguments.output_metrics)):
         return False
-    return read_json(arguments.metrics).get("fingerprint") == name
+    return read_json(arguments.output_metrics).get("fingerprint") == name
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
@@ -210,9 +210,9 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
         for entry in trainer.state.log_history
         if entry["step"] > stage.first_step
     ]
-    write_jsonl(arguments.history, history)
-    if arguments.completions:
-        write_jsonl(arguments.completions, sampled(trainer.args.output_dir, trainer.state.global_step))
+    write_jsonl(arguments.output_history, history)
+    if arguments.output_completions:
+        write_jsonl(arguments.output_completions, sampled(trainer.args.output_dir, trainer.state.global_step))
     if arguments.output_checkpoint and arguments.stop_at:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
     elif arguments.output_checkpoint:
@@ -220,9 +220,9 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     logged = [entry for entry in history if "loss" in entry]
     steps = trainer.state.global_step - stage.first_step
     write_json(
-        arguments.metrics,
+        arguments.output_metrics,
         {
-            "stage": Path(arguments.metrics).parent.name,
+            "stage": Path(arguments.output_metrics).parent.name,
             "fingerprint": Path(trainer.args.output_dir).name,
             "steps": steps,
             "seconds": round(stage.seconds, 1),
@@ -237,7 +237,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "final": logged[-1] if logged else {},
         },
     )
-    for path in filter(None, (arguments.history, arguments.completions, arguments.metrics)):
+    for path in filter(None, (arguments.output_history, arguments.output_completions, arguments.output_metrics)):
         sync(path)
     shutil.rmtree(arguments.state)
 
