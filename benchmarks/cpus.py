@@ -37,6 +37,7 @@ from vision_r1.evaluation.generation import Generator
 from vision_r1.experiments import SFT, training_values
 from vision_r1.families import family
 from vision_r1.files import read_jsonl, write_jsonl
+from vision_r1.flags import of_values
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.pretrain import pretrain
 from vision_r1.miniature.processor import make_processor
@@ -106,7 +107,7 @@ def trained(main: Callable, config: Config, values: Config, work: Path, threads:
         },
         **{"state": out / "state", **values, "max_steps": steps, "logging_steps": 1},
     }
-    main(configuration.flags(flags))
+    main(of_values(flags))
     batch = values["per_device_train_batch_size"] * values["gradient_accumulation_steps"]
     history = read_jsonl(out / "history.jsonl")
     return [batch / entry["samples_per_second"] for entry in history if "samples_per_second" in entry]

@@ -20,7 +20,7 @@ if workflow.remote_exec:
 from vision_r1 import configuration, experiments, flags
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
-from vision_r1.experiments import BASE, SFT, STAGES
+from vision_r1.experiments import STAGES
 from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run

@@ -46,7 +46,9 @@ rule tabulate_published:
     input:
         published="config/published.yaml",
         presets=PRESETS,
-        metrics=lambda wildcards: files(RUN.metrics, RUN.known(TABLES[wildcards.table].measured(config["model"]["id"]))),
+        metrics=lambda wildcards: files(
+            RUN.metrics, RUN.measurable(TABLES[wildcards.table].measured(config["model"]["id"]))
+        ),
     output:
         [f"<results>/report/tables/{{table}}.{kind}" for kind in ["csv", "md", "tex"]],
     log:

@@ -62,7 +62,7 @@ def test_a_continuous_stage_2_resumes_the_trainer_of_stage_1(root):
 def test_a_run_measures_what_a_published_table_needs_of_its_own_arms_alone(root):
     run = Run("results/paper", load(root, "paper"))
     wanted = [("base", "coco"), ("sft", "coco"), ("base", "coco"), ("elsewhere/grpo_stage1", "coco"), ("base", "lvis")]
-    assert run.known(wanted) == [("base", "coco"), ("sft", "coco")]
+    assert run.measurable(wanted) == [("base", "coco"), ("sft", "coco")]
 
 
 def test_it_is_read_from_its_folder(tmp_path):

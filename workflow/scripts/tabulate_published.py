@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.table not in tables:
         raise UserError(f"--table: unknown {args.table!r}; choose {', '.join(tables)}")
     table = tables[args.table]
-    known = run.known(table.measured(run.config["model"]["id"]))
-    metrics = run.read_metrics(pair for pair in known if run.metrics(*pair).is_file())
+    wanted = run.measurable(table.measured(run.config["model"]["id"]))
+    metrics = run.read_metrics(pair for pair in wanted if run.metrics(*pair).is_file())
     sheet = published_sheet(table, run.config, presets(args.config), metrics)
     write_sheet(run.page.parent / "tables", sheet, run.config["report"]["banner"])
 

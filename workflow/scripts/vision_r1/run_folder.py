@@ -150,7 +150,7 @@ class Run:
         """Return (checkpoint, suite) for each of these checkpoints and each suite of the report."""
         return [(checkpoint, suite) for checkpoint in checkpoints for suite in self.suites]
 
-    def known(self, scored: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    def measurable(self, scored: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return those (checkpoint, suite), such as a published table needs, that this run can measure, each once."""
         arms = (BASE, SFT, *self.config["experiments"])
         return [
