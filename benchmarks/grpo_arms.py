@@ -1,4 +1,4 @@
-"""Three ways to take GRPO steps on drawn scenes with random weights, each with a clock on its parts.
+"""Three ways to take GRPO steps on synthetic scenes with random weights, each with a clock on its parts.
 
 ours: TRL's trainer with what copies of a prompt can share; trl: TRL's trainer left as it is; released: the way the
 released code trains, written from a description: one prompt at a time with its completions sampled in one batch
@@ -120,7 +120,7 @@ def make_checkpoint(folder: str | Path, size: str, device: str, dtype: str) -> t
 
 
 def make_rows(folder: str | Path, size: str, count: int, limits: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return `count` rows of a training file about drawn scenes, as large as photographs for the large models."""
+    """Return `count` rows of a training file about synthetic scenes, as large as photographs for the large models."""
     rng = np.random.default_rng(0)
     rows = []
     while len(rows) < count:

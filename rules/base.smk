@@ -1,4 +1,4 @@
-"""The base model: made here from nothing, or taken from the hub or a folder at a pinned revision."""
+"""The base model: trained here from scratch, or taken from the hub or a folder at a pinned revision."""
 
 if config["model"]["source"] == "made":
 
@@ -58,10 +58,12 @@ if config["model"]["source"] == "made":
                     "threads": compute("make_base_model", "threads"),
                 }
             ),
+            folder=subpath(output.metrics, parent=True),
         message:
             "Training the base model; progress in {log}"
         shell:
-            "python workflow/scripts/make_base_model.py {params.args:q} --output_model {output.model:q}"
+            "python workflow/scripts/make_base_model.py {params.args:q} --state {params.folder:q}/state"
+            " --output_model {output.model:q}"
             " --output_history {output.history:q} --output_metrics {output.metrics:q} > {log:q} 2>&1"
 
 else:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, flags
+from vision_r1 import configuration, experiments, finished, flags
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
@@ -113,10 +114,15 @@ def watched(rule, *names):
 
 def write_records():
     """Write RECORDS, and the stamps of programs that run now: what others made goes by the stamp that is there."""
-    running = {job.params.get("code") for job in workflow.dag.needrun_jobs()}
+    jobs = list(workflow.dag.needrun_jobs())
+    for job in jobs:
+        if workflow.dag.reason(job).forced:
+            finished.forget(job.output)
+    running = {job.params.get("code") for job in jobs}
     stamps = {path: text for path, text in STAMPS.items() if digest(text) in running}
     for path, text in (RECORDS | stamps).items():
         write_text(path, text)
+    write_text(".snakemake/started_on", f"{socket.gethostname()}, process {os.getpid()}")  # see unlock_run.py
 
 
 def compute(job, key):
@@ -127,7 +133,7 @@ def compute(job, key):
 def more(amount):
     """Return a function of a job's attempt: a retry asks for half as much more, at most for twice `amount`.
 
-    Trainings and predictions go on from where they were stopped, so their runtime stays.
+    Trainings and predictions resume where they were stopped, so their runtime stays.
     """
     return lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2))
 

@@ -47,6 +47,7 @@ rule convert_annotations:
     params:
         code=code("convert_annotations.py"),
         source=lambda wildcards: flags.of_conversion(config, wildcards.dataset),
+        labels=lambda wildcards: digest(places.label_files(config, wildcards.dataset)),
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:

@@ -105,7 +105,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
         UserError, match=r"step_1/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
     ):
         check_run.main(words(paper))
-    assert "To be mended" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
+    assert "Problems" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
 
     rows = read_jsonl(train_file)
     write_jsonl(tmp_path / "data/train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])

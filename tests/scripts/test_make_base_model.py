@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import make_base_model
 import pytest
@@ -49,6 +50,37 @@ def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
     assert metrics["steps"] == 3 and metrics["samples_seen"] == 6
     history = [json.loads(line) for line in (tmp_path / "a" / "h.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 3 and history[-1] == metrics["final"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interrupted_training_ends_with_the_same_weights_and_is_kept(tmp_path, monkeypatch, caplog, processes):
+    from vision_r1.miniature import pretrain
+
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    monkeypatch.setattr(pretrain, "LOG_EVERY", 1)
+    longer = {"steps": 5, "threads": processes, "state": tmp_path / "b/state"}
+    make_base_model.main(arguments(tmp_path / "a", **{**longer, "state": tmp_path / "a/state"}))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stop(self, done):
+            if done == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(pretrain.Progress, "update", stop)
+        make_base_model.main(arguments(tmp_path / "b", **longer))
+    assert not (tmp_path / "b/model").exists()
+    caplog.set_level("INFO")
+    make_base_model.main(arguments(tmp_path / "b", **longer))
+    assert "checkpoint-2" in caplog.text
+    names = ("model/model.safetensors", "h.jsonl")
+    expected = [(tmp_path / "a" / name).read_bytes() for name in names]
+    assert [(tmp_path / "b" / name).read_bytes() for name in names] == expected
+    assert [path.name for path in (tmp_path / "b/state").iterdir()] == ["finished"]
+
+    shutil.rmtree(tmp_path / "b/model")  # as Snakemake does where it has not seen the job end
+    monkeypatch.setattr(pretrain, "pretrain", lambda *_, **__: pytest.fail("nothing is left to train"))
+    make_base_model.main(arguments(tmp_path / "b", **longer))
+    assert [(tmp_path / "b" / name).read_bytes() for name in names] == expected
 
 
 def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):

@@ -92,7 +92,7 @@ def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
         patch.setattr("vision_r1.models.load_model", lambda *_: pytest.fail("nothing is left to train"))
         main(words)
     assert end.value.code == 0
-    assert "had ended before Snakemake saw it" in caplog.text
+    assert "restored: this very training was finished before" in caplog.text
     assert {path: path.read_bytes() for path in written} == written
     main([*words, "--learning_rate", "2e-3"])  # another training takes the place of what was kept
     assert (out / "model/model.safetensors").read_bytes() != written[out / "model/model.safetensors"]

@@ -1,5 +1,7 @@
 """A folder is unlocked only where nothing is at work in it, as far as can be seen."""
 
+import socket
+
 import psutil
 import pytest
 import unlock_run
@@ -47,3 +49,13 @@ def test_what_is_no_job_is_nothing_to_wait_for(locked, monkeypatch):
     monkeypatch.setattr(psutil, "process_iter", lambda: [OfAnotherUser("python", "other.py")])
     unlock_run.main([])
     assert locked == [["snakemake", "--unlock", "--quiet"]]
+
+
+def test_a_run_of_another_machine_cant_be_seen(locked, tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "process_iter", list)
+    (tmp_path / ".snakemake/started_on").write_text("login2, process 7")
+    with pytest.raises(UserError, match=r"a run on another machine \(login2, process 7\)"):
+        unlock_run.main([])
+    (tmp_path / ".snakemake/started_on").write_text(f"{socket.gethostname()}, process 7")
+    unlock_run.main([])
+    assert len(locked) == 1

@@ -109,6 +109,16 @@ def tarred(path, members):
     return path
 
 
+def test_a_tar_of_a_folder_itself_is_unpacked(tmp_path):
+    """As `tar czf x.tgz .` writes it: ./, ./a.txt."""
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/a.txt").write_text("one")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as file:
+        file.add(tmp_path / "set", arcname=".")
+    unpacked(tmp_path / "a.tgz", tmp_path / "inner")
+    assert [path.name for path in (tmp_path / "inner").rglob("*")] == ["a.txt"]
+
+
 def special(name, kind, target=""):
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target

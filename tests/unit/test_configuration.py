@@ -131,7 +131,7 @@ def test_training_keys_are_trls_own(schema):
             "experiments.step_1_2: .* the schedule of step_1/grpo_stage1, .* another learning_rate; give",
         ),
         (CONTINUOUS | {"grpo_stage2": {"learning_rate": 1e-5}}, "grpo_stage2.learning_rate: .* share one optimiser"),
-        (CONTINUOUS | {"grpo_stage2": {"init": "base"}}, "grpo_stage2.init: .* goes on from grpo_stage1"),
+        (CONTINUOUS | {"grpo_stage2": {"init": "base"}}, "grpo_stage2.init: .* resumes grpo_stage1"),
         (
             CONTINUOUS | {"grpo_stage1": {"max_steps": -1}},
             "grpo_stage1.max_steps: .* the step at which thresholds rise",

@@ -78,8 +78,19 @@ def test_polygons_and_keypoints_give_their_box(folder):
     (folder / "labels/3.v1.txt").write_text("0 0.25 0.5 0.75 0.25 0.5 1\n")
     assert boxes_of(converted("yolo", path, images))["3.v1.png"] == [("circle", [16, 8, 48, 32])]
     path.write_text(path.read_text() + "kpt_shape: [2, 2]\n")
-    (folder / "labels/3.v1.txt").write_text("0 0.5 0.5 0.25 0.5 0.1 0.1 0.9 0.9\n")
-    assert boxes_of(converted("yolo", path, images))["3.v1.png"] == [("circle", [24, 8, 40, 24])]
+    for keypoints in ("0.1 0.1 0.9 0.9", "0.1 0.1 2 0.9 0.9 0"):  # without visibility, and with
+        (folder / "labels/3.v1.txt").write_text(f"0 0.5 0.5 0.25 0.5 {keypoints}\n")
+        assert boxes_of(converted("yolo", path, images))["3.v1.png"] == [("circle", [24, 8, 40, 24])]
+    (folder / "labels/3.v1.txt").write_text("0 0.5 0.5\n")
+    with pytest.raises(UserError, match="line 1: 3 numbers; a box is class, x, y, width, height"):
+        converted("yolo", path, images)
+
+
+def test_an_empty_line_among_the_names_would_shift_the_classes(folder):
+    _, images = written("yolo", folder)
+    (images / "classes.txt").write_text("circle\n\nsquare\n")
+    with pytest.raises(UserError, match="classes.txt: line 2 is empty"):
+        converted("yolo", images / "classes.txt", images)
 
 
 def test_what_is_left_over_is_counted(folder):
@@ -265,7 +276,7 @@ def test_boxes_that_can_t_be_right_are_refused_as_a_data_set_s(folder):
         converted("csv", path, images)
     with pytest.raises(UserError, match="2 images and no box in them"):
         as_coco(Path("labels.csv"), Labelled([], [LabelledImage("1.png", 64, 32, ())] * 2))
-    with pytest.raises(UserError, match="a category's name is 'two\\\\nlines'"):
+    with pytest.raises(UserError, match="category 0: name 'two\\\\nlines'"):
         as_coco(Path("x"), Labelled(["two\nlines"], [LabelledImage("1.png", 64, 32, (("two\nlines", (1, 2, 3, 4)),))]))
 
 

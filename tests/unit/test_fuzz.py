@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("kind", "count"), [("answers", 2000), ("annotations", 150), ("predictions", 150)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("answers", 2000), ("annotations", 150), ("predictions", 150), ("configurations", 60)]
+)
 def test_damaged_input_is_read_or_refused(root, kind, count):
     words = [sys.executable, root / "tests/fuzz.py", "--kinds", kind, "--count", str(count), "--seed", "7"]
     finished = subprocess.run(words, capture_output=True, text=True)

@@ -3,9 +3,17 @@ import pytest
 from PIL import Image
 
 from vision_r1.data.images import index_images
-from vision_r1.data.leakage import IndexedImage, find_leaks, refused_images
+from vision_r1.data.leakage import (
+    IndexedImage,
+    check_all_indexed,
+    find_leaks,
+    read_index,
+    read_leaks,
+    refused_images,
+)
 from vision_r1.data.scenes import draw_scenes
 from vision_r1.data.worlds import WORLDS
+from vision_r1.files import UserError, write_json, write_jsonl
 
 
 def index(role, paths, cache, id_space=None, ids=None):
@@ -81,7 +89,7 @@ def test_equal_ids_are_the_same_image_in_one_id_space_only(scenes, folder):
     assert [(leak.reason, leak.dataset, leak.benchmark) for leak in leaks] == [
         ("same_id", "train_set", "benchmark_set")
     ]
-    assert refused_images([vars(image)], [vars(leak) for leak in leaks]) == {image.path: "in_benchmark"}
+    assert refused_images([image], leaks) == {image.path: "in_benchmark"}
     for space in (None, "lvis"):
         (foreign,) = index("benchmark", [other.path], folder / "cache.sqlite", space, [139])
         assert find_leaks([image, foreign])[0] == []
@@ -114,5 +122,36 @@ def test_nothing_to_compare_with():
 
 
 def test_reasons_by_path():
-    lines = [{"path": "a", "fault": None}, {"path": "b", "fault": "missing"}, {"path": "c", "fault": "unreadable: cut"}]
-    assert refused_images(lines, []) == {"b": "missing", "c": "unreadable"}
+    images = [indexed("a"), indexed("b", "missing"), indexed("c", "unreadable: cut")]
+    assert refused_images(images, []) == {"b": "missing", "c": "unreadable"}
+
+
+def indexed(path, fault=None):
+    return IndexedImage("train", "set", 1, None, path, "", 1, 1, 1, "", fault)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([vars(indexed("a")), {"role": "train"}], "line 2: Object missing required field"),
+        ([vars(indexed("a")), {**vars(indexed("b")), "width": "9"}], "line 2: Expected `int`, got `str`"),
+        ([[1]], "line 1: Expected `object`"),
+    ],
+)
+def test_a_damaged_index_is_refused(tmp_path, lines, message):
+    write_jsonl(tmp_path / "index.jsonl", lines)
+    with pytest.raises(UserError, match=f"index.jsonl: {message}"):
+        read_index(tmp_path / "index.jsonl")
+
+
+@pytest.mark.parametrize("value", [[], {}, {"images": 1}, {"images": [{"path": "a"}]}])
+def test_damaged_leaks_are_refused(tmp_path, value):
+    write_json(tmp_path / "leaks.json", value)
+    with pytest.raises(UserError, match="leaks.json: .*; delete the file, and run again"):
+        read_leaks(tmp_path / "leaks.json")
+
+
+def test_an_index_that_lost_images_lets_none_of_them_pass():
+    check_all_indexed("i.jsonl", [indexed("a")], ["a"])
+    with pytest.raises(UserError, match="i.jsonl: 1 images are not in it, the first is b"):
+        check_all_indexed("i.jsonl", [indexed("a")], ["a", "b"])

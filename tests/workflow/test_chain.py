@@ -134,6 +134,7 @@ def test_comments_and_docstrings_rerun_nothing(chain, edited):
     assert chain.planned(*SMOKE) == {}
 
 
+@pytest.mark.slow
 def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     chain.snakemake(*SMOKE, "--", "preflight")  # a run of another program leaves the stamps of these

@@ -189,6 +189,7 @@ def test_a_number_that_differs_stops_the_run(run):
     assert failed.returncode and "12 images, not 13" in failed.stdout
 
 
+@pytest.mark.slow
 def test_own_labels_in_other_forms_are_one_entry_each(root, tmp_path):
     project = copy_project(root, tmp_path / "project")
     coco_factory.write(tmp_path, labelled())

@@ -103,6 +103,7 @@ def python_block(blocks):
     return find
 
 
+@pytest.mark.slow
 def test_a_script_of_ones_own_trains_on_the_file_of_the_pipeline(python_block, run_python, tmp_path):
     miniature = tmp_path / "results/miniature"
     make_checkpoint(miniature / "models/base/model", "qwen2_5_vl")

@@ -128,6 +128,7 @@ def test_a_plan_writes_nothing(project):
     assert state() == before
 
 
+@pytest.mark.slow
 def test_preflight_makes_nothing_else_and_always_runs(project):
     """Neither data nor model is made for it; the page is printed each time."""
     for _ in range(2):
@@ -138,12 +139,13 @@ def test_preflight_makes_nothing_else_and_always_runs(project):
         ]
 
 
+@pytest.mark.slow
 def test_preflight_names_what_stops_the_run(project):
     overlay = project.overlay({"preflight": {"gpu_memory_gib": 24}})
     words = ["--configfile", "config/paper.yaml", overlay, "--", "preflight"]
     finished = project.snakemake(*words, check=False)
     assert finished.returncode == 1
-    assert "error: 4 to mend before this run: sft needs about" in finished.stdout
+    assert "error: preflight found 4 problems: sft needs about" in finished.stdout
     assert "Traceback" not in finished.stdout
 
 
@@ -155,6 +157,7 @@ def test_a_profile_is_all_that_changes(project, option, profile):
     assert planned["train_sft"] == 1 and planned["train_grpo"] == 3
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     overlay = project.overlay({"preflight": {"price_per_gpu_hour": 2, "currency": "EUR"}})
 

@@ -3,7 +3,7 @@
 The page on standard output tells batches in words, longest prompt and answer, GPU memory part by part, disk,
 GPU-hours and price, and where the arms differ. What can't be known yet (a training file that isn't curated, a model
 that isn't fetched) is bounded from the configuration, and the page says so. Exits with one line for what must be
-mended.
+fixed.
 
 Example:
   python workflow/scripts/check_run.py --run results/miniature --output_page preflight.txt \\
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(args.output_summary, summary)
     sys.stdout.write(text)
     if summary["problems"]:
-        raise UserError(f"{len(summary['problems'])} to mend before this run: {'; '.join(summary['problems'])}")
+        raise UserError(f"preflight found {len(summary['problems'])} problems: {'; '.join(summary['problems'])}")
 
 
 if __name__ == "__main__":

@@ -108,13 +108,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import fields
 
     from vision_r1.data.curation import Recipe, curate, summarise
-    from vision_r1.data.leakage import refused_images
+    from vision_r1.data.leakage import check_all_indexed, read_index, read_leaks, refused_images
     from vision_r1.data.mixture import TASKS
     from vision_r1.data.selection import as_coco
     from vision_r1.data.sources import read_sources
     from vision_r1.data.tokens import ProcessorTokens
     from vision_r1.families import family
-    from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
+    from vision_r1.files import UserError, write_json, write_jsonl
     from vision_r1.processors import load_processor
 
     model_family = family(args.family)
@@ -123,7 +123,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.draws, args.hold_out_from = draws, tuple(args.hold_out_from)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
-    refused = refused_images(read_jsonl(args.index), read_json(args.leaks)["images"])
+    index = read_index(args.index)
+    check_all_indexed(args.index, index, (image.path for source in sources for image in source.images()))
+    refused = refused_images(index, read_leaks(args.leaks))
     rows, tally, held_out = curate(sources, model_family, recipe, refused, tokens, args.templates)
     for note in args.note:
         logging.warning(note)

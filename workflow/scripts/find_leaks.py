@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import asdict
 
-    from vision_r1.data.leakage import IndexedImage, find_leaks
-    from vision_r1.files import read_jsonl, write_json
+    from vision_r1.data.leakage import find_leaks, read_index
+    from vision_r1.files import write_json
 
-    leaks, statistics = find_leaks(IndexedImage(**line) for line in read_jsonl(args.index))
+    leaks, statistics = find_leaks(read_index(args.index))
     write_json(args.output_json, {**statistics, "images": [asdict(leak) for leak in leaks]})
     logging.info("%d training images are in a benchmark: %s", len(leaks), statistics["leaks"])
 

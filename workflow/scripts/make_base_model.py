@@ -1,4 +1,4 @@
-"""Make a base model: a small Qwen2.5-VL, trained from random weights on made scenes with coarse labels.
+"""Make a base model: a small Qwen2.5-VL, trained from random weights on synthetic scenes with coarse labels.
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
@@ -11,8 +11,11 @@ Example:
 The same arguments on the same kind of machine give the same weights.
 """
 
+import logging
+import shutil
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
+from pathlib import Path
 
 from vision_r1.cli import add_templates, parser, run, whole_number
 from vision_r1.files import write_json, write_jsonl, written_whole
@@ -31,6 +34,9 @@ def parse_args(argv=None):
         default=1,
         help="cores to use: on the CPU, so many processes of one thread each",
     )
+    arguments.add_argument(
+        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts anew"
+    )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--output_metrics", required=True, help="JSON file with duration, sizes and last values")
     arguments.add_argument("--output_history", required=True, help="JSONL file, the loss every so many steps")
@@ -40,18 +46,31 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     recipe = Recipe(**{item.name: getattr(args, item.name) for item in fields(Recipe)})
+    outputs = {name: Path(getattr(args, name)) for name in ("output_model", "output_history", "output_metrics")}
 
     import torch
+    import transformers
 
+    from vision_r1 import finished
     from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.pretrain import pretrain, summary
     from vision_r1.miniature.processor import make_processor
+    from vision_r1.miniature.resume import Checkpoints
+    from vision_r1.stamps import code_stamp
+    from vision_r1.training.checkpoints import fingerprint
     from vision_r1.vision_encoder import speed_up_encoder
 
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
+    decisive = {**asdict(recipe), "seed": args.seed, "threads": args.threads, "templates": repr(args.templates)}
+    decisive |= {"torch": torch.__version__, "transformers": transformers.__version__, "code": code_stamp(__file__)}
+    key = fingerprint(decisive)
+    if args.state and finished.restore(finished.place(args.state), key, outputs):
+        logging.info("%s: restored: this very training was finished before; --force trains again", args.state)
+        return
+    checkpoints = Checkpoints(args.state / key) if args.state else None
     processor = make_processor(WORLDS[recipe.world], args.templates)
     model = speed_up_encoder(
         make_model(
@@ -63,14 +82,17 @@ def main(argv=None) -> None:
             head_size=recipe.head_size,
         )
     )
-    started = time.monotonic()
-    history = pretrain(model, processor, recipe, args.seed, processes, args.templates)
+    started = time.monotonic() - (checkpoints.seconds if checkpoints else 0)
+    history = pretrain(model, processor, recipe, args.seed, processes, args.templates, checkpoints)
     seconds = time.monotonic() - started
     with written_whole(args.output_model) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
     write_jsonl(args.output_history, history)
     write_json(args.output_metrics, summary(model, recipe, history, seconds, processes))
+    if args.state:
+        finished.keep(finished.place(args.state), key, outputs)
+        shutil.rmtree(checkpoints.folder)
 
 
 if __name__ == "__main__":

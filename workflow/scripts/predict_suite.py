@@ -6,7 +6,7 @@ Example:
       --protocol all-categories '{"prompts": "per-category", "max_new_tokens": 40}' \\
       --batch_size 128 --threads 1 --dtype float32 --output_predictions predictions.jsonl
 
-The same question under two protocols is answered once. A run that was interrupted goes on where it
+The same question under two protocols is answered once. A run that was interrupted resumes where it
 stopped, from the files beside the output that end in .partial.jsonl.
 
 On several GPUs: `accelerate launch --multi_gpu --num_processes 8 workflow/scripts/predict_suite.py ...`; each process

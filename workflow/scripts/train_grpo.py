@@ -1,7 +1,7 @@
 """Train a checkpoint by GRPO with the vision-guided rewards, one stage of it, with TRL's GRPOTrainer.
 
 Beside the arguments below, all of TRL's GRPOConfig are taken under their own names. A training that was
-interrupted goes on from its last whole checkpoint under --state when the same command runs again.
+interrupted resumes from its last whole checkpoint under --state when the same command runs again.
 
 Example (the miniature, stage 1):
   python workflow/scripts/train_grpo.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\

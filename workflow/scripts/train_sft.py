@@ -1,7 +1,7 @@
 """Train a checkpoint on the ground truth answers (supervised fine-tuning) with TRL's SFTTrainer.
 
 Beside the arguments below, all of TRL's SFTConfig are taken under their own names. A training that was
-interrupted goes on from its last whole checkpoint under --state when the same command runs again.
+interrupted resumes from its last whole checkpoint under --state when the same command runs again.
 
 Example (the miniature):
   python workflow/scripts/train_sft.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\

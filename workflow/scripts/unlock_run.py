@@ -4,6 +4,7 @@ Example: python workflow/scripts/unlock_run.py
 """
 
 import logging
+import socket
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def main(argv=None) -> None:
     locks = folder / ".snakemake/locks"
     if not locks.is_dir() or not any(locks.iterdir()):
         return
+    started = folder / ".snakemake/started_on"
+    where = started.read_text(encoding="utf-8") if started.is_file() else socket.gethostname()
+    if where.partition(",")[0] != socket.gethostname():
+        raise UserError(
+            f"{folder}: locked by a run on another machine ({where}), whose processes can't be seen from here; run "
+            "this there, or, where it has ended, call `snakemake --unlock` yourself"
+        )
     if jobs := living_jobs(folder):
         shown = ", ".join(f"{job.pid} of {job.username()}" for job in jobs)
         raise UserError(

@@ -120,8 +120,11 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         main(argv)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    except sqlite3.OperationalError as error:
-        sys.exit(f"error: {error} (a cache: make room, or delete it and it is made anew)")
+    except sqlite3.DatabaseError as error:
+        remedy = (
+            "another run uses it; wait" if "locked" in str(error) else "make room, or delete it: it will be rebuilt"
+        )
+        sys.exit(f"error: the image cache: {error}; {remedy}")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package == "vision_r1" or find_spec(package):  # ours to fix, or a package that has changed

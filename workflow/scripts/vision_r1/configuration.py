@@ -205,7 +205,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     accumulation = values["gradient_accumulation_steps"]
     period = math.lcm(accumulation, at_once) // accumulation
-    # In a continuous chain stage 2 goes on from stage 1's last checkpoint.
+    # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
     between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
     for key in ("save_steps", "max_steps") if between else ("save_steps",):
         if values[key] % period:
@@ -224,7 +224,7 @@ def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
             "give it in section grpo"
         )
     if stage == STAGES[1] and not merged[stage]["init"].endswith(STAGES[0]):
-        raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 goes on from grpo_stage1")
+        raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 resumes grpo_stage1")
     if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
         raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from vision_r1.files import UserError, is_one_line
 
-# Texts of several lines, and words of command lines.
-_FREE = ("templates", "compute.launch")
-
 
 def check_values(config: Mapping[str, Any]) -> None:
-    """Raise UserError, naming the key, for numbers that are not finite and for texts that break a line or a command."""
+    """Raise UserError, naming the key, for numbers that are not finite and for texts that break a line or a command.
+
+    Templates may have several lines, and launchers begin their flags with a hyphen.
+    """
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"config: {key}: {value} is not a finite number")
-        if isinstance(value, str) and not key.startswith(_FREE):
+        if isinstance(value, str) and "templates" not in key.split(".") and not key.startswith("compute.launch"):
             _check_text(key, value)
 
 
@@ -42,9 +42,7 @@ def check_selection(config: Mapping[str, Any]) -> None:
 
 def _check_text(key: str, value: str) -> None:
     if value and not is_one_line(value):
-        raise UserError(
-            f"config: {key}: {value[:40]!r} holds a line break or a control character; write it on one line"
-        )
+        raise UserError(f"config: {key}: {value[:40]!r} is not one line of text; write it on one")
     if re.search(r"://[^/\s]*@", value):
         raise UserError(f"config: {key}: holds a user or a password; put them into ~/.netrc, which downloads read")
     if value.startswith("-"):

@@ -3,19 +3,20 @@
 import codecs
 import glob
 import gzip
+import hashlib
 import json
 import os
 import shutil
-import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one line naming the file or option, the item and the remedy."""
+    """A mistake that the user can fix: one line naming the file or option, the item and the remedy."""
 
 
 @contextmanager
@@ -49,8 +50,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def is_one_line(text: str) -> bool:
-    """Tell whether a text is one line that can be written: no line break, control character or lone surrogate."""
-    return text.splitlines() == [text] and not any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
+    """Tell whether a text is one line that can be written: no line break, NUL or lone surrogate."""
+    return text.splitlines() == [text] and not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in text)
 
 
 def is_full(error: Exception) -> bool:
@@ -95,6 +96,17 @@ def sync(path: str | Path) -> None:
     for folder in filter(Path.is_dir, (path, *path.rglob("*"), path.parent)):
         with suppress(OSError):
             _sync(folder)
+
+
+def hash_files(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of some files of a folder, by name."""
+
+    def of(name: str) -> str:
+        with (Path(folder) / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
+        return dict(zip(names, pool.map(of, names), strict=True))
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -1,53 +1,80 @@
 """Outputs that outlive Snakemake: when it dies alone, its job works on, and the next run deletes what it finished.
 
-So a job keeps hard links to what it has finished in a folder that is no output, and takes it from there when it is
-asked for the very same again. Links cost no space as long as the outputs are there.
+So a job keeps what it has finished in a folder that is no output, and takes it from there when it is asked for the very
+same again: large files as hard links, which cost no space as long as the outputs are there, small ones as copies.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vision_r1.files import UserError, link_or_copy, read_json, sync, write_json, written_whole
+from vision_r1.files import UserError, hash_files, link_or_copy, read_json, sync, write_json, written_whole
 
 MARKER = "finished.json"
+SMALL = 2**20  # bytes; such files are edited in place, which a link would follow
+
+
+def place(state: Path) -> Path:
+    """Return where a training keeps its outputs: in the folder of what it resumes from."""
+    return state / "finished"
+
+
+def beside(output: Path) -> Path:
+    """Return where a program without such a folder keeps its one output."""
+    return output.with_suffix(".finished")
 
 
 def keep(folder: Path, key: str, outputs: Mapping[str, Path]) -> None:
-    """Link outputs, files or folders by name, into `folder`, in the place of what was kept there.
+    """Put outputs, files or folders by name, into `folder`, in the place of what was kept there.
 
     key: what stands for all that decides the outputs.
     """
     with written_whole(folder) as partial:
         partial.mkdir()
         for name, path in outputs.items():
-            _link(path, partial / name)
-        write_json(partial / MARKER, {"key": key, "bytes": _sizes(partial)})
+            _copy(path, partial / name)
+        write_json(partial / MARKER, {"key": key, "sha256": _hashes(partial)})
         sync(partial)
 
 
-def restore(folder: Path, key: str, outputs: Mapping[str, Path]) -> bool:
-    """Put outputs that were kept under this key back in their places; tell whether they were there, and whole."""
+def is_kept(folder: Path, key: str) -> bool:
+    """Tell whether outputs are kept under this key, and unchanged."""
     try:
         kept = read_json(folder / MARKER)
     except UserError:
         return False
-    if kept != {"key": key, "bytes": _sizes(folder)} or not all((folder / name).exists() for name in outputs):
+    return kept.get("key") == key and kept.get("sha256") == _hashes(folder)
+
+
+def restore(folder: Path, key: str, outputs: Mapping[str, Path]) -> bool:
+    """Put outputs that were kept under this key back in their places; tell whether they were there, and unchanged."""
+    if not is_kept(folder, key) or not all((folder / name).exists() for name in outputs):
         return False
     for name, path in outputs.items():
         with written_whole(path) as partial:
-            _link(folder / name, partial)
+            _copy(folder / name, partial)
     return True
 
 
-def _link(source: Path, target: Path) -> None:
+def forget(outputs: Iterable[str]) -> None:
+    """Delete what was kept of a job with these outputs: it is to do its work again."""
+    for path in map(Path, outputs):
+        for folder in (beside(path), place(path.parent / "state")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         # Hidden files are Snakemake's: it puts one into every folder that is an output.
-        shutil.copytree(source, target, copy_function=link_or_copy, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(source, target, copy_function=_copy_file, ignore=shutil.ignore_patterns(".*"))
     else:
-        link_or_copy(source, target)
+        _copy_file(source, target)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _copy_file(source: str | Path, target: str | Path) -> None:
+    (link_or_copy if Path(source).stat().st_size > SMALL else shutil.copy2)(source, target)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MARKER)
-    return {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    return hash_files(folder, [str(path.relative_to(folder)) for path in files])

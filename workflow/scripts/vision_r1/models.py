@@ -24,14 +24,14 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
         raise UserError(f"{checkpoint}/config.json: it asks for code that it brings along (auto_map), which is not run")
     found = config.get("model_type")
     if found != family.name:
-        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; mend --family")
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix --family")
 
 
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
 
     Raises UserError unless every weight of the model is in the checkpoint, and finite, and the reverse:
-    transformers only warns, and goes on with random weights.
+    transformers only warns, and continues with random weights.
     """
     import torch
     from transformers import AutoModelForImageTextToText

@@ -101,6 +101,8 @@ def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_file
     members: list[Member] = []
     total = left_out = 0
     for member in entries:
+        if member.name == "./":  # the folder itself, as `tar czf x.tgz .` has it
+            continue
         if member.fault:
             raise UserError(f"{archive}: {member.name!r} {member.fault}; not unpacked")
         if member.name.endswith("/"):

@@ -50,14 +50,17 @@ def asked_for(source: str | Path, entries: Sequence[CategoryEntry], merge_names:
     key = label_key if merge_names else str
     seen: dict[str, CategoryEntry] = {}
     for entry in entries:
-        if not entry.name.strip() or not is_one_line(entry.name):
-            raise UserError(f"{source}: category {entry.id}: name {entry.name!r} is empty or not of one line; fix it")
-        if SPECIAL_TOKEN.search(entry.name):
-            raise UserError(
-                f"{source}: category {entry.id}: name {entry.name!r} is a special token of the model; fix it"
-            )
+        check_name(source, entry.id, entry.name)
         # ODinW's boggleBoards has "o" and "o ", "Q" and "q": unmerged names are the same where every character is.
         other = seen.setdefault(key(entry.name), entry)
         if other is not entry and not merge_names:
             raise UserError(f"{source}: categories {other.id} and {entry.id} are both named {entry.name!r}; merge them")
     return {entry.id: seen[key(entry.name)].name for entry in entries}
+
+
+def check_name(source: str | Path, number: int, name: str) -> None:
+    """Raise UserError for a name that no question can hold."""
+    if not name.strip() or not is_one_line(name):
+        raise UserError(f"{source}: category {number}: name {name!r} is empty or not of one line; fix it")
+    if SPECIAL_TOKEN.search(name):
+        raise UserError(f"{source}: category {number}: name {name!r} is a special token of the model; fix it")

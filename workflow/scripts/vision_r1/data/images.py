@@ -43,6 +43,8 @@ def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
     try:
         with Image.open(source, formats=FORMATS) as image:
             yield image
+    except MemoryError:  # this machine's fault, not the file's
+        raise
     except Exception as error:  # decoders raise whatever they stumble over: TypeError, struct.error, ...
         named = isinstance(source, str | Path)
         raise ImageFault(f"{source}: not a readable image ({_reason(error)})" if named else _reason(error)) from None
@@ -161,7 +163,7 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
         with closing(sqlite3.connect(cache)) as database:
             database.execute(_TABLE)
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{cache}: not a cache of images ({error}); remove it, and it is made anew") from None
+        raise UserError(f"{cache}: not a cache of images ({error}); remove it, and it will be rebuilt") from None
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:
         chunk = max(1, min(256, len(paths) // (4 * workers)))
         progress = Progress(len(paths), "images")

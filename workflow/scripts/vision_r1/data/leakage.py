@@ -4,13 +4,16 @@ A perceptual hash only names candidates: drawn scenes and plain photographs coll
 by comparing pixels, and the share of candidates that were innocent is part of the result.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from vision_r1.data.likeness import NOT_SEARCHED, SEARCHED, likely_copies, same_pixels
+from vision_r1.files import UserError, read_json, read_jsonl
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,32 @@ class Leak:
     reason: str
     benchmark: str
     benchmark_path: str
+
+
+def read_index(path: str | Path) -> list[IndexedImage]:
+    """Return the image index. Raises UserError, naming the line, unless it is what index_images.py writes."""
+    images = []
+    for number, line in enumerate(read_jsonl(path), start=1):
+        try:
+            images.append(msgspec.convert(line, IndexedImage))
+        except msgspec.ValidationError as error:
+            raise UserError(f"{path}: line {number}: {error}; delete the file, and run again") from None
+    return images
+
+
+def read_leaks(path: str | Path) -> list[Leak]:
+    """Return the leaks that find_leaks.py wrote. Raises UserError for anything else."""
+    try:
+        return msgspec.convert(read_json(path), _Leaks).images
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}; delete the file, and run again") from None
+
+
+def check_all_indexed(path: str | Path, index: Iterable[IndexedImage], images: Iterable[str]) -> None:
+    """Raise UserError for an image that is not in the index: nobody knows whether it is whole, or in a benchmark."""
+    known = {image.path for image in index}
+    if unknown := [image for image in images if image not in known]:
+        raise UserError(f"{path}: {len(unknown)} images are not in it, the first is {unknown[0]}; delete it, run again")
 
 
 def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any]]:
@@ -89,13 +118,18 @@ def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any
     return list(leaks.values()), statistics
 
 
-def refused_images(index: Iterable[Mapping[str, Any]], leaks: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return path -> reason for the images that training must not use, from the lines of both files.
+def refused_images(index: Iterable[IndexedImage], leaks: Iterable[Leak]) -> dict[str, str]:
+    """Return path -> reason for the images that training must not use.
 
     Reasons: in_benchmark (whatever else is wrong with it), missing, unreadable, size_differs.
     """
-    faulty = {line["path"]: line["fault"].partition(":")[0] for line in index if line["fault"]}
-    return faulty | {leak["path"]: "in_benchmark" for leak in leaks}
+    faulty = {image.path: image.fault.partition(":")[0] for image in index if image.fault}
+    return faulty | {leak.path: "in_benchmark" for leak in leaks}
+
+
+@dataclass(frozen=True)
+class _Leaks:
+    images: list[Leak]
 
 
 def _hashes(images: list[IndexedImage]) -> np.ndarray:

@@ -47,6 +47,19 @@ def place(config: Config, folder: str | Path, name: str, key: str) -> str:
     return given(config, name, key)
 
 
+def label_files(config: Config, name: str) -> str:
+    """Return a line for each label file of a data set in VOC or YOLO form that lies here: path, size, time of change.
+
+    They are too many to be a rule's inputs, and their folder's own time stays when one of them is edited.
+    """
+    entry = config["datasets"][name]
+    suffix = {"voc": ".xml", "yolo": ".txt"}.get(entry.get("format"))
+    folders = [Path(entry[key]) for key in ("annotations", "images") if isinstance(entry.get(key), str)]
+    folders += [Path("labels".join(str(folder).rsplit("images", 1))) for folder in folders]
+    files = sorted({path for folder in folders if suffix for path in folder.rglob(f"*{suffix}")})
+    return "\n".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
+
+
 def is_converted(config: Config, name: str) -> bool:
     """Tell whether a data set's annotations are of another form than COCO's: vision_r1.data.formats."""
     return config["datasets"][name].get("format", "coco") != "coco"

@@ -73,7 +73,7 @@ class Generator:
             # Here, where the failed call's tensors are no longer held.
             torch.cuda.empty_cache()
             self.most = len(part) // 2
-            log.warning("out of memory with %d questions at once; going on with %d", len(part), self.most)
+            log.warning("out of memory with %d questions at once; continuing with %d", len(part), self.most)
         return answers
 
     @torch.inference_mode()

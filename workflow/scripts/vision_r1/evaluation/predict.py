@@ -15,10 +15,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from vision_r1 import finished
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
-from vision_r1.files import UserError, read_json, write_json, write_jsonl
+from vision_r1.files import UserError, write_jsonl
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,9 @@ def predict(
         "batches": hashlib.sha256(repr(batches).encode()).hexdigest(),
         **settings,
     }
-    if output.is_file() and was_gathered(output, header):
-        log.info("%s: written before this process began", output)
+    kept, key = finished.beside(output), _key(header, requests, questions, family)
+    if finished.is_kept(kept, key) and (output.is_file() or finished.restore(kept, key, {"predictions": output})):
+        log.info("%s: this very prediction was finished before; delete %s to predict again", output, kept)
         return
     for path in partials(output):
         if read_partial(path)[0] != header:
@@ -111,7 +113,7 @@ def predict(
     todo = [number for number in range(share.index, len(batches), share.count) if number not in done]
     if done:
         before = sum(len(batches[number]) for number in done)
-        log.info("%d of %d questions were answered before; going on", before, sum(map(len, batches)))
+        log.info("%d of %d questions were answered before; resuming", before, sum(map(len, batches)))
     if todo:
         backend = generator()
         # Written anew, without the line that a break cut.
@@ -128,7 +130,12 @@ def predict(
                 progress.update(answered)
         progress.log(answered)
     if share.index == 0:
-        gather(requests, questions, batches, header, output, family, share.count)
+        gather(requests, questions, batches, header, output, family)
+        # Before the partial files go: another process may begin after that, on another node; and where Snakemake has
+        # died, its next run deletes the output.
+        finished.keep(kept, key, {"predictions": output})
+        for partial in partials(output):
+            partial.unlink()
 
 
 def gather(
@@ -138,13 +145,8 @@ def gather(
     header: Mapping[str, Any],
     output: Path,
     family: Family,
-    processes: int = 1,
 ) -> None:
-    """Write the output from all partial files, as soon as they hold every batch, and remove them.
-
-    Batches of an earlier attempt may be all that is needed, so another process may begin when they are gone: `gathered`
-    tells it that nothing is left to answer.
-    """
+    """Write the output from all partial files, as soon as they hold every batch."""
     done = all_finished(output, header)
     while len(done) < len(batches):
         time.sleep(WAIT)
@@ -155,11 +157,6 @@ def gather(
         for question, answer in zip(batch, done[number], strict=True)
     }
     write_jsonl(output, lines(requests, questions, answers, family))
-    gathered(output).unlink(missing_ok=True)
-    if processes > 1:
-        write_json(gathered(output), header)
-    for partial in partials(output):
-        partial.unlink()
     log.info("%s: %d lines", output, len(requests))
 
 
@@ -184,6 +181,12 @@ def lines(
         }
 
 
+def _key(header: Mapping[str, Any], requests: Sequence[Request], questions: Sequence[Question], family: Family) -> str:
+    """Return a hash of all that decides the output: what decides the answers, and what is written beside them."""
+    beside = lines(requests, questions, dict.fromkeys(questions, {}), family)
+    return hashlib.sha256(json.dumps([header, *beside], sort_keys=True).encode()).hexdigest()
+
+
 def fingerprint(folder: str | Path) -> str:
     """Return a hash of a checkpoint: names and contents of its files."""
     digest = hashlib.sha256()
@@ -192,16 +195,6 @@ def fingerprint(folder: str | Path) -> str:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def gathered(output: Path) -> Path:
-    """Return the file that keeps the header of an output which several processes made."""
-    return output.with_suffix(".gathered.json")
-
-
-def was_gathered(output: Path, header: Mapping[str, Any]) -> bool:
-    """Tell whether an output was gathered from batches with this header."""
-    return gathered(output).is_file() and read_json(gathered(output)) == json.loads(json.dumps(header))
 
 
 def partials(output: Path) -> list[Path]:

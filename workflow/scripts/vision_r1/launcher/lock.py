@@ -41,8 +41,11 @@ def private_folder(path: Path) -> Path:
     """Make a folder for this user alone, where others can write beside it. Raises UserError unless it is that."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = path.lstat()
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
-        raise UserError(f"{path}: not a folder of yours alone (owner, mode 0700); remove it, or set TMPDIR")
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+        raise UserError(f"{path}: not a folder of yours; remove it, or set TMPDIR")
+    if state.st_mode & 0o022:
+        raise UserError(f"{path}: others can write in it; remove it, or set TMPDIR")
+    path.chmod(0o700)  # earlier versions made it readable for all
     return path
 
 

@@ -7,6 +7,7 @@ same in two thirds of the steps that coarse ones take.
 
 import functools
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import patchify
 from vision_r1.miniature.recipe import Recipe
+from vision_r1.miniature.resume import SAVE_EVERY, Checkpoints
 from vision_r1.miniature.together import SharedGradients, together
 from vision_r1.processors import ImageOnlyProcessor, prompt_text
 from vision_r1.progress import Progress
@@ -41,9 +43,11 @@ def pretrain(
     seed: int,
     processes: int = 1,
     templates: Templates = DEFAULT,
+    checkpoints: Checkpoints | None = None,
 ) -> list[dict[str, float]]:
     """Train the model in place and return one {step, loss, learning_rate} per LOG_EVERY steps.
 
+    checkpoints: where to resume from and to save, if anywhere; weights are those of a training without a break.
     processes: how many share the rows of each batch and the matrices of each update; on the CPU only. Batches are
     the same for any number. On the CPU the same seed and number give the same weights. `loss` is the mean since the
     entry before, `learning_rate` AdamW's.
@@ -51,7 +55,9 @@ def pretrain(
     model.to(recipe.device).train()
     gradients = SharedGradients(model, processes)
     history = together(
-        lambda rank: _train(model, Batches(processor, recipe, seed, rank, processes, templates), recipe, gradients),
+        lambda rank: _train(
+            model, Batches(processor, recipe, seed, rank, processes, templates), recipe, gradients, checkpoints
+        ),
         processes,
     )
     model.to("cpu").eval()
@@ -59,13 +65,21 @@ def pretrain(
 
 
 def _train(
-    model: PreTrainedModel, batches: "Batches", recipe: Recipe, gradients: SharedGradients
+    model: PreTrainedModel,
+    batches: "Batches",
+    recipe: Recipe,
+    gradients: SharedGradients,
+    checkpoints: Checkpoints | None,
 ) -> list[dict[str, float]]:
-    rank, loader = batches.rank, iter(DataLoader(batches, batch_size=None, num_workers=recipe.workers))
+    rank, began = batches.rank, time.monotonic()
     optimizers = make_optimizers(model, recipe, rank, batches.processes)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, schedule(recipe)) for each in optimizers]
-    history, losses, progress = [], [], Progress(recipe.steps, "steps")
-    for step in range(1, recipe.steps + 1):
+    first, history = checkpoints.load(rank, model, optimizers, schedules) if checkpoints else (0, [])
+    gradients.wait()  # rank 0 restores the weights that all share
+    batches.first = first
+    loader = iter(DataLoader(batches, batch_size=None, num_workers=recipe.workers))
+    losses, progress = [], Progress(recipe.steps, "steps", first)
+    for step in range(first + 1, recipe.steps + 1):
         inputs = {name: tensor.to(recipe.device) for name, tensor in next(loader).items()}
         gradients.collect(rank)
         with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.device == "cuda"):
@@ -78,19 +92,21 @@ def _train(
             optimizer.step()
             scheduler.step()
         gradients.wait()
-        if rank != 0:
-            continue
-        if step % LOG_EVERY == 0 or step == recipe.steps:
+        if rank == 0 and (step % LOG_EVERY == 0 or step == recipe.steps):
             mean = float(np.mean([value.item() for value in losses]))
             history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
             progress.log(step, f"loss {mean:.3f}")
             losses = []
-        progress.update(step)
+        if checkpoints and step % SAVE_EVERY == 0 and step < recipe.steps:
+            seconds = checkpoints.seconds + time.monotonic() - began
+            checkpoints.save(rank, step, model, optimizers, schedules, history, seconds, gradients)
+        if rank == 0:
+            progress.update(step)
     return history
 
 
 class Batches(IterableDataset):
-    """Batches of model inputs without end; of `processes`, each gets every so many rows of each, from `rank` on.
+    """Batches of model inputs without end, from number `first` on; each of `processes` gets its share of the rows.
 
     Each scene has a seed of its own, so that batches do not depend on the number of workers and processes.
     """
@@ -106,13 +122,14 @@ class Batches(IterableDataset):
     ) -> None:
         self.processor, self.recipe, self.templates = processor, recipe, templates
         self.seed, self.rank, self.processes = seed, rank, processes
+        self.first = 0
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
-        first, every = (worker.id, worker.num_workers) if worker else (0, 1)
+        own, every = (worker.id, worker.num_workers) if worker else (0, 1)
         prompt_tokens = prompt_encoder(self.processor, self.templates.system)
         exact = replace(self.recipe, grow=0.0, jitter=0.0, drop=0.0)
-        for number in itertools.count(first, every):
+        for number in itertools.count(self.first + own, every):
             rows = range(self.rank, self.recipe.batch_size, self.processes)
             streams = [np.random.default_rng((SCENES, self.seed, number, row)) for row in rows]
             recipe = exact if number < self.recipe.exact_steps else self.recipe

@@ -120,7 +120,7 @@ def find_architecture(config: Mapping[str, Any], base_model: str | Path) -> tupl
     model = config["model"]
     for folder in (base_model, model["id"] if model["source"] == "folder" else None):
         if folder and (Path(folder) / "config.json").is_file():
-            return architecture_of(AutoConfig.from_pretrained(folder)), f"{folder}/config.json"
+            return architecture_of(AutoConfig.from_pretrained(folder, trust_remote_code=False)), f"{folder}/config.json"
     if model["source"] == "made":
         return architecture_of(_made(config["base"])), "section base"
     if model["id"] in PUBLISHED:

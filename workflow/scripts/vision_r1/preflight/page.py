@@ -24,8 +24,8 @@ def page(summary: Mapping[str, Any]) -> str:
         ("Prediction", _prediction(summary["prediction"])),
         ("Hours and price", _hours(summary)),
         ("The arms", _arms(summary)),
-        ("To be known", summary["unknown"]),
-        ("To be mended", summary["problems"] or ["Nothing."]),
+        ("Unknowns", summary["unknown"]),
+        ("Problems", summary["problems"] or ["Nothing."]),
     ]
     lines = [f"Preflight of {summary['run']}"]
     for title, content in sections:

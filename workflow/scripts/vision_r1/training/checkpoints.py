@@ -12,12 +12,11 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError, read_json, sync, write_json
+from vision_r1.files import UserError, hash_files, read_json, sync, write_json
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +38,6 @@ def seal(checkpoint: str | Path, process: int = 0, processes: int = 1) -> dict[s
     sizes = _sizes(Path(checkpoint))
     largest_first = sorted(sizes, key=lambda name: (-sizes[name], name))
     return hash_files(checkpoint, largest_first[process::processes])
-
-
-def hash_files(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the SHA-256 of some files of a folder, by name."""
-
-    def of(name: str) -> str:
-        with (Path(folder) / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
-        return dict(zip(names, pool.map(of, names), strict=True))
 
 
 def mark_complete(checkpoint: str | Path, seconds: float, hashes: Mapping[str, str]) -> None:

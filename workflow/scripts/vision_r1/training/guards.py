@@ -99,6 +99,8 @@ class StopAtBrokenGradients(TrainerCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any
     ) -> None:
+        if args.fp16:  # its loss scaler provokes overflows, and skips their steps
+            return
         gradients = [weight.grad for weight in kw["model"].parameters() if weight.grad is not None]
         local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
         if local and not torch.stack(torch._foreach_norm(local)).isfinite().all():

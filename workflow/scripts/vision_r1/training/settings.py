@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from vision_r1.files import UserError, read_json
+from vision_r1.model_folder import PROCESSOR_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.lora import LoRAArguments
@@ -26,7 +27,7 @@ _INDECISIVE = (
     *("vllm_server_", "vllm_group_port"),
 )
 # What may differ between two stages of one schedule: where the first one ends, the reward, and what is not a setting.
-_OF_A_STAGE = ("stop_at", "criterion", "code", "versions", "train_file", "weights")
+_OF_A_STAGE = ("stop_at", "criterion", "code", "versions", "train_file", "weights", "processor")
 # How `accelerate launch` tells its processes what splits the weights and in which precision: it decides what lies in a
 # checkpoint, and no engine can read another one's.
 _ENGINE = ("ACCELERATE_USE_", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DEEPSPEED_", "FSDP_")
@@ -37,13 +38,15 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return, as JSON values: arguments, configuration, engine, processes, versions, `method`'s own, and hashes.
 
-    Hashed are the training file, the weights of the parent checkpoints, and the code: that of `program`, or what --code
-    stands for.
+    Hashed are the training file, the parents' weights, the first one's configuration and processor, and the code: that
+    of `program`, or what --code stands for.
     """
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     code = Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
     weights = [file for folder in arguments.parents() for file in sorted(Path(folder).glob("*.safetensors"))]
+    init = Path(arguments.init)
+    words = [init / name for name in (*PROCESSOR_FILES, "config.json") if (init / name).is_file()]
     settings = {
         **{name: getattr(arguments, name) for name in own},
         **{name: getattr(config, name) for name in decisive},
@@ -52,6 +55,7 @@ def settings_of(
         "code": code,
         "train_file": _hash(arguments.train_file),
         "weights": [_hash(file) for file in weights],
+        "processor": {file.name: _hash(file) for file in words},
         **method,
     }
     return json.loads(json.dumps(settings, sort_keys=True, default=str))

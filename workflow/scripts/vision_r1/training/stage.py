@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 from vision_r1 import finished
 from vision_r1.files import (
     UserError,
+    hash_files,
     is_full,
     link_or_copy,
     no_space,
@@ -44,7 +45,6 @@ from vision_r1.training.checkpoints import (
     by_age,
     damaged_file,
     fingerprint,
-    hash_files,
     last_complete,
     mark_complete,
     prune,
@@ -64,12 +64,10 @@ from vision_r1.training.weights import count_parameters, keep_used_conversions, 
 
 log = logging.getLogger(__name__)
 
-FINISHED = "finished"  # the folder beside the states where a training's outputs are kept
-
 
 @dataclass
 class Stage:
-    """One training: its arguments, the checkpoint that it goes on from (or None), and the step that it began at."""
+    """One training: its arguments, the checkpoint that it resumes from (or None), and the step that it began at."""
 
     arguments: StageArguments
     checkpoint: Path | None
@@ -85,7 +83,7 @@ class Stage:
 
 
 def prepare(arguments: StageArguments, config: TrainingArguments, program: str, **method: Any) -> Stage:
-    """Point the trainer at its state folder and find what there is to go on from. Loads no model.
+    """Point the trainer at its state folder and find what there is to resume from. Loads no model.
 
     The folder is named by all that decides the result, settings_of these arguments, so a training never resumes from
     another one's state. Raises UserError for what can't be trained.
@@ -113,9 +111,9 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     config.output_dir = str(Path(arguments.state) / name)
     with PartialState().main_process_first():
         if config.should_save and not is_done(arguments, name):
-            kept = Path(arguments.state) / FINISHED
+            kept = finished.place(Path(arguments.state))
             if finished.restore(kept, name, _outputs(arguments)):
-                log.info("%s: this very training had ended before Snakemake saw it; delete it to train again", kept)
+                log.info("%s: restored: this very training was finished before; --force trains again", kept)
     if is_done(arguments, name):
         log.info("%s: this training was finished by another job", arguments.output_metrics)
         sys.exit(0)
@@ -128,7 +126,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
             remove_damaged(config.output_dir)
             log.info("%s: %s", config.output_dir, _beginning(Path(config.output_dir), settings))
             write_json(Path(config.output_dir) / FILE, settings)
-            shutil.rmtree(Path(arguments.state) / FINISHED, ignore_errors=True)  # another training's, by now
+            shutil.rmtree(finished.place(Path(arguments.state)), ignore_errors=True)  # another training's, by now
             prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
         if config.should_save and not checkpoint and arguments.continue_from:
@@ -137,7 +135,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     seconds = read_json(checkpoint / MARKER)["seconds"] if checkpoint else 0.0
     if not checkpoint and arguments.continue_from:
         checkpoint = Path(arguments.continue_from)
-        log.info("going on from step %d of the stage before", first_step)
+        log.info("resuming from step %d of the stage before", first_step)
     return Stage(arguments, checkpoint, first_step, seconds)
 
 
@@ -184,7 +182,7 @@ def check_gpus(asked: int | None, use_cpu: bool) -> None:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     here, visible = asked * processes // world, torch.cuda.device_count()
     if here != visible:
-        raise UserError(f"--gpus {here}: {visible} are visible; mend the request, CUDA_VISIBLE_DEVICES or --use_cpu")
+        raise UserError(f"--gpus {here}: {visible} are visible; fix the request, CUDA_VISIBLE_DEVICES or --use_cpu")
     if here != processes and here:
         raise UserError(f"--gpus {here}: {processes} processes on this machine; start one for each GPU")
 
@@ -237,7 +235,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     if step == steps < end:
         raise UserError(f"--stop_at {end}: the schedule has {steps} steps; give a smaller one")
     if step < end:
-        log.warning("stopped by a signal at step %d of %d; run again to go on", step, end)
+        log.warning("stopped by a signal at step %d of %d; rerun to resume", step, end)
         sys.exit(143)
 
 
@@ -283,9 +281,9 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
         },
     )
     # Before the trainer's state goes: where Snakemake has died, its next run deletes the outputs.
-    finished.keep(Path(arguments.state) / FINISHED, Path(trainer.args.output_dir).name, _outputs(arguments))
+    finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, _outputs(arguments))
     for path in by_age(arguments.state):
-        if path.name != FINISHED:
+        if path != finished.place(Path(arguments.state)):
             shutil.rmtree(path)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vision_r1.data.categories import check_name
 from vision_r1.data.oddities import in_words, oddities, too_many
 from vision_r1.files import UserError
 
@@ -42,9 +43,8 @@ def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:
     boxes = [(number, *box) for number, image in images for box in image.boxes]
     if not boxes:
         raise UserError(f"{source}: {len(labelled.images):,} images and no box in them; is it the right place?")
-    for name in labelled.names:
-        if not name.strip() or name.splitlines() != [name]:
-            raise UserError(f"{source}: a category's name is {name!r}: empty or not of one line; fix it")
+    for number, name in enumerate(labelled.names):
+        check_name(source, number, name)
     odd = oddities(
         np.array([corners for *_, corners in boxes], np.float64),
         np.array([(image.width, image.height) for _, image in images for _ in image.boxes], np.float64),

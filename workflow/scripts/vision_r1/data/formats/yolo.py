@@ -65,7 +65,10 @@ def _names(path: Path) -> tuple[list[str], bool]:
     """Return the names of the classes, and whether lines end with keypoints."""
     text = read_text(path)
     if path.suffix.lower() not in (".yaml", ".yml"):
-        return [line.strip() for line in text.splitlines() if line.strip()], False
+        lines = [line.strip() for line in text.rstrip().splitlines()]
+        if "" in lines:
+            raise UserError(f"{path}: line {lines.index('') + 1} is empty, and classes are counted by line; name it")
+        return lines, False
     try:
         content: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -90,11 +93,13 @@ def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: 
         raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}") from None
     if number not in range(len(names)):
         raise UserError(f"{where}: class {words[0]}, but there are {len(names)} names, counted from 0")
+    if keypoints:  # behind the box; every third number may be a visibility
+        shares = shares[:4]
     if not all(isfinite(value) and -OVER <= value <= 1 + OVER for value in shares):
         raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}")
     polygon = len(shares) >= 6 and len(shares) % 2 == 0
-    if len(shares) == 4 or keypoints:
-        x, y, width, height = shares[:4]
+    if len(shares) == 4:
+        x, y, width, height = shares
         low, high = (x - width / 2, y - height / 2), (x + width / 2, y + height / 2)
     elif polygon:
         low, high = (min(shares[::2]), min(shares[1::2])), (max(shares[::2]), max(shares[1::2]))
