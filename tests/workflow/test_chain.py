@@ -245,6 +245,24 @@ def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_gr
         assert digest(project.folder, f"models/{weights}") == digest(chain.folder, f"models/{weights}")
 
 
+@pytest.mark.slow
+def test_lost_outputs_are_restored_and_forced_ones_made_again(before_grpo):
+    project, folder = before_grpo, before_grpo.folder / "results/smoke"
+    for log, target in (
+        ("train_sft/sft.log", "models/sft/metrics.json"),
+        ("make_base_model.log", "models/base/metrics.json"),
+        ("predict_suite/base/shapes.log", "predictions/base/shapes.jsonl"),
+    ):
+        before = digest(project.folder, target) if target.endswith(".jsonl") else None
+        (folder / target).unlink()
+        project.snakemake(*SMOKE, "--", f"results/smoke/{target}")
+        assert "finished before" in (folder / "logs" / log).read_text()
+        project.snakemake(*SMOKE, "--force", "--", f"results/smoke/{target}")
+        said = (folder / "logs" / log).read_text()
+        assert "finished before" not in said and "progress" in said
+        assert before is None or digest(project.folder, target) == before
+
+
 def test_a_living_run_keeps_its_lock(project):
     """unlock_run.py must not open a folder in which a job is still at work."""
     (project.folder / ".snakemake/locks").mkdir(parents=True)
