@@ -242,4 +242,4 @@ rule release_checkpoint:
         "Writing the model card of {wildcards.checkpoint}"
     shell:
         "python workflow/scripts/release_checkpoint.py --run {params.run:q} --checkpoint {wildcards.checkpoint:q}"
-        " --output_directory {output:q} > {log:q} 2>&1"
+        " --output_folder {output:q} > {log:q} 2>&1"

@@ -53,7 +53,7 @@ def curation(*sources):
 
 def release(folder, output, checkpoint="sft"):
     """Run the program; return the card."""
-    words = ["--run", folder, "--checkpoint", checkpoint, "--output_directory", output]
+    words = ["--run", folder, "--checkpoint", checkpoint, "--output_folder", output]
     release_checkpoint.main(list(map(str, words)))
     return (output / "README.md").read_text(encoding="utf-8")
 

@@ -49,8 +49,8 @@ def read(tmp_path, dataset):
         f"{LINES}\r\n\r\n".replace("}\n", "}\r\n"),
         codecs.BOM_UTF8 + LIST.encode(),
         codecs.BOM_UTF8 + LINES.encode(),
-        gzip.compress(LIST.encode()),
-        gzip.compress(LINES.encode()),
+        gzip.compress(LIST.encode(), mtime=0),
+        gzip.compress(LINES.encode(), mtime=0),
         LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'),
     ],
 )

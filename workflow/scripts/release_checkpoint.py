@@ -4,7 +4,7 @@ The weights are hard links where the disk allows it, so they take no room; the f
 
 Example:
   python workflow/scripts/release_checkpoint.py --run results/miniature --checkpoint strict/grpo_stage2 \\
-      --output_directory results/miniature/release/strict/grpo_stage2
+      --output_folder results/miniature/release/strict/grpo_stage2
 """
 
 import argparse
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     add_run(arguments)
     arguments.add_argument("--checkpoint", required=True, metavar="NAME", help="its name in the run")
-    arguments.add_argument("--output_directory", required=True, metavar="DIR")
+    arguments.add_argument("--output_folder", required=True, metavar="DIR")
     return arguments.parse_args(argv)
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         licences(run.config, run.trained_on),
         [path.name for path in licence_files],
     )
-    with written_whole(args.output_directory) as folder:
+    with written_whole(args.output_folder) as folder:
         folder.mkdir()
         for path in [*licence_files, *sorted(model.iterdir())]:
             if path.is_file() and not path.name.startswith("."):  # Snakemake's mark is not the model's
