@@ -26,6 +26,7 @@ def train(processes, tiny_checkpoint, train_file, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_tensorboard(train):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -45,6 +45,7 @@ def test_all_experiments_at_once(project, root):
         ("without_differentiation", {"train_grpo": 4}),
     ],
 )
+@pytest.mark.slow  # test_all_experiments_at_once plans them together
 def test_every_kind_of_experiment_is_planned(project, name, own):
     overlay = project.overlay({"ablations": {"experiments": ["strict", name], "training_seeds": [0]}})
     jobs = project.planned(*SMOKE, overlay, "--", "ablations")

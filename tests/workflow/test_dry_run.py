@@ -94,6 +94,7 @@ def test_sources_of_the_paper_s_mixture_are_switched(project):
     assert "v3det_train has no image folder" in curation and "--grounding 8500 odinw_aerial" in curation
 
 
+@pytest.mark.slow
 def test_the_selection_split_is_a_suite(project):
     jobs = project.planned("results/miniature/metrics/base/selection.json")
     made = {"make_scenes": 15, "make_processor": 1, "make_base_model": 1, "predict_suite": 1, "score_suite": 1}
