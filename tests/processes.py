@@ -14,7 +14,15 @@ from engines import run_on_cpu
 
 PLACES = [str(Path(__file__).parents[1] / "workflow/scripts"), str(Path(__file__).parent)]
 WARM = (
-    *("processes", "train_sft", "train_grpo", "datasets", "vision_r1.training.stage", "vision_r1.training.grpo"),
+    *(
+        "processes",
+        "train_sft",
+        "train_grpo",
+        "datasets",
+        "vision_r1.training.stage",
+        "vision_r1.training.grpo",
+        "vision_r1.training.outputs",
+    ),
     *("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
     *("transformers.models.qwen2_5_vl.processing_qwen2_5_vl", "vision_r1.processors"),
     *("deepspeed", "torch.distributed.fsdp"),

@@ -72,13 +72,13 @@ def test_an_interrupted_training_ends_alike(trained, tiny_checkpoint, train_file
 
 
 def test_a_training_that_was_killed_at_its_very_end(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
-    from vision_r1.training import stage
+    from vision_r1.training import outputs
 
     main, options, whole = trained
     out = tmp_path / whole.name
     words = arguments(tiny_checkpoint, train_file, out, **options, **LORA)
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # imported by main, so found here
         main(words)
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)

@@ -64,12 +64,12 @@ def test_zeros_after_a_power_cut(trained, tiny_checkpoint, train_file, tmp_path,
 def test_state_of_a_training_that_was_killed_at_its_very_end(
     trained, tiny_checkpoint, train_file, tmp_path, monkeypatch
 ):
-    from vision_r1.training import stage
+    from vision_r1.training import outputs
 
     out = tmp_path / "sft"
     words = arguments(tiny_checkpoint, train_file, out, **BATCH)
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # imported by main, so found here
         main(words)
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)

@@ -38,10 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.cuda_graphs import replay_decoding
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.lora import lora_config
+    from vision_r1.training.outputs import save
     from vision_r1.training.recording import SampleCompletions
     from vision_r1.training.sampling import engine_folder, never_sampled, seed_again, show_images_once
     from vision_r1.training.sharing import share_forward, share_processing
-    from vision_r1.training.stage import prepare, save, train
+    from vision_r1.training.stage import prepare, train
 
     arguments, guards, criterion, config = parse_args(argv)
     model_family = family(arguments.family)

@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import SFTTrainer
 
     from vision_r1.training.lora import lora_config
-    from vision_r1.training.stage import prepare, save, train
+    from vision_r1.training.outputs import save
+    from vision_r1.training.stage import prepare, train
 
     arguments, guards, config = parse_args(argv)
     model_family = family(arguments.family)

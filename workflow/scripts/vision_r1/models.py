@@ -30,8 +30,8 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
 
-    Raises UserError unless every weight of the model is in the checkpoint, and finite, and the reverse:
-    transformers only warns, and continues with random weights.
+    Raises UserError unless every weight of the model is in the checkpoint and the reverse: transformers only warns, and
+    continues with random weights. All must be finite, too; ZeRO-3 splits them while they load, which hides that.
     """
     import torch
     from transformers import AutoModelForImageTextToText

@@ -1,7 +1,6 @@
-"""One training stage around a TRL trainer: what to resume from, training, and the outputs."""
+"""One training stage around a TRL trainer: what to resume from, and training."""
 
 import logging
-import math
 import os
 import shutil
 import sys
@@ -18,17 +17,11 @@ from transformers.utils.logging import disable_progress_bar
 from vision_r1 import finished
 from vision_r1.files import (
     UserError,
-    hash_files,
     is_full,
-    link_or_copy,
     no_space,
     read_json,
-    sync,
     write_json,
-    write_jsonl,
-    written_whole,
 )
-from vision_r1.resources import hardware, peak_rss_mb
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.callbacks import (
     EndAlreadyReached,
@@ -46,7 +39,6 @@ from vision_r1.training.checkpoints import (
     damaged_file,
     fingerprint,
     last_complete,
-    mark_complete,
     prune,
     remove_damaged,
 )
@@ -58,9 +50,10 @@ from vision_r1.training.guards import (
     TrainingBroken,
 )
 from vision_r1.training.lora import check_adapters
-from vision_r1.training.recording import AddMetrics, check_trackers, sampled
-from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of, versions
-from vision_r1.training.weights import count_parameters, keep_used_conversions, read_shapes, save_model
+from vision_r1.training.outputs import outputs_of
+from vision_r1.training.recording import AddMetrics, check_trackers
+from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of
+from vision_r1.training.weights import keep_used_conversions, read_shapes
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +105,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     with PartialState().main_process_first():
         if config.should_save and not is_done(arguments, name):
             kept = finished.place(Path(arguments.state))
-            if finished.restore(kept, name, _outputs(arguments)):
+            if finished.restore(kept, name, outputs_of(arguments)):
                 log.info("%s: restored: this very training was finished before; --force trains again", kept)
     if is_done(arguments, name):
         log.info("%s: this training was finished by another job", arguments.output_metrics)
@@ -161,15 +154,9 @@ def is_done(arguments: StageArguments, name: str) -> bool:
 
     Snakemake deletes outputs before a job starts, so a job that waited for its twin finds the twin's.
     """
-    if not all(path.exists() for path in _outputs(arguments).values()):
+    if not all(path.exists() for path in outputs_of(arguments).values()):
         return False
     return read_json(arguments.output_metrics).get("fingerprint") == name
-
-
-def _outputs(arguments: StageArguments) -> dict[str, Path]:
-    """Return the outputs of a training by name, those that it is asked for; metrics come last."""
-    names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
-    return {name: Path(path) for name in names if (path := getattr(arguments, name))}
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
@@ -239,71 +226,6 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
         sys.exit(143)
 
 
-def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
-    """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
-
-    Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
-    """
-    arguments = stage.arguments
-    save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
-    if not trainer.args.should_save:
-        return
-    history = [
-        {name: _finite(value) for name, value in entry.items()}
-        for entry in trainer.state.log_history
-        if entry["step"] > stage.first_step
-    ]
-    write_jsonl(arguments.output_history, history)
-    if arguments.output_completions:
-        write_jsonl(arguments.output_completions, sampled(trainer.args.output_dir, trainer.state.global_step))
-    if arguments.output_checkpoint and arguments.stop_at:
-        keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
-    elif arguments.output_checkpoint:
-        Path(arguments.output_checkpoint).mkdir(parents=True, exist_ok=True)
-    logged = [entry for entry in history if "loss" in entry]
-    steps = trainer.state.global_step - stage.first_step
-    write_json(
-        arguments.output_metrics,
-        {
-            "stage": Path(arguments.output_metrics).parent.name,
-            "fingerprint": Path(trainer.args.output_dir).name,
-            "steps": steps,
-            "seconds": round(stage.seconds, 1),
-            "samples_seen": round(steps * samples_per_step),
-            "parameters": count_parameters(Path(arguments.output_model)),
-            "peak_rss_mb": peak_rss_mb(),
-            "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
-            "hardware": hardware(),
-            "processes": trainer.args.world_size,
-            "threads": torch.get_num_threads(),
-            "versions": versions(trainer.args),
-            "final": logged[-1] if logged else {},
-        },
-    )
-    # Before the trainer's state goes: where Snakemake has died, its next run deletes the outputs.
-    finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, _outputs(arguments))
-    for path in by_age(arguments.state):
-        if path != finished.place(Path(arguments.state)):
-            shutil.rmtree(path)
-
-
-def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
-    """Write the newest whole checkpoint of a state folder, and the settings behind it, as a folder of its own."""
-    last = last_complete(state)
-    pickle = "training_args.bin"  # holds nothing that is needed
-    with written_whole(output) as partial:
-        ignored = shutil.ignore_patterns(MARKER, pickle)
-        shutil.copytree(last, partial, copy_function=link_or_copy, ignore=ignored)
-        shutil.copy(state / FILE, partial)
-        hashes = {name: entry["sha256"] for name, entry in read_json(last / MARKER)["files"].items() if name != pickle}
-        mark_complete(partial, seconds, hashes | hash_files(partial, [FILE]))
-        sync(partial)
-
-
 def _not_about_keys(record: logging.LogRecord) -> bool:
     # True as warnings go, and hundreds of names long, but the weights were loaded before.
     return "keys in the checkpoint model loaded" not in record.getMessage()
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,94 @@
+"""What a finished training hands on: model, history, completions, checkpoint and metrics; and where they are kept."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Trainer
+
+from vision_r1 import finished
+from vision_r1.files import hash_files, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
+from vision_r1.resources import hardware, peak_rss_mb
+from vision_r1.training.arguments import StageArguments
+from vision_r1.training.checkpoints import MARKER, by_age, last_complete, mark_complete
+from vision_r1.training.recording import sampled
+from vision_r1.training.settings import FILE, versions
+from vision_r1.training.weights import count_parameters, save_model
+
+if TYPE_CHECKING:
+    from vision_r1.training.stage import Stage
+
+
+def outputs_of(arguments: StageArguments) -> dict[str, Path]:
+    """Return the outputs of a training by name, those that it is asked for; metrics come last."""
+    names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
+    return {name: Path(path) for name in names if (path := getattr(arguments, name))}
+
+
+def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
+    """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
+
+    Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
+    """
+    arguments = stage.arguments
+    save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
+    if not trainer.args.should_save:
+        return
+    history = [
+        {name: _finite(value) for name, value in entry.items()}
+        for entry in trainer.state.log_history
+        if entry["step"] > stage.first_step
+    ]
+    write_jsonl(arguments.output_history, history)
+    if arguments.output_completions:
+        write_jsonl(arguments.output_completions, sampled(trainer.args.output_dir, trainer.state.global_step))
+    if arguments.output_checkpoint and arguments.stop_at:
+        keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
+    elif arguments.output_checkpoint:
+        Path(arguments.output_checkpoint).mkdir(parents=True, exist_ok=True)
+    logged = [entry for entry in history if "loss" in entry]
+    steps = trainer.state.global_step - stage.first_step
+    write_json(
+        arguments.output_metrics,
+        {
+            "stage": Path(arguments.output_metrics).parent.name,
+            "fingerprint": Path(trainer.args.output_dir).name,
+            "steps": steps,
+            "seconds": round(stage.seconds, 1),
+            "samples_seen": round(steps * samples_per_step),
+            "parameters": count_parameters(Path(arguments.output_model)),
+            "peak_rss_mb": peak_rss_mb(),
+            "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
+            "hardware": hardware(),
+            "processes": trainer.args.world_size,
+            "threads": torch.get_num_threads(),
+            "versions": versions(trainer.args),
+            "final": logged[-1] if logged else {},
+        },
+    )
+    for path in filter(Path.is_file, outputs_of(arguments).values()):
+        sync(path)
+    # Before the trainer's state goes: where Snakemake has died, its next run deletes the outputs.
+    finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, outputs_of(arguments))
+    for path in by_age(arguments.state):
+        if path != finished.place(Path(arguments.state)):
+            shutil.rmtree(path)
+
+
+def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
+    """Write the newest whole checkpoint of a state folder, and the settings behind it, as a folder of its own."""
+    last = last_complete(state)
+    pickle = "training_args.bin"  # holds nothing that is needed
+    with written_whole(output) as partial:
+        ignored = shutil.ignore_patterns(MARKER, pickle)
+        shutil.copytree(last, partial, copy_function=link_or_copy, ignore=ignored)
+        shutil.copy(state / FILE, partial)
+        hashes = {name: entry["sha256"] for name, entry in read_json(last / MARKER)["files"].items() if name != pickle}
+        mark_complete(partial, seconds, hashes | hash_files(partial, [FILE]))
+        sync(partial)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
