@@ -24,7 +24,17 @@ def root():
 @pytest.fixture(scope="session")
 def coco_tiny(root):
     """The folder with 80 + 80 real COCO images that lies beside the repository on some machines."""
-    folder = root.parent / "shared/data/coco-tiny"
+    return beside(root, "shared/data/coco-tiny")
+
+
+@pytest.fixture(scope="session")
+def cases(root):
+    """The folder with small inputs that failed once, and what is right for each."""
+    return beside(root, "shared/cases/data")
+
+
+def beside(root, name):
+    folder = root.parent / name
     if not folder.is_dir():
-        pytest.skip("needs ../shared/data/coco-tiny")
+        pytest.skip(f"needs ../{name}")
     return folder

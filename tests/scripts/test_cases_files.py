@@ -11,14 +11,6 @@ from vision_r1.data.coco import check_images, read_coco
 from vision_r1.files import UserError, read_json
 
 
-@pytest.fixture(scope="module")
-def cases(root):
-    folder = root.parent / "shared/cases/data"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/cases/data")
-    return folder
-
-
 @pytest.fixture
 def check(cases, tmp_path):
     def run(name):

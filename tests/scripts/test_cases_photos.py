@@ -12,14 +12,6 @@ from vision_r1.data.coco import check_images, read_coco
 from vision_r1.files import UserError, read_json, read_jsonl
 
 
-@pytest.fixture(scope="module")
-def cases(root):
-    folder = root.parent / "shared/cases/data"
-    if not folder.is_dir():
-        pytest.skip("needs ../shared/cases/data")
-    return folder
-
-
 def indexed(case, tmp_path):
     words = ["--train", "coco", "mine", str(case / "gt.json"), str(case / "images"), "--threads", "1"]
     index_images.main([*words, "--cache", str(tmp_path / "c.sqlite"), "--output_index", str(tmp_path / "i.jsonl")])

@@ -103,7 +103,7 @@ def predict(
         **settings,
     }
     kept, key = finished.beside(output), _key(header, requests, questions, family)
-    if finished.is_kept(kept, key) and (output.is_file() or finished.restore(kept, key, {"predictions": output})):
+    if finished.is_kept(kept, key) if output.is_file() else finished.restore(kept, key, {"predictions": output}):
         log.info("%s: this very prediction was finished before; delete %s to predict again", output, kept)
         return
     for path in partials(output):
