@@ -70,11 +70,18 @@ def serving(behaviour):
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with started(Handler) as address:
+        yield f"{address}/file.zip"
+
+
+@contextmanager
+def started(handler):
+    """Yield the address of a server whose requests go to a handler."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/file.zip"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -1,11 +1,11 @@
 """Servers that send something else than the file: one error, at once, and nothing of it is locked."""
 
-import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from file_server import started
 
 from vision_r1.data import download as module
 from vision_r1.data.download import Expected, download, shown
@@ -38,15 +38,8 @@ def answering(body=b"", status=200, endless=False, **headers):
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with started(Handler) as address:
+        yield address, seen
 
 
 def refused(url, tmp_path, expected=Expected(), name="file.zip"):  # noqa: B008
