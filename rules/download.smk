@@ -25,11 +25,10 @@ rule download_archive:
         gpu=0,
     params:
         source=lambda wildcards: flags.of_archive(config, wildcards.download),
-        lock=flags.LOCK,
     message:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
-        "python workflow/scripts/download_archive.py {params.source:q} --lock {params.lock:q}"
+        "python workflow/scripts/download_archive.py {params.source:q}"
         " --output_file {output:q} > {log:q} 2>&1"
 
 
@@ -52,11 +51,12 @@ rule unpack_archive:
         gpu=0,
     params:
         folder=subpath(output[0], strip_suffix=".json"),
+        content=lambda wildcards: flags.of_content(config, wildcards.archive),
     message:
         "Unpacking {wildcards.archive}"
     shell:
         "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output_folder {params.folder:q}"
-        " --output_manifest {output:q} > {log:q} 2>&1"
+        " --output_manifest {output:q} {params.content:q} > {log:q} 2>&1"
 
 
 rule fetch_released_data:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from vision_r1.data.archives import unpack
+from vision_r1.data.archives import content_hash, unpack
 from vision_r1.files import UserError
 
 
@@ -45,6 +45,20 @@ def test_unpacks_a_tree_and_says_what_it_was(tmp_path):
     assert (tmp_path / "a/set/images/1.jpg").read_text() == "one"
     found = sorted(path.name for path in tmp_path.rglob("*"))
     assert found == [".a.lock", "1.jpg", "a", "a.zip", "b.json", "images", "set"]
+
+
+def test_the_same_files_packed_otherwise_have_the_same_hash(tmp_path):
+    """As sha256sum prints them: what GitHub packs of a commit may have other bytes tomorrow."""
+    files = [("set/b.json", "{}"), ("set/images/1.jpg", "one"), ("a", "")]
+    lines = [f"{hashlib.sha256(content.encode()).hexdigest()}  {name}\n" for name, content in sorted(files)]
+    wanted = hashlib.sha256("".join(lines).encode()).hexdigest()
+    for name, members in [("a.zip", files), ("b.zip", files[::-1])]:
+        unpack(zipped(tmp_path / name, members), tmp_path / name[0], 1000, 10, wanted)
+        assert content_hash(tmp_path / name[0]) == wanted
+    other = zipped(tmp_path / "c.zip", [*files[:2], ("a", "x")])
+    with pytest.raises(UserError, match=f"c.zip: its files have the hash .*, not {wanted}"):
+        unpack(other, tmp_path / "c", 1000, 10, wanted)
+    assert not (tmp_path / "c").exists()
 
 
 def link(name):

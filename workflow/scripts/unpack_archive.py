@@ -22,6 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--output_manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
     arguments.add_argument("--max_bytes", type=int, default=200_000_000_000, help="most bytes to unpack")
     arguments.add_argument("--max_files", type=int, default=1_000_000, help="most files to unpack")
+    arguments.add_argument("--content_sha256", metavar="HEX", help="the hash that its files must have, where known")
     return arguments.parse_args(argv)
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.archives import unpack
     from vision_r1.files import write_json
 
-    manifest = unpack(args.archive, args.output_folder, args.max_bytes, args.max_files)
+    manifest = unpack(args.archive, args.output_folder, args.max_bytes, args.max_files, args.content_sha256)
     write_json(args.output_manifest, manifest)
     logging.info("unpacked %d files, %d images, to %s", manifest["files"], manifest["images"], args.output_folder)
 

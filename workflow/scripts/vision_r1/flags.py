@@ -123,10 +123,19 @@ def of_curation(config: Config, experiment: str | None = None) -> list[str]:
 
 
 def of_archive(config: Config, file: str) -> list[str]:
-    """Return where an archive is to be had, and what it must be, by its file name."""
+    """Return where an archive is to be had, and what it must be, by its file name.
+
+    One whose content is known may be packed otherwise from one day to the next, so its bytes are not locked.
+    """
     entry = next(entry for name, entry in config["archives"].items() if places.archive_file(config, name) == file)
     sums = {key: entry.get(key) for key in ("bytes", "md5", "sha256")}
-    return of_values({"url": entry["url"], "mirror": entry.get("mirrors"), **sums})
+    lock = None if "content_sha256" in entry else LOCK
+    return of_values({"url": entry["url"], "mirror": entry.get("mirrors"), **sums, "lock": lock})
+
+
+def of_content(config: Config, archive: str) -> list[str]:
+    """Return the hash that the files of an archive must have, where the register knows it."""
+    return of_values({"content_sha256": config["archives"][archive].get("content_sha256")})
 
 
 def of_prediction(run: Run, suite: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Unpacking of foreign archives, zip and tar: nothing is written outside of the folder, nor more than is allowed."""
 
+import hashlib
 import logging
 import shutil
 import stat
@@ -45,18 +46,21 @@ class Member:
     handle: zipfile.ZipInfo | tarfile.TarInfo
 
 
-def unpack(archive: Path, output: Path, max_bytes: int, max_files: int) -> dict[str, Any]:
+def unpack(
+    archive: Path, output: Path, max_bytes: int, max_files: int, content_sha256: str | None = None
+) -> dict[str, Any]:
     """Unpack an archive as folder `output`, whole or not at all, and return its manifest.
 
     {archive, bytes, sha256, files, unpacked_bytes, images}. What it is, zip or tar, its content says. What macOS adds
     (__MACOSX, ._name) is left out. Raises UserError for a damaged archive, one with an unsafe member (a path that leads
-    outside, a link, a device, an encrypted file), one over the limits, and one with an image of more than MAX_PIXELS.
+    outside, a link, a device, an encrypted file), one over the limits, one with an image of more than MAX_PIXELS, and one
+    whose content has another hash (content_hash) than `content_sha256`.
     Safe for several processes at once: one unpacks after the other.
     """
     try:
         with _opened(archive) as (entries, read):
             members = _accepted(archive, entries, max_bytes, max_files)
-            images = _write(archive, members, read, output)
+            images = _write(archive, members, read, output, content_sha256)
     except UserError:
         raise
     except OSError as error:
@@ -73,6 +77,14 @@ def unpack(archive: Path, output: Path, max_bytes: int, max_files: int) -> dict[
         "unpacked_bytes": sum(member.size for member in members),
         "images": images,
     }
+
+
+def content_hash(folder: Path) -> str:
+    """Return one SHA-256 of all files below a folder: of the lines `<SHA-256>  <path>`, sorted by path, as sha256sum
+    prints them. It holds where a server packs the same files anew, as GitHub does with a commit's."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    lines = (f"{file_hash(folder / name, 'sha256')}  {name}\n" for name in names)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _damaged(archive: Path, error: Exception) -> str:
@@ -125,7 +137,9 @@ def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_file
     return members
 
 
-def _write(archive: Path, members: list[Member], read: Any, output: Path) -> int:
+def _write(
+    archive: Path, members: list[Member], read: Any, output: Path, content_sha256: str | None
+) -> int:
     """Write the files as folder `output`, and return how many are images."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".part")
@@ -140,6 +154,11 @@ def _write(archive: Path, members: list[Member], read: Any, output: Path) -> int
         partial.mkdir()
         check_room(output.parent, sum(member.size for member in members))
         images = _extract(archive, members, read, partial)
+        if content_sha256 and (found := content_hash(partial)) != content_sha256:
+            raise UserError(
+                f"{archive}: its files have the hash {found}, not {content_sha256} as in the register; delete it and "
+                "download it again"
+            )
         shutil.rmtree(output, ignore_errors=True)
         partial.replace(output)
         return images
