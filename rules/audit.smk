@@ -12,6 +12,10 @@ rule audit_rewards:
             report(f"<results>/audit/rewards.{kind}", caption="../docs/captions/audit.rst", category="Figures")
             for kind in ["svg", "png"]
         ],
+        references=[
+            report(f"<results>/audit/references.{kind}", caption="../docs/captions/references.rst", category="Figures")
+            for kind in ["svg", "png"]
+        ],
         loopholes="<results>/audit/loopholes.md",
         summary="<results>/audit/summary.json",
     log:
@@ -34,5 +38,5 @@ rule audit_rewards:
     shell:
         "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
         " {params.rewards:q}"
-        " --output_table {output.table:q} --output_figure {output.figures:q}"
+        " --output_table {output.table:q} --output_figure {output.figures:q} --output_references {output.references:q}"
         " --output_loopholes {output.loopholes:q} --output_summary {output.summary:q} > {log:q} 2>&1"

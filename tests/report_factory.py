@@ -307,7 +307,8 @@ class Run(run_folder.Run):
         loopholes = [hole | {"ap_fall": 0.778, "reward_fall": 0.0}]
         summary = {"samples": 200, "seed": 0, "rewards": rewards, "loopholes": loopholes}
         write(self.audit / "summary.json", summary)
-        (self.audit / "rewards.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
+        for name in ("rewards", "references"):
+            (self.audit / f"{name}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
 
     def _train_file(self) -> None:
         """Training rows about the test scenes, and their datasheet: enough for a page."""

@@ -10,6 +10,7 @@ from unit.test_audit import make_rows
 from vision_r1.audit import ERROR_FAMILIES, STRENGTHS
 from vision_r1.cli import run
 from vision_r1.files import UserError
+from vision_r1.report.audit_figure import labels
 
 pytest.importorskip("matplotlib")
 
@@ -109,13 +110,23 @@ def test_titles_of_the_figure_are_no_wider_than_their_panels(tmp_path, monkeypat
     monkeypatch.setattr(pyplot, "close", drawn.append)
     names = ("without_recall_with_count/grpo_stage1", "x/grpo_stage2", f"{'longer_and_' * 6}longer/grpo_stage1")
     words = [word for name in names[:2] for word in criterion(name, criterion="released_2025")] + criterion(names[2])
-    audit_rewards.main([*arguments(tmp_path, make_rows(5)), *words])
+    references = ["--output_references", str(tmp_path / "references.png")]
+    audit_rewards.main([*arguments(tmp_path, make_rows(5)), *words, *references])
     monkeypatch.undo()
-    (figure,) = drawn
-    panels = [panel for panel in figure.axes if panel.get_title(loc="left")]
-    assert len(panels) == 2 + 5
+    own, others = drawn
+    panels = [panel for figure in drawn for panel in figure.axes if panel.get_title(loc="left")]
+    assert len(own.axes) == 2 and len(panels) == 2 + 5
     for panel in panels:
         title, place = panel._left_title.get_window_extent(), panel.get_window_extent()
         assert title.x1 <= place.x1 + 0.1 * place.width, panel.get_title(loc="left")
     assert "without_recall_with_count" in panels[0].get_title(loc="left")
-    pyplot.close(figure)
+    pyplot.close("all")
+
+
+def test_loopholes_of_one_height_share_a_label():
+    records = [
+        {"family": family, "strength": 1.0, "ap": ap, "reward": reward}
+        for family, ap, reward in [("wrong_labels", 0.2, 3.0), ("spam", 0.1, 2.95), ("jitter", 0.5, 2.0), ("x", 0, 0)]
+    ]
+    found = labels(records, [record for record in records if record["family"] != "x"])
+    assert found == [(0.5, 2.0, "jitter"), (0.1, 3.0, "spam, wrong labels")]

@@ -129,7 +129,8 @@ def test_errors_and_slices_say_why(complete):
 def test_the_audit_and_the_training_data_are_in_the_page(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert (
-        "configured: strict/grpo_stage1 0.87; reference: paper, stage1 0.51." in text
+        "correlation with AP: strict/grpo_stage1 0.87." in text
+        and "not used here Spearman's correlation with AP: paper, stage1 0.51." in text
         and "1 loophole" in text
         and "spampaper, stage1reference" in text
     )

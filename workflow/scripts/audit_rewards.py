@@ -39,7 +39,12 @@ def parse_args(argv: Sequence[str] | None = None):
         "reward_weights; repeat. Equal rewards are audited once",
     )
     arguments.add_argument("--output_table", required=True, help=".csv")
-    arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
+    arguments.add_argument(
+        "--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png: those of --criterion, or all"
+    )
+    arguments.add_argument(
+        "--output_references", nargs="+", default=[], metavar="FILE", help=".svg or .png: the other published criteria"
+    )
     arguments.add_argument("--output_loopholes", required=True, help=".md, a table")
     arguments.add_argument("--output_summary", required=True, help=".json")
     return arguments.parse_args(argv)
@@ -50,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.audit import Reward, audit, audited, loopholes, rank_correlation
     from vision_r1.report.audit_figure import draw
 
-    for path in args.output_figure:
+    for path in [*args.output_figure, *args.output_references]:
         if not path.endswith((".svg", ".png")):
-            raise UserError(f"--output_figure {path}: give a path that ends in .svg or .png")
+            raise UserError(f"{path}: give a path that ends in .svg or .png")
     configured = {}
     for name, words in args.criterion:
         try:
@@ -69,7 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         entry |= asdict(entry.pop("reward"))
         entry["spearman"] = rank_correlation([record for record in records if record["criterion"] == entry["name"]])
     write_table(args.output_table, records)
-    draw(records, rewards, args.output_figure)
+    own = [entry for entry in rewards if entry["checkpoints"]]
+    others = [entry for entry in rewards if not entry["checkpoints"]]
+    draw(records, blind, own or others, args.output_figure)
+    if args.output_references:
+        draw(records, blind, others, args.output_references)
     write_text(args.output_loopholes, loophole_table(blind))
     write_json(args.output_summary, {"samples": len(rows), "seed": args.seed, "rewards": rewards, "loopholes": blind})
     for entry in rewards:

@@ -1,4 +1,4 @@
-"""The audit's figure: mean reward against AP, one line per family, a panel per reward."""
+"""The audit's figure: mean reward against AP, a line per family, a panel per reward, loopholes by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,24 +13,16 @@ from vision_r1.files import written_whole
 from vision_r1.report.text import shorten
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
-# Colour for what is made worse, marker for how.
-GROUPS = {
-    "C0": ("jitter", "shrink", "whole_image", "one_box"),
-    "C1": ("missed", "spam", "duplicates", "empty"),
-    "C2": ("wrong_labels", "unknown_labels"),
-    "C3": ("truncation", "prose"),
-}
-LOOKS = {family: (colour, "os^D"[i]) for colour, group in GROUPS.items() for i, family in enumerate(group)}
-PANELS_A_LINE = 3
-LONGEST = 28  # letters of a title, in bold, above a panel
+PANELS_A_LINE = 2
+LONGEST = 40  # letters of a title
+SAME_HEIGHT = 0.12  # of the reward: closer loopholes share a label
+Records = Sequence[Mapping[str, Any]]
 
 
-def draw(
-    records: Sequence[Mapping[str, Any]], rewards: Sequence[Mapping[str, Any]], paths: Sequence[str | Path]
-) -> None:
-    """Write the figure of the records of `vision_r1.audit.audit`; a path's ending, .svg or .png, chooses the format.
+def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence[str | Path]) -> None:
+    """Write the figure of some rewards; a path's ending, .svg or .png, chooses the format.
 
-    rewards: {name, checkpoints, published} of each panel. Titles of rewards that a training has are bold.
+    records, loopholes: of `vision_r1.audit`, of these rewards and others; rewards: {name, checkpoints, published}.
     """
     lines = -(-len(rewards) // PANELS_A_LINE)
     with plt.style.context(STYLE_SHEET):
@@ -38,11 +30,13 @@ def draw(
             lines, PANELS_A_LINE, figsize=(9.5, 3.2 * lines), sharex=True, sharey=True, squeeze=False
         )
         for panel, entry in zip(axes.flat, rewards, strict=False):
-            chosen = [record for record in records if record["criterion"] == entry["name"]]
-            for family, (colour, marker) in LOOKS.items():
-                line = [(r["ap"], r["reward"]) for r in chosen if r["family"] == family]
-                panel.plot(*zip(*line, strict=True), color=colour, marker=marker, ms=3.5, lw=1.2, label=family)
-            panel.set_title(_title(entry), fontweight="bold" if entry["checkpoints"] else "normal")
+            own = [record for record in records if record["criterion"] == entry["name"]]
+            holes = [hole for hole in loopholes if hole["criterion"] == entry["name"]]
+            _draw_lines(panel, own, {hole["family"]: hole["strength"] for hole in holes})
+            for x, y, names in labels(own, holes):
+                place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right" if x > 0.5 else "left"}
+                panel.annotate(names, (x, y), color="C1", fontsize="small", **place)
+            panel.set_title(_title(entry))
         for panel in axes.flat[len(rewards) :]:
             panel.set_visible(False)
         for below in axes.flat[max(len(rewards) - PANELS_A_LINE, 0) : len(rewards)]:  # the last panel of each column
@@ -50,8 +44,7 @@ def draw(
             below.set_xlabel("COCO AP of the same answers")
         for panel in axes[:, 0]:
             panel.set_ylabel("mean reward (0 to 3)")
-        names = [family.replace("_", " ") for family in LOOKS]
-        figure.legend(axes[0, 0].get_lines(), names, loc="outside right center", title="made worse by")
+            panel.set_ylim(-0.1, 3.4)
         for path in paths:
             looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
             with written_whole(path) as partial:
@@ -59,10 +52,38 @@ def draw(
         plt.close(figure)
 
 
+def _draw_lines(panel: plt.Axes, records: Records, blind: Mapping[str, float]) -> None:
+    """Draw a grey line per family, and in colour how far it runs level: to the strength of its loophole."""
+    for family in dict.fromkeys(record["family"] for record in records):
+        line = [record for record in records if record["family"] == family]
+        level = [record for record in line if record["strength"] <= blind.get(family, -1)]
+        for part, looks in ((line, {"color": "0.75", "lw": 1.0}), (level, {"color": "C1", "lw": 1.8, "zorder": 3})):
+            panel.plot([each["ap"] for each in part], [each["reward"] for each in part], marker="o", ms=3, **looks)
+
+
+def labels(records: Records, loopholes: Records) -> list[tuple[float, float, str]]:
+    """Return AP, reward and names of the loopholes of one reward, those of about one height at the lowest AP of them,
+    worst first.
+
+    records: those of this reward; a loophole's point is its family's at its strength.
+    """
+    points = {(record["family"], record["strength"]): (record["ap"], record["reward"]) for record in records}
+    groups: list[list[tuple[float, float, str]]] = []
+    for hole in sorted(loopholes, key=lambda hole: points[hole["family"], hole["strength"]][1]):
+        x, y = points[hole["family"], hole["strength"]]
+        if not groups or y - groups[-1][0][1] > SAME_HEIGHT:
+            groups.append([])
+        groups[-1].append((x, y, hole["family"].replace("_", " ")))
+    return [
+        (min(x for x, *_ in group), max(y for _, y, _ in group), ", ".join(name for _, _, name in sorted(group)))
+        for group in groups
+    ]
+
+
 def _title(entry: Mapping[str, Any]) -> str:
-    """Return three short lines: experiment or published criterion, stage, and where the reward is from."""
-    name, _, stage = entry["name"].replace(", ", "/").partition("/")
+    """Return two short lines: experiment or published criterion with its stage, and what is trained with it."""
     others = len(entry["checkpoints"]) - 1
     more = f" and {others} more" if others > 0 else ""
     origin = f"configured{', as published' if entry['published'] else ''}"
-    return f"{shorten(name, LONGEST)}\n{stage}{more}\n{origin if entry['checkpoints'] else 'published, for reference'}"
+    name = shorten(entry["name"].replace("/", ", "), LONGEST)
+    return f"{name}{more}\n{origin if entry['checkpoints'] else 'published, for reference'}"

@@ -257,7 +257,7 @@ def _scores(columns: Sequence[Column], rows: Sequence[ScoreRow]) -> dict[str, An
 
 
 def _audit(folder: Path | None) -> dict[str, Any] | None:
-    """Return the audit's summary and figure, None where there is none."""
+    """Return the audit's summary and figures, None where there is none."""
     if folder is None or not (folder / "summary.json").is_file():
         return None
     summary = read_json(folder / "summary.json")
@@ -265,6 +265,7 @@ def _audit(folder: Path | None) -> dict[str, Any] | None:
         "configured": [reward for reward in summary["rewards"] if reward["checkpoints"]],
         "reference": [reward for reward in summary["rewards"] if not reward["checkpoints"]],
         "figure": embedded(folder, "rewards"),
+        "references": embedded(folder, "references"),
     }
 
 
