@@ -53,8 +53,8 @@ def unpack(
 
     {archive, bytes, sha256, files, unpacked_bytes, images}. What it is, zip or tar, its content says. What macOS adds
     (__MACOSX, ._name) is left out. Raises UserError for a damaged archive, one with an unsafe member (a path that leads
-    outside, a link, a device, an encrypted file), one over the limits, one with an image of more than MAX_PIXELS, and one
-    whose content has another hash (content_hash) than `content_sha256`.
+    outside, a link, a device, an encrypted file), one over the limits, one with an image of more than MAX_PIXELS, and
+    one whose files have another hash (content_hash) than `content_sha256`.
     Safe for several processes at once: one unpacks after the other.
     """
     try:
@@ -137,9 +137,7 @@ def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_file
     return members
 
 
-def _write(
-    archive: Path, members: list[Member], read: Any, output: Path, content_sha256: str | None
-) -> int:
+def _write(archive: Path, members: list[Member], read: Any, output: Path, content_sha256: str | None) -> int:
     """Write the files as folder `output`, and return how many are images."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".part")
