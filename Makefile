@@ -8,13 +8,19 @@ NVIDIA_DRIVER ?= /proc/driver/nvidia
 VENV = .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo plan test test-slow test-all test-vllm fuzz chaos lint resolve format docs cpu_torch
+.PHONY: demo real plan test test-slow test-all test-vllm fuzz chaos lint resolve format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
 	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason \
 	    --logger live --logger-live-typical benchmarks/results/demo.json
 	@echo "The report: $(CURDIR)/results/miniature/report/index.html"
+
+# Photographs of apples, fetched from GitHub (18 MB), on the CPU.
+real: .venv/.runtime
+	python workflow/scripts/unlock_run.py
+	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason --logger live --configfile config/apples.yaml
+	@echo "The report: $(CURDIR)/results/apples/report/index.html"
 
 plan: .venv/.runtime
 	@python workflow/scripts/plan_run.py $(ARGS)

@@ -8,7 +8,7 @@ from vision_r1.preflight.run import survey
 
 CONFIGURATIONS = {
     "miniature": [],
-    "coco_tiny": ["config/coco_tiny.yaml"],
+    "apples": ["config/apples.yaml"],
     "smoke": ["tests/smoke.yaml"],
     "midi": ["config/midi.yaml"],
     "midi_exact": ["config/midi.yaml", "config/midi_exact.yaml"],

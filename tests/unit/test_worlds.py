@@ -22,6 +22,25 @@ def test_the_midi_world_is_what_its_name_says():
     assert {item["label"] for scene in scenes for item in scene.objects} == set(OUTLINES)
 
 
+def test_apples_have_the_colours_of_their_kind_and_one_shape():
+    red, brown = (250, 0, 0), (90, 60, 30)
+    palette = {"fresh": (red,), "rotten": (brown,)}
+    style = Style(categories=tuple(palette), shape="circle", objects=(1, 1), palette=palette)
+    for scene in draw_scenes(style, 20, seed=2):
+        for item in scene.objects:
+            x1, y1, x2, y2 = map(int, item["bbox"])
+            middle = tuple(scene.image[(y1 + y2) // 2, (x1 + x2) // 2].tolist())
+            assert middle == {"fresh": red, "rotten": brown}[item["label"]]
+            assert not np.array_equal(scene.image[y1, x1], middle)  # a disc leaves the corner free
+
+
+def test_apples_lie_on_grounds_that_differ():
+    scenes = list(draw_scenes(WORLDS["apples"].plain, 30, seed=2))
+    assert {item["label"] for scene in scenes for item in scene.objects} == {"fresh_apple", "rotten_apple"}
+    grounds = [np.median(scene.image.reshape(-1, 3), 0).mean() for scene in scenes]
+    assert min(grounds) < 60 and max(grounds) > 230
+
+
 def test_a_world_s_images_can_be_seen_and_its_coordinates_said():
     for world in WORLDS.values():
         for style in world.styles.values():

@@ -32,7 +32,6 @@ ELSEWHERE = {
     "accelerate": "starts lmms-eval, in its environment",
     "export": "sets a variable",
 }
-UNPLANNED = {"config/coco_tiny.yaml": "needs photographs that lie beside the repository on some machines"}
 
 
 @dataclass(frozen=True)
@@ -203,8 +202,5 @@ def test_snakemake_plans_the_targets(blocks, commands, project, monkeypatch):
         given = {"--configfile": args.configfile, "--config": args.config, "--profile": args.profile}
         options = tuple(str(word) for flag, values in given.items() if values for word in (flag, *values))
         targets[options] |= set(args.targets or ["all"])
-    assert UNPLANNED.keys() < {word for options in targets for word in options}
     for options, wanted in targets.items():
-        if not UNPLANNED.keys().isdisjoint(options):
-            continue
         project.snakemake("--dry-run", "--quiet", *options, "--", *sorted(wanted))

@@ -246,8 +246,8 @@ def test_a_shared_stage_1_is_trained_once(project):
             "error: config: experiments.strict.grpo_stage1.init: unknown checkpoint",
         ),
         (
-            ["--configfile", "config/coco_tiny.yaml"],
-            "error: config: datasets.coco_tiny_train.annotations: no such path '../shared",
+            ["--config", "datasets={mine: {annotations: nowhere.json, images: nowhere}}", "data={train: [mine]}"],
+            "error: config: datasets.mine.annotations: no such path 'nowhere.json'",
         ),
     ],
 )

@@ -4,7 +4,7 @@ The shapes are first drawn into a map of object numbers and the boxes measured o
 is always tight around the pixels that are visible, however a shape was turned or covered.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from vision_r1.files import write_json, written_whole
 
+Palette = Sequence[tuple[int, int, int]]
 PALETTE = ((220, 40, 40), (40, 170, 60), (50, 80, 220), (235, 150, 20), (150, 60, 190))
 
 
@@ -80,6 +81,7 @@ class Style:
     """How scenes of one domain look. Lengths are in units of `scale` pixels; ranges include both ends."""
 
     categories: tuple[str, ...] = CATEGORIES
+    shape: str | None = None  # outline of all categories; None: each category is one of OUTLINES
     width: int = 84
     height: int = 84
     scale: tuple[float, float] = (1, 1)
@@ -90,7 +92,7 @@ class Style:
     max_turn: float = 0.0  # degrees, either way
     line_width: int = 0  # units; 0 fills the shapes
     bars: int = 0  # strips of ground colour laid over the objects
-    palette: tuple[tuple[int, int, int], ...] = PALETTE
+    palette: Palette | Mapping[str, Palette] = PALETTE  # of all categories, or of each
     ground: tuple[int, int] = (190, 255)
     effect: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray] | None = None
 
@@ -134,13 +136,15 @@ def draw_scene(style: Style, rng: np.random.Generator) -> Scene:
         else:
             draw.polygon(points, fill=len(placed))
     numbers = np.array(canvas)
-    colours = rng.integers(len(style.palette), size=len(placed))
+    palettes = [style.palette[label] if isinstance(style.palette, Mapping) else style.palette for label in labels]
+    colours = rng.integers([len(palette) for palette in palettes])
     for _ in range(style.bars):
         thickness, upright = round(5 * scale), rng.integers(2) == 0
         start = rng.integers((width if upright else height) - thickness)
         strip = slice(start, start + thickness)
         numbers[(slice(None), strip) if upright else strip] = 0
-    image = np.array([ground, *(style.palette[colour] for colour in colours)], np.uint8)[numbers]
+    paints = [palette[colour] for palette, colour in zip(palettes, colours, strict=True)]
+    image = np.array([ground, *paints], np.uint8)[numbers]
     if style.effect:
         image = style.effect(image, numbers, rng)
     objects = [
@@ -164,7 +168,7 @@ def _outline(label: str, style: Style, scale: float, rng: np.random.Generator) -
     low, high = (round(side * scale) for side in style.sides)
     width = rng.integers(low, high, endpoint=True)
     height = np.clip(round(width * rng.uniform(0.7, 1.4)), low, high)
-    corners = OUTLINES[label] * (width - 1, height - 1)
+    corners = OUTLINES[style.shape or label] * (width - 1, height - 1)
     if style.max_turn:
         angle = np.radians(rng.uniform(-style.max_turn, style.max_turn))
         corners = corners @ np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from vision_r1.data import apples
 from vision_r1.data.scenes import OUTLINES, Style
 
 
@@ -120,6 +121,20 @@ WORLDS = {
         ),
         max_pixels=145 * 28 * 28,
         largest_number=511,
+    ),
+    # What config/apples.yaml's base model learns from, before it sees photographs.
+    "apples": World(
+        _styles(
+            apples.STYLE,
+            {
+                "tiny": {"sides": (10, 15)},
+                "crowd": {"objects": (5, 7), "sides": (12, 24)},
+                "wide": {"height": 56, "sides": (14, 50), "scale": (2, 2)},
+                "large": {"scale": (2, 3)},
+            },
+        ),
+        max_pixels=10 * 28 * 28,
+        largest_number=127,
     ),
 }
 SHIFTS = tuple(WORLDS["miniature"].styles)
