@@ -76,10 +76,19 @@ def test_no_script_hides_an_installed_module(root):
         assert importlib.machinery.PathFinder.find_spec(script.stem, outside) is None, script
 
 
-def test_every_script_is_used_by_a_rule_or_the_readme(root):
-    text = "".join(
-        path.read_text() for path in [*(root / "rules").glob("*.smk"), root / "README.md", root / "Makefile"]
-    )
+def test_the_readme_is_read_on_a_screen_or_two(root):
+    text = (root / "README.md").read_text()
+    assert len(text.splitlines()) <= 150 and len(text) <= 9000
+
+
+def test_every_page_is_in_the_index(root):
+    index = (root / "docs/index.md").read_text()
+    assert [page.name for page in (root / "docs").glob("*.md") if f"({page.name})" not in index] == ["index.md"]
+
+
+def test_every_script_is_used_by_a_rule_or_the_documentation(root):
+    pages = [*(root / "rules").glob("*.smk"), *(root / "docs").glob("*.md"), root / "Makefile"]
+    text = "".join(path.read_text() for path in pages)
     assert [script.name for script in scripts(root) if script.name not in text] == []
 
 
