@@ -43,9 +43,10 @@ MINUTES = 2
 fuzz: .venv/.development
 	python tests/fuzz.py --minutes $(MINUTES)
 
-# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40
+# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40 > benchmarks/results/chaos.txt
 KILLS = 10
 chaos: .venv/.runtime
+	@lscpu | grep -E '^(Model name|CPU\(s\)):'
 	python tests/chaos.py --kills $(KILLS) --minutes $(MINUTES)
 
 lint: .venv/.development
