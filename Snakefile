@@ -5,6 +5,10 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
+# For --sdm apptainer alone. Built here, as containers/vision-r1.def says: nothing is published.
+container: "vision-r1.sif"
+
+
 configfile: "config/config.yaml"
 configfile: "config/datasets.yaml"
 configfile: "config/experiments.yaml"

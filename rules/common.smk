@@ -28,6 +28,10 @@ from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
 
 try:
+    if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
+        raise UserError(
+            "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
+        )
     configuration.check(config, yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text()))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)

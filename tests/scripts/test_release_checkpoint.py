@@ -15,7 +15,7 @@ from report_factory import comparison, config, write
 from tiny_models import PIXELS, make_checkpoint
 
 from vision_r1.families import family
-from vision_r1.files import UserError
+from vision_r1.files import UserError, hash_folder, seal_folder
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.prompts import DEFAULT
 
@@ -146,3 +146,22 @@ def test_a_made_model_claims_no_benchmark(copied, tmp_path):
     write(copied / "config.json", settings)
     text = release(copied, tmp_path / "sft")
     assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text
+
+
+def test_a_release_has_a_seal_and_is_made_of_a_model_that_is_as_it_was_written(folder, tmp_path):
+    release(folder, tmp_path / "release")
+    assert hash_folder(tmp_path / "release").keys() >= {"model.safetensors", "config.json", "LICENSE"}
+    (tmp_path / "release/README.md").write_text("a card of my own")
+    hash_folder(tmp_path / "release")
+    (tmp_path / "release/config.json").write_text("{}")
+    with pytest.raises(UserError, match="release/config.json: damaged or edited since it was written"):
+        hash_folder(tmp_path / "release")
+    seal_folder(folder / "models/sft/model")
+    template = next((folder / "models/sft/model").glob("chat_template.*"))
+    before = template.read_bytes()
+    template.write_bytes(before + b" ")
+    with pytest.raises(UserError, match=f"{template.name}: damaged or edited since it was written"):
+        release(folder, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    template.write_bytes(before)
+    (folder / "models/sft/model/seal.sha256").unlink()

@@ -160,7 +160,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
     one = switching_run(switch)
     stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, beta, switch)
     main(stage1)
-    names = sorted(path.name for path in (tmp_path / "stage1").iterdir())
+    names = sorted(path.name for path in (tmp_path / "stage1").glob("[!.]*"))
     assert names == ["checkpoint", "history.jsonl", "metrics.json", "model", "state"]
     assert weights_hash(tmp_path / "stage1/model") == weights_hash(tmp_path / "stage1/checkpoint")
     if switch == 3:

@@ -137,9 +137,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"{names}: no sample can be made of them; images {dict(tally.images)}, boxes {dict(tally.objects)}"
         )
-    write_jsonl(args.output_train, rows)
+    write_jsonl(args.output_train, rows, sealed=True)
     write_json(args.output_selection, as_coco(held_out))
-    write_json(args.output_summary, {**summarise(tally, recipe, model_family, sources), "notes": args.note})
+    summary = {**summarise(tally, recipe, model_family, sources), "notes": args.note}
+    write_json(args.output_summary, summary, sealed=True)
     logging.info(
         "wrote %d samples to %s; images %s; boxes %s", len(rows), args.output_train, tally.images, tally.objects
     )

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, link_or_copy, write_json, written_whole
+from vision_r1.files import UserError, hash_folder, link_or_copy, seal_folder, write_json, written_whole
 from vision_r1.hub import download
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         revision = args.revision
         from_folder(Path(args.id), args.output_folder, args.processor_only)
     if args.output_metrics:
-        write_json(args.output_metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": revision})
+        facts = {"stage": "base", "source": args.source, "id": args.id, "revision": revision}
+        write_json(args.output_metrics, facts, sealed=True)
 
 
 def from_hub(repository: str, revision: str | None, output: Path, processor_only: bool) -> str:
@@ -55,6 +56,7 @@ def from_hub(repository: str, revision: str | None, output: Path, processor_only
         download(repository, revision, folder, names)
         check_weights(folder, weight_files(folder))
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
+    seal_folder(folder)
     shutil.rmtree(output, ignore_errors=True)
     os.replace(folder, output)
     for left in output.parent.glob(f".{glob.escape(output.name)}.*.download"):  # of other commits
@@ -70,7 +72,8 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
     small = [path.name for path in folder.iterdir() if any(fnmatch(path.name, name) for name in SMALL_FILES)]
-    with written_whole(output) as partial:
+    hash_folder(folder, [*small, *weights])
+    with written_whole(output, sealed=True) as partial:
         partial.mkdir()
         for name in [*small, *weights]:
             # Only weights are linked: a small file that is edited here must not change the folder's.

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import written_whole
     from vision_r1.miniature.processor import make_processor
 
-    with written_whole(args.output_folder) as partial:
+    with written_whole(args.output_folder, sealed=True) as partial:
         make_processor(WORLDS[args.world], args.templates).save_pretrained(partial)
 
 

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.places import licences
     from vision_r1.experiments import BASE, split_checkpoint
-    from vision_r1.files import UserError, link_or_copy, read_json, written_whole
+    from vision_r1.files import UserError, hash_folder, link_or_copy, read_json, written_whole
     from vision_r1.report.card import card
     from vision_r1.run_folder import Run
 
@@ -45,13 +45,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         licences(run.config, run.trained_on),
         [path.name for path in licence_files],
     )
-    with written_whole(args.output_folder) as folder:
+    files = [*licence_files, *(model / name for name in hash_folder(model))]
+    with written_whole(args.output_folder, sealed=True) as folder:
         folder.mkdir()
-        for path in [*licence_files, *sorted(model.iterdir())]:
-            if path.is_file() and not path.name.startswith("."):  # Snakemake's mark is not the model's
-                # Only weights are linked: a small file that is edited here must not change the run's.
-                copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
-                copy(path, folder / path.name)
+        for path in files:
+            # Only weights are linked: a small file that is edited here must not change the run's.
+            copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
+            copy(path, folder / path.name)
         (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from vision_r1 import finished
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
-from vision_r1.files import UserError, write_jsonl
+from vision_r1.files import UserError, hash_folder, write_jsonl
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def gather(
         for number, batch in enumerate(batches)
         for question, answer in zip(batch, done[number], strict=True)
     }
-    write_jsonl(output, lines(requests, questions, answers, family))
+    write_jsonl(output, lines(requests, questions, answers, family), sealed=True)
     log.info("%s: %d lines", output, len(requests))
 
 
@@ -188,13 +188,8 @@ def _key(header: Mapping[str, Any], requests: Sequence[Request], questions: Sequ
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Return a hash of a checkpoint: names and contents of its files."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    """Return a hash of a checkpoint: names and contents of its files. Raises UserError for one that was changed."""
+    return hashlib.sha256(json.dumps(hash_folder(folder), sort_keys=True).encode()).hexdigest()
 
 
 def partials(output: Path) -> list[Path]:

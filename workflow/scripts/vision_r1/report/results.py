@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.experiments import SFT, STAGES, split_training_seed
-from vision_r1.files import UserError, read_json, write_text
+from vision_r1.files import UserError, read_json, read_text, write_text
 from vision_r1.report.text import csv_name, csv_text
 
 MEAN = "mean"
@@ -219,16 +219,12 @@ def write_csv(path: str | Path, results: Sequence[Result]) -> None:
     writer.writerow(RESULT_COLUMNS)
     for result in results:
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(result).values())
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), sealed=True)
 
 
 def read_csv(path: str | Path) -> list[Result]:
     """Read what `write_csv` wrote. Raises UserError naming the file and line."""
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it with tabulate_results.py") from None
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     results = []
     for number, row in enumerate(rows, start=2):
         try:
