@@ -6,7 +6,8 @@ from report_factory import PROTOCOLS, SUITES, Run, config
 
 from vision_r1.data.coco import read_coco
 from vision_r1.files import UserError, read_jsonl
-from vision_r1.report.gallery import Objects, choose, galleries, gallery, palette, quality, worst_dataset
+from vision_r1.report.drawing import Objects, palette
+from vision_r1.report.gallery import choose, galleries, gallery, quality, worst_dataset
 from vision_r1.report.results import Result
 
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))

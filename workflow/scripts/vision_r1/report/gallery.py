@@ -1,13 +1,10 @@
 """Test images by rule, not by hand: ground truth beside what chosen checkpoints answered."""
 
-import base64
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
@@ -17,23 +14,11 @@ from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
+from vision_r1.report.drawing import Objects, draw, palette
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
-from vision_r1.report.style import INK, contrast
-from vision_r1.report.text import points, shorten, visible
-
-SIDE = 360  # pixels of a drawn image's longer side
-# Okabe and Ito's palette, one colour per label in the order of the data set's categories.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+from vision_r1.report.text import points, shorten
 
 Key = tuple[str, Any]  # data set, image id
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Boxes (n, 4) x1 y1 x2 y2 in pixels of the original image, and their n labels."""
-
-    boxes: np.ndarray
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,11 +71,6 @@ def ground_truth(dataset: CocoDataset) -> dict[Key, Objects]:
         boxes = np.array([item.corners for item in items], np.float64).reshape(-1, 4)
         truth[dataset.name, image.id] = Objects(boxes, tuple(item.label for item in items))
     return truth
-
-
-def palette(names: Iterable[str]) -> dict[str, str]:
-    """Return label key -> colour for category names, the same in all images; repeated when they run out."""
-    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(dict.fromkeys(map(label_key, names)))}
 
 
 def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
@@ -255,29 +235,3 @@ def _views(
         )
         views.append(View(title, draw(image, said, colours), len(said.boxes), quality(said, truth), texts))
     return tuple(views)
-
-
-def ink(colour: str) -> str:
-    """Return the colour of text on a colour: white or black, what is read more easily."""
-    return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
-
-
-def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> str:
-    """Draw boxes and labels on a copy of the image, its longer side SIDE pixels, as a data URI."""
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
-    corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may say a box from its far corner
-    for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), INK)
-        pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white", width=5)
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
-        text = visible(shorten(label, 18)) or "no label"
-        left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 1), text, font=font)
-        pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colour)
-        pen.text((x1 + 3, y1 + 1), text, font=font, fill=ink(colour))
-    content = io.BytesIO()
-    canvas.save(content, "WEBP", quality=85)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
