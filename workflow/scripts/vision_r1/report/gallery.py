@@ -1,7 +1,7 @@
 """Test images by rule, not by hand: ground truth beside what chosen checkpoints answered."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
 from vision_r1.report.text import points, shorten
 
 Key = tuple[str, Any]  # data set, image id
+
+TYPICAL = "typical"  # why an image is shown: its change is the median
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,30 @@ def quality(predicted: Objects, truth: Objects) -> float:
 
 
 def choose(change: Mapping[Key, float], count: int, seed: int) -> list[tuple[str, Key]]:
-    """Pick images: up to three eighths most improved, as many most harmed, and the rest at random by seed."""
+    """Pick images: a typical one, up to three eighths most improved, as many most harmed, the rest at random by seed.
+
+    The typical one has the median change, the lower of the two in the middle.
+    """
     ranked = sorted(change, key=lambda key: (change[key], str(key)))
+    typical = ranked[(len(ranked) - 1) // 2 :][: min(count, 1)]
+    ranked = [key for key in ranked if key not in typical]
     share = 3 * count // 8
     improved = [key for key in reversed(ranked) if change[key] > 0][:share]
     harmed = [key for key in ranked if change[key] < 0][:share]
     rest = [key for key in ranked if key not in improved and key not in harmed]
-    order = np.random.default_rng(seed).permutation(len(rest))[: count - len(improved) - len(harmed)]
-    chosen = [("most improved", key) for key in improved] + [("most harmed", key) for key in harmed]
+    order = np.random.default_rng(seed).permutation(len(rest))[: count - len(typical) - len(improved) - len(harmed)]
+    chosen = [(TYPICAL, key) for key in typical]
+    chosen += [("most improved", key) for key in improved] + [("most harmed", key) for key in harmed]
     return chosen + [("at random", rest[place]) for place in order]
+
+
+def before_and_after(galleries: Sequence[Gallery]) -> Example | None:
+    """Return the first gallery's typical image: ground truth, the first checkpoint and the last. None without one."""
+    for example in galleries[0].examples if galleries else ():
+        if example.why == TYPICAL:
+            views = {view.title: view for view in (*example.views[:2], example.views[-1])}
+            return replace(example, views=tuple(views.values()))
+    return None
 
 
 def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoint: str) -> tuple[str, str] | None:
