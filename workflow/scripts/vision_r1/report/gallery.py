@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
@@ -35,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class View:
-    """One drawn panel: `image` is a data URI; quality is None for the ground truth."""
+    """One drawn panel: `image` is a data URI; quality is None for the ground truth and where there is none."""
 
     title: str
     image: str
@@ -238,17 +239,28 @@ def _views(
 ) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     image = load_image(path)
-    views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
-    for title, lines in answers.items():
-        said = detections(lines, reader)
-        texts = tuple(
-            Answer(
-                line["prompt"],
-                line["completion"],
-                str(reader(line["completion"], line["categories"]).verdict),
-                bool(line["truncated"]),
-            )
-            for line in lines
+    shown = View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())
+    return shown, *(view(title, image, lines, colours, reader, truth) for title, lines in answers.items())
+
+
+def view(
+    title: str,
+    image: Image.Image,
+    lines: Sequence[Mapping[str, Any]],
+    colours: Mapping[str, str],
+    reader: Reader = parse,
+    truth: Objects | None = None,
+) -> View:
+    """Return the panel of one checkpoint's answers about an image: its lines of a predictions file."""
+    said = detections(lines, reader)
+    texts = tuple(
+        Answer(
+            line["prompt"],
+            line["completion"],
+            str(reader(line["completion"], line["categories"]).verdict),
+            bool(line["truncated"]),
         )
-        views.append(View(title, draw(image, said, colours), len(said.boxes), quality(said, truth), texts))
-    return tuple(views)
+        for line in lines
+    )
+    good = None if truth is None else quality(said, truth)
+    return View(title, draw(image, said, colours), len(said.boxes), good, texts)
