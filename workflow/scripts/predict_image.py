@@ -139,10 +139,12 @@ def find_checkpoint(name: str, downloads: Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     repository, _, revision = name.partition("@")
-    if repository.count("/") != 1 or repository.startswith(("/", ".")):
-        raise UserError(f"--checkpoint {name}: no such folder, and no repository of the hub (owner/name)")
-    from vision_r1.hub import fetch_model
+    from vision_r1.hub import check_name, fetch_model
 
+    try:
+        check_name(repository)
+    except UserError:
+        raise UserError(f"--checkpoint {name}: no such folder, nor a repository of the hub (owner/name)") from None
     folder = downloads / name.replace("/", "--")
     if not folder.is_dir():
         log.info("%s: no such folder; downloading it from the hub to %s", name, folder)

@@ -59,6 +59,46 @@ def fetch_model(repository: str, revision: str | None, output: Path, processor_o
     return revision
 
 
+def check_name(repository: str) -> None:
+    """Raise UserError for a name that no repository of a user or an organisation can have."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(f"{repository}: no name of a repository: {_on_one_line(error)}") from None
+    if repository.count("/") != 1:
+        raise UserError(f"{repository}: no name of a repository; give owner/name")
+
+
+def upload(repository: str, folder: Path, names: Sequence[str], private: bool) -> str:
+    """Upload some files of a folder to a model's repository, made where it is missing; return the commit's address.
+
+    Raises UserError naming the repository.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        HfApi().create_repo(repository, private=private, exist_ok=True)
+        found = HfApi().upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=[glob.escape(name) for name in names],
+            commit_message="Upload the checkpoint and its model card",
+        )
+    except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise UserError(
+            f"{repository}: can't be uploaded to: {_on_one_line(error)}; is `hf auth login` done?"
+        ) from error
+    return found.commit_url
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 @contextmanager
 def _named(repository: str, revision: str | None) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -66,5 +106,5 @@ def _named(repository: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = " ".join(str(error).split())  # on one line
-        raise UserError(f"{repository} at {revision or 'its newest commit'}: can't be downloaded: {reason}") from error
+        where = f"{repository} at {revision or 'its newest commit'}"
+        raise UserError(f"{where}: can't be downloaded: {_on_one_line(error)}") from error
