@@ -18,6 +18,7 @@ boxes: [{box: [x1, y1, x2, y2], label}], answers: [{prompt, completion, verdict,
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,12 +85,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.coco import CocoImage
     from vision_r1.data.images import load_image
 
+    questions = [question(text, args.task) for text in args.ask]
     paths = find_images(args.image)
     targets = drawings(args.output, args.image, paths, args.checkpoint)
     images = []
     for number, path in enumerate(paths):  # decoded before a model is loaded: a damaged one shows at once
         images.append(CocoImage(number, str(path), *load_image(path).size, ()))
-    answers = {name: answer(find_checkpoint(name, args.downloads), images, args) for name in args.checkpoint}
+    answers = {name: answer(find_checkpoint(name, args.downloads), images, questions, args) for name in args.checkpoint}
     if args.output and not targets:
         from vision_r1.files import write_text
         from vision_r1.report.predictions_page import render
@@ -152,7 +154,9 @@ def find_checkpoint(name: str, downloads: Path) -> Path:
     return folder
 
 
-def answer(checkpoint: Path, images: Sequence[Any], args: argparse.Namespace) -> list[dict[str, Any]]:
+def answer(
+    checkpoint: Path, images: Sequence[Any], questions: Sequence[tuple[str, list[str]]], args: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Return one checkpoint's answers to all questions about all images, as lines of a predictions file."""
     import torch
 
@@ -171,8 +175,7 @@ def answer(checkpoint: Path, images: Sequence[Any], args: argparse.Namespace) ->
         raise UserError(f"{checkpoint}: dtype {dtype!r}; give --dtype {' or '.join(DTYPES)}")
     protocol = Protocol.of(str(checkpoint), {"prompts": "per-category", **settings}, 0, 0)
     requests = []
-    for text in args.ask:
-        task, names = question(text, args.task)
+    for task, names in questions:
         prompt = protocol.templates.ask(task, names)
         requests += [Request("", protocol, image, prompt, tuple(names)) for image in images]
     return answer_at_once(requests, family, Generator(checkpoint, family, dtype), args.batch_size)
@@ -184,7 +187,7 @@ def question(text: str, task: str | None = None) -> tuple[str, list[str]]:
     Under a task that asks for one thing, the text is its one name.
     """
     parts = text.split(",") if task in (None, "detection") else [text]
-    names = [name for part in parts if (name := part.strip().removeprefix("every ").strip())]
+    names = [name for part in parts if (name := re.sub(r"^\s*every\b", "", part, flags=re.IGNORECASE).strip())]
     if not names:
         raise UserError(f"--ask {text!r}: say what to look for")
     return task or ("detection" if len(names) > 1 else "grounding"), names
