@@ -169,7 +169,7 @@ rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
         # All but those of the card and the datasheet.
-        templates=[f"{TEMPLATES}/{file.name}" for file in sorted((SCRIPTS.parents[1] / TEMPLATES).glob("[!cd]*"))],
+        templates=[f"{TEMPLATES}/{file.name}" for file in sorted((SCRIPTS.parents[1] / TEMPLATES).glob("[!cdp]*"))],
         results="<results>/tables/results.csv",
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
@@ -218,7 +218,9 @@ rule release_checkpoint:
         model="<results>/models/{checkpoint}/model",
         base="<results>/models/base/model",
         training="<results>/models/{checkpoint}/metrics.json",
+        example=f"{TEMPLATES}/card_use.py.j2",
         curation=lambda wildcards: str(RUN.curation(experiments.split_checkpoint(wildcards.checkpoint)[0])),
+        train=lambda wildcards: str(RUN.train_file(experiments.split_checkpoint(wildcards.checkpoint)[0])),
         comparison="<results>/tables/comparison.json",
     output:
         directory("<results>/release/{checkpoint}"),

@@ -1,9 +1,7 @@
 """Fetching the base model, or its processor alone: from a folder, from the hub, and what goes wrong."""
 
-import fnmatch
 import os
 import shutil
-from pathlib import Path
 
 import fetch_model
 import pytest
@@ -107,24 +105,6 @@ def test_what_can_not_be_trained_from_is_refused_and_nothing_is_written(tmp_path
     with pytest.raises(UserError, match="nowhere: no such folder"):
         fetch(tmp_path, "folder", tmp_path / "nowhere")
     assert not (tmp_path / "base").exists()
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """Serve a folder as the hub does a repository, with the hub's filter of names; holds what each call took."""
-    calls = []
-
-    def snapshot_download(repository, *, repo_type, revision, local_dir, allow_patterns):
-        source = Path(repository)
-        paths = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
-        calls.append({path for path in paths if any(fnmatch.fnmatch(path, pattern) for pattern in allow_patterns)})
-        for path in calls[-1]:
-            (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / path, local_dir / path)
-        (local_dir / ".cache/huggingface").mkdir(parents=True, exist_ok=True)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    return calls
 
 
 def test_of_the_hub_only_what_is_needed_is_taken_and_weights_last(tmp_path, model, hub):

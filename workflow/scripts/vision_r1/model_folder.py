@@ -15,8 +15,9 @@ PROCESSOR_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
     *("special_tokens_map.json", "chat_template.json", "chat_template.jinja"),
 )
+ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.asking)
 # Patterns; all that is needed beside the weights.
-SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", "LICENSE*", "NOTICE*")
+SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, "LICENSE*", "NOTICE*")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -49,6 +50,15 @@ def image_settings(folder: Path) -> dict[str, Any] | None:
             return settings
     path = folder / "preprocessor_config.json"
     return _read_object(path) if path.is_file() else None
+
+
+def pixel_limits(folder: Path) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of an image by the settings of a model's processor, None where none are told."""
+    settings = image_settings(folder) or {}
+    size = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
+    size |= settings.get("size") or {}
+    limits = size["shortest_edge"], size["longest_edge"]
+    return None if None in limits else limits
 
 
 def weight_files(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ A checkpoint is a folder as the hub has it, or as `save_pretrained` writes it.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vision_r1.families import Family
+from vision_r1.families import FAMILIES, Family
 from vision_r1.files import UserError, hash_folder, read_json
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     found = config.get("model_type")
     if found != family.name:
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix --family")
+
+
+def family_of(checkpoint: str | Path) -> Family:
+    """Return the family of the model in a folder. Raises UserError where it is none of ours."""
+    found = read_json(Path(checkpoint) / "config.json").get("model_type")
+    if found not in FAMILIES:
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}; known: {', '.join(FAMILIES)}")
+    return FAMILIES[found]
 
 
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":

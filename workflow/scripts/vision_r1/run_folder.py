@@ -38,6 +38,14 @@ class Run:
             )
         return cls(folder, read_json(run.settings))
 
+    @classmethod
+    def of_model(cls, folder: str | Path) -> "Run | None":
+        """Return the run that a checkpoint's folder, <run>/models/<checkpoint>/model, belongs to, None without one."""
+        for parent in Path(folder).absolute().parents:
+            if parent.name == "models" and cls(parent.parent, {}).settings.is_file():
+                return cls.read(parent.parent)
+        return None
+
     @property
     def settings(self) -> Path:
         """The resolved configuration, as the run was started with it."""

@@ -138,6 +138,17 @@ def predict(
             partial.unlink()
 
 
+def answer_at_once(
+    requests: Sequence[Request], family: Family, generator: Generates, batch_size: int
+) -> list[dict[str, Any]]:
+    """Return a predictions file's lines for a few requests; nothing is kept on disk."""
+    questions = [question_of(request, family) for request in requests]
+    answers: dict[Question, Answer] = {}
+    for batch in plan(questions, batch_size):
+        answers |= zip(batch, generator.answer(batch), strict=True)
+    return list(lines(requests, questions, answers, family))
+
+
 def gather(
     requests: Sequence[Request],
     questions: Sequence[Question],
