@@ -32,6 +32,7 @@ include: "rules/ablations.smk"
 
 
 onstart:  # not in a plan, which writes nothing
+    check_machine()
     write_records()
 
 
