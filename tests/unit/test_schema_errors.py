@@ -79,7 +79,7 @@ def test_nothing_of_the_validator_s_own_words_is_left(default, schema):
     phrases = re.compile(r"does not match|is not of type|minimum of|non-empty|given schemas|\^\[|required property")
     for section, values in default.items():
         for key in values if isinstance(values, dict) else ():
-            for value in (-(10**9), "A b!", [], {"A b!": None}):
+            for value in ("A b!", {"A b!": -(10**9)}):
                 try:
                     configuration.check({**small, section: {**values, key: value}}, schema)
                 except UserError as error:
