@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+import train_sft
 from PIL import Image
 from train_sft import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, stop_by_signal, weights_hash
@@ -200,3 +201,10 @@ def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="missing_keys: 1 weights, the first is"):
         load_model(tmp_path, "float32")
+
+
+def test_help_lists_our_options_before_trl_s(capsys):
+    with pytest.raises(SystemExit):
+        train_sft.parse_args(["--help"])
+    text = capsys.readouterr().out
+    assert text.index("  --state STATE") < text.index("options of TRL's SFTConfig:") < text.index("  --learning_rate")
