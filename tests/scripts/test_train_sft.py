@@ -2,7 +2,6 @@ import json
 import shutil
 
 import pytest
-import train_sft
 from PIL import Image
 from train_sft import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, stop_by_signal, weights_hash
@@ -205,6 +204,6 @@ def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
 
 def test_help_lists_our_options_before_trl_s(capsys):
     with pytest.raises(SystemExit):
-        train_sft.parse_args(["--help"])
+        parse_args(["--help"])
     text = capsys.readouterr().out
     assert text.index("  --state STATE") < text.index("options of TRL's SFTConfig:") < text.index("  --learning_rate")
