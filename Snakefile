@@ -36,6 +36,7 @@ include: "rules/ablations.smk"
 
 
 onstart:  # not in a plan, which writes nothing
+    check_machine()
     write_records()
 
 

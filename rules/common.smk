@@ -18,7 +18,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, finished, flags
+from vision_r1 import configuration, experiments, finished, flags, machine
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
@@ -127,6 +127,18 @@ def write_records():
     for path, text in (RECORDS | stamps).items():
         write_text(path, text)
     write_text(".snakemake/started_on", f"{socket.gethostname()}, process {os.getpid()}")  # see unlock_run.py
+
+
+def check_machine():
+    """End where jobs can't be sent, and say where this machine is too small for them: before the first one starts."""
+    if "slurm" in workflow.executor_plugin.executor.__module__:
+        if fault := machine.slurm_fault():
+            sys.exit(f"error: {fault}")
+    if workflow.executor_plugin.common_settings.local_exec:
+        asked = {job.rule.name for job in workflow.dag.needrun_jobs()} & config["compute"].keys()
+        jobs = {rule: config["compute"][rule] for rule in sorted(asked)}
+        for line in machine.shortages(jobs, workflow.cores, machine.memory_mb()):
+            print(f"warning: {line}", file=sys.stderr)
 
 
 def compute(job, key):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.files import UserError
+from vision_r1.schema_errors import did_you_mean
 
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")
@@ -43,10 +44,8 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
     if experiment in (BASE, SFT):
         return dict(config)
     if experiment not in config["experiments"]:
-        known = ", ".join(sorted(config["experiments"]))
-        raise UserError(
-            f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
-        )
+        hint = did_you_mean(experiment, sorted(config["experiments"]))
+        raise UserError(f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml{hint}")
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
     merged = merge(config, overrides)
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
