@@ -55,7 +55,7 @@ def test_every_pattern_has_words(schema):
             "evaluation.backend: 'vlm' is not one of transformers, vllm; did you mean 'vllm'?",
         ),
         ({"compute": {"train_sft": 4}}, "compute.train_sft: 4 is not a section of keys"),
-        ({"lora": {"r": 4}}, "lora: alpha, dropout, target_modules is missing"),
+        ({"lora": {"r": 4}}, "lora: missing: alpha, dropout, target_modules"),
         ({"datasets": {"mine": {"split": "x"}}}, "datasets.mine: give one of these, and only one: scenes; annotations"),
         ({"datasets": {"my set": DATASET}}, "datasets: 'my set': lower-case letters, digits and _ only"),
         (

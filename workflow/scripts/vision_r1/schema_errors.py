@@ -61,7 +61,7 @@ def _choice(value: Any, choices: list[Any]) -> str:
 
 
 def _missing(value: Any, required: list[str]) -> str:
-    return f"{', '.join(key for key in required if key not in value)} is missing"
+    return f"missing: {', '.join(key for key in required if key not in value)}"
 
 
 def _one_of(value: Any, forms: list[Any]) -> str:
