@@ -1,4 +1,4 @@
-"""Speed of the bootstrap: 1,000 resamples (halves) of a made data set of COCO's size, without matching anew.
+"""Speed of the bootstrap: 1,000 resamples (halves) of a synthetic data set of COCO's size, without matching again.
 
 5,000 images, 80 categories as unequal as COCO's, about 36,800 objects, and as many boxes with scores from a few
 values (ties) or at random. Printed beside the times: the difference to pycocotools' AP where every image counts once.

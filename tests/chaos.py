@@ -1,8 +1,8 @@
 """Kill the smoke chain at random moments, run it again each time, and compare its outputs with an undisturbed run's.
 
 Three ways to kill, in turn: Snakemake with all its jobs; Snakemake alone, whose jobs work on; one job alone. Moments
-come from --seed. A chain that is complete is compared and begun anew, until --kills or --minutes are reached. Each kill
-is told on standard error; standard output gets a table: program, kills while it worked, by way. Exit status 1 where an
+come from --seed. A complete chain is compared and begun again, until --kills or --minutes are reached. Each kill is
+told on standard error; standard output gets a table: program, kills while it worked, by way. Exit status 1 where an
 output differs. Nothing is left behind.
 
 Example: python tests/chaos.py --kills 100 --minutes 40 > benchmarks/results/chaos.txt

@@ -1,4 +1,4 @@
-"""A tiny untrained checkpoint and a few made scenes, for the programs that need a model."""
+"""A tiny untrained checkpoint and a few synthetic scenes, for the programs that need a model."""
 
 import fnmatch
 import os

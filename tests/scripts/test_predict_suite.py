@@ -295,7 +295,7 @@ def test_an_output_that_snakemake_deleted_is_restored_without_a_model(
 
 @pytest.mark.slow
 def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
-    """As accelerate launch starts them; one is killed in the middle of a line, and both are started anew."""
+    """As accelerate launch starts them; one is killed in the middle of a line, and both are restarted."""
     output = tmp_path / "suite.jsonl"
     command = [sys.executable, predict_suite.__file__, *words(tiny_checkpoint, datasets, output)]
 

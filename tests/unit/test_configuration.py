@@ -271,7 +271,7 @@ def test_shifts_of_the_schema_are_those_of_the_code(schema):
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_answers_of_a_made_world_fit_its_protocols(root, name):
-    """The longest right answer of every made test set has fewer tokens than the protocols allow."""
+    """The longest right answer of every synthetic test set has fewer tokens than the protocols allow."""
     for protocol in load_configuration(root, name)["evaluation"]["protocols"].values():
         for style in WORLDS[name].styles.values():
             most = 1 + 5 * style.objects[1] + 1  # fences, five tokens an object, the end

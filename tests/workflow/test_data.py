@@ -147,7 +147,7 @@ def test_every_byte_is_accounted_for(run, archives):
     manifest = json.loads((downloads / "train.json").read_text())
     assert (manifest["files"], manifest["images"]) == (12, 12)
     lock = json.loads((project.folder / "config/datasets.lock.json").read_text())
-    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files have a hash, so it may be packed anew
+    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files have a hash, so it may be packed again
     assert lock["archives"]["phrases.tar.gz"]["bytes"] == len(archives["phrases.tar.gz"])
     assert lock["datasets"]["small_val"] == {"images": 12, "boxes": 24, "categories": 3}
     assert lock["datasets"]["phrases"] == {"images": 2, "boxes": 2, "questions": 2}

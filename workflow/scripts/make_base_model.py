@@ -35,7 +35,7 @@ def parse_args(argv=None):
         help="cores to use: on the CPU, so many processes of one thread each",
     )
     arguments.add_argument(
-        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts anew"
+        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts afresh"
     )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--output_metrics", required=True, help="JSON file with duration, sizes and last values")

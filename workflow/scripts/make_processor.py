@@ -11,7 +11,9 @@ from vision_r1.cli import add_templates, parser, run
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument("--world", default="miniature", help="made scenes that it is for (vision_r1/data/worlds.py)")
+    arguments.add_argument(
+        "--world", default="miniature", help="synthetic scenes that it is for (vision_r1/data/worlds.py)"
+    )
     add_templates(arguments)
     arguments.add_argument("--output_folder", required=True, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)

@@ -212,7 +212,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         if values[key] % period:
             raise UserError(
                 f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
-                f"anew every {period} steps, and a checkpoint between them can't be resumed from"
+                f"again every {period} steps, and a checkpoint between them can't be resumed from"
             )
 
 

@@ -1,6 +1,6 @@
 """COCO average precision of boxes, by pycocotools, and the matches behind it.
 
-Ground truth is never touched, only numbered anew from 1: pycocotools takes an annotation with id 0 for "no
+Ground truth is never touched, only renumbered from 1: pycocotools takes an annotation with id 0 for "no
 match", and many exported data sets count from 0.
 """
 

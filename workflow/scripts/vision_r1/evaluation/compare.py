@@ -80,7 +80,7 @@ def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Mea
     """Read the two files of score_suite.py. Raises UserError where they are not, or not of this suite."""
     content = read_json(metrics)
     if not isinstance(content, Mapping) or content.get("suite") != suite or "protocols" not in content:
-        raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it anew with score_suite.py")
+        raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it again with score_suite.py")
     check_seal(resamples)
     samples: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     try:
@@ -89,7 +89,7 @@ def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Mea
                 protocol, metric, name = key.split("/")
                 samples.setdefault(protocol, {}).setdefault(metric, {})[name] = arrays[key]
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it anew") from None
+        raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it again") from None
     return Measured(str(resamples), suite, content["protocols"], samples)
 
 

@@ -116,7 +116,7 @@ def predict(
         log.info("%d of %d questions were answered before; resuming", before, sum(map(len, batches)))
     if todo:
         backend = generator()
-        # Written anew, without the line that a break cut.
+        # Written again, without the line that a break cut.
         partial = share.partial(output)
         found, own = read_partial(partial)
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])

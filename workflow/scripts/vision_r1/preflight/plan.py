@@ -40,7 +40,7 @@ def measured_seconds(job: Job) -> float | None:
     try:
         return float(row["s"])
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{job.benchmark}: no benchmark file of Snakemake's; remove it") from None
+        raise UserError(f"{job.benchmark}: not a Snakemake benchmark file; remove it") from None
 
 
 def typical_seconds(jobs: Sequence[Job]) -> dict[str, float]:

@@ -211,7 +211,7 @@ def gallery(
     answered = {title: by_image(lines, protocol) for title, lines in predictions.items()}
     common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
-        raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them anew")
+        raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them again")
     truth = {key: objects for each in annotations.values() for key, objects in ground_truth(each).items()}
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")

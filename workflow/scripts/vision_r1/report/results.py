@@ -122,7 +122,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
     metrics, place = read_json(path), Checkpoint.of(checkpoint)
     try:
         if metrics["suite"] != suite:
-            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it anew")
+            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it again")
         common = {
             "chain_seed": chain_seed,
             "checkpoint": checkpoint,
@@ -139,7 +139,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
             for result in _of_protocol(scores, {**common, "protocol": protocol})
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a metrics file of score_suite.py ({error!r}); write it anew") from None
+        raise UserError(f"{path}: not a metrics file of score_suite.py ({error!r}); write it again") from None
 
 
 def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[Result]:
@@ -230,7 +230,7 @@ def read_csv(path: str | Path) -> list[Result]:
         try:
             results.append(Result(**{key: _parse(row[key], kind) for key, kind in RESULT_COLUMNS.items()}))
         except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: line {number}: {error!r}; make it anew with tabulate_results.py") from None
+            raise UserError(f"{path}: line {number}: {error!r}; make it again with tabulate_results.py") from None
     return results
 
 

@@ -42,7 +42,7 @@ class StageArguments(LoRAArguments):
     )
     stop_at: int | None = field(
         default=None,
-        metadata={"help": "step at which this stage ends, where the schedule goes on to --max_steps in the next stage"},
+        metadata={"help": "step at which this stage ends, where the schedule runs on to --max_steps in the next stage"},
     )
     output_checkpoint: str | None = field(
         default=None,
