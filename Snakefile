@@ -5,11 +5,7 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: "config/config.yaml"
-configfile: "config/datasets.yaml"
-configfile: "config/experiments.yaml"
-
-
+include: "rules/source.smk"  # reads config/config.yaml, config/datasets.yaml, config/experiments.yaml
 include: "rules/common.smk"
 
 
@@ -33,6 +29,11 @@ include: "rules/ablations.smk"
 
 onstart:  # not in a plan, which writes nothing
     write_records()
+
+
+# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log: write_records()
 
 
 localrules:

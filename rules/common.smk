@@ -9,31 +9,34 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.api import resolve_snakefile
 
-SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
-sys.path.insert(0, str(SCRIPTS))
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 # launch_job.py has to know whether a job has an allocation of its own, which only Snakemake knows.
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, finished, flags
+from vision_r1 import experiments, finished, flags
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
-from vision_r1.files import UserError, write_text
+from vision_r1.files import write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
 
+PUBLISHED = str(SOURCE / "config/published.yaml")
+STYLE = str(SCRIPTS / "vision_r1/report/style.mplstyle")
+TEMPLATES = SCRIPTS / "vision_r1/report/templates"
+
 try:
-    configuration.check(config, yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text()))
+    configuration.check(config, yaml.safe_load((SOURCE / "config/schema.yaml").read_text()))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
     places.check_exist(config, sorted({*RUN.trained_on, *RUN.tested, *RUN.kept_out}))
     # Each published table is a target.
-    TABLES = {table.name: table for table in read_tables(Path(workflow.basedir) / "config/published.yaml")}
+    TABLES = {table.name: table for table in read_tables(PUBLISHED)}
 except UserError as error:
     sys.exit(f"error: {error}")
 
@@ -53,10 +56,11 @@ METHOD = ["report", "model", "templates", "data", "lora", "reward", "sft", "grpo
 METHOD += ["evaluation", "compute", "experiments", "datasets"]
 # The presets of the published recipes: their numbers stand beside those of a run that was configured so.
 PRESETS = [
-    f"config/{name}.yaml"
+    str(SOURCE / f"config/{name}.yaml")
     for name in dict.fromkeys(["config", "datasets", "experiments", *sum(configuration.PRESETS.values(), ())])
 ]
-TEMPLATES = "workflow/scripts/vision_r1/report/templates"
+# Programs look for them in the working folder.
+PRESETS_FLAG = "" if SOURCE == Path(".") else f" --config {SOURCE}/config"
 
 SEED_PATTERN = r"(?:_s[1-9]\d*)?"
 EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])}){SEED_PATTERN}"
@@ -114,7 +118,7 @@ def watched(rule, *names):
 
 def write_records():
     """Write RECORDS, and the stamps of programs that run now: what others made goes by the stamp that is there."""
-    jobs = list(workflow.dag.needrun_jobs())
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.module_globals is globals()]
     for job in jobs:
         if workflow.dag.reason(job).forced:
             finished.forget(job.output)
@@ -158,12 +162,16 @@ def this_command(*words):
     asked = workflow.config_settings
     overlays = [os.path.relpath(file) for file in asked.configfiles]
     words = ["snakemake", "--cores", "all", *words] + (["--configfile", *overlays] if overlays else [])
+    found = resolve_snakefile(None, allow_missing=True)
+    if not (found and os.path.samefile(found, workflow.main_snakefile)):
+        words += ["--snakefile", workflow.main_snakefile]
     if asked.config:
         words += ["--config", *(f"{key}={value}" for key, value in asked.config.items())]
     return [*words, "--"]
 
 
 def gpus_of_rules():
-    """Return --gpus RULE N for each rule."""
-    numbers = {rule.name: rule.resources["gpu"].value for rule in workflow.rules if "gpu" in rule.resources}
+    """Return --gpus RULE N for each rule of ours."""
+    ours = [rule for rule in workflow.rules if rule.module_globals is globals()]
+    numbers = {rule.name: rule.resources["gpu"].value for rule in ours if "gpu" in rule.resources}
     return [word for name, number in numbers.items() for word in ["--gpus", name, str(number)]]
