@@ -37,5 +37,4 @@ rule tabulate_ablations:
     message:
         "Tabulating the ablations"
     shell:
-        f"python {SCRIPTS}/tabulate_ablations.py{PRESETS_FLAG}"
-        " --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/tabulate_ablations.py{PRESETS_FLAG}" " --run {params.run:q} > {log:q} 2>&1"

@@ -29,8 +29,7 @@ if config["model"]["source"] == "made":
         message:
             "Making the processor of the base model"
         shell:
-            f"python {SCRIPTS}/make_processor.py"
-            " {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
+            f"python {SCRIPTS}/make_processor.py" " {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
 
     rule make_base_model:
         """Train the miniature's base model on coarse labels."""

@@ -1,5 +1,6 @@
 """Names and functions that the rules share. No rules here."""
 
+import copy
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.api import resolve_snakefile
+from snakemake.utils import update_config
 
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
@@ -17,11 +19,11 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import experiments, finished, flags
+from vision_r1 import configuration, experiments, finished, flags
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
-from vision_r1.files import write_text
+from vision_r1.files import UserError, write_text
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
@@ -30,7 +32,17 @@ PUBLISHED = str(SOURCE / "config/published.yaml")
 STYLE = str(SCRIPTS / "vision_r1/report/style.mplstyle")
 TEMPLATES = SCRIPTS / "vision_r1/report/templates"
 
+# Later ones win: our defaults; the same files in a working folder of its own; what is asked for with --configfile and
+# --config, or handed to a module, which reads nothing of the working folder: that is its user's.
+DEFAULTS = [SOURCE / file for file in configuration.DEFAULT]
+if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
+    DEFAULTS += [file for file in configuration.DEFAULT if os.path.exists(file)]
+workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
+
 try:
+    asked = copy.deepcopy(config)
+    update_config(config, configuration.load(DEFAULTS))
+    update_config(config, asked)
     configuration.check(config, yaml.safe_load((SOURCE / "config/schema.yaml").read_text()))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
@@ -39,6 +51,13 @@ try:
     TABLES = {table.name: table for table in read_tables(PUBLISHED)}
 except UserError as error:
     sys.exit(f"error: {error}")
+
+if SOURCE != Path("."):
+    # What accelerate reads lies beside the defaults, unless the working folder has a file of that name.
+    for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
+        words[:] = [
+            str(SOURCE / word) if not Path(word).exists() and (SOURCE / word).is_file() else word for word in words
+        ]
 
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows RUN.suites

@@ -52,8 +52,7 @@ rule convert_annotations:
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:
-        f"python {SCRIPTS}/convert_annotations.py"
-        " {params.source:q} --output_json {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/convert_annotations.py" " {params.source:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule check_dataset:
@@ -139,8 +138,7 @@ rule find_leaks:
     message:
         "Looking for benchmark images in the training sources"
     shell:
-        f"python {SCRIPTS}/find_leaks.py"
-        " --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/find_leaks.py" " --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule curate_train:

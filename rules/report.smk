@@ -38,8 +38,7 @@ rule tabulate_results:
     message:
         "Gathering the scores of all checkpoints"
     shell:
-        f"python {SCRIPTS}/tabulate_results.py{PRESETS_FLAG}"
-        " --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/tabulate_results.py{PRESETS_FLAG}" " --run {params.run:q} > {log:q} 2>&1"
 
 
 rule tabulate_published:
@@ -105,8 +104,7 @@ rule plot_results:
     message:
         "Drawing the figures"
     shell:
-        f"python {SCRIPTS}/plot_results.py"
-        " --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/plot_results.py" " --run {params.run:q} > {log:q} 2>&1"
 
 
 rule checksum_inputs:
@@ -161,13 +159,12 @@ rule draw_rulegraph:
         gpu=0,
     params:
         code=code("draw_rulegraph.py"),
-        command=["python", "-m", *this_command("--rulegraph", "--nolock"), "all"],
+        command=["python", "-m", *this_command("--rulegraph", "--nolock"), workflow.modifier.modify_rulename("all")],
         run=subpath(output.svg, ancestor=2),
     message:
         "Drawing the pipeline"
     shell:
-        f"({{params.command:q}} | python {SCRIPTS}/draw_rulegraph.py"
-        " --run {params.run:q}) > {log:q} 2>&1"
+        f"({{params.command:q}} | python {SCRIPTS}/draw_rulegraph.py" " --run {params.run:q}) > {log:q} 2>&1"
 
 
 rule render_report:

@@ -1,6 +1,5 @@
-"""Where this workflow lies, and its configuration: in its own folder, in another one, or as a module of a workflow."""
+"""Where this workflow lies: in the working folder, in another one, or at a git address as a module."""
 
-import copy
 import os
 import subprocess
 import sys
@@ -8,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from snakemake.sourcecache import HostingProviderFile, LocalGitFile, LocalSourceFile
-from snakemake.utils import update_config
 
 
 def git(*words):
@@ -61,25 +59,5 @@ def source_folder():
 
 SOURCE = source_folder()
 SCRIPTS = SOURCE / "workflow/scripts"
-sys.path.insert(0, str(SCRIPTS.resolve()))
-
-from vision_r1 import configuration
-from vision_r1.files import UserError
-
-# Later ones win: our defaults; the same files in a working folder of its own; what is asked for with --configfile and
-# --config, or handed to a module, which reads nothing of the working folder: that is its user's.
-DEFAULTS = [SOURCE / file for file in configuration.DEFAULT]
-if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
-    DEFAULTS += [file for file in configuration.DEFAULT if os.path.exists(file)]
-asked = copy.deepcopy(config)
-try:
-    update_config(config, configuration.load(DEFAULTS))
-except UserError as error:
-    sys.exit(f"error: {error}")
-update_config(config, asked)
-workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
-
-if SOURCE != Path("."):
-    # What accelerate reads lies beside the defaults, unless the working folder has a file of that name.
-    for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
-        words[:] = [str(SOURCE / word) if not Path(word).exists() and (SOURCE / word).is_file() else word for word in words]
+if str(SCRIPTS.resolve()) not in sys.path:
+    sys.path.insert(0, str(SCRIPTS.resolve()))
