@@ -9,12 +9,8 @@ min_version("9.19")
 container: "vision-r1.sif"
 
 
-configfile: "config/config.yaml"
-configfile: "config/datasets.yaml"
-configfile: "config/experiments.yaml"
-
-
-include: "rules/common.smk"
+include: "rules/source.smk"
+include: "rules/common.smk"  # reads config/config.yaml, config/datasets.yaml, config/experiments.yaml
 
 
 pathvars:
@@ -40,6 +36,11 @@ onstart:  # not in a plan, which writes nothing
     write_records()
 
 
+# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log: write_records()
+
+
 localrules:
     all,
     preflight,
@@ -54,12 +55,23 @@ localrules:
     ablations,
 
 
+# The report needs them only while it is written: here they are asked for, so that one that was deleted is made again.
+TABLES_AND_FIGURES = [
+    rules.tabulate_results.output,
+    rules.compare_checkpoints.output,
+    rules.plot_results.output,
+    rules.draw_rulegraph.output,
+    rules.audit_rewards.output,
+]
+
+
 rule all:
     """Everything: data, models, evaluation, the report, and the final checkpoints with their model cards."""
     default_target: True
     input:
         "<results>/report/index.html",
         "<results>/data/datasheet.html",
+        TABLES_AND_FIGURES,
         files(RUN.release, FINAL),
 
 
@@ -111,6 +123,7 @@ rule report:
     """Tables, figures and the HTML page."""
     input:
         "<results>/report/index.html",
+        TABLES_AND_FIGURES,
 
 
 rule ablations:
