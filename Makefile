@@ -89,9 +89,9 @@ lock: .venv/.development
 	@grep '^#' requirements.lock >requirements.lock.new
 	python -m pip freeze | sed 's/+cpu$$//' | \
 	    uv pip compile --quiet --no-python-downloads --universal --python-version 3.11 --generate-hashes --no-annotate \
-	        --no-header --constraint /dev/stdin requirements.txt | \
-	    awk '/^[a-z]/ { keep = !/^(torch|triton|nvidia-|cuda-)/ } keep' >>requirements.lock.new
-	mv requirements.lock.new requirements.lock
+	        --no-header --constraint /dev/stdin --output-file requirements.lock.all requirements.txt
+	awk '/^[a-z]/ { keep = !/^(torch|triton|nvidia-|cuda-)/ } keep' requirements.lock.all >>requirements.lock.new
+	mv requirements.lock.new requirements.lock && rm requirements.lock.all
 	python -m pytest -q tests/unit/test_pins.py --fix
 
 .venv/.runtime: requirements.txt requirements.lock

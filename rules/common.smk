@@ -24,6 +24,7 @@ from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
 from vision_r1.files import UserError, write_text
+from vision_r1.launcher import slurm
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
@@ -155,7 +156,7 @@ def write_records():
 def check_machine():
     """End where jobs can't be sent, and say where this machine is too small for them: before the first one starts."""
     if "slurm" in workflow.executor_plugin.executor.__module__:
-        if fault := machine.slurm_fault():
+        if fault := slurm.fault():
             sys.exit(f"error: {fault}")
     if workflow.executor_plugin.common_settings.local_exec:
         asked = {job.rule.name for job in workflow.dag.needrun_jobs()} & config["compute"].keys()

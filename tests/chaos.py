@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,7 @@ from comparable import digests  # noqa: E402
 from project import SMOKE, Project, copy_project  # noqa: E402
 
 WAYS = ("all", "snakemake alone", "one job")
+HANG = 1800  # seconds after which something must have gone wrong, on the slowest machine
 
 
 def main(argv=None) -> None:
@@ -86,7 +88,7 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
     words = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", *SMOKE]
     with (project.folder / "chaos.log").open("w") as log:
         run = subprocess.Popen(words, cwd=project.folder, start_new_session=True, stdout=log, stderr=log)
-    wait_for(lambda: run.poll() is not None or jobs(project), 60)
+    wait_for(lambda: run.poll() is not None or jobs(project), HANG)
     try:
         run.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -97,9 +99,10 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
         elif way == "snakemake alone":
             run.kill()
         elif working:
-            working[0].kill()
-        run.wait(300)
-        wait_for(lambda: not jobs(project), 300)
+            with suppress(psutil.NoSuchProcess):
+                working[0].kill()
+        run.wait(HANG)
+        wait_for(lambda: not jobs(project), HANG)
         return programs
     if run.returncode:
         raise SystemExit((project.folder / "chaos.log").read_text())

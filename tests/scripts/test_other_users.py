@@ -49,15 +49,17 @@ def test_the_lock_of_another_user_s_run_stays(root, place):
     lock.write_text("results/data/train.jsonl\n")
     for path in (lock.parent.parent, lock.parent, lock):
         path.chmod(0o777)
-    job = [sys.executable, "-c", "import time; time.sleep(60)", "workflow/scripts/train_grpo.py"]
+    job = [sys.executable, "-c", "import time; time.sleep(600)", "workflow/scripts/train_grpo.py"]
     with subprocess.Popen(job, cwd=place) as working:
-        time.sleep(0.5)
-        for user in ((), NOBODY):
-            finished = start([*user, sys.executable, root / "workflow/scripts/unlock_run.py"], place)
-            assert finished.returncode == 1, finished.stdout
-            assert "a run is still at work here, or may be (" in finished.stdout
-            assert (
-                f"{working.pid} of root" in finished.stdout
-            )  # beside what else root runs, whose folders nobody can see
-        working.kill()
+        try:
+            time.sleep(0.5)
+            for user in ((), NOBODY):
+                finished = start([*user, sys.executable, root / "workflow/scripts/unlock_run.py"], place)
+                assert finished.returncode == 1, finished.stdout
+                assert "a run is still at work here, or may be (" in finished.stdout
+                assert (
+                    f"{working.pid} of root" in finished.stdout
+                )  # beside what else root runs, whose folders nobody can see
+        finally:
+            working.kill()
     assert lock.exists()

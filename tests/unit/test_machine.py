@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from vision_r1.machine import memory_mb, shortages, slurm_fault
+from vision_r1.launcher import slurm
+from vision_r1.machine import memory_mb, shortages
 
 JOB = {"threads": 2, "mem_mb": 4000}
 
@@ -36,13 +37,13 @@ def test_memory_of_this_machine():
 
 
 def test_no_slurm_here(path):
-    assert slurm_fault().startswith("there is no sbatch here; start this on the cluster's login node")
+    assert slurm.fault().startswith("there is no sbatch here; start this on the cluster's login node")
 
 
 def test_a_slurm_that_does_not_answer(path):
     program(path, "sbatch", "exit 0")
     program(path, "sinfo", "echo 'first line' >&2; echo 'sinfo: fatal: no configuration' >&2; exit 1")
-    assert slurm_fault() == (
+    assert slurm.fault() == (
         "SLURM does not answer (sinfo: fatal: no configuration); is this the cluster's login node?"
     )
 
@@ -50,4 +51,4 @@ def test_a_slurm_that_does_not_answer(path):
 def test_a_slurm_that_answers(path):
     program(path, "sbatch", "exit 0")
     program(path, "sinfo", "exit 0")
-    assert slurm_fault() is None
+    assert slurm.fault() is None

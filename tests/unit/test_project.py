@@ -68,6 +68,7 @@ def test_the_default_profile_contradicts_no_other(root):
 def test_only_the_launcher_knows_of_slurm(root):
     """Between a laptop and a cluster only the profile changes."""
     launcher = {"workflow/scripts/launch_job.py", "workflow/scripts/vision_r1/launcher/slurm.py"}
+    launcher |= {"rules/common.smk"}  # asks, before the first job, whether SLURM is there
     places = [root / "Snakefile", *(root / "rules").rglob("*.smk"), *(root / "workflow").rglob("*.py")]
     named = {str(path.relative_to(root)) for path in places if "slurm" in path.read_text().lower()}
     assert named == launcher

@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, hash_folder, link_or_copy, write_json, written_whole
+from vision_r1.files import SEAL, UserError, hash_folder, link_or_copy, write_json, written_whole
 from vision_r1.hub import fetch_model
 from vision_r1.model_folder import SMALL_FILES, check_model, check_weights, weight_files
 
@@ -51,7 +51,8 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
     small = [path.name for path in folder.iterdir() if any(fnmatch(path.name, name) for name in SMALL_FILES)]
-    hash_folder(folder, [*small, *weights])
+    if (folder / SEAL).is_file():
+        hash_folder(folder, [*small, *weights])
     with written_whole(output, sealed=True) as partial:
         partial.mkdir()
         for name in [*small, *weights]:

@@ -16,6 +16,7 @@ from typing import Any
 
 SEAL = "seal.sha256"  # in a sealed folder; that of a file is hidden, beside it
 _UNSEALED = (SEAL, "README.md")  # a model card may be edited
+_LOADED = {".safetensors", ".json", ".jinja", ".txt"}  # what loading a model reads, by suffix
 
 
 class UserError(Exception):
@@ -91,7 +92,10 @@ def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
     """
     folder = Path(folder)
     noted = _read_seal(folder / SEAL)
-    found = hash_files(folder, [name for name in _sealed_names(folder) if names is None or name in names])
+    present = [name for name in _sealed_names(folder) if names is None or name in names]
+    if noted:  # a file that somebody has put beside them, such as a picture, is no part of the model
+        present = [name for name in present if name in noted or Path(name).suffix in _LOADED]
+    found = hash_files(folder, present)
     for name in sorted(noted.keys() | found.keys()) if noted else ():
         if names is None or name in names:
             _compare(folder / name, folder / SEAL, noted.get(name), found.get(name))
@@ -231,8 +235,8 @@ def _compare(path: Path, seal: Path, noted: str | None, found: str | None) -> No
     if noted != found:
         whole = seal.parent if seal.name == SEAL else path
         raise UserError(
-            f"{path}: damaged or edited since it was written; delete {whole} and run again, or delete {seal} if the "
-            "change is intended"
+            f"{path}: damaged or edited since it was written; restore it, or, if a run made it, delete {whole} and run "
+            f"again; delete {seal} if the change is intended"
         )
 
 
