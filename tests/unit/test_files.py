@@ -128,7 +128,7 @@ def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
     file, seal = tmp_path / "scores.json", tmp_path / ".scores.json.sha256"
     write_json(file, {"AP": 0.5}, sealed=True)
     assert read_json(file) == {"AP": 0.5}
-    message = f"scores.json: damaged or edited .*; delete {file} and .* delete {seal} if"
+    message = f"scores.json: damaged or edited .* delete {file} and .* delete {seal} if"
     for damaged in (b"", b'{\n  "AP": 0.7\n}\n', file.read_bytes()[:-4]):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match=message):
