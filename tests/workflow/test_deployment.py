@@ -1,5 +1,6 @@
 """The workflow from elsewhere: run in another folder, and as a module at a git address."""
 
+import re
 import shutil
 import subprocess
 
@@ -40,12 +41,12 @@ def test_another_folder_gets_the_results_and_keeps_them_when_the_workflow_moves(
     assert (here.folder / SCENES).is_file() and (here.folder / "results/smoke/config.json").is_file()
     assert not (project.folder / "results").exists()
     moved = shutil.move(project.folder, project.folder.with_name("moved"))
-    again = here.snakemake(
-        "--snakefile", moved / "workflow/Snakefile", *smoke[:1], moved / "tests/smoke.yaml", *smoke[2:], "--", SCENES
-    )
+    smoke[1] = moved / "tests/smoke.yaml"
+    again = here.snakemake("--snakefile", moved / "workflow/Snakefile", *smoke, "--", SCENES)
     assert "Nothing to be done" in again.stdout
-    planned = here.planned("--snakefile", moved / "Snakefile", "--printshellcmds")
-    assert planned["make_scenes"] == 15 and planned["render_report"] == planned["all"] == 1
+    plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run").stdout
+    assert "results/elsewhere/report/index.html" in plan
+    assert re.search(r"^make_scenes +15$", plan, re.M)
     # accelerate's files lie beside the workflow's other defaults.
     paper = ["--configfile", moved / "config/paper.yaml", "--", "results/paper/models/sft/metrics.json"]
     plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run", "--printshellcmds", *paper).stdout
