@@ -50,7 +50,7 @@ def test_another_folder_gets_the_results_and_keeps_them_when_the_workflow_moves(
     # accelerate's files lie beside the workflow's other defaults.
     paper = ["--configfile", moved / "config/paper.yaml", "--", "results/paper/models/sft/metrics.json"]
     plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run", "--printshellcmds", *paper).stdout
-    assert "--config_file .snakemake/vision_r1/config/accelerate/zero3.yaml" in plan
+    assert "--config_file .snakemake/workflows/vision_r1/config/accelerate/zero3.yaml" in plan
 
 
 def test_a_module_at_a_git_address(project, here):
