@@ -58,7 +58,7 @@ chaos: .venv/.runtime
 lint: .venv/.development
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile rules
+	snakefmt --check Snakefile workflow/Snakefile rules
 	snakemake --lint
 
 # All lists of pins and the lock resolve together, with wheels for each Python and processor (two packages come as Python source only);
@@ -79,7 +79,7 @@ resolve: .venv/.development
 format: .venv/.development
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile rules
+	snakefmt Snakefile workflow/Snakefile rules
 
 docs: .venv/.development
 	python -m pytest -q tests/unit/test_configuration.py --fix

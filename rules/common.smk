@@ -199,7 +199,7 @@ def this_command(*words):
     overlays = [os.path.relpath(file) for file in asked.configfiles]
     words = ["snakemake", "--cores", "all", *words] + (["--configfile", *overlays] if overlays else [])
     found = resolve_snakefile(None, allow_missing=True)
-    if not (found and os.path.samefile(found, workflow.main_snakefile)):
+    if not found or found.resolve() != Path(workflow.main_snakefile).resolve():
         words += ["--snakefile", workflow.main_snakefile]
     if asked.config:
         words += ["--config", *(f"{key}={value}" for key, value in asked.config.items())]

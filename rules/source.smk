@@ -30,13 +30,14 @@ def cloned(repository, reference, folder):
 
 
 def source_folder():
-    """Return the workflow's folder as seen from the working folder: `.`, or else a link to it below `.snakemake`.
+    """Return the workflow's folder as seen from the working folder: `.`, or else a link in `.snakemake/workflows`.
 
     Snakemake runs a job again when its command has changed. Commands name the link, so they stay the same where the
     workflow moves, or another version of it is asked for: then code stamps tell which jobs are due.
     """
     rules = workflow.current_basedir
-    link = Path(".snakemake") / (workflow.modifier.namespace or "vision_r1")
+    folder = Path(".snakemake/workflows")
+    link = folder / (workflow.modifier.namespace or "vision_r1")
     if isinstance(rules, LocalSourceFile):
         source = Path(rules.get_path_or_uri(secret_free=True)).resolve().parent
         if source.samefile("."):
@@ -44,14 +45,14 @@ def source_folder():
     elif not workflow.is_main_process:  # a job: the process that started it has made the link
         return link
     elif isinstance(rules, LocalGitFile):
-        source = cloned(rules.repo_path, rules.ref, Path(".snakemake/vision_r1_versions"))
+        source = cloned(rules.repo_path, rules.ref, folder)
     elif isinstance(rules, HostingProviderFile):
-        source = cloned(rules.hosted_repo.repo_clone, rules.ref, Path(".snakemake/vision_r1_versions"))
+        source = cloned(rules.hosted_repo.repo_clone, rules.ref, folder)
     else:
         sys.exit(f"error: {rules}: give a clone's Snakefile, or github(...), gitlab(...) or git+file://...@<commit>")
     if workflow.is_main_process and not (link.is_symlink() and link.resolve() == source.resolve()):
-        link.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=link.parent) as partial:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
             os.symlink(source.resolve(), f"{partial}/link")
             os.replace(f"{partial}/link", link)
     return link

@@ -78,3 +78,8 @@ def test_benchmarks_still_fit_the_package(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     for file in sorted((root / "benchmarks").glob("*.py")):
         runpy.run_path(str(file), run_name="benchmark")
+
+
+def test_the_citation_names_the_version_of_the_package(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert str(yaml.safe_load((root / "CITATION.cff").read_text())["version"]) == project["version"]
