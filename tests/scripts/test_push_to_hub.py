@@ -1,8 +1,11 @@
 """Uploading a release: dry by default, the hub's client does the work, and no token is printed."""
 
+import shutil
+import socket
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
@@ -10,7 +13,7 @@ import push_to_hub
 import pytest
 from tiny_models import make_checkpoint
 
-from vision_r1.files import UserError
+from vision_r1.files import SEAL, UserError, seal_folder
 
 TOKEN = "hf_secretsecretsecret"
 
@@ -20,6 +23,7 @@ def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release") / "strict"
     make_checkpoint(folder, "qwen2_5_vl", "older")
     (folder / "README.md").write_text("---\nlicense: other\n---\n# A card")
+    seal_folder(folder)
     (folder / ".snakemake_timestamp").touch()
     return folder
 
@@ -32,6 +36,9 @@ def api(monkeypatch):
     class Api:
         def create_repo(self, repository, **options):
             calls.append(("create_repo", repository, options))
+
+        def repo_info(self, repository):
+            return SimpleNamespace(private=repository != "me/public")
 
         def upload_folder(self, **options):
             calls.append(("upload_folder", options))
@@ -62,6 +69,43 @@ def test_with_upload_just_the_files_that_are_shown_go_to_the_repository(released
     assert "https://hub.example/commit/1" in capsys.readouterr().out
 
 
+def test_what_was_added_to_the_release_stays_here(released, api, tmp_path, capsys):
+    folder = shutil.copytree(released, tmp_path / "release")
+    for name in ("photo.jpg", "boxes.png"):
+        (folder / name).write_text("mine alone")
+    (folder / "notes").mkdir()
+    push(folder, "--upload")
+    sent = set(api[-1][1]["allow_patterns"])
+    assert {"README.md", SEAL, "model.safetensors"} < sent and not sent & {"photo.jpg", "boxes.png", "notes"}
+    shown = capsys.readouterr().out
+    assert "no part of the release: boxes.png, notes, photo.jpg" in shown and "bytes  photo.jpg" not in shown
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "config.json").open("a").write(" "), r"config\.json: damaged or edited"),
+        (lambda folder: (folder / "generation_config.json").unlink(), r"generation_config\.json: damaged or edited"),
+        (lambda folder: (folder / SEAL).unlink(), r"seal\.sha256: no such file"),
+    ],
+)
+def test_a_damaged_release_is_refused(released, api, tmp_path, damage, message):
+    folder = shutil.copytree(released, tmp_path / "release")
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        push(folder, "--upload")
+    assert api == []
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(released, api):
+    words = ["--release", str(released), "--repository", "me/public", "--upload"]
+    with pytest.raises(UserError, match="me/public: exists and is public"):
+        push_to_hub.main([*words, "--private"])
+    assert [call[0] for call in api] == ["create_repo"]
+    push_to_hub.main(words)
+    assert api[-1][0] == "upload_folder"
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("model", "give owner/name"), ("a/b/c", "no name of"), ("me/mo del", "no name of")]
 )
@@ -75,6 +119,25 @@ def test_a_folder_that_is_no_release_is_refused(tmp_path, api):
     with pytest.raises(UserError, match=r"README\.md: no such file"):
         push(tmp_path, "--upload")
     assert api == []
+
+
+def test_a_hub_that_is_not_there_is_one_line(released, tmp_path):
+    with socket.socket() as closed:  # bound and not listening: every connection is refused
+        closed.bind(("127.0.0.1", 0))
+        environment = {"HF_ENDPOINT": f"http://127.0.0.1:{closed.getsockname()[1]}", "HF_TOKEN": TOKEN}
+        environment |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(push_to_hub.__file__).parent)}
+        program = (
+            "import sys\nfrom pathlib import Path\nfrom vision_r1 import hub\nfrom vision_r1.files import UserError\n"
+            "for call in (lambda: hub.upload('me/model', Path(sys.argv[1]), ['README.md'], False),\n"
+            "             lambda: hub.list_files('me/model', None),\n"
+            "             lambda: hub.download('me/model', '0' * 40, Path(sys.argv[2]), ['*'])):\n"
+            "    try:\n        call()\n    except UserError as error:\n        print(error)\n"
+        )
+        words = [sys.executable, "-c", program, str(released), str(tmp_path / "model")]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and all(line.startswith("me/model") and "can't be" in line for line in lines)
 
 
 def test_a_hub_that_refuses_is_one_line_without_the_token(released):

@@ -76,20 +76,22 @@ def check_name(repository: str) -> None:
 def upload(repository: str, folder: Path, names: Sequence[str], private: bool) -> str:
     """Upload some files of a folder to a model's repository, made where it is missing; return the commit's address.
 
-    Raises UserError naming the repository.
+    Raises UserError naming the repository, before anything is uploaded where it should be private and is public.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     try:
-        HfApi().create_repo(repository, private=private, exist_ok=True)
+        HfApi().create_repo(repository, private=private, exist_ok=True)  # one that exists stays as public as it is
+        if private and not HfApi().repo_info(repository).private:
+            raise UserError(f"{repository}: exists and is public; make it private on the hub, or give another name")
         found = HfApi().upload_folder(
             repo_id=repository,
             folder_path=folder,
             allow_patterns=[glob.escape(name) for name in names],
             commit_message="Upload the checkpoint and its model card",
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise UserError(
             f"{repository}: can't be uploaded to: {_on_one_line(error)}; is `hf auth login` done?"
         ) from error
@@ -102,10 +104,10 @@ def _on_one_line(error: Exception) -> str:
 
 @contextmanager
 def _named(repository: str, revision: str | None) -> Iterator[None]:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         yield
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         where = f"{repository} at {revision or 'its newest commit'}"
         raise UserError(f"{where}: can't be downloaded: {_on_one_line(error)}") from error

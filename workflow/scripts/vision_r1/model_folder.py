@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError, read_json
+from vision_r1.files import SEAL, UserError, hash_folder, read_json, read_text
 
 PROCESSOR_FILES = (
     *("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
@@ -40,6 +40,18 @@ def check_processor(folder: Path) -> None:
             raise UserError(f"{folder}: no tokenizer.json, nor vocab.json and merges.txt; take the whole folder")
     if not image_settings(folder):
         raise UserError(f"{folder}: no preprocessor_config.json; take the whole folder of a vision-language model")
+
+
+def sealed_files(folder: Path) -> list[str]:
+    """Return the files that a folder's seal names; none where it has no seal. What was added later is not among them.
+
+    Raises UserError where one of them is not as it was written.
+    """
+    if not (folder / SEAL).is_file():
+        return []
+    names = [line.partition("  ")[2] for line in read_text(folder / SEAL).splitlines()]
+    hash_folder(folder, names)
+    return names
 
 
 def image_settings(folder: Path) -> dict[str, Any] | None:
