@@ -1,6 +1,7 @@
 """The program that writes a run on own data: every form of labels, both kinds of split, and what it refuses."""
 
 import json
+import shlex
 
 import coco_factory
 import new_run
@@ -97,6 +98,10 @@ def test_each_value_is_explained(labelled, write, tmp_path):
     ("words", "told"),
     [
         (["--name", "my run"], "lower-case letters, digits and _ only"),
+        (["--name", "miniature"], "another run has this name"),
+        (["--name", "paper_released_data"], "another run has this name"),
+        (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # known when the parts are written
+        (["--model", "./typo", "--over", *OVER], r"--model \./typo: no such folder, nor a repository of the hub"),
         (["--name", "shapes"], "a data set or suite that is there already"),
         (["--annotations", "missing.json"], "missing.json: no such file"),
         (["--images", "missing"], "missing: no such image folder"),
@@ -109,6 +114,41 @@ def test_what_is_refused_leaves_nothing(labelled, write, tmp_path, words, told):
     with pytest.raises(UserError, match=told):
         write(*labelled, *words)
     assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "null", "0x1f", "2024_"])
+def test_a_name_stays_text(labelled, write, name):
+    config = write(*labelled, "--name", name)
+    assert config["run"] == name and config["report"]["suites"] == [name]
+    assert config["evaluation"]["suites"][name] == [f"{name}_test"]
+    assert config["evaluation"]["suite_protocols"][name][0] == "one-prompt"
+
+
+def test_the_command_can_be_pasted_whatever_the_folder_s_name(labelled, tmp_path, capsys):
+    output = tmp_path / "my runs/it's.yaml"
+    new_run.main(["--name", "mine", *labelled, "--output_config", str(output)])
+    command = f"snakemake --cores all --configfile {shlex.quote(str(output))}"
+    assert f"  {command}\n" in capsys.readouterr().out and f"#   {command}\n" in output.read_text()
+
+
+def test_a_configuration_without_its_suffix_is_refused(labelled, write, tmp_path):
+    with pytest.raises(UserError, match="give a name that ends in .yaml"):
+        write(*labelled, "--output_config", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_that_is_no_model_is_refused(labelled, write, tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="config.json: a model of family None"):
+        write(*labelled, "--model", tmp_path, over=OVER)
+
+
+def test_a_run_s_results_are_not_shared(labelled, write, tmp_path, monkeypatch):
+    (tmp_path / "results/mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="results/mine: is there already"):
+        write(*labelled)
+    assert not (tmp_path / "mine.yaml").exists()
 
 
 def test_nothing_is_overwritten(labelled, write):

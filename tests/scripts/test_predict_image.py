@@ -15,8 +15,9 @@ from report_factory import config, write
 from tiny_models import PIXELS, make_checkpoint, teach
 
 from vision_r1 import asking
-from vision_r1.families import family
-from vision_r1.files import UserError
+from vision_r1.families import FAMILIES, family
+from vision_r1.files import UserError, seal_folder
+from vision_r1.models import family_of
 from vision_r1.processors import load_processor
 from vision_r1.prompts import DEFAULT
 
@@ -180,6 +181,26 @@ def test_a_run_s_checkpoint_and_a_release_are_asked_in_their_own_words(taught, t
     assert of_release["answers"][0]["truncated"]
     told = ask(*words, "--templates", json.dumps(asdict(DEFAULT)), capsys=capsys)
     assert told[1]["answers"][0]["prompt"].startswith("Locate every raccoon")
+
+
+def test_a_damaged_checkpoint_is_refused_and_images_beside_it_are_no_damage(taught, tmp_path, capsys):
+    release = shutil.copytree(taught / "model", tmp_path / "release")
+    seal_folder(release)
+    shutil.copy(taught / "photo.png", release / "photo.png")
+    words = ["--checkpoint", release, "--image", release / "photo.png", "--ask", "every raccoon"]
+    assert ask(*words, capsys=capsys)[0]["boxes"]
+    with (release / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged or edited"):
+        ask(*words)
+
+
+@pytest.mark.parametrize("config", [[], {}, {"model_type": ["qwen2_5_vl"]}])
+def test_a_configuration_of_no_known_family_is_one_line(tmp_path, config):
+    write(tmp_path / "config.json", config)
+    with pytest.raises(UserError, match=f"a model of family .*; known: {', '.join(FAMILIES)}"):
+        family_of(tmp_path)
 
 
 def test_of_another_checkpoint_the_processor_s_limits_hold(tmp_path):

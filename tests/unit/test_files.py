@@ -74,6 +74,14 @@ def test_a_folder_is_replaced_and_what_a_killed_process_left_is_removed(tmp_path
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_file_does_not_replace_a_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("dear")
+    with pytest.raises(UserError, match="mine: is a folder"):
+        write_text(tmp_path / "mine", "new")
+    assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
+
+
 def test_what_was_written_is_read(tmp_path):
     rows = [{"text": "a\u2028b\nc"}, [1.5, None], "ü"]
     write_jsonl(tmp_path / "rows.jsonl", rows)

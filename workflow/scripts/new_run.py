@@ -19,6 +19,8 @@ import argparse
 import logging
 import os
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,20 +77,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    import yaml
-
     from vision_r1 import configuration
     from vision_r1.experiments import merge
-    from vision_r1.files import UserError, write_text
-    from vision_r1.own.data import form_of, numbers, read_part, split, write_part
-    from vision_r1.own.limits import answer_counter, limits_of
-    from vision_r1.own.overlay import overlay
+    from vision_r1.files import UserError
 
     if not re.fullmatch("[a-z0-9_]+", args.name):
         raise UserError(f"--name {args.name}: lower-case letters, digits and _ only")
     output = args.output_config or Path("config") / f"{args.name}.yaml"
+    if output.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--output_config {output}: give a name that ends in .yaml")
     folder = output.with_suffix("")
-    for path in (output, *(() if args.test_images else (folder,))):
+    for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
         if path.exists():
             raise UserError(f"{path}: is there already; delete it, or give another --name or --output_config")
     if args.test_annotations and not args.test_images:
@@ -98,7 +97,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     known = {**config["datasets"], **config["evaluation"]["suites"]}
     if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known.keys():
         raise UserError(f"--name {args.name}: {min(taken)!r} is the name of a data set or suite that is there already")
+    shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
+    if args.name in (config["run"], *(each.get("run") for each in shipped)):
+        raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
+    try:
+        command = write_run(args, config, output, folder)
+    except BaseException:  # an interruption, too: parts without a configuration are in the way of the next call
+        if not args.test_images:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    sys.stdout.write(f"{output} is written: read it, then\n  {command} -- preflight\n  {command}\n")
+
+
+def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, folder: Path) -> str:
+    """Write the configuration, and the parts of a split to `folder`; return the command that starts the run.
+
+    config: what the run is laid over, with its model.
+    """
+    import yaml
+
+    from vision_r1 import configuration
+    from vision_r1.experiments import merge
+    from vision_r1.files import UserError, write_text
+    from vision_r1.own.data import form_of, numbers, read_part, split, write_part
+    from vision_r1.own.limits import answer_counter, limits_of
+    from vision_r1.own.overlay import overlay
 
     form = args.format or form_of(args.annotations)
     train = read_part(f"{args.name}_train", form, *map(place, (args.annotations, args.images)))
@@ -127,12 +151,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     processor, counted = tokenizer_of(config)
     room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
-    command = " ".join(["snakemake --cores all --configfile", *args.over, str(place(output))])
+    command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
     text = overlay(args.name, command, config, (train, of_train), (test, of_test), told, limits, counted)
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     configuration.check(merge(config, yaml.safe_load(text)), schema)
     write_text(output, text)
-    sys.stdout.write(f"{output} is written: read it, then\n  {command} -- preflight\n  {command}\n")
+    return command
 
 
 def place(path: Path) -> Path:
@@ -143,9 +167,9 @@ def place(path: Path) -> Path:
 
 def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of section model that --model decides; known: those of --over."""
-    from vision_r1.families import family
-    from vision_r1.files import UserError, read_json
-    from vision_r1.hub import list_files
+    from vision_r1.files import UserError
+    from vision_r1.hub import check_name, list_files
+    from vision_r1.models import family_of
 
     if model is None:
         return {} if over else {"source": "made", "id": None, "revision": None}
@@ -159,11 +183,14 @@ def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) 
             "config/paper.yaml config/lora_24gb.yaml (docs/configurations.md)"
         )
     if Path(model).is_dir():
-        kind = str(read_json(Path(model) / "config.json").get("model_type"))
-        return {"family": family(kind).name, "source": "folder", "id": str(place(Path(model))), "revision": None}
+        return {"family": family_of(model).name, "source": "folder", "id": str(place(Path(model))), "revision": None}
     name, _, revision = model.partition("@")
     if not revision and name == known["id"]:
         return {}
+    try:
+        check_name(name)
+    except UserError:
+        raise UserError(f"--model {model}: no such folder, nor a repository of the hub (owner/name)") from None
     return {"source": "hub", "id": name, "revision": revision or list_files(name, None)[0]}
 
 

@@ -164,8 +164,10 @@ def answer(
     from vision_r1.evaluation.generation import Generator
     from vision_r1.evaluation.predict import answer_at_once
     from vision_r1.evaluation.protocols import Protocol, Request
+    from vision_r1.model_folder import sealed_files
     from vision_r1.models import DTYPES, family_of
 
+    sealed_files(checkpoint)
     family = family_of(checkpoint)
     settings = asking.of_checkpoint(checkpoint)
     flags = ("dtype", "min_pixels", "max_pixels", "max_new_tokens", "templates")

@@ -29,6 +29,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
 
     A folder that a killed process left half-written beside it is removed. sealed: its SHA-256 is noted; where the
     contents are others later, check_seal, hash_folder and the functions that read refuse them.
+
+    Raises UserError where a file would replace a folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +45,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             if sealed:
                 seal_folder(partial)
         if path.is_dir():
+            if not partial.is_dir():
+                raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
             shutil.rmtree(path)
         # The old seal goes first, the new one comes last: a process that is killed between leaves none, no wrong one.
         _seal_of(path).unlink(missing_ok=True)

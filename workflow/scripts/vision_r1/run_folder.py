@@ -42,8 +42,12 @@ class Run:
     def of_model(cls, folder: str | Path) -> "Run | None":
         """Return the run that a checkpoint's folder, <run>/models/<checkpoint>/model, belongs to, None without one."""
         for parent in Path(folder).absolute().parents:
-            if parent.name == "models" and cls(parent.parent, {}).settings.is_file():
-                return cls.read(parent.parent)
+            run = cls(parent.parent, {})
+            if parent.name != "models" or not run.settings.is_file():
+                continue
+            config = read_json(run.settings)
+            if isinstance(config, dict) and "evaluation" in config:  # another program's config.json may stand there
+                return cls(run.folder, config)
         return None
 
     @property

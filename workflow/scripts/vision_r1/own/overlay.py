@@ -33,13 +33,14 @@ def overlay(
     protocols = ["one-prompt", *(["all-categories"] if 1 < len(of_train["categories"]) <= 20 else [])]
     total = 2 * limits.positive + limits.negative
     more = min(total // 10, 2 * limits.positive)
+    quoted = _flow(name)  # else YAML reads 2024, on or null as another type
     lines = [
         "# A run on own data, written by workflow/scripts/new_run.py. Every value may be edited. Start it with",
         f"#   {command}",
         "# and see before what it needs: the same with -- preflight at the end.",
         f"# Training: {_in_words(of_train)}. Test: {_in_words(of_test)}.",
         f"# {split}",
-        f"run: {name} # results/{name}",
+        f"run: {quoted} # results/{name}",
         "",
         "model:",
         *_model(config),
@@ -86,21 +87,21 @@ def overlay(
         "  precision_high: 0.9",
         "",
         "evaluation:",
-        f"  suites: {{ {name}: [{name}_test] }}",
+        f"  suites: {{ {quoted}: [{name}_test] }}",
         "  protocols: # answers as long as completions in training, images as large",
         *(
             f"    {protocol}: {{ max_new_tokens: {limits.completion}, max_pixels: {limits.pixels} }}"
             for protocol in ("one-prompt", "all-categories")
         ),
         "  suite_protocols:",
-        f"    {name}: [{', '.join(protocols)}] # the first is the headline; all-categories: a question a category",
+        f"    {quoted}: [{', '.join(protocols)}] # the first is the headline; all-categories: a question a category",
         *(["  batch_size: 16 # answers are long beside the miniature's own"] if miniature else []),
         "  anchors: none # nobody has published numbers of these data",
         "",
         "report:",
         f"  title: {_flow(f'Vision-R1 on {name}')}",
         "  experiments: [strict] # others: config/experiments.yaml",
-        f"  suites: [{name}]",
+        f"  suites: [{quoted}]",
         "  training_seeds: [0] # [0, 1, 2]: every training three times",
         f"  banner: {_flow(SCENES_BASE) if miniature else 'null'}",
         "  disclosures:",
