@@ -36,11 +36,6 @@ onstart:  # not in a plan, which writes nothing
     write_records()
 
 
-# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
-if not workflow.modifier.is_main_snakefile():
-    workflow._onstart = lambda log: write_records()
-
-
 localrules:
     all,
     preflight,

@@ -153,6 +153,11 @@ def write_records():
     write_text(".snakemake/started_on", f"{socket.gethostname()}, process {os.getpid()}")  # see unlock_run.py
 
 
+# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log: write_records()
+
+
 def check_machine():
     """End where jobs can't be sent, and say where this machine is too small for them: before the first one starts."""
     if "slurm" in workflow.executor_plugin.executor.__module__:

@@ -53,6 +53,8 @@ def dry_run(words: Sequence[str]) -> list:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
+        except FileNotFoundError as error:  # Snakemake opens it without a look
+            raise UserError(f"--configfile {error.filename}: no such file") from None
     return jobs
 
 
@@ -71,9 +73,6 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
     from vision_r1.experiments import merge
 
     _, options = parse_args(["--cores", "all", *words])
-    for file in options.configfile or ():
-        if not Path(file).is_file():
-            raise UserError(f"--configfile {file}: no such file")
     return merge(load([*DEFAULT, *(options.configfile or ())]), parse_config(options.config))
 
 
@@ -86,8 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
 
-    config = resolved(words)
-    jobs = dry_run(words)
+    jobs, config = dry_run(words), resolved(words)
     folder, prices = Path("results") / run_name(config), config["preflight"]
     summary = survey(config, folder / "data/train.jsonl", folder / "models", {})
     estimates = estimates_of(summary, len(config["report"]["suites"]))
