@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-# For --sdm apptainer alone. Built here, as containers/vision-r1.def says: nothing is published.
+# For --sdm apptainer alone. Built here, see containers/: nothing is published.
 container: "vision-r1.sif"
 
 

@@ -24,7 +24,7 @@ def test_a_changed_byte_of_a_model(name, trained, train_file, tmp_path):
     content = bytearray((model / name).read_bytes())
     content[-30] ^= 1
     (model / name).write_bytes(content)
-    message = f"{model / name}: damaged or edited since it was written; restore it, or, if a run made it, delete {model} and run again"
+    message = f"{model / name}: damaged or edited since it was written; .* delete {model} and run again"
     with pytest.raises(UserError, match=message):
         train_sft.main(arguments(model, train_file, tmp_path / "next", per_device_train_batch_size=2, max_steps=1))
     with pytest.raises(UserError, match=message):

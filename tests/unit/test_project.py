@@ -4,6 +4,7 @@ import importlib.util
 import re
 import runpy
 import sys
+import tomllib
 
 import yaml
 
