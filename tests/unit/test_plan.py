@@ -25,7 +25,7 @@ def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(t
 
 def test_an_odd_benchmark_file_is_named(tmp_path):
     (tmp_path / "odd.tsv").write_text("x\n1\n")
-    with pytest.raises(UserError, match="odd.tsv: no benchmark file"):
+    with pytest.raises(UserError, match="odd.tsv: not a Snakemake benchmark file"):
         measured_seconds(job(benchmark=str(tmp_path / "odd.tsv")))
 
 

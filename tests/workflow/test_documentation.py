@@ -32,7 +32,7 @@ ELSEWHERE = {
     "accelerate": "starts lmms-eval, in its environment",
     "export": "sets a variable",
 }
-WRITTEN = "config/mine.yaml"  # by new_run.py, from the reader's data; test_own_data.py runs such a file
+WRITTEN = "config/mine.yaml"  # by new_run.py, from the reader's data; test_own_labels.py runs such a file
 
 
 @dataclass(frozen=True)
