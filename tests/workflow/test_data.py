@@ -223,4 +223,4 @@ def test_own_labels_in_other_forms_are_one_entry_each(root, tmp_path):
         assert (checked["images"], checked["boxes"], checked["categories"]) == (3, 3, 3)
     overlay["datasets"]["my_voc"] = {"format": "voc", "scenes": {"count": 1, "seed": 1, "shift": "none"}}
     failed = project.snakemake("--dry-run", "--configfile", project.overlay(overlay), check=False)
-    assert "error: config: datasets.my_voc: 'annotations' is a dependency of 'format'" in failed.stdout
+    assert "error: config: datasets.my_voc: 'format' goes with annotations, which is missing" in failed.stdout
