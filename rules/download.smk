@@ -28,8 +28,7 @@ rule download_archive:
     message:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
-        f"python {SCRIPTS}/download_archive.py"
-        " {params.source:q} --output_file {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/download_archive.py" " {params.source:q} --output_file {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:
