@@ -48,7 +48,7 @@ try:
     asked = copy.deepcopy(config)
     update_config(config, configuration.load(DEFAULTS))
     update_config(config, asked)
-    configuration.check(config, yaml.safe_load((SOURCE / "config/schema.yaml").read_text()))
+    configuration.check(config, configuration.read_schema(SOURCE / "config"))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
     places.check_exist(config, sorted({*RUN.trained_on, *RUN.tested, *RUN.kept_out}))

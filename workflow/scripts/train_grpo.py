@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.cuda_graphs import replay_decoding
+    from vision_r1.training.arguments import refused_by_trl
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.lora import lora_config
     from vision_r1.training.outputs import save
@@ -65,14 +66,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     share_processing(processor)
     replay_decoding(model)
     share_forward(model)
-    trainer = GRPOTrainer(
-        model=model,
-        reward_funcs=reward_functions(criterion, count=len(config.reward_weights or ()) > len(REWARDS)),
-        args=config,
-        train_dataset=grpo_dataset(rows),
-        processing_class=processor,
-        peft_config=lora_config(arguments),
-    )
+    with refused_by_trl():
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=reward_functions(criterion, count=len(config.reward_weights or ()) > len(REWARDS)),
+            args=config,
+            train_dataset=grpo_dataset(rows),
+            processing_class=processor,
+            peft_config=lora_config(arguments),
+        )
     if colocated:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
