@@ -5,7 +5,7 @@ from configurations import load
 from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, read_jsonl
 
 OBJECTIVES = ("gspo", "cispo", "gdpo", "dr_grpo", "clip_higher", "kl_free", "four_updates")
 # Two rewards for a bare number, as in test_train_grpo.py.
@@ -66,6 +66,13 @@ def test_gspo_differs_from_grpo_only_where_completions_serve_several_updates(
     main(arguments(tiny_checkpoint, train_file, once, **TINY | {"importance_sampling_level": "sequence"}))
     assert largest_change(once / "model", trained("kl_free") / "model") < 1e-6
     assert largest_change(trained("four_updates") / "model", trained("kl_free") / "model") > 1e-6
+
+
+def test_without_sharing_the_first_update_is_the_same(trained, tiny_checkpoint, train_file, tmp_path):
+    main(arguments(tiny_checkpoint, train_file, tmp_path / "own", **TINY, share_copies=False))
+    first, own = (read_jsonl(folder / "history.jsonl")[0] for folder in (trained("kl_free"), tmp_path / "own"))
+    for name in ("reward", "grad_norm", "entropy"):
+        assert own[name] == pytest.approx(first[name], rel=1e-4), name
 
 
 def test_trls_own_refusals_are_one_line(tiny_checkpoint, train_file, tmp_path):
