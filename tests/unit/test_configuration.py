@@ -223,6 +223,25 @@ def test_a_mistake_is_one_clear_line(config, schema, change, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"grpo": {"temperature": "hot"}},
+        {"grpo_stage2": {"max_steps": 0}},
+        {"lora": {"r": 8}},
+        {"data": {"order": 3, "min_instances": -1}},
+        {"reward": {"criterio": "strict"}, "grpo": {"beta": -1, "learning_rate": "1e-6"}},
+    ],
+)
+def test_an_experiment_s_mistake_is_told_as_one_of_the_whole_configuration(config, schema, overrides):
+    """Though only the sections that it overrides are checked."""
+    with pytest.raises(UserError) as whole:
+        configuration._check_schema(merge(config, overrides), schema, "experiments.mine.")
+    with pytest.raises(UserError) as told:
+        configuration.check(merge(config, {"experiments": {"mine": overrides}}), schema)
+    assert str(told.value) == str(whole.value)
+
+
 def test_a_batch_needs_to_fit_the_experiments_that_are_asked_for_only(config, schema):
     smaller = merge(config, {"grpo": {"per_device_train_batch_size": 8, "steps_per_generation": 1}})
     configuration.check(smaller, schema)

@@ -101,9 +101,12 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             raise UserError(
                 f"config: experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)"
             )
+    parts = {**schema, "required": []}
     for name in config["experiments"]:
-        overrides = {key: value for key, value in config["experiments"][name].items() if key != "stages"}
-        _check_schema(merge(config, overrides), schema, f"experiments.{name}.")
+        # The sections that it doesn't touch were checked above: a study has many experiments.
+        sections = config["experiments"][name].keys() & config.keys()
+        merged = merge(config, config["experiments"][name])
+        _check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
         _check_stages(config, name)
     for name in config["experiments"]:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
