@@ -56,7 +56,7 @@ def by_pycocotools(dataset, found):
         return index
 
     truth = [
-        {"image_id": image.id, "category_id": o.category_id, "bbox": list(o.bbox), "area": o.area, "iscrowd": int(o.crowd)}
+        {"image_id": image.id, "category_id": o.category_id, "bbox": list(o.bbox), "area": o.area, "iscrowd": o.crowd}
         for image in dataset.images
         for o in image.objects
     ]
@@ -77,30 +77,56 @@ def check(dataset, found):
     evaluation = by_pycocotools(dataset, found)
     matches = match(dataset, found)
     assert list(matches.stats.values()) == [None if value < 0 else value for value in evaluation.stats.tolist()]
-    precision = evaluation.eval["precision"][..., 0, -1].mean(axis=(0, 1)).tolist()
-    by_id = dict(zip(evaluation.params.catIds, precision, strict=True))
-    assert matches.per_category == {name: None if by_id[key] < 0 else by_id[key] for key, name in dataset.categories.items()}
     assert matches.image_ids == tuple(evaluation.params.imgIds)
-    blocks = {(e["image_id"], e["category_id"]): e for e in evaluation.evalImgs if e and e["aRng"][1] == 1e10 and e["aRng"][0] == 0}
-    for number, category in enumerate(matches.category_ids):
-        own = [blocks[image, category] for image in matches.image_ids if (image, category) in blocks]
-        scores = np.array([score for block in own for score in block["dtScores"]])
-        order = np.argsort(-scores, kind="mergesort")
-        chosen = matches.category == number
-        assert matches.scores[chosen].tolist() == scores[order].tolist()
-        assert (matches.detection[chosen] + 1).tolist() == np.array([i for block in own for i in block["dtIds"]])[order].tolist() if len(order) else not chosen.any()
-        nothing = np.zeros((10, 0))
-        matched = np.concatenate([nothing, *(block["dtMatches"] for block in own)], axis=1)[:, order]
-        ignored = np.concatenate([nothing, *(block["dtIgnore"] for block in own)], axis=1)[:, order]
-        assert (matches.ignored[:, chosen] == ignored).all()
-        assert (matches.hit[:, chosen] == ((matched > 0) & (ignored == 0))).all()
-        assert (matches.matched[chosen] == np.where((matched > 0) & (ignored == 0), matched - 1, -1)[0]).all()
-        truth = [i - 1 for block in own for i, ignore in zip(block["gtIds"], block["gtIgnore"], strict=True) if not ignore]
-        assert sorted(matches.truth[matches.truth_category == number].tolist()) == sorted(truth)
-    assert [matches.image_ids[place] for place in matches.image] == [found[place].image_id for place in matches.detection]
+    assert matches.category_ids == tuple(evaluation.params.catIds)
+    precision = evaluation.eval["precision"][..., 0, -1]
+    for place, key in enumerate(matches.category_ids):
+        value = np.mean(precision[:, :, place])
+        assert matches.per_category[dataset.categories[key]] == (None if value < 0 else value)
+
+    blocks = [e for e in evaluation.evalImgs if e and e["aRng"] == evaluation.params.areaRng[0]]
+    objects = [
+        (e["category_id"], i - 1) for e in blocks for i, no in zip(e["gtIds"], e["gtIgnore"], strict=True) if not no
+    ]
+    categories = [matches.category_ids[place] for place in matches.truth_category]
+    assert sorted(zip(categories, matches.truth.tolist(), strict=True)) == sorted(objects)
+    images = [matches.objects[place][0] for place in matches.truth]
+    assert matches.truth_image.tolist() == images and categories == sorted(categories)
+
+    blocks = [e for e in blocks if e["dtIds"]]
+    numbers = np.array([i for e in blocks for i in e["dtIds"]], int)
+    scores = np.array([score for e in blocks for score in e["dtScores"]])
+    order = np.lexsort((-scores, [e["category_id"] for e in blocks for _ in e["dtIds"]]))  # stable: images by id
+    assert (matches.detection + 1).tolist() == numbers[order].tolist()
+    assert matches.scores.tolist() == scores[order].tolist()
+    nothing = np.zeros((10, 0))
+    matched, ignored = (
+        np.concatenate([nothing, *(e[key] for e in blocks)], axis=1)[:, order] for key in ("dtMatches", "dtIgnore")
+    )
+    hit = (matched > 0) & (ignored == 0)
+    assert (matches.hit == hit).all() and (matches.ignored == ignored).all()
+    assert (matches.matched == np.where(hit[0], matched[0] - 1, -1)).all()
+    boxes = [found[place] for place in matches.detection]
+    assert [matches.image_ids[place] for place in matches.image] == [box.image_id for box in boxes]
+    assert [matches.category_ids[place] for place in matches.category] == [box.category_id for box in boxes]
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_equals_pycocotools_match_by_match(case):
     check(*case)
+
+
+def test_of_more_than_a_hundred_boxes_the_first_hundred_count_and_images_are_fetched_in_parts(monkeypatch):
+    monkeypatch.setattr(coco_ap, "AT_ONCE", 2)
+    rng = np.random.default_rng(0)
+    images, found = [], []
+    for number in range(5):
+        boxes = rng.uniform((0, 0, 5, 5), (300, 300, 120, 120), (20, 4))
+        items = [CocoObject(n % 2, "", tuple(box), box[2] * box[3], n % 9 == 0) for n, box in enumerate(boxes.tolist())]
+        images.append(CocoImage(number, "", 640, 480, tuple(items)))
+        moved = np.abs(boxes[rng.integers(0, 20, 150)] + rng.normal(0, 4, (150, 4)))
+        found += [
+            Detection(number, n % 40 // 39, tuple(box), float(rng.random())) for n, box in enumerate(moved.tolist())
+        ]
+    check(CocoDataset("set", "set", {0: "a", 1: "b"}, tuple(images)), found)

@@ -185,12 +185,15 @@ def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndar
     hotcoco gives matches as lists, so they are fetched for some images at a time.
     """
     images = len(truth.get_img_ids())
-    parts = [_matched(truth, results, range(start, min(start + AT_ONCE, images))) for start in range(0, images, AT_ONCE)]
+    parts = [
+        _matched(truth, results, range(start, min(start + AT_ONCE, images))) for start in range(0, images, AT_ONCE)
+    ]
     detection = np.concatenate([part[0] for part in parts])
     scores, image, category = found[detection, 5], found[detection, 0].astype(int), found[detection, 6].astype(int)
     order = np.lexsort((image, -scores, category))
-    own, (matched, ignored) = detection[order], (
-        np.concatenate([part[number] for part in parts], axis=1)[:, order] for number in (1, 2)
+    own, (matched, ignored) = (
+        detection[order],
+        (np.concatenate([part[number] for part in parts], axis=1)[:, order] for number in (1, 2)),
     )
     hit = (matched >= 0) & ~ignored
     areas = found[own, 3] * found[own, 4]
@@ -230,4 +233,3 @@ def _matched(truth: COCO, results: COCO, images: range) -> tuple[np.ndarray, np.
 def _known(value: float) -> float | None:
     """Return a number as JSON has it; pycocotools says -1 for "no ground truth of that kind"."""
     return None if value < 0 else float(value)
-

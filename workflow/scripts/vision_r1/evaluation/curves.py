@@ -6,7 +6,7 @@ about one length, for many resamples or orders of the boxes (rows) together.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any

@@ -33,7 +33,9 @@ def mean_iou(matches: Matches, detections: Sequence[Detection]) -> float | None:
     if not found.any():
         return None
     boxes = box_array([detections[place].bbox for place in matches.detection[found]])
-    return float(paired_iou(boxes, box_array([matches.objects[place][1].bbox for place in matches.matched[found]])).mean())
+    return float(
+        paired_iou(boxes, box_array([matches.objects[place][1].bbox for place in matches.matched[found]])).mean()
+    )
 
 
 def slices(dataset: CocoDataset, matches: Matches) -> dict[str, dict[str, dict[str, Any]]]:
