@@ -10,7 +10,7 @@ and `missed`, an object that no loose box or wrong class would find, once fixed.
 The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or named anew, or deleted where that
 finds no object that is still to be found; a missed object is no longer asked for. Of several boxes that would find one
 object, loose ones and ones of a wrong class together, only the surest is moved or named anew.
-Boxes that AP leaves out (CategoryMatches.vanished) are errors on the background that cost nothing.
+Boxes that AP leaves out (Matches.vanished) are errors on the background that cost nothing.
 
 A box on a crowd region is no error and not counted; fixed, it may find an object all the same.
 

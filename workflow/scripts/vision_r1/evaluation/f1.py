@@ -19,8 +19,8 @@ evaluation/metrics, evaluation/fastevaluate, evaluation/utils). Three things of 
 reads precision off the interpolated curve, at the last of 101 recalls that is reached, which is a little higher than
 that of all boxes. Where a category has no right box at a threshold, it takes the precision of the threshold or category
 before. It compares labels by their letters alone. In the variants other than rex_omni_images boxes are matched as
-by pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners in
-the wrong order, or of absurd size, is false, also where AP leaves it out (CategoryMatches.vanished).
+by pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners
+in the wrong order, or of absurd size, is false, also where AP leaves it out (Matches.vanished).
 """
 
 from collections.abc import Sequence
