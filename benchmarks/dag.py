@@ -1,7 +1,7 @@
 """Time and memory that Snakemake takes to plan a large study: training seeds x experiments x benchmarks x checkpoints.
 
 A copy of the project is configured for the miniature's data sets, each a suite of its own (--suites each: as many jobs
-as can be) or the 13 shifted sets as one (--suites shipped). Measured are a dry run of everything from nothing, and one
+as can be) or the 13 shifted sets as one (--suites shipped). Measured are a dry run of everything from scratch, and one
 that finds all of it done; in between every output is made as an empty file, and Snakemake's own --touch records it.
 
 Example:
@@ -99,7 +99,7 @@ def main() -> None:
         configured = ["--configfile", "study.json"]
         text, cost = measured(["--dry-run", "--quiet", "rules", *configured, *TARGETS], folder)
         jobs = int(re.search(r"^total +(\d+)", text, re.M)[1])
-        sys.stdout.write(f"{jobs} jobs from nothing: {cost}\n")
+        sys.stdout.write(f"{jobs} jobs from scratch: {cost}\n")
         number = make_all(folder, outputs(measured(["--summary", *configured, *TARGETS], folder)[0]))
         measured(["--touch", "--quiet", "all", *configured, *TARGETS], folder)
         text, cost = measured(["--dry-run", *configured, *TARGETS], folder)

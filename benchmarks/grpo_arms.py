@@ -226,7 +226,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
 
 
 def plain_dataset(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the rows with images as TRL's users have them: decoded anew for every copy."""
+    """Return the rows with images as TRL's users have them: decoded again for every copy."""
     from datasets import Image as ImageColumn
 
     return grpo_dataset(rows).with_format(None).cast_column("image", ImageColumn(mode="RGB"))

@@ -4,9 +4,9 @@
 rule tabulate_ablations:
     """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
     input:
-        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        style=STYLE,
         curation="<results>/data/curation.json",
-        published="config/published.yaml",
+        published=PUBLISHED,
         presets=PRESETS,
         metrics=files(RUN.metrics, RUN.scored(ABLATED)),
         resamples=files(RUN.resamples, RUN.scored(ABLATED)),
@@ -37,4 +37,4 @@ rule tabulate_ablations:
     message:
         "Tabulating the ablations"
     shell:
-        "python workflow/scripts/tabulate_ablations.py --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/tabulate_ablations.py{PRESETS_FLAG}" " --run {params.run:q} > {log:q} 2>&1"

@@ -4,7 +4,7 @@
 rule audit_rewards:
     """Worsen ground truth in families of growing strength; compare mean reward with AP."""
     input:
-        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        style=STYLE,
         train="<results>/data/train.jsonl",
     output:
         table="<results>/audit/rewards.csv",
@@ -36,7 +36,8 @@ rule audit_rewards:
     message:
         "Auditing the rewards"
     shell:
-        "python workflow/scripts/audit_rewards.py --train_file {input.train:q} --seed {params.seed}"
+        f"python {SCRIPTS}/audit_rewards.py"
+        " --train_file {input.train:q} --seed {params.seed}"
         " {params.rewards:q}"
         " --output_table {output.table:q} --output_figure {output.figures:q} --output_references {output.references:q}"
         " --output_loopholes {output.loopholes:q} --output_summary {output.summary:q} > {log:q} 2>&1"

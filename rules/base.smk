@@ -29,7 +29,7 @@ if config["model"]["source"] == "made":
         message:
             "Making the processor of the base model"
         shell:
-            "python workflow/scripts/make_processor.py {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
+            f"python {SCRIPTS}/make_processor.py" " {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
 
     rule make_base_model:
         """Train the miniature's base model on coarse labels."""
@@ -62,7 +62,8 @@ if config["model"]["source"] == "made":
         message:
             "Training the base model; progress in {log}"
         shell:
-            "python workflow/scripts/make_base_model.py {params.args:q} --state {params.folder:q}/state"
+            f"python {SCRIPTS}/make_base_model.py"
+            " {params.args:q} --state {params.folder:q}/state"
             " --output_model {output.model:q}"
             " --output_history {output.history:q} --output_metrics {output.metrics:q} > {log:q} 2>&1"
 
@@ -96,7 +97,8 @@ else:
         message:
             "Fetching the processor of the base model"
         shell:
-            "python workflow/scripts/fetch_model.py --processor_only {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
+            f"python {SCRIPTS}/fetch_model.py"
+            " --processor_only {params.args:q} --output_folder {output:q} > {log:q} 2>&1"
 
     rule fetch_base_model:
         """Download the base model at its pinned revision, or take it from a folder."""
@@ -123,5 +125,6 @@ else:
         message:
             "Fetching the base model; progress in {log}"
         shell:
-            "python workflow/scripts/fetch_model.py {params.args:q} --output_folder {output.model:q}"
+            f"python {SCRIPTS}/fetch_model.py"
+            " {params.args:q} --output_folder {output.model:q}"
             " --output_metrics {output.metrics:q} > {log:q} 2>&1"

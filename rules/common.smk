@@ -1,5 +1,6 @@
 """Names and functions that the rules share. No rules here."""
 
+import copy
 import hashlib
 import json
 import os
@@ -9,33 +10,59 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.api import resolve_snakefile
+from snakemake.utils import update_config
 
-SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
-sys.path.insert(0, str(SCRIPTS))
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
 # launch_job.py has to know whether a job has an allocation of its own, which only Snakemake knows.
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, finished, flags
+from vision_r1 import configuration, experiments, finished, flags, machine
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
 from vision_r1.files import UserError, write_text
+from vision_r1.launcher import slurm
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run
 from vision_r1.stamps import code_stamp
 
+PUBLISHED = str(SOURCE / "config/published.yaml")
+STYLE = str(SCRIPTS / "vision_r1/report/style.mplstyle")
+TEMPLATES = SCRIPTS / "vision_r1/report/templates"
+
+# Later ones win: our defaults; the same files in a working folder of its own; what is asked for with --configfile and
+# --config, or handed to a module, which reads nothing of the working folder: that is its user's.
+DEFAULTS = [SOURCE / file for file in configuration.DEFAULT]
+if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
+    DEFAULTS += [file for file in configuration.DEFAULT if os.path.exists(file)]
+workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
+
 try:
-    configuration.check(config, yaml.safe_load((Path(workflow.basedir) / "config/schema.yaml").read_text()))
+    if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
+        raise UserError(
+            "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
+        )
+    asked = copy.deepcopy(config)
+    update_config(config, configuration.load(DEFAULTS))
+    update_config(config, asked)
+    configuration.check(config, yaml.safe_load((SOURCE / "config/schema.yaml").read_text()))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
     places.check_exist(config, sorted({*RUN.trained_on, *RUN.tested, *RUN.kept_out}))
     # Each published table is a target.
-    TABLES = {table.name: table for table in read_tables(Path(workflow.basedir) / "config/published.yaml")}
+    TABLES = {table.name: table for table in read_tables(PUBLISHED)}
 except UserError as error:
     sys.exit(f"error: {error}")
+
+if SOURCE != Path("."):
+    # What accelerate reads lies beside the defaults, unless the working folder has a file of that name.
+    for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
+        words[:] = [
+            str(SOURCE / word) if not Path(word).exists() and (SOURCE / word).is_file() else word for word in words
+        ]
 
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows RUN.suites
@@ -53,10 +80,11 @@ METHOD = ["report", "model", "templates", "data", "lora", "reward", "sft", "grpo
 METHOD += ["evaluation", "compute", "experiments", "datasets"]
 # The presets of the published recipes: their numbers stand beside those of a run that was configured so.
 PRESETS = [
-    f"config/{name}.yaml"
+    str(SOURCE / f"config/{name}.yaml")
     for name in dict.fromkeys(["config", "datasets", "experiments", *sum(configuration.PRESETS.values(), ())])
 ]
-TEMPLATES = "workflow/scripts/vision_r1/report/templates"
+# Programs look for them in the working folder.
+PRESETS_FLAG = "" if SOURCE == Path(".") else f" --config {SOURCE}/config"
 
 SEED_PATTERN = r"(?:_s[1-9]\d*)?"
 EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])}){SEED_PATTERN}"
@@ -114,7 +142,7 @@ def watched(rule, *names):
 
 def write_records():
     """Write RECORDS, and the stamps of programs that run now: what others made goes by the stamp that is there."""
-    jobs = list(workflow.dag.needrun_jobs())
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.module_globals is globals()]
     for job in jobs:
         if workflow.dag.reason(job).forced:
             finished.forget(job.output)
@@ -123,6 +151,23 @@ def write_records():
     for path, text in (RECORDS | stamps).items():
         write_text(path, text)
     write_text(".snakemake/started_on", f"{socket.gethostname()}, process {os.getpid()}")  # see unlock_run.py
+
+
+# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log: write_records()
+
+
+def check_machine():
+    """End where jobs can't be sent, and say where this machine is too small for them: before the first one starts."""
+    if "slurm" in workflow.executor_plugin.executor.__module__:
+        if fault := slurm.fault():
+            sys.exit(f"error: {fault}")
+    if workflow.executor_plugin.common_settings.local_exec:
+        asked = {job.rule.name for job in workflow.dag.needrun_jobs()} & config["compute"].keys()
+        jobs = {rule: config["compute"][rule] for rule in sorted(asked)}
+        for line in machine.shortages(jobs, workflow.cores, machine.memory_mb()):
+            print(f"warning: {line}", file=sys.stderr)
 
 
 def compute(job, key):
@@ -158,12 +203,16 @@ def this_command(*words):
     asked = workflow.config_settings
     overlays = [os.path.relpath(file) for file in asked.configfiles]
     words = ["snakemake", "--cores", "all", *words] + (["--configfile", *overlays] if overlays else [])
+    found = resolve_snakefile(None, allow_missing=True)
+    if not found or found.resolve() != Path(workflow.main_snakefile).resolve():
+        words += ["--snakefile", workflow.main_snakefile]
     if asked.config:
         words += ["--config", *(f"{key}={value}" for key, value in asked.config.items())]
     return [*words, "--"]
 
 
 def gpus_of_rules():
-    """Return --gpus RULE N for each rule."""
-    numbers = {rule.name: rule.resources["gpu"].value for rule in workflow.rules if "gpu" in rule.resources}
+    """Return --gpus RULE N for each rule of ours."""
+    ours = [rule for rule in workflow.rules if rule.module_globals is globals()]
+    numbers = {rule.name: rule.resources["gpu"].value for rule in ours if "gpu" in rule.resources}
     return [word for name, number in numbers.items() for word in ["--gpus", name, str(number)]]

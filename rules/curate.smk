@@ -23,7 +23,8 @@ rule make_scenes:
     message:
         "Drawing the scenes of {wildcards.dataset}"
     shell:
-        "python workflow/scripts/make_scenes.py {params.scenes:q}"
+        f"python {SCRIPTS}/make_scenes.py"
+        " {params.scenes:q}"
         " --output_annotations {output.annotations:q} --output_images {output.images:q} > {log:q} 2>&1"
 
 
@@ -51,7 +52,7 @@ rule convert_annotations:
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:
-        "python workflow/scripts/convert_annotations.py {params.source:q} --output_json {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/convert_annotations.py" " {params.source:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule check_dataset:
@@ -79,7 +80,8 @@ rule check_dataset:
     message:
         "Checking {wildcards.dataset}"
     shell:
-        "python workflow/scripts/check_dataset.py {params.source:q} {params.id_space:q} {params.expect:q}"
+        f"python {SCRIPTS}/check_dataset.py"
+        " {params.source:q} {params.id_space:q} {params.expect:q}"
         " --output_json {output:q} > {log:q} 2>&1"
 
 
@@ -109,7 +111,8 @@ rule index_images:
     message:
         "Indexing images; progress in {log}"
     shell:
-        "python workflow/scripts/index_images.py {params.train:q} {params.benchmarks:q} {params.id_spaces:q}"
+        f"python {SCRIPTS}/index_images.py"
+        " {params.train:q} {params.benchmarks:q} {params.id_spaces:q}"
         " --cache {params.cache:q} --threads {threads} --output_index {output:q} > {log:q} 2>&1"
 
 
@@ -135,7 +138,7 @@ rule find_leaks:
     message:
         "Looking for benchmark images in the training sources"
     shell:
-        "python workflow/scripts/find_leaks.py --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/find_leaks.py" " --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule curate_train:
@@ -168,7 +171,8 @@ rule curate_train:
     message:
         "Curating the training file"
     shell:
-        "python workflow/scripts/curate_train.py {params.sources:q} {params.id_spaces:q} {params.args:q}"
+        f"python {SCRIPTS}/curate_train.py"
+        " {params.sources:q} {params.id_spaces:q} {params.args:q}"
         " --index {input.index:q} --leaks {input.leaks:q} --processor {input.processor:q}"
         " --output_train {output.train:q} --output_summary {output.summary:q} --output_selection {output.selection:q}"
         " > {log:q} 2>&1"
@@ -222,5 +226,6 @@ rule render_datasheet:
     message:
         "Writing the datasheet"
     shell:
-        "python workflow/scripts/render_datasheet.py --run {params.run:q}"
+        f"python {SCRIPTS}/render_datasheet.py"
+        " --run {params.run:q}"
         " --output_page {output.page:q} --output_numbers {output.numbers:q} > {log:q} 2>&1"

@@ -28,8 +28,7 @@ rule download_archive:
     message:
         "Downloading {wildcards.download}; progress in {log}"
     shell:
-        "python workflow/scripts/download_archive.py {params.source:q}"
-        " --output_file {output:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/download_archive.py" " {params.source:q} --output_file {output:q} > {log:q} 2>&1"
 
 
 rule unpack_archive:
@@ -55,7 +54,8 @@ rule unpack_archive:
     message:
         "Unpacking {wildcards.archive}"
     shell:
-        "python workflow/scripts/unpack_archive.py --archive {input.archive:q} --output_folder {params.folder:q}"
+        f"python {SCRIPTS}/unpack_archive.py"
+        " --archive {input.archive:q} --output_folder {params.folder:q}"
         " --output_manifest {output:q} {params.content:q} > {log:q} 2>&1"
 
 
@@ -82,5 +82,6 @@ rule fetch_released_data:
     message:
         "Fetching {wildcards.released}; progress in {log}"
     shell:
-        "python workflow/scripts/fetch_released_data.py {params.source:q} --lock {params.lock:q}"
+        f"python {SCRIPTS}/fetch_released_data.py"
+        " {params.source:q} --lock {params.lock:q}"
         " --output_images {output.images:q} --output_samples {output.samples:q} > {log:q} 2>&1"

@@ -27,8 +27,10 @@ rule predict_suite:
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
-        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
-        " {params.launch:q} workflow/scripts/predict_suite.py --checkpoint {input.model:q} {params.args:q}"
+        f"exec python {SCRIPTS}/launch_job.py"
+        " --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
+        f" {{params.launch:q}} {SCRIPTS}/predict_suite.py"
+        " --checkpoint {input.model:q} {params.args:q}"
         " --output_predictions {output:q} > {log:q} 2>&1"
 
 
@@ -59,7 +61,8 @@ rule score_suite:
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:
-        "python workflow/scripts/score_suite.py --suite {wildcards.suite} {params.datasets:q} {params.protocols:q}"
+        f"python {SCRIPTS}/score_suite.py"
+        " --suite {wildcards.suite} {params.datasets:q} {params.protocols:q}"
         " --predictions {input.predictions:q} {params.args:q}"
         " --output_metrics {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
 
@@ -90,14 +93,15 @@ rule compare_checkpoints:
     message:
         "Comparing the checkpoints with the base model"
     shell:
-        "python workflow/scripts/compare_checkpoints.py --run {params.run:q} --reference base"
+        f"python {SCRIPTS}/compare_checkpoints.py"
+        " --run {params.run:q} --reference base"
         " --output_json {output.json:q} --output_csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule check_anchors:
     """Set published numbers beside ours: of the base model, or of all checkpoints."""
     input:
-        published="config/published.yaml",
+        published=PUBLISHED,
         metrics=lambda wildcards: files(RUN.metrics, RUN.scored(ANCHORED[wildcards.scope])),
     output:
         "<results>/anchors/{scope}.json",
@@ -120,5 +124,6 @@ rule check_anchors:
     message:
         "Comparing with published numbers ({wildcards.scope})"
     shell:
-        "python workflow/scripts/check_anchors.py --run {params.run:q} --published {input.published:q}"
+        f"python {SCRIPTS}/check_anchors.py"
+        " --run {params.run:q} --published {input.published:q}"
         " --scope {wildcards.scope:q} {params.stop:q} --output_json {output:q} > {log:q} 2>&1"

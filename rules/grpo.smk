@@ -44,8 +44,10 @@ rule train_grpo:
     message:
         "Training {wildcards.experiment}, {wildcards.stage}; progress in {log}"
     shell:
-        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
-        " {params.launch:q} workflow/scripts/train_grpo.py {params.model:q} {params.args:q} {params.chain:q}"
+        f"exec python {SCRIPTS}/launch_job.py"
+        " --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
+        f" {{params.launch:q}} {SCRIPTS}/train_grpo.py"
+        " {params.model:q} {params.args:q} {params.chain:q}"
         " --train_file {input.train:q} --init {input.init:q} --reference {input.reference:q}"
         " --state {params.folder:q}/state --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_completions {output.completions:q}"

@@ -18,5 +18,6 @@ rule preflight:
     message:
         "Checking the run"
     shell:
-        "python workflow/scripts/check_run.py --run {params.run:q} --output_page {params.run:q}/preflight/preflight.txt"
+        f"python {SCRIPTS}/check_run.py"
+        " --run {params.run:q} --output_page {params.run:q}/preflight/preflight.txt"
         " --output_summary {params.run:q}/preflight/preflight.json 2> {log:q}"

@@ -38,13 +38,13 @@ rule tabulate_results:
     message:
         "Gathering the scores of all checkpoints"
     shell:
-        "python workflow/scripts/tabulate_results.py --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/tabulate_results.py{PRESETS_FLAG}" " --run {params.run:q} > {log:q} 2>&1"
 
 
 rule tabulate_published:
     """Lay a published table out in its own shape, ours beside theirs."""
     input:
-        published="config/published.yaml",
+        published=PUBLISHED,
         presets=PRESETS,
         metrics=lambda wildcards: files(
             RUN.metrics, RUN.measurable(TABLES[wildcards.table].measured(config["model"]["id"]))
@@ -69,13 +69,14 @@ rule tabulate_published:
     message:
         "Setting our numbers beside {wildcards.table}"
     shell:
-        "python workflow/scripts/tabulate_published.py --run {params.run:q} --table {wildcards.table:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/tabulate_published.py{PRESETS_FLAG}"
+        " --run {params.run:q} --table {wildcards.table:q} > {log:q} 2>&1"
 
 
 rule plot_results:
     """Draw the figures, each as SVG and PNG."""
     input:
-        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        style=STYLE,
         results="<results>/tables/results.csv",
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         histories=files(RUN.history, RUN.trained),
@@ -103,7 +104,7 @@ rule plot_results:
     message:
         "Drawing the figures"
     shell:
-        "python workflow/scripts/plot_results.py --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/plot_results.py" " --run {params.run:q} > {log:q} 2>&1"
 
 
 rule checksum_inputs:
@@ -132,14 +133,15 @@ rule checksum_inputs:
     message:
         "Hashing the inputs"
     shell:
-        "python workflow/scripts/checksum_inputs.py {params.files:q} --weights {input.weights:q}"
+        f"python {SCRIPTS}/checksum_inputs.py"
+        " {params.files:q} --weights {input.weights:q}"
         " --index {input.index:q} --output_json {output:q} > {log:q} 2>&1"
 
 
 rule draw_rulegraph:
     """Draw the pipeline with the times of its jobs; Snakemake itself says what follows what."""
     input:
-        style="workflow/scripts/vision_r1/report/style.mplstyle",
+        style=STYLE,
         before=[*rules.plot_results.output, "<results>/tables/comparison.json", "<results>/anchors/all.json"],
     output:
         svg=report("<results>/figures/rulegraph.svg", caption="../docs/captions/rulegraph.rst", category="Figures"),
@@ -157,19 +159,19 @@ rule draw_rulegraph:
         gpu=0,
     params:
         code=code("draw_rulegraph.py"),
-        command=["python", "-m", *this_command("--rulegraph", "--nolock"), "all"],
+        command=["python", "-m", *this_command("--rulegraph", "--nolock"), workflow.modifier.modify_rulename("all")],
         run=subpath(output.svg, ancestor=2),
     message:
         "Drawing the pipeline"
     shell:
-        "({params.command:q} | python workflow/scripts/draw_rulegraph.py --run {params.run:q}) > {log:q} 2>&1"
+        f"({{params.command:q}} | python {SCRIPTS}/draw_rulegraph.py" " --run {params.run:q}) > {log:q} 2>&1"
 
 
 rule render_report:
     """Write the report: one HTML file that opens from disk."""
     input:
         # All but those of the card and the datasheet.
-        templates=[f"{TEMPLATES}/{file.name}" for file in sorted((SCRIPTS.parents[1] / TEMPLATES).glob("[!cd]*"))],
+        templates=[str(file) for file in sorted(TEMPLATES.glob("[!cdp]*"))],
         results="<results>/tables/results.csv",
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
@@ -207,7 +209,8 @@ rule render_report:
     message:
         "Writing the report"
     shell:
-        "python workflow/scripts/render_report.py --run {params.run:q} {params.gpus:q} --snakemake {params.command:q}"
+        f"python {SCRIPTS}/render_report.py{PRESETS_FLAG}"
+        " --run {params.run:q} {params.gpus:q} --snakemake {params.command:q}"
         " > {log:q} 2>&1"
 
 
@@ -218,7 +221,9 @@ rule release_checkpoint:
         model="<results>/models/{checkpoint}/model",
         base="<results>/models/base/model",
         training="<results>/models/{checkpoint}/metrics.json",
+        example=f"{TEMPLATES}/card_use.py.j2",
         curation=lambda wildcards: str(RUN.curation(experiments.split_checkpoint(wildcards.checkpoint)[0])),
+        train=lambda wildcards: str(RUN.train_file(experiments.split_checkpoint(wildcards.checkpoint)[0])),
         comparison="<results>/tables/comparison.json",
     output:
         directory("<results>/release/{checkpoint}"),
@@ -241,5 +246,6 @@ rule release_checkpoint:
     message:
         "Writing the model card of {wildcards.checkpoint}"
     shell:
-        "python workflow/scripts/release_checkpoint.py --run {params.run:q} --checkpoint {wildcards.checkpoint:q}"
+        f"python {SCRIPTS}/release_checkpoint.py"
+        " --run {params.run:q} --checkpoint {wildcards.checkpoint:q}"
         " --output_folder {output:q} > {log:q} 2>&1"

@@ -33,8 +33,10 @@ rule train_sft:
     message:
         "Training the SFT arm {wildcards.sft}; progress in {log}"
     shell:
-        "exec python workflow/scripts/launch_job.py --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
-        " {params.launch:q} workflow/scripts/train_sft.py {params.model:q} {params.args:q}"
+        f"exec python {SCRIPTS}/launch_job.py"
+        " --lock {log:q}.lock --gpus {resources.gpu:q} --nodes {resources.nodes:q} --"
+        f" {{params.launch:q}} {SCRIPTS}/train_sft.py"
+        " {params.model:q} {params.args:q}"
         " --train_file {input.train:q} --init {input.init:q} --state {params.folder:q}/state"
         " --gpus {resources.gpu:q} --config {params.watch:q}"
         " --output_model {output.model:q} --output_history {output.history:q} --output_metrics {output.metrics:q}"

@@ -1,15 +1,14 @@
 """Kill the smoke chain at random moments, run it again each time, and compare its outputs with an undisturbed run's.
 
 Three ways to kill, in turn: Snakemake with all its jobs; Snakemake alone, whose jobs work on; one job alone. Moments
-come from --seed. A chain that is complete is compared and begun anew, until --kills or --minutes are reached. Printed
-is a table: program, kills while it worked, by way. Exit status 1 where an output differs. Nothing is left behind.
+come from --seed. A complete chain is compared and begun again, until --kills or --minutes are reached. Each kill is
+told on standard error; standard output gets a table: program, kills while it worked, by way. Exit status 1 where an
+output differs. Nothing is left behind.
 
-Example: python tests/chaos.py --kills 100 --minutes 40
+Example: python tests/chaos.py --kills 100 --minutes 40 > benchmarks/results/chaos.txt
 """
 
 import argparse
-import hashlib
-import json
 import os
 import random
 import signal
@@ -18,20 +17,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/workflow"))
+from comparable import digests  # noqa: E402
 from project import SMOKE, Project, copy_project  # noqa: E402
 
 WAYS = ("all", "snakemake alone", "one job")
-# Not compared: what shows times or memory (the drawing of the rules does, too), and a cache.
-VOLATILE_FILES = ("benchmarks/", "logs/", "report/", "figures/rulegraph.", "image_cache.sqlite", "state/")
-# Of JSON files: what was measured, not computed.
-VOLATILE_KEYS = {"seconds", "peak_rss_mb", "peak_gpu_mb", "hardware", "samples_per_second", "step_time"}
-VOLATILE_KEYS |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
+HANG = 1800  # seconds after which something must have gone wrong, on the slowest machine
 
 
 def main(argv=None) -> None:
@@ -51,26 +48,32 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
     calm.snakemake(*SMOKE)
     length = time.monotonic() - began
     expected = digests(calm.folder / "results")
-    say(f"undisturbed: {length:.0f} s, {len(expected)} outputs to compare")
-    table, different, number, wild = Counter(), 0, 0, None
-    deadline = time.monotonic() + 60 * minutes
-    while number < kills and time.monotonic() < deadline:
+    progress(f"undisturbed: {length:.0f} s, {len(expected)} outputs to compare")
+    table, different, number, complete, wild = Counter(), 0, 0, 0, None
+    began = time.monotonic()
+
+    def minute() -> float:
+        return (time.monotonic() - began) / 60
+
+    while number < kills and minute() < minutes:
         wild = wild or new_project(folder / f"wild{number}")
         way = WAYS[number % len(WAYS)]
-        hit = run_and_kill(wild, way, rng.uniform(2, max(length / 4, 8)))
+        hit = run_and_kill(wild, way, rng.uniform(1, max(length / 6, 8)))
         if hit is None:  # complete before its time
             different += compare(expected, digests(wild.folder / "results"))
-            wild = None
+            complete, wild = complete + 1, None
             continue
         number += 1
-        table.update((program, way) for program in hit)
-        say(f"kill {number} ({way}): {', '.join(sorted(hit)) or 'nothing at work'}")
+        table.update((program, way) for program in hit or {"(between two jobs)"})
+        progress(f"kill {number} ({way}), minute {minute():.1f}: {', '.join(sorted(hit)) or 'between two jobs'}")
     if wild:
         unlock(wild)
         wild.snakemake(*SMOKE)
+        complete += 1
         different += compare(expected, digests(wild.folder / "results"))
     print_table(table)
-    say(f"{number} kills in {(time.monotonic() - deadline) / 60 + minutes:.0f} minutes; {different} outputs differ")
+    say(f"The undisturbed run: {length:.0f} s, {len(expected)} outputs. Complete and compared: {complete} others.")
+    say(f"{number} kills in {minute():.0f} minutes; {different} outputs differ")
     return int(different > 0)
 
 
@@ -85,7 +88,7 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
     words = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", *SMOKE]
     with (project.folder / "chaos.log").open("w") as log:
         run = subprocess.Popen(words, cwd=project.folder, start_new_session=True, stdout=log, stderr=log)
-    wait_for(lambda: run.poll() is not None or jobs(project), 60)
+    wait_for(lambda: run.poll() is not None or jobs(project), HANG)
     try:
         run.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -96,9 +99,10 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
         elif way == "snakemake alone":
             run.kill()
         elif working:
-            working[0].kill()
-        run.wait(300)
-        wait_for(lambda: not jobs(project), 300)
+            with suppress(psutil.NoSuchProcess):
+                working[0].kill()
+        run.wait(HANG)
+        wait_for(lambda: not jobs(project), HANG)
         return programs
     if run.returncode:
         raise SystemExit((project.folder / "chaos.log").read_text())
@@ -139,47 +143,26 @@ def wait_for(condition, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def digests(results: Path) -> dict[str, str]:
-    """Return a hash of each output that is the same in every run, by name; of JSON, without what was measured."""
-    found = {}
-    for path in sorted(results.rglob("*")):
-        name = str(path.relative_to(results))
-        if not path.is_file() or any(part.startswith(".") for part in path.relative_to(results).parts):
-            continue
-        if any(f"/{volatile}" in f"/{name}" for volatile in VOLATILE_FILES):
-            continue
-        content = path.read_bytes()
-        if path.suffix in (".json", ".jsonl"):
-            lines = content.decode().split("\n") if path.suffix == ".jsonl" else [content.decode()]
-            content = json.dumps([without(json.loads(line)) for line in lines if line.strip()]).encode()
-        found[name] = hashlib.sha256(content).hexdigest()
-    return found
-
-
-def without(value):
-    """Return JSON without VOLATILE_KEYS."""
-    if isinstance(value, dict):
-        return {key: without(item) for key, item in value.items() if key not in VOLATILE_KEYS}
-    return [without(item) for item in value] if isinstance(value, list) else value
-
-
 def compare(expected: dict[str, str], found: dict[str, str]) -> int:
     names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    say(f"complete: {len(expected)} outputs compared, {len(names)} differ")
+    progress(f"complete: {len(expected)} outputs compared, {len(names)} differ")
     for name in names:
-        say(f"DIFFERENT: {name}")
+        progress(f"DIFFERENT: {name}")
     return len(names)
 
 
 def print_table(table: Counter) -> None:
-    say(f"{'program':32s}" + "".join(f"{way:>17s}" for way in WAYS))
+    say(f"{'program at work':32s}" + "".join(f"{way:>17s}" for way in WAYS))
     for program in sorted({program for program, _ in table}):
         say(f"{program:32s}" + "".join(f"{table[program, way]:17d}" for way in WAYS))
 
 
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+
+
+def progress(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ def coco_tiny(root):
 
 
 @pytest.fixture(scope="session")
+def raccoon(root):
+    """The folder with 200 photographs of raccoons, labelled in VOC and CSV form, that lies beside the repository."""
+    return beside(root, "shared/data/raccoon")
+
+
+@pytest.fixture(scope="session")
 def cases(root):
     """The folder with small inputs that failed once, and what is right for each."""
     return beside(root, "shared/cases/data")

@@ -9,9 +9,12 @@ from hub_layouts import write_processor
 from PIL import Image
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from vision_r1.data.images import upright_size
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
+from vision_r1.evaluation.answers import Decoding, Question
+from vision_r1.evaluation.generation import Generator
 from vision_r1.families import family
 from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
@@ -75,6 +78,30 @@ def _make_qwen3_vl(tokenizer, head_size):
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> None:
+    """Train a checkpoint until it gives one answer to a question about an image."""
+    size = family(name).input_size(*upright_size(image), *PIXELS)
+    question = Question(str(image), prompt, Decoding(1, *PIXELS), *size)
+    generator = Generator(folder, family(name), "float32")
+    model, inputs = generator.model, generator._inputs([question])
+    tokenizer = generator.processor.tokenizer
+    said = tokenizer(answer, return_tensors="pt").input_ids
+    said = torch.cat([said, torch.tensor([[tokenizer.eos_token_id]])], dim=1)
+    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), said], dim=1)
+    for key, more in (("input_ids", said), ("attention_mask", said * 0 + 1), ("mm_token_type_ids", said.int() * 0)):
+        inputs[key] = torch.cat([inputs[key], more], dim=1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(200):
+        loss = model(**inputs, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.01:
+            break
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
 
 
 def write_train_file(folder: Path, name: str) -> Path:

@@ -40,7 +40,7 @@ def largest_change(before, after):
 
 def check_outputs(out, checkpoint, steps):
     """Everything of a finished training is there, says the same, and differs from the start."""
-    names = {path.name for path in out.iterdir()} - {"completions.jsonl"}
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")} - {"completions.jsonl"}
     assert names == {"history.jsonl", "metrics.json", "model", "state"}
     assert [path.name for path in (out / "state").iterdir()] == ["finished"]
     assert not list(out.rglob("*.bin")) + list(out.rglob("*.pt"))

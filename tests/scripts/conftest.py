@@ -1,7 +1,10 @@
-"""A tiny untrained checkpoint and a few made scenes, for the programs that need a model."""
+"""A tiny untrained checkpoint and a few synthetic scenes, for the programs that need a model."""
 
+import fnmatch
 import os
+import shutil
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +56,21 @@ def processes(tmp_path_factory):
     started = Processes(tmp_path_factory.mktemp("processes"))
     yield started
     started.stop()
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Serve a folder as the hub does a repository, with the hub's filter of names; holds what each call took."""
+    calls = []
+
+    def snapshot_download(repository, *, repo_type, revision, local_dir, allow_patterns):
+        source = Path(repository)
+        paths = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+        calls.append({path for path in paths if any(fnmatch.fnmatch(path, pattern) for pattern in allow_patterns)})
+        for path in calls[-1]:
+            (local_dir / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / path, local_dir / path)
+        (local_dir / ".cache/huggingface").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return calls

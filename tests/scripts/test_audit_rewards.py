@@ -1,4 +1,4 @@
-"""The audit program on made rows: table, figure, loopholes and summary, and errors that name the row."""
+"""The audit program on synthetic rows: table, figure, loopholes and summary, and errors that name the row."""
 
 import csv
 import json

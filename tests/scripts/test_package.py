@@ -81,8 +81,8 @@ def repository(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def install_command(root):
-    """README's command: the part before the extra, and the part behind it."""
-    (command,) = re.findall(r"^pip install \"vision-r1.*\"", (root / "README.md").read_text(), re.M)
+    """The command of docs/rewards.md: the part before the extra, and the part behind it."""
+    (command,) = re.findall(r"^pip install \"vision-r1.*\"", (root / "docs/rewards.md").read_text(), re.M)
     return re.fullmatch(r"(.*vision-r1)\[pipeline\](.*)", command).groups()
 
 

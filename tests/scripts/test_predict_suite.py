@@ -61,11 +61,14 @@ def words(checkpoint, datasets, output, **options):
     ]
 
 
+WRITTEN = [".suite.jsonl.sha256", "suite.finished", "suite.jsonl"]
+
+
 @pytest.fixture(scope="module")
 def predicted(tiny_checkpoint, datasets, tmp_path_factory):
     output = tmp_path_factory.mktemp("predictions") / "suite.jsonl"
     main(words(tiny_checkpoint, datasets, output))
-    assert sorted(path.name for path in output.parent.iterdir()) == ["suite.finished", "suite.jsonl"]
+    assert sorted(path.name for path in output.parent.iterdir()) == WRITTEN
     return read_jsonl(output)
 
 
@@ -239,7 +242,7 @@ def test_goes_on_with_another_number_of_processes(tiny_checkpoint, datasets, pre
     with caplog.at_level(logging.INFO):
         main(arguments)
     assert "8 of 20 questions were answered before" in caplog.text and "progress 12/12 prompts" in caplog.text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["suite.finished", "suite.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
     assert read_jsonl(output) == predicted
 
 
@@ -257,7 +260,7 @@ def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets,
     assert [path.name for path in tmp_path.iterdir()] == ["suite.partial.jsonl"]
     monkeypatch.setattr(Generator, "__init__", pytest.fail)
     main(arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["suite.finished", "suite.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
     assert read_jsonl(output) == predicted
 
 
@@ -275,7 +278,7 @@ def test_a_process_that_begins_when_all_is_gathered_answers_nothing(
     monkeypatch.setattr(Generator, "__init__", pytest.fail)
     monkeypatch.setenv("RANK", "1")
     main(arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["suite.finished", "suite.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
 
 
 def test_an_output_that_snakemake_deleted_is_restored_without_a_model(
@@ -292,7 +295,7 @@ def test_an_output_that_snakemake_deleted_is_restored_without_a_model(
 
 @pytest.mark.slow
 def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
-    """As accelerate launch starts them; one is killed in the middle of a line, and both are started anew."""
+    """As accelerate launch starts them; one is killed in the middle of a line, and both are restarted."""
     output = tmp_path / "suite.jsonl"
     command = [sys.executable, predict_suite.__file__, *words(tiny_checkpoint, datasets, output)]
 

@@ -7,15 +7,17 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import release_checkpoint
 import yaml
 from huggingface_hub import ModelCard
+from PIL import Image
 from report_factory import comparison, config, write
-from tiny_models import PIXELS, make_checkpoint
+from tiny_models import PIXELS, make_checkpoint, teach, write_train_file
 
 from vision_r1.families import family
-from vision_r1.files import UserError
+from vision_r1.files import UserError, hash_folder, seal_folder
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.prompts import DEFAULT
 
@@ -34,9 +36,10 @@ def folder(tmp_path_factory):
     (folder / "models/base/model/LICENSE").write_text("the base model's licence")
     write(folder / "tables/comparison.json", comparison())
     write(folder / "data/curation.json", curation("scenes_train"))
+    write_train_file(folder / "data", "qwen2_5_vl")
     settings = config()
     settings["model"] = {"family": "qwen2_5_vl", "source": "hub", "id": "Qwen/x", "revision": "0" * 40}
-    settings["model"] |= {"min_pixels": 784, "max_pixels": 7840}
+    settings["model"] |= {"min_pixels": 784, "max_pixels": 7840, "dtype": "float32"}
     settings |= {"sft": {"learning_rate": 1e-4}}
     settings["templates"] = asdict(DEFAULT)
     settings["grpo"] = {"refinement": "restart", "beta": 0.04}
@@ -77,12 +80,11 @@ print(model.config.model_type, len(AutoTokenizer.from_pretrained("sft")) > 10)
 
 
 def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
-    text = release(folder, tmp_path / "sft")
+    release(folder, tmp_path / "sft")
     for name in ("chat_template.json", "vocab.json", "preprocessor_config.json", "video_preprocessor_config.json"):
         assert (tmp_path / "sft" / name).read_bytes() == (folder / "models/sft/model" / name).read_bytes()
     processor = load_processor(tmp_path / "sft", family("qwen2_5_vl"), *PIXELS)
     assert "You are a helpful assistant." in prompt_text(processor, "Where?")
-    assert "needs torchvision" in text and "miniature.processor" not in text
 
 
 def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp_path):
@@ -109,7 +111,8 @@ def test_the_card_says_base_data_method_results_and_licence(folder, tmp_path):
 
 def test_the_card_of_a_grpo_stage_tells_its_own_thresholds_and_parent(folder, tmp_path):
     text = release(folder, tmp_path / "strict/grpo_stage2", "strict/grpo_stage2")
-    assert "| recall\\_threshold | 0.75 |" in text and "goes on from checkpoint strict/grpo\\_stage1" in text
+    assert "chain seed 0, training seed 0" in text and "| seed of this training (--seed) | 2 |" in text
+    assert "| recall\\_threshold | 0.75 |" in text and "was trained from checkpoint strict/grpo\\_stage1" in text
     assert "| missing | | | | |" in text  # the comparison does not know this checkpoint
 
 
@@ -146,3 +149,83 @@ def test_a_made_model_claims_no_benchmark(copied, tmp_path):
     write(copied / "config.json", settings)
     text = release(copied, tmp_path / "sft")
     assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text
+
+
+def test_a_release_has_a_seal_and_is_made_of_a_model_that_is_as_it_was_written(folder, tmp_path):
+    release(folder, tmp_path / "release")
+    assert hash_folder(tmp_path / "release").keys() >= {"model.safetensors", "config.json", "LICENSE"}
+    (tmp_path / "release/README.md").write_text("a card of my own")
+    hash_folder(tmp_path / "release")
+    (tmp_path / "release/config.json").write_text("{}")
+    with pytest.raises(UserError, match="release/config.json: damaged or edited since it was written"):
+        hash_folder(tmp_path / "release")
+    seal_folder(folder / "models/sft/model")
+    template = next((folder / "models/sft/model").glob("chat_template.*"))
+    before = template.read_bytes()
+    template.write_bytes(before + b" ")
+    with pytest.raises(UserError, match=f"{template.name}: damaged or edited since it was written"):
+        release(folder, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    template.write_bytes(before)
+    (folder / "models/sft/model/seal.sha256").unlink()
+
+
+@pytest.mark.parametrize(("name", "layout"), [("qwen2_5_vl", None), ("qwen2_5_vl", "older"), ("qwen3_vl", "newer")])
+def test_the_card_s_program_runs_as_printed_and_draws_the_boxes(folder, tmp_path, name, layout):
+    run = tmp_path / "run"
+    shutil.copytree(folder, run, ignore=shutil.ignore_patterns("models"))
+    write(run / "models/sft/metrics.json", {"steps": 1})
+    model, photo = run / "models/sft/model", tmp_path / "photo.jpg"
+    make_checkpoint(model, name, layout)
+    load_processor(model, family(name), *PIXELS).save_pretrained(model)  # as a training does
+    (run / "models/base/model").mkdir(parents=True)
+    settings = json.loads((run / "config.json").read_text())
+    settings["model"] |= {"family": name, "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]}
+    settings["evaluation"]["protocols"]["all-categories"]["max_new_tokens"] = 100
+    write(run / "config.json", settings)
+    Image.new("RGB", (90, 61), "white").save(photo)
+    box = [10, 20, 40, 50] if name == "qwen2_5_vl" else [100, 200, 400, 500]
+    right = DEFAULT.answer([box], ["circle"])
+    released = tmp_path / "released"
+    text = release(run, released)
+    assert text.index("pip install torch") < text.index("```python")
+    shutil.copy(photo, released)
+    (question,) = re.findall(r"question = '(.*)'", text)
+    teach(released, name, photo, question, right)
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=released)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == right
+    drawn = np.asarray(Image.open(released / "boxes.png"), int)
+    red = (drawn[..., 0] > 200) & (drawn[..., 1] < 60)
+    ys, xs = red.nonzero()
+    seen = family(name).input_size(90, 61, *PIXELS) if name == "qwen2_5_vl" else (1000, 1000)
+    expected = [box[0] * 90 / seen[0], box[1] * 61 / seen[1], box[2] * 90 / seen[0], box[3] * 61 / seen[1]]
+    assert np.abs(np.array([xs.min(), ys.min(), xs.max(), ys.max()]) - expected).max() <= 3
+
+
+def test_the_card_asks_for_labels_that_were_trained_on(folder, tmp_path):
+    text = release(folder, tmp_path / "sft")
+    (question,) = re.findall(r"question = '(.*)'", text)
+    rows = [json.loads(line) for line in (folder / "data/train.jsonl").open()]
+    labels = {item["label"] for row in rows for item in row["objects"]}
+    assert set(question.split("includes ")[1].rstrip(".").split(", ")) == labels and "cat" not in labels
+
+
+def test_a_label_in_the_card_s_program_is_only_text(copied, tmp_path):
+    path = copied / "data/train.jsonl"
+    rows = [json.loads(line) for line in path.open()]
+    for row in rows:
+        row["objects"] = [{"label": "'\n```\nimport os # \u202e \U0001f600", "bbox": [1, 1, 9, 9]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = release(copied, tmp_path / "sft")
+    (program,) = re.findall(r"```python\n(.*?)```\n", text, re.S)
+    compile(program, "card", "exec")
+    assert "\nimport os" not in text.replace("import os\n", "") and "\u202e" not in text
+
+
+def test_a_release_says_how_it_is_asked(folder, tmp_path):
+    release(folder, tmp_path / "sft")
+    asked = json.loads((tmp_path / "sft/vision_r1.json").read_text())
+    assert asked["templates"] == asdict(DEFAULT) and asked["dtype"] == "float32"
+    assert (asked["min_pixels"], asked["max_pixels"], asked["max_new_tokens"]) == (784, 7840, 40)

@@ -74,6 +74,19 @@ def test_the_first_screen_says_what_happened(complete):
     assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text
 
 
+def test_a_typical_image_stands_under_the_verdict(complete):
+    page = page_of(complete)
+    row = page[page.index('class="typical"') : page.index("<table")]
+    assert re.findall(r'alt="([^:]+): ', row) == ["ground truth", "base", "strict stage 2"]
+    assert "Partly: higher than base, lower than SFT." in section(page, "Did it work?", "A typical test image")
+
+
+def test_each_link_leads_to_a_place_of_the_page(complete):
+    page = page_of(complete)
+    links, places = re.findall(r'href="#([^"]+)"', page), re.findall(r'id="([^"]+)"', page)
+    assert len(links) > 10 and set(links) <= set(places) and len(places) == len(set(places))
+
+
 def test_the_cost_is_summed_up_by_rule(complete):
     cost = section(page_of(complete, "--gpus", "train_sft", "8"), "What it took", "The configuration against")
     # Two jobs of 24.5 s and 3 s on 8 GPUs: 220 GPU-seconds.
@@ -168,7 +181,7 @@ def test_many_experiments_fold(tmp_path):
 def test_the_page_needs_nothing_from_outside(complete):
     page = page_of(complete)
     tags = Tags(page)
-    assert all(address.startswith("data:image/") for address in tags.addresses) and not tags.handlers
+    assert all(address.startswith(("data:image/", "#")) for address in tags.addresses) and not tags.handlers
     assert tags.scripts == 1 and "link" not in tags.seen
     assert not re.search(r"url\(|@import", page)
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
@@ -249,7 +262,7 @@ def test_hostile_text_is_only_text(tmp_path):
     plot_results.main(run.words)
     tags = Tags(page_of(run, "--snakemake", HOSTILE))
     assert tags.scripts == 1 and not tags.handlers
-    assert all(address.startswith("data:image/") for address in tags.addresses)
+    assert all(address.startswith(("data:image/", "#")) for address in tags.addresses)
     assert "\u202e" not in tags.text and "\\u202e" in tags.text and "\x1b" not in tags.text
     assert str(7411 * 7411) not in tags.text
     for name in ("results", *SHEETS):

@@ -168,6 +168,11 @@ def test_every_head_of_a_column_is_a_button(browser, page):
 
 def test_the_gallery_opens_by_keyboard(browser, page):
     browser.open(page)
+    gallery = "document.querySelector('#gallery details')"
+    assert not browser.ask(f"{gallery}.open")
+    browser.ask("document.querySelector('a[href=\"#images\"]').focus()")
+    browser.press("Enter")
+    assert browser.ask(f"{gallery}.open"), "a link to what is folded away unfolds it"
     answer = "document.querySelector('#gallery figure details')"
     assert not browser.ask(f"{answer}.open")
     browser.ask(f"{answer}.querySelector('summary').focus()")

@@ -111,7 +111,7 @@ STAGE2 = {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9
 
 
 def chain(tiny_checkpoint, train_file, out, beta, switch):
-    """Return the words of stage 1 up to step `switch` of 6, and of a stage 2 that goes on from there."""
+    """Return the words of stage 1 up to step `switch` of 6, and of a stage 2 that resumes from there."""
     both = {**GRPO, "beta": beta, "reference": tiny_checkpoint}
     stage1 = {"stop_at": switch, "output_checkpoint": out / "stage1/checkpoint"}
     stage2 = {**STAGE2, "continue_from": out / "stage1/checkpoint"}
@@ -160,7 +160,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
     one = switching_run(switch)
     stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, beta, switch)
     main(stage1)
-    names = sorted(path.name for path in (tmp_path / "stage1").iterdir())
+    names = sorted(path.name for path in (tmp_path / "stage1").glob("[!.]*"))
     assert names == ["checkpoint", "history.jsonl", "metrics.json", "model", "state"]
     assert weights_hash(tmp_path / "stage1/model") == weights_hash(tmp_path / "stage1/checkpoint")
     if switch == 3:
@@ -204,7 +204,7 @@ def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, m
 
 
 def test_where_a_vllm_server_is_decides_nothing(tiny_checkpoint, train_file, tmp_path):
-    """So a training resumes with a server that was started anew, on another machine."""
+    """So a training resumes with a server that was restarted, on another machine."""
 
     def settings(**options):
         parsed, *_, config = parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, **options))

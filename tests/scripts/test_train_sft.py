@@ -200,3 +200,10 @@ def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="missing_keys: 1 weights, the first is"):
         load_model(tmp_path, "float32")
+
+
+def test_help_lists_our_options_before_trl_s(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    text = capsys.readouterr().out
+    assert text.index("  --state STATE") < text.index("options of TRL's SFTConfig:") < text.index("  --learning_rate")

@@ -10,7 +10,7 @@ from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs
 
 
 def dataloader(processes):
-    """Rows 0..11 as TRL's loader gives them to process 0: groups of two, in an order drawn anew each epoch."""
+    """Rows 0..11 as TRL's loader gives them to process 0: groups of two, in an order drawn afresh each epoch."""
     batches = BatchSampler(RepeatSampler(range(12), mini_repeat_count=2, batch_size=2, seed=0), 4, drop_last=False)
     if processes > 1:
         batches = BatchSamplerShard(batches, num_processes=processes, process_index=0)

@@ -95,5 +95,8 @@ def test_files(tmp_path):
     with pytest.raises(UserError, match="m.json: not the metrics of suite 'odinw13'"):
         read_measured("odinw13", tmp_path / "m.json", tmp_path / "r.npz")
     (tmp_path / "r.npz").write_bytes(b"PK cut")
+    with pytest.raises(UserError, match="r.npz: damaged or edited since it was written"):
+        read_measured("coco", tmp_path / "m.json", tmp_path / "r.npz")
+    (tmp_path / ".r.npz.sha256").unlink()
     with pytest.raises(UserError, match="r.npz: not the resamples of score_suite.py"):
         read_measured("coco", tmp_path / "m.json", tmp_path / "r.npz")

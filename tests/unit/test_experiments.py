@@ -69,6 +69,8 @@ def test_continuous_stages_share_seed_and_schedule(config):
     first, second = stages()
     assert (first["max_steps"], first["stop_at"], second["max_steps"]) == (200, 100, 200)
     assert first["seed"] == second["seed"] and "stop_at" not in second
+    continuous = merge(config, {"experiments": {"strict": {"grpo": {"refinement": "continuous"}}}})
+    assert seed_of(continuous, "strict_s1/grpo_stage2") == second["seed"], "the report names the seed that was used"
     assert [stage["max_steps"] for stage in stages(grpo_stage2={"max_steps": -1})] == [-1, -1]
     restarted = [training_values(config, f"strict/{stage}") for stage in STAGES]
     assert [stage["max_steps"] for stage in restarted] == [100, 100]

@@ -1,12 +1,22 @@
 """Files are written whole or not at all; errors name the file, and no mistake ends in a traceback."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from vision_r1.cli import run
-from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl, write_text, written_whole
+from vision_r1.files import (
+    UserError,
+    hash_folder,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -64,6 +74,14 @@ def test_a_folder_is_replaced_and_what_a_killed_process_left_is_removed(tmp_path
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_a_file_does_not_replace_a_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("dear")
+    with pytest.raises(UserError, match="mine: is a folder"):
+        write_text(tmp_path / "mine", "new")
+    assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
+
+
 def test_what_was_written_is_read(tmp_path):
     rows = [{"text": "a\u2028b\nc"}, [1.5, None], "ü"]
     write_jsonl(tmp_path / "rows.jsonl", rows)
@@ -112,3 +130,57 @@ def test_a_users_mistake_is_one_line(error):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(KeyError):
         run(lambda argv: {}[argv], "missing")
+
+
+def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
+    file, seal = tmp_path / "scores.json", tmp_path / ".scores.json.sha256"
+    write_json(file, {"AP": 0.5}, sealed=True)
+    assert read_json(file) == {"AP": 0.5}
+    message = f"scores.json: damaged or edited .* delete {file} and .* delete {seal} if"
+    for damaged in (b"", b'{\n  "AP": 0.7\n}\n', file.read_bytes()[:-4]):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=message):
+            read_json(file)
+    seal.unlink()  # as the message says
+    file.write_bytes(b'{"AP": 0.7}')
+    assert read_json(file) == {"AP": 0.7}
+    write_json(file, {"AP": 0.5}, sealed=True)
+    write_json(file, {"AP": 0.6})
+    assert read_json(file) == {"AP": 0.6} and not seal.exists(), "no seal of what was there before"
+
+
+def test_sha256sum_checks_a_seal(tmp_path):
+    write_json(tmp_path / "scores.json", {"AP": 0.5}, sealed=True)
+    words = ["sha256sum", "--check", "--quiet", ".scores.json.sha256"]
+    assert subprocess.run(words, cwd=tmp_path).returncode == 0
+    (tmp_path / "scores.json").write_text("{}")
+    assert subprocess.run(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 1
+
+
+def test_a_seal_that_a_power_cut_emptied_seals_nothing(tmp_path):
+    write_json(tmp_path / "scores.json", {"AP": 0.5}, sealed=True)
+    (tmp_path / ".scores.json.sha256").write_bytes(b"")
+    assert read_json(tmp_path / "scores.json") == {"AP": 0.5}
+
+
+@pytest.mark.parametrize("change", ["edit", "remove", "add"])
+def test_a_sealed_folder_is_hashed_as_it_was_written_or_not_at_all(tmp_path, change):
+    folder = tmp_path / "model"
+    with written_whole(folder, sealed=True) as partial:
+        partial.mkdir()
+        (partial / "config.json").write_text("{}")
+        (partial / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / ".snakemake_timestamp").touch()
+    (folder / "README.md").write_text("a card")
+    assert set(hash_folder(folder)) == {"config.json", "chat_template.jinja"}
+    if change == "edit":
+        (folder / "chat_template.jinja").write_text("{{ message }}")
+    elif change == "remove":
+        (folder / "chat_template.jinja").unlink()
+    else:
+        (folder / "chat_template.json").write_text("{}")
+    with pytest.raises(UserError, match=r"chat_template\.\w+: damaged or edited .* delete .*/model/seal.sha256 if"):
+        hash_folder(folder)
+    assert set(hash_folder(folder, ["config.json"])) == {"config.json"}, "only what is looked at counts"
+    (folder / "seal.sha256").unlink()
+    assert "config.json" in hash_folder(folder)

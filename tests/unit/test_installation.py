@@ -30,6 +30,7 @@ def folder(root, tmp_path):
     shutil.copy(root / "Makefile", tmp_path)
     pin = re.search(r"^torch==.+\n", (root / "requirements.txt").read_text(), re.M)[0]
     (tmp_path / "requirements.txt").write_text(pin)
+    (tmp_path / "requirements.lock").write_text("# nothing but torch is needed here\n")
     (tmp_path / "bin").mkdir()
     program(tmp_path, "nvidia-smi", "#!/bin/sh\nexit 9\n")
     return tmp_path
@@ -98,7 +99,10 @@ def test_with_a_driver_or_on_macos_pypi_decides(folder, words, name, text):
     program(folder, name, text)
     finished = make(folder, *words)
     assert finished.returncode == 0 and "No NVIDIA driver" not in finished.stdout, finished.stdout
-    assert (folder / "pip.log").read_text() == "-m pip install --requirement requirements.txt\n"
+    assert (folder / "pip.log").read_text().splitlines() == [
+        "-m pip install --no-deps --require-hashes --requirement requirements.lock",
+        "-m pip install --requirement requirements.txt",
+    ]
 
 
 def test_without_a_driver_a_wheel_of_this_machine_wins(folder, version):

@@ -25,7 +25,7 @@ def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(t
 
 def test_an_odd_benchmark_file_is_named(tmp_path):
     (tmp_path / "odd.tsv").write_text("x\n1\n")
-    with pytest.raises(UserError, match="odd.tsv: no benchmark file"):
+    with pytest.raises(UserError, match="odd.tsv: not a Snakemake benchmark file"):
         measured_seconds(job(benchmark=str(tmp_path / "odd.tsv")))
 
 
@@ -48,6 +48,16 @@ def test_the_page_sums_up():
     assert "of 1 nothing is known" in text
     assert text.endswith("Together 10.00 GPU-hours, 25.00 EUR, without the 1 unknown.\n")
     assert page([], {}, None, "EUR") == "Nothing would run.\n"
+
+
+def test_minutes_of_jobs_without_a_gpu(tmp_path):
+    (tmp_path / "sft.tsv").write_text("s\n120\n")
+    ran, new = job(gpus=0, benchmark=tmp_path / "sft.tsv"), job(gpus=0, rule="train_grpo")
+    table = {"machine": "2 cores", "seconds": {"train_grpo": 60.0, "train_sft": 9.0}}
+    text = page([ran, new, job(gpus=0, rule="other")], {}, None, "EUR", table)
+    assert "about 3.0 minutes (earlier runs here, measured on 2 cores); nothing is known of 1 more." in text
+    assert text.endswith("No job needs a GPU.\n") and "GPU-hours" not in text
+    assert page([new], {}, None, "EUR").endswith("Nothing is known of their time: no earlier run.\n")
 
 
 def test_a_prediction_s_share_of_the_preflight_s_hours():

@@ -26,7 +26,7 @@ def test_fifteen_objects_fit_into_the_papers_limit():
 
 
 # Scenes hold fewer objects than data.max_instances; test_configuration.py holds their protocols against them.
-@pytest.mark.parametrize("name", [*ON_GPUS, "apples"])
+@pytest.mark.parametrize("name", ON_GPUS)
 def test_all_objects_fit_or_the_report_says_how_many_do(root, name):
     config, summary = load(root, name), surveyed(root, name)
     size = AnswerSize(**summary["answer_size"])

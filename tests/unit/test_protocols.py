@@ -56,7 +56,10 @@ def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():
         ({"prompts": "all-in-one"}, "max_new_tokens None is not a positive whole number"),
         ({"prompts": "all-in-one", "max_new_tokens": True}, "max_new_tokens True"),
         ({"prompts": "all-in-one", "max_new_tokens": 0}, "max_new_tokens 0"),
-        ({"prompts": "all-in-one", "max_new_tokens": 5, "max_pixel": 7}, "unknown key 'max_pixel'; known: max_new"),
+        (
+            {"prompts": "all-in-one", "max_new_tokens": 5, "max_pixel": 7},
+            "unknown key 'max_pixel'; did you mean 'max_pixels'",
+        ),
         ({"prompts": "all-in-one", "max_new_tokens": 5, "max_pixels": 7}, "min_pixels 784 is above max_pixels 7"),
     ],
 )

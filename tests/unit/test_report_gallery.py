@@ -6,7 +6,8 @@ from report_factory import PROTOCOLS, SUITES, Run, config
 
 from vision_r1.data.coco import read_coco
 from vision_r1.files import UserError, read_jsonl
-from vision_r1.report.gallery import Objects, choose, galleries, gallery, palette, quality, worst_dataset
+from vision_r1.report.drawing import Objects, palette
+from vision_r1.report.gallery import choose, galleries, gallery, quality, worst_dataset
 from vision_r1.report.results import Result
 
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))
@@ -44,6 +45,10 @@ def test_choice_follows_its_rule(change, count, seed):
     chosen = choose(change, count, seed)
     keys = [key for _, key in chosen]
     assert len(keys) == len(set(keys)) <= count
+    below = [key for key, value in change.items() if chosen and value < change[chosen[0][1]]]
+    above = [key for key, value in change.items() if chosen and value > change[chosen[0][1]]]
+    assert [why for why, _ in chosen].count("typical") == min(count, len(change), 1)
+    assert max(len(below), len(above)) <= len(change) // 2, "the typical one has the median change"
     assert all(change[key] > 0 for why, key in chosen if why == "most improved")
     assert all(change[key] < 0 for why, key in chosen if why == "most harmed")
     assert chosen == choose(dict(reversed(change.items())), count, seed)

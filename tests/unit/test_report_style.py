@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vision_r1.report.gallery import COLOURS, ink
+from vision_r1.report.drawing import COLOURS, ink
 from vision_r1.report.style import DARK, INK, MUTED, contrast
 from vision_r1.report.template import TEMPLATES
 

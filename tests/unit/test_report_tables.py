@@ -153,6 +153,31 @@ def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, ans
     assert found.answer == answer and words in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("scores", "other_seed", "reasons"),
+    [
+        ((0.36, 0.40, 0.46, 0.51), None, "higher than base, higher than SFT"),
+        ((0.36, 0.56, 0.46, 0.51), None, "higher than base, lower than SFT"),
+        ((0.36, 0.46, 0.51, 0.46), None, "higher than base, worse after stage 2 than before it, about as good as SFT"),
+        (
+            (0.36, 0.40, 0.30, 0.25),
+            None,
+            "lower than base, worse after stage 2 than before it, lower than SFT, lower than base on 1 other benchmark",
+        ),
+        ((0.36, 0.40, 0.36, 0.365), None, "no clear change from base, lower than SFT"),
+        ((0.36, None, 0.46, 0.51), None, "higher than base"),
+        ((0.36, 0.40, 0.46, 0.51), 0.3, "higher than base, higher than SFT, no gain with every training seed"),
+        ((0.36, 0.40, 0.46, None), None, ""),
+    ],
+)
+def test_the_answer_has_reasons_in_words(tmp_path, scores, other_seed, reasons):
+    names = dict(zip(("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"), scores, strict=True))
+    names |= {"strict_s1/grpo_stage2": other_seed}
+    results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
+    chains = chains_of("strict", *(["strict_s1"] if other_seed else []))
+    assert ", ".join(conclusion(results, chains, "coco", "released-one-prompt").reasons) == reasons
+
+
 def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
@@ -202,7 +227,8 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     for name, ap in scores.items():
         results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
     found = conclusion(results, CHAIN, "coco", "released-one-prompt")
-    assert found.answer == "Partly" and "made the model worse on odinw13 (released-present, AP −" in found.sentence
+    assert found.answer == "Partly" and found.reasons[-1] == "lower than base on 2 other benchmarks"
+    assert "made the model worse on odinw13 (released-present, AP −" in found.sentence
     unsure = conclusion(with_interval(results, -0.1, 0.01), CHAIN, "coco", "released-one-prompt")
     assert "odinw13" not in unsure.sentence
 

@@ -53,6 +53,15 @@ def test_benchmarks_are_kept_out_of_training_and_the_selection_split_is_not_one(
     assert run.tested == ["scenes_test", "selection"] and run.kept_out == ["scenes_test"]
 
 
+@pytest.mark.parametrize("config", [{"model_type": "bert"}, [], {"evaluation": {}}])
+def test_a_checkpoint_s_run_is_not_any_folder_with_a_configuration(tmp_path, config):
+    folder = tmp_path / "models/mine/model"
+    folder.mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = Run.of_model(folder)
+    assert (found.config if found else None) == (config if "evaluation" in config else None)
+
+
 def test_a_continuous_stage_2_resumes_the_trainer_of_stage_1(root):
     paper = Run("results/paper", load(root, "paper"))
     assert paper.resumed("step_1_2/grpo_stage2") == ["results/paper/models/step_1/grpo_stage1/checkpoint"]

@@ -34,7 +34,7 @@ def said(val):
 
 
 def with_ids(dataset, detections, matches, places):
-    """Number the images anew, so that their ids have the order of `places`."""
+    """Number the images again, so that their ids have the order of `places`."""
     new = {image_id: int(place) + 1 for image_id, place in zip(matches.image_ids, places, strict=True)}
     images = tuple(CocoImage(new[each.id], each.path, each.width, each.height, each.objects) for each in dataset.images)
     changed = CocoDataset(dataset.name, dataset.source, dataset.categories, images)

@@ -8,7 +8,7 @@ from vision_r1.experiments import chain_of
 
 
 def test_shared_work_is_planned_once(project):
-    """Three experiments x 2 seeds: beginner_only goes on from strict's stage 1; data, base and SFT are everyone's."""
+    """Three experiments x 2 seeds: beginner_only resumes from strict's stage 1; data, base and SFT are everyone's."""
     jobs = project.planned(*SMOKE, "--", "ablations")
     assert {name: jobs[name] for name in jobs if name.startswith(("make_base", "curate", "train"))} == {
         "make_base_model": 1,

@@ -16,7 +16,7 @@ def test_a_folder_is_fetched_and_a_quantised_one_is_refused(project, tmp_path):
     targets = [f"results/miniature/models/{name}" for name in ("processor", "base/metrics.json")]
     project.snakemake("--configfile", overlay, "--", *targets)
     names = {path.name for path in folder.iterdir()} - {"pytorch_model.bin"}
-    mark = {".snakemake_timestamp"}
+    mark = {".snakemake_timestamp", "seal.sha256"}
     assert {path.name for path in (models / "base/model").iterdir()} - mark == names
     assert {path.name for path in (models / "processor").iterdir()} - mark == names - {"model.safetensors"}
 

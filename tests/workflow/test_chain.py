@@ -58,6 +58,18 @@ def test_a_second_run_has_nothing_to_do(chain):
     assert "Nothing to be done" in chain.snakemake(*SMOKE).stdout
 
 
+@pytest.mark.parametrize(
+    "lost, rule", [("tables/results.csv", "tabulate_results"), ("audit/rewards.png", "audit_rewards")]
+)
+def test_a_deleted_table_or_figure_is_made_again(chain, lost, rule):
+    file = chain.folder / "results/smoke" / lost
+    file.rename(file.with_suffix(".kept"))
+    try:
+        assert chain.planned(*SMOKE)[rule] == 1
+    finally:
+        file.with_suffix(".kept").rename(file)
+
+
 def test_a_single_file_is_a_target(chain):
     target = "results/smoke/models/strict/grpo_stage2/metrics.json"
     kept = chain.folder / "kept.json"
@@ -143,7 +155,7 @@ def test_frozen_code_protects_a_run_from_edits(chain, edited):
     # The page shows the configuration, in which the key now stands differently; the file is that of a published recipe.
     page = {name: count for name, count in REPORTING.items() if name != "release_checkpoint"}
     assert chain.planned(*SMOKE) == page
-    edited("rules/curate.smk", "python workflow/scripts/curate_train.py", "python -u workflow/scripts/curate_train.py")
+    edited("rules/curate.smk", "python {SCRIPTS}/curate_train.py", "python -u {SCRIPTS}/curate_train.py")
     triggers = ["--rerun-triggers", "mtime", "params", "input"]
     assert chain.planned(*SMOKE, *triggers) == page
 

@@ -147,7 +147,7 @@ def test_every_byte_is_accounted_for(run, archives):
     manifest = json.loads((downloads / "train.json").read_text())
     assert (manifest["files"], manifest["images"]) == (12, 12)
     lock = json.loads((project.folder / "config/datasets.lock.json").read_text())
-    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files have a hash, so it may be packed anew
+    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files have a hash, so it may be packed again
     assert lock["archives"]["phrases.tar.gz"]["bytes"] == len(archives["phrases.tar.gz"])
     assert lock["datasets"]["small_val"] == {"images": 12, "boxes": 24, "categories": 3}
     assert lock["datasets"]["phrases"] == {"images": 2, "boxes": 2, "questions": 2}
@@ -223,4 +223,4 @@ def test_own_labels_in_other_forms_are_one_entry_each(root, tmp_path):
         assert (checked["images"], checked["boxes"], checked["categories"]) == (3, 3, 3)
     overlay["datasets"]["my_voc"] = {"format": "voc", "scenes": {"count": 1, "seed": 1, "shift": "none"}}
     failed = project.snakemake("--dry-run", "--configfile", project.overlay(overlay), check=False)
-    assert "error: config: datasets.my_voc: 'annotations' is a dependency of 'format'" in failed.stdout
+    assert "error: config: datasets.my_voc: 'format' goes with annotations, which is missing" in failed.stdout

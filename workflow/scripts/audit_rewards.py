@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.output_references:
         draw(records, blind, others, args.output_references)
     write_text(args.output_loopholes, loophole_table(blind))
-    write_json(args.output_summary, {"samples": len(rows), "seed": args.seed, "rewards": rewards, "loopholes": blind})
+    summary = {"samples": len(rows), "seed": args.seed, "rewards": rewards, "loopholes": blind}
+    write_json(args.output_summary, summary, sealed=True)
     for entry in rewards:
         correlation = "none" if entry["spearman"] is None else f"{entry['spearman']:.2f}"
         logging.info("Spearman's correlation with AP: %s for %s (%s)", correlation, entry["name"], roles[entry["name"]])

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{len(failed)} of {len(ours)} published means are not reproduced: {'; '.join(said)}. "
                 "Find out why, or train all the same with evaluation.anchors: warn"
             )
-    write_json(args.output_json, lines)
+    write_json(args.output_json, lines, sealed=True)
 
 
 if __name__ == "__main__":

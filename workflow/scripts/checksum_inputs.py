@@ -33,10 +33,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.download import file_hash
-    from vision_r1.files import UserError, read_json, read_jsonl, write_json
+    from vision_r1.files import UserError, hash_folder, read_json, read_jsonl, write_json
     from vision_r1.report.provenance import of_images
 
     files = [(name, Path(file)) for name, file in args.file]
+    hash_folder(args.weights)
     files += [(f"base weights, {path.name}", path) for path in sorted(args.weights.glob("*.safetensors"))]
     for name, path in files:
         if not path.is_file():
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, path in args.archive:
         manifest = read_json(path)
         found.append({"name": name, "files": 1, "bytes": manifest["bytes"], "sha256": manifest["sha256"]})
-    write_json(args.output_json, found + of_images(read_jsonl(args.index)))
+    write_json(args.output_json, found + of_images(read_jsonl(args.index)), sealed=True)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
     write_text(args.output_csv, text.getvalue())
     lines = {name: [asdict(line) for line in table] for name, table in tables.items()}
-    write_json(args.output_json, {"note": NOTE, "reference": args.reference, "tables": lines})
+    write_json(args.output_json, {"note": NOTE, "reference": args.reference, "tables": lines}, sealed=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ file holds what there is, and the summary and the log say so.
 import argparse
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vision_r1.cli import add_id_spaces, add_sources, add_templates, parser, run, whole_number
@@ -103,6 +103,12 @@ def read_draw(task: str, words: Sequence[str], sources: Sequence["Source"]) -> "
     return Draw(task, int(count), tuple(names))
 
 
+def in_words(what: str, counts: Mapping[str, int]) -> str:
+    """Return `read 3,000 images (4 unreadable, 8 in benchmark)`."""
+    others = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if name != "read")
+    return f"read {counts['read']:,} {what}" + (f" ({others})" if others else "")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import fields
@@ -137,11 +143,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"{names}: no sample can be made of them; images {dict(tally.images)}, boxes {dict(tally.objects)}"
         )
-    write_jsonl(args.output_train, rows)
+    write_jsonl(args.output_train, rows, sealed=True)
     write_json(args.output_selection, as_coco(held_out))
-    write_json(args.output_summary, {**summarise(tally, recipe, model_family, sources), "notes": args.note})
+    summary = {**summarise(tally, recipe, model_family, sources), "notes": args.note}
+    write_json(args.output_summary, summary, sealed=True)
     logging.info(
-        "wrote %d samples to %s; images %s; boxes %s", len(rows), args.output_train, tally.images, tally.objects
+        "wrote %d samples to %s; %s; %s",
+        len(rows),
+        args.output_train,
+        in_words("images", tally.images),
+        in_words("boxes", tally.objects),
     )
 
 

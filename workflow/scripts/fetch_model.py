@@ -9,17 +9,15 @@ Example: python workflow/scripts/fetch_model.py --source hub --id Qwen/Qwen2.5-V
 """
 
 import argparse
-import glob
-import os
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from vision_r1.cli import parser, run
-from vision_r1.files import UserError, link_or_copy, write_json, written_whole
-from vision_r1.hub import download
-from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
+from vision_r1.files import SEAL, UserError, hash_folder, link_or_copy, write_json, written_whole
+from vision_r1.hub import fetch_model
+from vision_r1.model_folder import SMALL_FILES, check_model, check_weights, weight_files
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -36,30 +34,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.source == "hub":
-        revision = from_hub(args.id, args.revision, args.output_folder, args.processor_only)
+        revision = fetch_model(args.id, args.revision, args.output_folder, args.processor_only)
     else:
         revision = args.revision
         from_folder(Path(args.id), args.output_folder, args.processor_only)
     if args.output_metrics:
-        write_json(args.output_metrics, {"stage": "base", "source": args.source, "id": args.id, "revision": revision})
-
-
-def from_hub(repository: str, revision: str | None, output: Path, processor_only: bool) -> str:
-    """Download a repository's files to `output` and return its commit."""
-    # A name fixed by the commit, kept after a break: a retry goes on with the files that are there, and with no others.
-    folder = output.with_name(f".{output.name}.{revision or 'newest'}.download")
-    revision = download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
-    check_model(folder)
-    if not processor_only:
-        names = weight_files(folder) if (folder / INDEX).is_file() else [WEIGHTS]
-        download(repository, revision, folder, names)
-        check_weights(folder, weight_files(folder))
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
-    shutil.rmtree(output, ignore_errors=True)
-    os.replace(folder, output)
-    for left in output.parent.glob(f".{glob.escape(output.name)}.*.download"):  # of other commits
-        shutil.rmtree(left)
-    return revision
+        facts = {"stage": "base", "source": args.source, "id": args.id, "revision": revision}
+        write_json(args.output_metrics, facts, sealed=True)
 
 
 def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
@@ -70,7 +51,9 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
     small = [path.name for path in folder.iterdir() if any(fnmatch(path.name, name) for name in SMALL_FILES)]
-    with written_whole(output) as partial:
+    if (folder / SEAL).is_file():
+        hash_folder(folder, [*small, *weights])
+    with written_whole(output, sealed=True) as partial:
         partial.mkdir()
         for name in [*small, *weights]:
             # Only weights are linked: a small file that is edited here must not change the folder's.

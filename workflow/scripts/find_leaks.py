@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import write_json
 
     leaks, statistics = find_leaks(read_index(args.index))
-    write_json(args.output_json, {**statistics, "images": [asdict(leak) for leak in leaks]})
+    write_json(args.output_json, {**statistics, "images": [asdict(leak) for leak in leaks]}, sealed=True)
     logging.info("%d training images are in a benchmark: %s", len(leaks), statistics["leaks"])
 
 

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for line in faulty[:20]:
         logging.warning("%s: %s", line.path, line.fault)
     logging.info("%d images, %d of them can't be used", len(lines), len(faulty))
-    write_jsonl(args.output_index, map(asdict, lines))
+    write_jsonl(args.output_index, map(asdict, lines), sealed=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def parse_args(argv=None):
         help="cores to use: on the CPU, so many processes of one thread each",
     )
     arguments.add_argument(
-        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts anew"
+        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts afresh"
     )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--output_metrics", required=True, help="JSON file with duration, sizes and last values")
@@ -85,11 +85,11 @@ def main(argv=None) -> None:
     started = time.monotonic() - (checkpoints.seconds if checkpoints else 0)
     history = pretrain(model, processor, recipe, args.seed, processes, args.templates, checkpoints)
     seconds = time.monotonic() - started
-    with written_whole(args.output_model) as folder:
+    with written_whole(args.output_model, sealed=True) as folder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
-    write_jsonl(args.output_history, history)
-    write_json(args.output_metrics, summary(model, recipe, history, seconds, processes))
+    write_jsonl(args.output_history, history, sealed=True)
+    write_json(args.output_metrics, summary(model, recipe, history, seconds, processes), sealed=True)
     if args.state:
         finished.keep(finished.place(args.state), key, outputs)
         shutil.rmtree(checkpoints.folder)

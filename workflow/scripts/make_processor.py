@@ -11,7 +11,9 @@ from vision_r1.cli import add_templates, parser, run
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument("--world", default="miniature", help="made scenes that it is for (vision_r1/data/worlds.py)")
+    arguments.add_argument(
+        "--world", default="miniature", help="synthetic scenes that it is for (vision_r1/data/worlds.py)"
+    )
     add_templates(arguments)
     arguments.add_argument("--output_folder", required=True, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import written_whole
     from vision_r1.miniature.processor import make_processor
 
-    with written_whole(args.output_folder) as partial:
+    with written_whole(args.output_folder, sealed=True) as partial:
         make_processor(WORLDS[args.world], args.templates).save_pretrained(partial)
 
 

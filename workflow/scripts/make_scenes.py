@@ -1,4 +1,4 @@
-"""Draw made scenes: PNG images and COCO-format annotations with exact boxes.
+"""Draw synthetic scenes: PNG images and COCO-format annotations with exact boxes.
 
 Example:
   python workflow/scripts/make_scenes.py --count 400 --seed 7 --world miniature --shift none \\

@@ -2,7 +2,8 @@
 
 A dry run tells which jobs are due and for what reason: missing output, changed code, parameter or input. Hours come
 from the benchmark files that earlier runs left, else from the preflight's estimate, which needs section `preflight`
-of the configuration. All words go to snakemake; options come before targets.
+of the configuration; minutes of the miniature's jobs, which need no GPU, from benchmarks/results/demo.json. All words
+go to snakemake; options come before targets.
 
 Example:
   python workflow/scripts/plan_run.py --configfile config/paper.yaml
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import run
-from vision_r1.files import UserError
+from vision_r1.files import UserError, read_json
+
+MEASURED = Path("benchmarks/results/demo.json")
 
 
 def dry_run(words: Sequence[str]) -> list:
@@ -50,6 +53,8 @@ def dry_run(words: Sequence[str]) -> list:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
+        except FileNotFoundError as error:  # Snakemake opens it without a look
+            raise UserError(f"--configfile {error.filename}: no such file") from None
     return jobs
 
 
@@ -76,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if {"--help", "-h"} & {*words}:
         sys.stdout.write(__doc__)
         return
-    from vision_r1.configuration import run_name
+    from vision_r1.configuration import DEFAULT, load, run_name
     from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
 
@@ -84,7 +89,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder, prices = Path("results") / run_name(config), config["preflight"]
     summary = survey(config, folder / "data/train.jsonl", folder / "models", {})
     estimates = estimates_of(summary, len(config["report"]["suites"]))
-    sys.stdout.write(page(jobs, estimates, prices["price_per_gpu_hour"], prices["currency"]))
+    # The measured times are the miniature's: they hold where nothing that decides them is overridden.
+    default = load(DEFAULT)
+    same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", "evaluation"))
+    table = read_json(MEASURED) if same and MEASURED.is_file() else {}
+    sys.stdout.write(page(jobs, estimates, prices["price_per_gpu_hour"], prices["currency"], table))
 
 
 if __name__ == "__main__":

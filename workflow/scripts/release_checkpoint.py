@@ -1,6 +1,7 @@
 """Lay a trained checkpoint out to be handed on: model and processor as they are, and a model card (README.md).
 
-The weights are hard links where the disk allows it, so they take no room; the folder loads with plain transformers.
+Beside them stands how the model is asked (vision_r1.json), which predict_image.py reads. The weights are hard links
+where the disk allows it, so they take no room; the folder loads with plain transformers.
 
 Example:
   python workflow/scripts/release_checkpoint.py --run results/miniature --checkpoint strict/grpo_stage2 \\
@@ -9,9 +10,13 @@ Example:
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vision_r1.cli import add_run, parser, run
+
+EXAMPLES = 3  # labels in the model card's question
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -24,10 +29,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from vision_r1 import asking
     from vision_r1.data.places import licences
     from vision_r1.experiments import BASE, split_checkpoint
-    from vision_r1.files import UserError, link_or_copy, read_json, written_whole
-    from vision_r1.report.card import card
+    from vision_r1.families import family
+    from vision_r1.files import UserError, hash_folder, link_or_copy, read_json, read_jsonl, write_json, written_whole
+    from vision_r1.model_folder import ASKING
+    from vision_r1.processors import load_processor, prompt_text
+    from vision_r1.prompts import Templates
+    from vision_r1.report.card import Example, card
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
@@ -36,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{model}: holds no .safetensors file; give the name of a trained checkpoint")
     licence_files = sorted(run.model(BASE).glob("LICENSE*"))
     arm, _ = split_checkpoint(args.checkpoint)
+    asked = asking.of_run(run.config)
+    templates, labels = Templates.of(asked["templates"]), common_labels(read_jsonl(run.train_file(arm)))
+    question = templates.ask("detection", labels)
+    looks = family(run.config["model"]["family"])
+    processor = load_processor(model, looks, asked["min_pixels"], asked["max_pixels"])
     text = card(
         args.checkpoint,
         run.config,
@@ -43,16 +58,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         read_json(run.curation(arm)),
         read_json(run.comparison),
         licences(run.config, run.trained_on),
+        labels,
+        Example.of(prompt_text(processor, question, templates.system), question),
         [path.name for path in licence_files],
     )
-    with written_whole(args.output_folder) as folder:
+    files = [*licence_files, *(model / name for name in hash_folder(model))]
+    with written_whole(args.output_folder, sealed=True) as folder:
         folder.mkdir()
-        for path in [*licence_files, *sorted(model.iterdir())]:
-            if path.is_file() and not path.name.startswith("."):  # Snakemake's mark is not the model's
-                # Only weights are linked: a small file that is edited here must not change the run's.
-                copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
-                copy(path, folder / path.name)
+        for path in files:
+            # Only weights are linked: a small file that is edited here must not change the run's.
+            copy = link_or_copy if path.suffix == ".safetensors" else shutil.copy2
+            copy(path, folder / path.name)
         (folder / "README.md").write_text(text, encoding="utf-8")
+        write_json(folder / ASKING, asked)
+
+
+def common_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the most common labels of the training data's objects, EXAMPLES at most."""
+    named = [row for row in rows if row["task"] != "rec"] or rows  # an expression is no category
+    counts = Counter(item["label"] for row in named for item in row["objects"])
+    return [label for label, _ in counts.most_common(EXAMPLES)]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sheet = describe(rows, read_json(folder.curation()), read_json(folder.leaks), known)
     overlays = [overlay(row) for row in choose_overlays(rows, args.samples, folder.config["seed"])]
     write_text(args.output_page, fill("datasheet.html.j2", {"title": title, "sheet": sheet, "overlays": overlays}))
-    write_json(args.output_numbers, sheet)
+    write_json(args.output_numbers, sheet, sealed=True)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         text = f"AP {mean['AP']:.3f}" if mean else f"no mean: incomplete data sets: {', '.join(scores['incomplete'])}"
         logging.info("%s, %s: %s", args.suite, protocol, text)
     write_resamples(args.output_resamples, samples)
-    write_json(args.output_metrics, {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols})
+    metrics = {"suite": args.suite, "score_policy": args.score_policy, "protocols": protocols}
+    write_json(args.output_metrics, metrics, sealed=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`PYTHONPATH=workflow/scripts snakemake ... --logger live`: what Snakemake prints, and below it how far the run is.
 
 Snakemake finds the plugin by that path, which `make demo` sets; plain `snakemake` knows nothing of it. On a terminal
-the live line is drawn anew each second; in a pipe or file it is printed once a minute.
+the live line is drawn afresh each second; in a pipe or file it is printed once a minute.
 """
 
 import logging

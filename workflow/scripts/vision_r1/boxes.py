@@ -18,7 +18,7 @@ def giou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the generalised IoU of every pair, (n, m) in -1..1, in the boxes' own precision.
 
     It is IoU less the share of the smallest enclosing box that neither covers (Rezatofighi et al., 2019),
-    and goes on falling where boxes no longer touch.
+    and keeps falling where boxes no longer touch.
     """
     pairs = _paired(boxes, others)
     intersection, union = _intersection_and_union(pairs)

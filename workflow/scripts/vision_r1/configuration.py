@@ -24,6 +24,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
+from vision_r1.schema_errors import did_you_mean, in_words
 
 # What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
 SHARED = {
@@ -211,7 +212,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         if values[key] % period:
             raise UserError(
                 f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
-                f"anew every {period} steps, and a checkpoint between them can't be resumed from"
+                f"again every {period} steps, and a checkpoint between them can't be resumed from"
             )
 
 
@@ -308,7 +309,7 @@ def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> No
     if name not in known:
         if name in RENAMED:
             raise UserError(f"config: {key}: {name!r} is now {RENAMED[name]!r}")
-        raise UserError(f"config: {key}: {name!r} is not {what}; known: {', '.join(sorted(known))}")
+        raise UserError(f"config: {key}: {name!r} is not {what}{did_you_mean(name, sorted(known))}")
 
 
 # JSON Schema takes 50.0 for an integer; programs don't.
@@ -327,11 +328,6 @@ def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: 
 
 def _explain(error: ValidationError) -> str:
     value = error.instance
-    if error.validator == "type" and isinstance(value, str):
-        if re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-            return f"{value!r} is text, not a number; YAML wants a dot and a signed exponent: {float(value):.1e}"
-        hint = "; after --config Snakemake reads nested values as text: write them in a file for --configfile"
-        return f"{value!r} is text, not {error.validator_value}" + (hint if re.fullmatch(r"[+-]?[\d.]+", value) else "")
     if error.validator == "additionalProperties":
         unknown = min(set(value) - set(error.schema.get("properties", {})))
         if error.absolute_path and error.absolute_path[0] in ("sft", "grpo", *STAGES, "experiments"):
@@ -342,9 +338,10 @@ def _explain(error: ValidationError) -> str:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"
         if unknown in REMOVED:
             return f"{unknown!r} is gone; {REMOVED[unknown]}"
-        return f"unknown key {unknown!r}; known: {', '.join(error.schema['properties'])}"
-    if error.validator == "not" and error.validator_value == {"const": 0}:
-        return f"{value!r} is not allowed; give at least 1, or -1 where another key decides"
+        return f"unknown key {unknown!r}{did_you_mean(unknown, error.schema['properties'])}"
+    if error.validator == "not" and "const" in error.validator_value:
+        other = "; give at least 1, or -1 where another key decides" if error.validator_value["const"] == 0 else ""
+        return f"{value!r} is not allowed{other or '; the name is taken'}"
     if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
         return f"{value!r} is now {RENAMED[value]!r}"
-    return error.message
+    return in_words(error)

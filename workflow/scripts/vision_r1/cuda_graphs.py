@@ -43,7 +43,7 @@ def replay_decoding(model: PreTrainedModel) -> None:
 def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool:
     """Tell whether this is a decoding step of one token a row that can be recorded.
 
-    Weights that are split over processes (ZeRO-3, FSDP) are gathered anew in each step, which can't.
+    Weights that are split over processes (ZeRO-3, FSDP) are gathered again in each step, which can't.
     """
     cache, embeddings = options.get("past_key_values"), options.get("inputs_embeds")
     if torch.is_grad_enabled() or type(cache) is not DynamicCache or embeddings is None or embeddings.shape[1] != 1:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.files import UserError
+from vision_r1.schema_errors import did_you_mean
 
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")
@@ -43,10 +44,8 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
     if experiment in (BASE, SFT):
         return dict(config)
     if experiment not in config["experiments"]:
-        known = ", ".join(sorted(config["experiments"]))
-        raise UserError(
-            f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml; known: {known}"
-        )
+        hint = did_you_mean(experiment, sorted(config["experiments"]))
+        raise UserError(f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml{hint}")
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
     merged = merge(config, overrides)
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
@@ -145,17 +144,23 @@ def data_of(config: Config, arm: str) -> str | None:
 
 
 def seed_of(config: Config, checkpoint: str) -> int:
-    """Return the seed of one training: chain seed, training seed and stage all make it differ."""
+    """Return the seed of one training: chain seed, training seed and stage all make it differ.
+
+    In continuous refinement both GRPO stages are one training.
+    """
     arm, stage = split_checkpoint(checkpoint)
     if stage == BASE:
         return config["seed"]
-    return 100_000 * config["seed"] + 10 * split_training_seed(arm)[1] + (SFT, *STAGES).index(stage)
+    experiment, training_seed = split_training_seed(arm)
+    if experiment in config["experiments"] and resumes(config, checkpoint):
+        stage = STAGES[0]
+    return 100_000 * config["seed"] + 10 * training_seed + (SFT, *STAGES).index(stage)
 
 
 def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
     """Return what a checkpoint is trained with, by flag: section sft, or sections reward, grpo and the stage's.
 
-    In continuous refinement both GRPO stages share a seed and one schedule as long as both; stage 1 stops in it.
+    In continuous refinement both GRPO stages share one schedule as long as both; stage 1 stops in it.
     Raises UserError where no arm trains the checkpoint, and where one would resume another schedule than its own.
     """
     arm, stage = split_checkpoint(checkpoint)
@@ -185,7 +190,7 @@ def _grpo_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
     values.pop("step", None)
     if values.pop("refinement") == "continuous":
         steps = [merged[each]["max_steps"] for each in STAGES]
-        values |= {"seed": seed_of(config, f"{arm}/{STAGES[0]}"), "max_steps": sum(steps) if steps[1] > 0 else -1}
+        values["max_steps"] = sum(steps) if steps[1] > 0 else -1
         if stage == STAGES[0]:
             values["stop_at"] = steps[0]
     return values

@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and errors that name the file."""
+"""Reading and writing files: whole or not at all, as they were written, and errors that name the file."""
 
 import codecs
 import glob
@@ -8,11 +8,15 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+SEAL = "seal.sha256"  # in a sealed folder; that of a file is hidden, beside it
+_UNSEALED = (SEAL, "README.md")  # a model card may be edited
+_LOADED = {".safetensors", ".json", ".jinja", ".txt"}  # what loading a model reads, by suffix
 
 
 class UserError(Exception):
@@ -20,10 +24,13 @@ class UserError(Exception):
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.
 
-    A folder that a killed process left half-written beside it is removed.
+    A folder that a killed process left half-written beside it is removed. sealed: its SHA-256 is noted; where the
+    contents are others later, check_seal, hash_folder and the functions that read refuse them.
+
+    Raises UserError where a file would replace a folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +42,17 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         yield partial
         if partial.is_dir():
             _share(partial)
+            if sealed:
+                seal_folder(partial)
         if path.is_dir():
+            if not partial.is_dir():
+                raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
             shutil.rmtree(path)
+        # The old seal goes first, the new one comes last: a process that is killed between leaves none, no wrong one.
+        _seal_of(path).unlink(missing_ok=True)
         os.replace(partial, path)
+        if sealed and path.is_file():
+            _write_seal(_seal_of(path), hash_files(path.parent, [path.name]))
     except Exception as error:
         if is_full(error):
             raise no_space(path) from None
@@ -69,20 +84,50 @@ def no_space(path: str | Path) -> UserError:
     )
 
 
-def write_text(path: str | Path, text: str) -> None:
+def seal_folder(folder: str | Path) -> None:
+    """Note the SHA-256 of each file of a folder in it."""
+    _write_seal(Path(folder) / SEAL, hash_files(folder, _sealed_names(Path(folder))))
+
+
+def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file of a folder by name; of `names` only, if given, that are there.
+
+    Raises UserError where the folder is sealed and one of them is not as it was written.
+    """
+    folder = Path(folder)
+    noted = _read_seal(folder / SEAL)
+    present = [name for name in _sealed_names(folder) if names is None or name in names]
+    if noted:  # a file that somebody has put beside them, such as a picture, is no part of the model
+        present = [name for name in present if name in noted or Path(name).suffix in _LOADED]
+    found = hash_files(folder, present)
+    for name in sorted(noted.keys() | found.keys()) if noted else ():
+        if names is None or name in names:
+            _compare(folder / name, folder / SEAL, noted.get(name), found.get(name))
+    return found
+
+
+def check_seal(file: str | Path) -> None:
+    """Raise UserError where a file is sealed and not as it was written."""
+    file = Path(file)
+    noted = _read_seal(_seal_of(file)).get(file.name)
+    if noted and file.is_file():
+        _compare(file, _seal_of(file), noted, hash_files(file.parent, [file.name])[file.name])
+
+
+def write_text(path: str | Path, text: str, sealed: bool = False) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
-    with written_whole(path) as partial:
+    with written_whole(path, sealed) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, sealed: bool = False) -> None:
     """Write `value` as indented JSON, whole or not at all. Raises ValueError on NaN or infinity."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", sealed)
 
 
-def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
+def write_jsonl(path: str | Path, rows: Iterable[Any], sealed: bool = False) -> None:
     """Write one JSON value a line, whole or not at all. Raises ValueError on NaN or infinity."""
-    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with written_whole(path, sealed) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -118,7 +163,11 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """Read UTF-8 text, also as gzip and with a byte order mark. Raises UserError where it can't be read."""
+    """Read UTF-8 text, also as gzip and with a byte order mark.
+
+    Raises UserError where it can't be read, or is sealed and not as it was written.
+    """
+    check_seal(path)
     try:
         return plain(Path(path).read_bytes()).decode("utf-8")
     except FileNotFoundError:
@@ -159,6 +208,40 @@ def _share(folder: Path) -> None:
     for file in filter(Path.is_file, folder.rglob("*")):
         if not file.is_symlink() and not file.stat().st_mode & 0o077:
             file.chmod(ordinary)
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256")
+
+
+def _sealed_names(folder: Path) -> list[str]:
+    # Hidden files are Snakemake's: it puts one into every folder that is an output.
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return [path.name for path in files if path.name not in _UNSEALED]
+
+
+def _write_seal(seal: Path, hashes: dict[str, str]) -> None:
+    """Write hashes in the format of sha256sum, which can check them, too."""
+    seal.write_text("".join(f"{value}  {name}\n" for name, value in hashes.items()), encoding="utf-8")
+    sync(seal)
+
+
+def _read_seal(seal: Path) -> dict[str, str]:
+    """Return the hashes of a seal by name; of none where there is no seal."""
+    try:
+        lines = seal.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
+
+
+def _compare(path: Path, seal: Path, noted: str | None, found: str | None) -> None:
+    if noted != found:
+        whole = seal.parent if seal.name == SEAL else path
+        raise UserError(
+            f"{path}: damaged or edited since it was written; restore it, or, if a run made it, delete {whole} and run "
+            f"again; delete {seal} if the change is intended"
+        )
 
 
 def plain(content: Any) -> Any:

@@ -51,7 +51,7 @@ def restore(folder: Path, key: str, outputs: Mapping[str, Path]) -> bool:
     if not is_kept(folder, key) or not all((folder / name).exists() for name in outputs):
         return False
     for name, path in outputs.items():
-        with written_whole(path) as partial:
+        with written_whole(path, sealed=(folder / name).is_file()) as partial:  # a folder brings its seal along
             _copy(folder / name, partial)
     return True
 

@@ -1,10 +1,14 @@
 """Repositories of the Hugging Face hub, at a pinned commit; HF_HUB_OFFLINE and HF_ENDPOINT hold here too."""
 
+import glob
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, seal_folder
+from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
 
 def list_files(repository: str, revision: str | None, kind: str = "model") -> tuple[str, dict[str, int]]:
@@ -34,11 +38,76 @@ def download(repository: str, revision: str | None, folder: Path, patterns: Sequ
     return revision
 
 
+def fetch_model(repository: str, revision: str | None, output: Path, processor_only: bool = False) -> str:
+    """Download what is needed of a model to the folder `output`, whole or not at all, and return its commit.
+
+    Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
+    """
+    # A name fixed by the commit, kept after a break: a retry resumes with the files that are there, and with no others.
+    folder = output.with_name(f".{output.name}.{revision or 'newest'}.download")
+    revision = download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
+    check_model(folder)
+    if not processor_only:
+        names = weight_files(folder) if (folder / INDEX).is_file() else [WEIGHTS]
+        download(repository, revision, folder, names)
+        check_weights(folder, weight_files(folder))
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the download's own notes
+    seal_folder(folder)
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(folder, output)
+    for left in output.parent.glob(f".{glob.escape(output.name)}.*.download"):  # of other commits
+        shutil.rmtree(left)
+    return revision
+
+
+def check_name(repository: str) -> None:
+    """Raise UserError for a name that no repository of a user or an organisation can have."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(f"{repository}: no name of a repository: {_on_one_line(error)}") from None
+    if repository.count("/") != 1:
+        raise UserError(f"{repository}: no name of a repository; give owner/name")
+
+
+def upload(repository: str, folder: Path, names: Sequence[str], private: bool) -> str:
+    """Upload some files of a folder to a model's repository, made where it is missing; return the commit's address.
+
+    Raises UserError naming the repository, before anything is uploaded where it should be private and is public.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    try:
+        HfApi().create_repo(repository, private=private, exist_ok=True)  # one that exists stays as public as it is
+        if private and not HfApi().repo_info(repository).private:
+            raise UserError(f"{repository}: exists and is public; make it private on the hub, or give another name")
+        found = HfApi().upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            allow_patterns=[glob.escape(name) for name in names],
+            commit_message="Upload the checkpoint and its model card",
+        )
+    except (HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        raise UserError(
+            f"{repository}: can't be uploaded to: {_on_one_line(error)}; is `hf auth login` done?"
+        ) from error
+    return found.commit_url
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 @contextmanager
 def _named(repository: str, revision: str | None) -> Iterator[None]:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         yield
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"{repository} at {revision or 'its newest commit'}: can't be downloaded: {error}") from error
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        where = f"{repository} at {revision or 'its newest commit'}"
+        raise UserError(f"{where}: can't be downloaded: {_on_one_line(error)}") from error

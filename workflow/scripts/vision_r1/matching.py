@@ -25,7 +25,7 @@ def match_box_prioritised(
     cost = city_block(predictions, truth) - same_label.astype(closeness.dtype) - closeness
     if not label_aware:
         return linear_sum_assignment(cost)
-    far = (np.abs(cost).max() + 1) * (len(truth) + 1)  # dearer than any whole assignment, yet no dearer than need be
+    far = (np.abs(cost).max() + 1) * (len(truth) + 1)  # larger than any valid assignment's cost
     rows, columns = linear_sum_assignment(np.where(same_label, cost, far))
     kept = same_label[rows, columns]
     return rows[kept], columns[kept]

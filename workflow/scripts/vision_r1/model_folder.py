@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError, read_json
+from vision_r1.files import SEAL, UserError, hash_folder, read_json, read_text
 
 PROCESSOR_FILES = (
     *("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
     *("special_tokens_map.json", "chat_template.json", "chat_template.jinja"),
 )
+ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.asking)
 # Patterns; all that is needed beside the weights.
-SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", "LICENSE*", "NOTICE*")
+SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, "LICENSE*", "NOTICE*")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -41,6 +42,18 @@ def check_processor(folder: Path) -> None:
         raise UserError(f"{folder}: no preprocessor_config.json; take the whole folder of a vision-language model")
 
 
+def sealed_files(folder: Path) -> list[str]:
+    """Return the files that a folder's seal names; none where it has no seal. What was added later is not among them.
+
+    Raises UserError where one of them is not as it was written.
+    """
+    if not (folder / SEAL).is_file():
+        return []
+    names = [line.partition("  ")[2] for line in read_text(folder / SEAL).splitlines()]
+    hash_folder(folder, names)
+    return names
+
+
 def image_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of the image processor, None where there are none; the newer layout goes first."""
     if (folder / "processor_config.json").is_file():
@@ -49,6 +62,15 @@ def image_settings(folder: Path) -> dict[str, Any] | None:
             return settings
     path = folder / "preprocessor_config.json"
     return _read_object(path) if path.is_file() else None
+
+
+def pixel_limits(folder: Path) -> tuple[int, int] | None:
+    """Return (fewest, most) pixels of an image by the settings of a model's processor, None where none are told."""
+    settings = image_settings(folder) or {}
+    size = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
+    size |= settings.get("size") or {}
+    limits = size["shortest_edge"], size["longest_edge"]
+    return None if None in limits else limits
 
 
 def weight_files(folder: Path) -> list[str]:

@@ -6,8 +6,8 @@ A checkpoint is a folder as the hub has it, or as `save_pretrained` writes it.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vision_r1.families import Family
-from vision_r1.files import UserError, read_json
+from vision_r1.families import FAMILIES, Family
+from vision_r1.files import UserError, hash_folder, read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,12 +19,24 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     """Raise UserError unless `checkpoint` is a folder with a model of `family`; reads one small file."""
     if not Path(checkpoint).is_dir():
         raise UserError(f"{checkpoint}: no such folder; a checkpoint is a folder with config.json and safetensors")
+    hash_folder(checkpoint, ["config.json"])
     config = read_json(Path(checkpoint) / "config.json")
+    if not isinstance(config, dict):
+        raise UserError(f"{checkpoint}/config.json: not a JSON object; train or fetch it again")
     if "auto_map" in config:
         raise UserError(f"{checkpoint}/config.json: it asks for code that it brings along (auto_map), which is not run")
     found = config.get("model_type")
     if found != family.name:
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix --family")
+
+
+def family_of(checkpoint: str | Path) -> Family:
+    """Return the family of the model in a folder. Raises UserError where it is none of ours."""
+    config = read_json(Path(checkpoint) / "config.json")
+    found = config.get("model_type") if isinstance(config, dict) else None
+    if found not in list(FAMILIES):  # a list or an object has no hash
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}; known: {', '.join(FAMILIES)}")
+    return FAMILIES[found]
 
 
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from jinja2 import TemplateError
 from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
 
 from vision_r1.families import Family
-from vision_r1.files import UserError
+from vision_r1.files import UserError, hash_folder
 from vision_r1.model_folder import PROCESSOR_FILES, check_processor
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
@@ -61,6 +62,7 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
     Raises UserError naming the folder where one can't be made of its files, or where it is not of the family.
     """
     folder = Path(folder)
+    hash_folder(folder, PROCESSOR_FILES)
     check_processor(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
@@ -82,6 +84,10 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         )
     images.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor = _without_videos(family.processor)(images, tokenizer, chat_template=template)
+    try:
+        prompt_text(processor, "")
+    except TemplateError as error:
+        raise UserError(f"{folder}: its chat template is broken ({error}); fetch it again") from None
     processor.files = {name: (folder / name).read_bytes() for name in PROCESSOR_FILES if (folder / name).is_file()}
     return processor
 

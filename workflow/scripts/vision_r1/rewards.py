@@ -3,7 +3,7 @@
 Four criteria, and any mixture of their parts for ablations: `paper`, the equations of the text; `released_2025`, the
 code beside it, number for number; `upstream_2026`, the authors' later code; and `strict`, ours, which sees what average
 precision sees. reward_functions(Criterion.named("strict", "stage1")) is what TRL's GRPOTrainer takes as reward_funcs;
-README.md has a whole script.
+docs/rewards.md has a whole script.
 """
 
 from collections import Counter

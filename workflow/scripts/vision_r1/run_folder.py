@@ -38,6 +38,18 @@ class Run:
             )
         return cls(folder, read_json(run.settings))
 
+    @classmethod
+    def of_model(cls, folder: str | Path) -> "Run | None":
+        """Return the run that a checkpoint's folder, <run>/models/<checkpoint>/model, belongs to, None without one."""
+        for parent in Path(folder).absolute().parents:
+            run = cls(parent.parent, {})
+            if parent.name != "models" or not run.settings.is_file():
+                continue
+            config = read_json(run.settings)
+            if isinstance(config, dict) and "evaluation" in config:  # another program's config.json may stand there
+                return cls(run.folder, config)
+        return None
+
     @property
     def settings(self) -> Path:
         """The resolved configuration, as the run was started with it."""

@@ -1,1 +1,1 @@
-"""Data sets: made scenes, COCO-format annotations, curation of the training mixture."""
+"""Data sets: synthetic scenes, COCO-format annotations, curation of the training mixture."""

@@ -81,7 +81,7 @@ def unpack(
 
 def content_hash(folder: Path) -> str:
     """Return one SHA-256 of all files below a folder: of the lines `<SHA-256>  <path>`, sorted by path, as sha256sum
-    prints them. It holds where a server packs the same files anew, as GitHub does with a commit's."""
+    prints them. It holds where a server packs the same files again, as GitHub does with a commit's."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     lines = (f"{file_hash(folder / name, 'sha256')}  {name}\n" for name in names)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -240,7 +240,7 @@ def exchanged_sizes(pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]]) ->
         return None
     return (
         f"width and height are exchanged in all {len(telling)} images; were they labelled without their EXIF turn? "
-        "Turn the images upright and label them anew, or fix sizes and boxes in the annotation file"
+        "Turn the images upright and label them again, or fix sizes and boxes in the annotation file"
     )
 
 

@@ -126,7 +126,7 @@ def _once(source: str | Path, section: str, entries: list[Any], notes: Counter) 
     by_id: dict[int, Any] = {}
     for number, entry in enumerate(entries):
         if not -LARGEST_ID <= entry.id <= LARGEST_ID:
-            raise UserError(f"{source}: {section}: item {number}: id {entry.id} is beyond 2^63; number them anew")
+            raise UserError(f"{source}: {section}: item {number}: id {entry.id} is beyond 2^63; renumber them")
         if by_id.setdefault(entry.id, entry) is not entry:
             if entry != by_id[entry.id]:
                 raise UserError(f"{source}: {section}: item {number}: id {entry.id} is used twice")

@@ -160,7 +160,7 @@ class Part:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise UserError(f"{self.path}: the disk is full; make room and run again, it goes on from here") from None
+            raise UserError(f"{self.path}: the disk is full; make room and run again, it resumes from here") from None
         fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return
@@ -191,7 +191,7 @@ class Part:
             if response.status_code == 416:  # nothing after `start`: the part is whole, or not of this file
                 if self.path.stat().st_size != self.expected.size:
                     self.path.unlink()
-                    raise Interruption("the server has a shorter file; starting anew")
+                    raise Interruption("the server has a shorter file; starting afresh")
                 return
             if response.status_code >= 500 or response.status_code in (408, 429):
                 raise Interruption(f"status {response.status_code}")

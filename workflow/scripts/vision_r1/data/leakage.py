@@ -1,6 +1,6 @@
-"""The leakage guard: training images that are in a benchmark, by id, by content, and by looks (ours).
+"""The leakage guard: training images that are in a benchmark, by id, by content, and near-duplicates (ours).
 
-A perceptual hash only names candidates: drawn scenes and plain photographs collide. Each candidate is confirmed
+A perceptual hash only names candidates: synthetic scenes and plain photographs collide. Each candidate is confirmed
 by comparing pixels, and the share of candidates that were innocent is part of the result.
 """
 

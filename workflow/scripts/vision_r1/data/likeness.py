@@ -19,7 +19,7 @@ SEARCHED = (
 NOT_SEARCHED = "cropped, letterboxed, made grey, made brighter by half, or pasted into another image"
 
 # Copies of photographs differ in at most 8 bits of 256 where they were saved again and resized, in 16 where they are a
-# fifth brighter; 160 other photographs in 55 or more. Drawn scenes lie closer, so pixels have the last word.
+# fifth brighter; 160 other photographs in 55 or more. Synthetic scenes lie closer, so pixels have the last word.
 MAX_DISTANCE = 15
 SAME_DISTANCE = 10  # of copies in the same light
 BLOCKS = 16  # one more than MAX_DISTANCE: that many bits can't change every block
@@ -30,8 +30,8 @@ CHUNK = 250_000  # pairs compared at once, some 30 MB
 CELLS = 16
 MAX_MEAN_DIFFERENCE = 10
 MAX_DIFFERENCE = 64
-# Light and contrast that were changed leave the cells on a line. Of 41,000 pairs of drawn scenes with like hashes the
-# nearest to one had a correlation of 0.985, of 12,720 pairs of photographs 0.77.
+# Light and contrast that were changed leave the cells on a line. Of 41,000 pairs of synthetic scenes with like hashes
+# the nearest to one had a correlation of 0.985, of 12,720 pairs of photographs 0.77.
 MIN_CORRELATION = 0.99
 MIN_SPREAD = 10  # standard deviation of the cells; a plain image lies on a line with anything
 

@@ -42,5 +42,5 @@ def record(lock: Path, section: str, name: str, facts: Mapping[str, Any]) -> Non
 def _read(lock: Path) -> dict[str, Any]:
     content = read_json(lock) if lock.exists() else {}
     if not isinstance(content, dict) or not all(isinstance(entries, dict) for entries in content.values()):
-        raise UserError(f"{lock}: not a lock file; restore it from git, or remove it to lock anew")
+        raise UserError(f"{lock}: not a lock file; restore it from git, or remove it to lock again")
     return content

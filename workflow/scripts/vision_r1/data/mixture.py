@@ -10,6 +10,7 @@ from typing import Any
 
 from vision_r1.experiments import experiment_config
 from vision_r1.files import UserError
+from vision_r1.schema_errors import did_you_mean
 
 TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
 
@@ -112,8 +113,8 @@ def _check_tasks(config: Config, where: str) -> None:
 
 def _check_source(config: Config, name: str, where: str, substitute_is_fine: bool = False) -> None:
     if name not in config["datasets"]:
-        known = ", ".join(sorted(config["datasets"]))
-        raise UserError(f"config: {where}: {name!r} is not a data set of section datasets; known: {known}")
+        hint = did_you_mean(name, sorted(config["datasets"]))
+        raise UserError(f"config: {where}: {name!r} is not a data set of section datasets{hint}")
     if not substitute_is_fine and is_absent(config, name):
         raise UserError(f"config: {where}: datasets.{name}.images is null; name the folder with its images")
 

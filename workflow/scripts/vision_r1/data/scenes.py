@@ -1,4 +1,4 @@
-"""Made scenes: coloured shapes on a plain ground, with exact boxes. Needs numpy and Pillow only.
+"""Synthetic scenes: coloured shapes on a plain ground, with exact boxes. Needs numpy and Pillow only.
 
 The shapes are first drawn into a map of object numbers and the boxes measured on that map, so a box
 is always tight around the pixels that are visible, however a shape was turned or covered.

@@ -10,7 +10,7 @@ from vision_r1.data.sources import Source
 def as_coco(held_out: Sequence[tuple[Source, CocoImage]]) -> dict[str, Any]:
     """Return held-out images as one COCO-format data set; `file_name` is the path as it was given.
 
-    Categories are those of all sources, one for each name, numbered anew; so are images and annotations.
+    Categories are those of all sources, one for each name, renumbered; so are images and annotations.
     """
     names = (name for source, _ in held_out for name in source.coco.categories.values())
     categories = {name: number for number, name in enumerate(dict.fromkeys(names), start=1)}

@@ -1,4 +1,4 @@
-"""Average precision over weighted images: intervals and slices without matching anew.
+"""Average precision over weighted images: intervals and slices without matching again.
 
 A resample is a random half of the images, drawn without replacement (Politis, Romano and Wolf, Subsampling, 1999: the
 bootstrap of m out of n). Precision and recall are sums of weights over the matches that pycocotools made once. Weights

@@ -7,15 +7,15 @@ duplicate    the right class, IoU of at least 0.5, but the object was found by a
 background   IoU below 0.1 with every object
 both         wrong class and loose box
 and `missed`, an object that no loose box or wrong class would find, once fixed.
-The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or named anew, or deleted where that
+The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or renamed, or deleted where that
 finds no object that is still to be found; a missed object is no longer asked for. Of several boxes that would find one
-object, loose ones and ones of a wrong class together, only the surest is moved or named anew.
+object, loose ones and ones of a wrong class together, only the surest is moved or renamed.
 Boxes that AP leaves out (Matches.vanished) are errors on the background that cost nothing.
 
 A box on a crowd region is no error and not counted; fixed, it may find an object all the same.
 
 Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here the matches of AP decide. On 80 COCO images
-with made boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two things differ on purpose:
+with synthetic boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two things differ on purpose:
 - It gives a category that has boxes but no objects an AP of 0, until fixing has deleted its boxes. AP50 here is
   pycocotools', which leaves such a category out. With 70 categories that have objects and 9 that only have boxes
   tidecv's AP50 and costs are 70/79 of ours, but for the kinds whose fixing empties categories.

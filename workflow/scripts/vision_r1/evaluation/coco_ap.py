@@ -1,7 +1,7 @@
 """COCO average precision of boxes, and the matches behind it.
 
 hotcoco matches and computes the 12 numbers. It is compiled, and its results are pycocotools' to the last bit:
-tests/unit/test_coco_ap.py holds every number and every single match to them.
+tests/unit/test_coco_matches.py holds every number and every single match to them.
 """
 
 import contextlib

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from vision_r1.evaluation.bootstrap import AP_METRICS, LEVEL, interval, mean_over, recentred
 from vision_r1.evaluation.published import MEAN
-from vision_r1.files import UserError, read_json, written_whole
+from vision_r1.files import UserError, check_seal, read_json, written_whole
 
 NOTE = (
     f"Paired bootstrap over test images (random halves, bias subtracted), {LEVEL:.0%} intervals: they cover the choice "
@@ -71,7 +72,7 @@ def write_resamples(path: str | Path, samples: Samples) -> None:
         for metric, sets in metrics.items()
         for name, own in sets.items()
     }
-    with written_whole(path) as partial, partial.open("wb") as file:
+    with written_whole(path, sealed=True) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
 
@@ -79,15 +80,16 @@ def read_measured(suite: str, metrics: str | Path, resamples: str | Path) -> Mea
     """Read the two files of score_suite.py. Raises UserError where they are not, or not of this suite."""
     content = read_json(metrics)
     if not isinstance(content, Mapping) or content.get("suite") != suite or "protocols" not in content:
-        raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it anew with score_suite.py")
+        raise UserError(f"{metrics}: not the metrics of suite {suite!r}; write it again with score_suite.py")
+    check_seal(resamples)
     samples: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     try:
         with np.load(resamples, allow_pickle=False) as arrays:
             for key in arrays.files:
                 protocol, metric, name = key.split("/")
                 samples.setdefault(protocol, {}).setdefault(metric, {})[name] = arrays[key]
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it anew") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(f"{resamples}: not the resamples of score_suite.py ({error}); write it again") from None
     return Measured(str(resamples), suite, content["protocols"], samples)
 
 

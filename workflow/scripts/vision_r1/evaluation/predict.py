@@ -19,7 +19,7 @@ from vision_r1 import finished
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
-from vision_r1.files import UserError, write_jsonl
+from vision_r1.files import UserError, hash_folder, write_jsonl
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def predict(
         log.info("%d of %d questions were answered before; resuming", before, sum(map(len, batches)))
     if todo:
         backend = generator()
-        # Written anew, without the line that a break cut.
+        # Written again, without the line that a break cut.
         partial = share.partial(output)
         found, own = read_partial(partial)
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
@@ -138,6 +138,17 @@ def predict(
             partial.unlink()
 
 
+def answer_at_once(
+    requests: Sequence[Request], family: Family, generator: Generates, batch_size: int
+) -> list[dict[str, Any]]:
+    """Return a predictions file's lines for a few requests; nothing is kept on disk."""
+    questions = [question_of(request, family) for request in requests]
+    answers: dict[Question, Answer] = {}
+    for batch in plan(questions, batch_size):
+        answers |= zip(batch, generator.answer(batch), strict=True)
+    return list(lines(requests, questions, answers, family))
+
+
 def gather(
     requests: Sequence[Request],
     questions: Sequence[Question],
@@ -156,7 +167,7 @@ def gather(
         for number, batch in enumerate(batches)
         for question, answer in zip(batch, done[number], strict=True)
     }
-    write_jsonl(output, lines(requests, questions, answers, family))
+    write_jsonl(output, lines(requests, questions, answers, family), sealed=True)
     log.info("%s: %d lines", output, len(requests))
 
 
@@ -188,13 +199,8 @@ def _key(header: Mapping[str, Any], requests: Sequence[Request], questions: Sequ
 
 
 def fingerprint(folder: str | Path) -> str:
-    """Return a hash of a checkpoint: names and contents of its files."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    """Return a hash of a checkpoint: names and contents of its files. Raises UserError for one that was changed."""
+    return hashlib.sha256(json.dumps(hash_folder(folder), sort_keys=True).encode()).hexdigest()
 
 
 def partials(output: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from vision_r1.evaluation.answers import Sampling
 from vision_r1.evaluation.readers import READERS
 from vision_r1.files import UserError
 from vision_r1.prompts import DEFAULT, Templates
+from vision_r1.schema_errors import did_you_mean
 
 Names = Mapping[str, Mapping[str, str]]
 
@@ -56,7 +57,7 @@ class Protocol:
             raise UserError(f"{where}: {entry!r} is no mapping with keys prompts and max_new_tokens")
         known = {item.name for item in fields(cls)} - {"name"}
         if unknown := entry.keys() - known - OF_READING:
-            raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(known))}")
+            raise UserError(f"{where}: unknown key {min(unknown)!r}{did_you_mean(min(unknown), sorted(known))}")
         if entry.get("prompts") not in PROMPTS:
             raise UserError(f"{where}: unknown prompts {entry.get('prompts')!r}; choose {', '.join(PROMPTS)}")
         values = {"min_pixels": min_pixels, "max_pixels": max_pixels}

@@ -6,6 +6,7 @@ a step of its own, and on each node a process that SLURM knows passes the signal
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,3 +105,19 @@ def _status(code: int) -> int:
 
 def _output(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def fault() -> str | None:
+    """Return, in one line, why no job can be sent to SLURM from here; None where one can."""
+    if shutil.which("sbatch") is None:
+        return "there is no sbatch here; start this on the cluster's login node, or leave --profile profiles/slurm out"
+    try:
+        asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        return "sinfo has not answered for 30 seconds; is SLURM's controller running?"
+    except OSError:  # no sinfo: sbatch will tell
+        return None
+    if asked.returncode == 0:
+        return None
+    said = (asked.stderr.strip() or f"sinfo: exit status {asked.returncode}").splitlines()[-1]
+    return f"SLURM does not answer ({said}); is this the cluster's login node?"

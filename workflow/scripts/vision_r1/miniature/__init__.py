@@ -1,1 +1,1 @@
-"""The miniature: a tiny Qwen2.5-VL with its own tokenizer, trained from nothing on made scenes."""
+"""The miniature: a tiny Qwen2.5-VL with its own tokenizer, trained from scratch on synthetic scenes."""

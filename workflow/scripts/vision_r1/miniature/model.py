@@ -1,4 +1,4 @@
-"""Made models: the real Qwen2.5-VL architecture with few and narrow layers, weights at random."""
+"""Models made here: the real Qwen2.5-VL architecture with few and narrow layers, weights at random."""
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration

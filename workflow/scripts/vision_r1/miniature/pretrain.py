@@ -32,7 +32,7 @@ from vision_r1.prompts import DEFAULT, Templates
 from vision_r1.resources import hardware, peak_rss_mb
 
 LOG_EVERY = 50  # steps
-SCENES = 7000  # first part of the scenes' seed, so that no data set of made scenes has the same
+SCENES = 7000  # first part of the scenes' seed, so that no data set of synthetic scenes has the same
 IGNORED = -100  # label of a position that is not learned
 
 

@@ -14,7 +14,7 @@ def _setting(text: str):
 class Recipe:
     """One pretraining. Raises UserError naming the setting that cannot be."""
 
-    world: str = _setting(f"made scenes to learn: {', '.join(WORLDS)}")
+    world: str = _setting(f"synthetic scenes to learn: {', '.join(WORLDS)}")
     hidden_size: int = _setting("width of both towers, a multiple of head_size")
     head_size: int = _setting("width of an attention head, a multiple of 16")
     text_layers: int = _setting("layers of the language model")

@@ -31,7 +31,7 @@ def together(work: Callable[[int], Result], processes: int) -> Result:
             finally:
                 distributed.destroy_process_group()
 
-        # Forked: the weights stay where they are, and torch is not imported anew.
+        # Forked: the weights stay where they are, and torch is not imported again.
         context = torch.multiprocessing.get_context("fork")
         others = [context.Process(target=meet, args=(rank,), daemon=True) for rank in range(1, processes)]
         for process in others:

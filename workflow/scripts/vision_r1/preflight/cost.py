@@ -66,7 +66,7 @@ def seconds_per_step(
     forward = 2 * (text * (prompt + answer) + model.vision_parameters * model.merge * setting.image_tokens)
     passes = 2 if setting.lora_rank else 3
     passes += (1 if setting.gradient_checkpointing else 0) + (1 if setting.reference else 0)
-    # TRL computes the sampling policy's log-probabilities anew where a generation outlives the optimiser step, and
+    # TRL computes the sampling policy's log-probabilities again where a generation outlives the optimiser step, and
     # where vLLM sampled, whose numbers differ.
     passes += 1 if batches.accumulation % batches.micro_steps_per_generation or engine == "vllm" else 0
     sequences = batches.per_device * batches.accumulation

@@ -121,7 +121,7 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
     if "models" in disk:
         lines.append(f"{_gigabytes(disk['models'])} of models at the end, the base's weights counted in.")
         if disk["chains"]:
-            lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 goes on from.")
+            lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 resumes from.")
         lines.append(
             f"{_gigabytes(disk['states'])} of trainer states for each training that is under way (two are kept)."
         )

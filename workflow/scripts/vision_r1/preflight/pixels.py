@@ -6,7 +6,7 @@ from typing import Any
 
 from vision_r1.families import Family
 from vision_r1.files import UserError
-from vision_r1.model_folder import image_settings
+from vision_r1.model_folder import pixel_limits
 from vision_r1.models import check_checkpoint
 
 
@@ -30,12 +30,6 @@ def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | N
                 f"{first[0]} with {first[1][0]} to {first[1][1]}; remove the one that is out of date"
             )
     return first[1] if first else None
-
-
-def pixel_limits(checkpoint: str | Path) -> tuple[int, int] | None:
-    """Return (fewest, most) pixels of the processor that was saved with a checkpoint, None where none is told."""
-    size = (image_settings(Path(checkpoint)) or {}).get("size") or {}
-    return (size["shortest_edge"], size["longest_edge"]) if {"shortest_edge", "longest_edge"} <= size.keys() else None
 
 
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:

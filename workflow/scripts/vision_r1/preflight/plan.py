@@ -40,7 +40,7 @@ def measured_seconds(job: Job) -> float | None:
     try:
         return float(row["s"])
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{job.benchmark}: no benchmark file of Snakemake's; remove it") from None
+        raise UserError(f"{job.benchmark}: not a Snakemake benchmark file; remove it") from None
 
 
 def typical_seconds(jobs: Sequence[Job]) -> dict[str, float]:
@@ -80,8 +80,36 @@ def estimates_of(summary: Mapping[str, Any], suites: int) -> dict[str, float]:
     return found
 
 
-def page(jobs: Sequence[Job], estimates: Mapping[str, float], price: float | None, currency: str) -> str:
-    """Return the plan as text: rules with their jobs and reasons, then hours and cost."""
+def cpu_time(jobs: Sequence[Job], table: Mapping[str, Any]) -> str | None:
+    """Return a sentence about the time of jobs that need no GPU, None where nothing is known.
+
+    table: {machine, seconds by rule} of a run like this one (benchmarks/results/demo.json), which serves where this
+    machine has not run the rule; empty where there is none.
+    """
+    mine = [job for job in jobs if not job.gpus]
+    typical, sources, seconds, unknown = typical_seconds(mine), {}, 0.0, 0
+    for job in mine:
+        measured = measured_seconds(job) or typical.get(job.rule)
+        found = measured or table.get("seconds", {}).get(job.rule)
+        if found is None:
+            unknown += 1
+        else:
+            seconds += found
+            sources["earlier runs here" if measured else f"measured on {table['machine']}"] = None
+    if not sources:
+        return None
+    rest = f"; nothing is known of {unknown} more" if unknown else ""
+    return f"Jobs without a GPU: about {seconds / 60:,.1f} minutes ({', '.join(sources)}){rest}."
+
+
+def page(
+    jobs: Sequence[Job],
+    estimates: Mapping[str, float],
+    price: float | None,
+    currency: str,
+    table: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the plan as text: rules with their jobs and reasons, then hours and cost; table: see cpu_time."""
     if not jobs:
         return "Nothing would run.\n"
     typical = typical_seconds(jobs)
@@ -98,6 +126,11 @@ def page(jobs: Sequence[Job], estimates: Mapping[str, float], price: float | Non
         if missing:
             lines.append(f"  of {missing} nothing is known: no earlier run, no estimate")
         lines += [f"  {reason}" for reason in reasons(same)]
+    if time := cpu_time(jobs, table or {}):
+        lines += ["", time]
+    if not any(job.gpus for job in jobs):
+        lines += ["", "No job needs a GPU." + ("" if time else " Nothing is known of their time: no earlier run.")]
+        return "\n".join(lines) + "\n"
     cost = f", {total * price:,.2f} {currency}" if price is not None else ""
     lines += ["", f"Together {total:,.2f} GPU-hours{cost}" + (f", without the {unknown} unknown." if unknown else ".")]
     if price is None:

@@ -251,7 +251,7 @@ def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mappin
 
 
 def _continued(config: Mapping[str, Any], training: str) -> bool:
-    """Tell whether a training's last trainer checkpoint is kept for the stage that goes on from it."""
+    """Tell whether a training's last trainer checkpoint is kept for the stage that resumes from it."""
     arm, stage = split_checkpoint(training)
     return stage == STAGES[0] and experiment_config(config, arm)["grpo"]["refinement"] == "continuous"
 

@@ -24,7 +24,7 @@ def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence
 
     records, loopholes: of `vision_r1.audit`, of these rewards and others; rewards: {name, checkpoints, published}.
     """
-    lines = -(-len(rewards) // PANELS_A_LINE)
+    lines = max(-(-len(rewards) // PANELS_A_LINE), 1)
     with plt.style.context(STYLE_SHEET):
         figure, axes = plt.subplots(
             lines, PANELS_A_LINE, figsize=(9.5, 3.2 * lines), sharex=True, sharey=True, squeeze=False
@@ -42,6 +42,8 @@ def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence
         for below in axes.flat[max(len(rewards) - PANELS_A_LINE, 0) : len(rewards)]:  # the last panel of each column
             below.tick_params(labelbottom=True)
             below.set_xlabel("COCO AP of the same answers")
+        if not rewards:
+            figure.text(0.5, 0.5, "All published criteria are used here.", ha="center")
         for panel in axes[:, 0]:
             panel.set_ylabel("mean reward (0 to 3)")
             panel.set_ylim(-0.1, 3.4)

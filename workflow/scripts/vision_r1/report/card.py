@@ -1,21 +1,41 @@
 """A model card: front matter that the Hugging Face hub reads, and Markdown for people."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
-from vision_r1 import configuration
+from vision_r1 import asking, configuration
 from vision_r1.experiments import parent_checkpoint, training_values
 from vision_r1.families import FAMILIES
-from vision_r1.prompts import Templates
+from vision_r1.model_folder import ASKING
 from vision_r1.report.provenance import commit, flatten
 from vision_r1.report.results import MEAN, Checkpoint
 from vision_r1.report.template import environment
 from vision_r1.report.text import markdown_text, shorten, visible
 
+IMAGE = "<|image_pad|>"  # the token behind which the model sees the image
 LONGEST = 300  # characters of one foreign text in a card
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question as the model reads it: `before` the image, `between` it and the `question`, and `after` both."""
+
+    before: str
+    between: str
+    question: str
+    after: str
+
+    @classmethod
+    def of(cls, prompt: str, question: str) -> "Example":
+        """Take apart what the chat template makes of a question about one image."""
+        before, _, rest = prompt.partition(IMAGE)
+        between, _, after = rest.partition(question)
+        return cls(before, between, question, after)
 
 
 def card(
@@ -25,29 +45,39 @@ def card(
     curation: Mapping[str, Any],
     comparison: Mapping[str, Any],
     licences: Mapping[str, str],
+    labels: Sequence[str],
+    example: Example,
     licence_files: Sequence[str] = (),
 ) -> str:
     """Return the card of one trained checkpoint as Markdown with YAML front matter; foreign text is escaped.
 
     name: sft, <experiment>/<stage> or one with a training seed; config: resolved; training: its metrics.json;
     curation: of curate_train.py; comparison: of compare_checkpoints.py; licences: training source -> licence;
-    licence_files: that came with the base model.
+    labels: some that it was trained on; example: its question about them; licence_files: that came with the base model.
     """
     place, lines = Checkpoint.of(name), _lines(comparison, name)
+    settings = training_values(config, name)
     markdown = environment(_finalize, autoescape=False)
+    markdown.filters["literal"] = lambda text: Markup(ascii(text))
     body = markdown.get_template("card.md.j2").render(
         checkpoint=place,
         title=config["report"]["title"],
         run=configuration.run_name(config),
         config=config,
-        prompt=Templates.of(config["templates"]).ask("detection", ["cat", "dog"]),
+        labels=labels,
+        **asdict(example),
+        image=Markup(IMAGE),
+        max_new_tokens=asking.of_run(config)["max_new_tokens"],
+        transformers=Markup(version("transformers")),
+        asking=Markup(ASKING),
         frame=FAMILIES[config["model"]["family"]].frame,
         parent=parent_checkpoint(config, name),
         curation=curation,
         tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
         sources=list(curation.get("datasets", ())),
         licences=licences,
-        settings=flatten(training_values(config, name)),
+        seed=settings.pop("seed"),
+        settings=flatten(settings),
         training=training,
         lines=lines,
         commit=commit(),

@@ -15,10 +15,14 @@ CLEAR = 0.01
 
 @dataclass(frozen=True)
 class Conclusion:
-    """answer: Yes | Partly | No | Unclear | Unknown; sentence: the numbers behind it, without the answer."""
+    """answer: Yes | Partly | No | Unclear | Unknown; reasons: it in a few words each; sentence: the numbers behind it.
+
+    Unknown has no reasons: its sentence names what is missing.
+    """
 
     answer: str
     sentence: str
+    reasons: tuple[str, ...] = ()
 
 
 def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Conclusion:
@@ -42,6 +46,8 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
     chance = low is not None and low <= 0 <= high
     clear = abs(gain) >= CLEAR and not chance
     move = "did not clearly move" if not clear else "raised" if gain > 0 else "made the model worse: it lowered"
+    against_base = ("higher than base" if gain > 0 else "lower than base") if clear else "no clear change from base"
+    reasons = [against_base]
     method = "SFT" if place.stage == SFT else "GRPO"
     sentence = f"{method} ({place.experiment}) {move} {suite} AP from {points(base)} to {points(last)}"
     if len(steps) > 1:
@@ -55,10 +61,15 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
             f"{', which includes 0: it may be sampling noise' if chance else ''}"
         )
     fault = len(steps) > 1 and last - scores[chain[-2]] <= -CLEAR
+    if fault:
+        reasons.append(f"worse after {_title(chain[-1], place)} than before it")
     sft = _ap(results, with_training_seed(SFT, place.training_seed), about)
     if sft is not None:
-        side = "about as good" if abs(last - sft) < CLEAR else "lower" if last > sft else "higher"
+        own, side = "about as good as", "about as good"
+        if abs(last - sft) >= CLEAR:
+            own, side = ("higher than", "lower") if last > sft else ("lower than", "higher")
         sentence += f"; the SFT baseline reached {points(sft)}, {side}."
+        reasons.append(f"{own} SFT")
         fault |= last - sft <= -CLEAR
     else:
         sentence += "; the SFT baseline is missing."
@@ -69,18 +80,18 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
             f" This is training seed {place.training_seed}; over {len(gains)} of {len(chains)} training seeds "
             f"the change is {points(min(gains), signed=True)} to {points(max(gains), signed=True)}."
         )
-        fault |= min(gains) < CLEAR
+        if min(gains) < CLEAR:
+            reasons.append("no gain with every training seed")
+            fault = True
 
     lost = _lost(results, chain[-1], about)
     if lost:
         sentence += f" It made the model worse on {', '.join(lost)}."
-    fault |= bool(lost)
+        reasons.append(f"lower than base on {len(lost)} other benchmark{'s' if len(lost) > 1 else ''}")
+        fault = True
 
-    if not clear:
-        return Conclusion("Unclear", sentence)
-    if gain < 0:
-        return Conclusion("No", sentence)
-    return Conclusion("Partly" if fault else "Yes", sentence)
+    answer = "Unclear" if not clear else "No" if gain < 0 else "Partly" if fault else "Yes"
+    return Conclusion(answer, sentence, tuple(reasons))
 
 
 def _ap(results: Sequence[Result], checkpoint: str, about: tuple[str, str]) -> float | None:

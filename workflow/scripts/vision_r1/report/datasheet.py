@@ -11,7 +11,7 @@ from PIL import Image
 from vision_r1.data.images import load_image
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
-from vision_r1.report.gallery import COLOURS, Objects, draw
+from vision_r1.report.drawing import COLOURS, Objects, draw
 
 Row = Mapping[str, Any]
 

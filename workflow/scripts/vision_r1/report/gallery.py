@@ -1,13 +1,11 @@
 """Test images by rule, not by hand: ground truth beside what chosen checkpoints answered."""
 
-import base64
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import iou
@@ -17,23 +15,13 @@ from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
+from vision_r1.report.drawing import Objects, draw, palette
 from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
-from vision_r1.report.style import INK, contrast
-from vision_r1.report.text import points, shorten, visible
-
-SIDE = 360  # pixels of a drawn image's longer side
-# Okabe and Ito's palette, one colour per label in the order of the data set's categories.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+from vision_r1.report.text import points, shorten
 
 Key = tuple[str, Any]  # data set, image id
 
-
-@dataclass(frozen=True)
-class Objects:
-    """Boxes (n, 4) x1 y1 x2 y2 in pixels of the original image, and their n labels."""
-
-    boxes: np.ndarray
-    labels: tuple[str, ...]
+TYPICAL = "typical"  # why an image is shown: its change is the median
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class View:
-    """One drawn panel: `image` is a data URI; quality is None for the ground truth."""
+    """One drawn panel: `image` is a data URI; quality is None for the ground truth and where there is none."""
 
     title: str
     image: str
@@ -88,11 +76,6 @@ def ground_truth(dataset: CocoDataset) -> dict[Key, Objects]:
     return truth
 
 
-def palette(names: Iterable[str]) -> dict[str, str]:
-    """Return label key -> colour for category names, the same in all images; repeated when they run out."""
-    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(dict.fromkeys(map(label_key, names)))}
-
-
 def by_image(predictions: Sequence[Mapping[str, Any]], protocol: str) -> dict[Key, list[Mapping[str, Any]]]:
     """Group one protocol's prediction lines by image; a protocol may ask several questions about one."""
     groups: dict[Key, list[Mapping[str, Any]]] = {}
@@ -128,15 +111,30 @@ def quality(predicted: Objects, truth: Objects) -> float:
 
 
 def choose(change: Mapping[Key, float], count: int, seed: int) -> list[tuple[str, Key]]:
-    """Pick images: up to three eighths most improved, as many most harmed, and the rest at random by seed."""
+    """Pick images: a typical one, up to three eighths most improved, as many most harmed, the rest at random by seed.
+
+    The typical one has the median change, the lower of the two in the middle.
+    """
     ranked = sorted(change, key=lambda key: (change[key], str(key)))
+    typical = ranked[(len(ranked) - 1) // 2 :][: min(count, 1)]
+    ranked = [key for key in ranked if key not in typical]
     share = 3 * count // 8
     improved = [key for key in reversed(ranked) if change[key] > 0][:share]
     harmed = [key for key in ranked if change[key] < 0][:share]
     rest = [key for key in ranked if key not in improved and key not in harmed]
-    order = np.random.default_rng(seed).permutation(len(rest))[: count - len(improved) - len(harmed)]
-    chosen = [("most improved", key) for key in improved] + [("most harmed", key) for key in harmed]
+    order = np.random.default_rng(seed).permutation(len(rest))[: count - len(typical) - len(improved) - len(harmed)]
+    chosen = [(TYPICAL, key) for key in typical]
+    chosen += [("most improved", key) for key in improved] + [("most harmed", key) for key in harmed]
     return chosen + [("at random", rest[place]) for place in order]
+
+
+def before_and_after(galleries: Sequence[Gallery]) -> Example | None:
+    """Return the first gallery's typical image: ground truth, the first checkpoint and the last. None without one."""
+    for example in galleries[0].examples if galleries else ():
+        if example.why == TYPICAL:
+            views = {view.title: view for view in (*example.views[:2], example.views[-1])}
+            return replace(example, views=tuple(views.values()))
+    return None
 
 
 def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoint: str) -> tuple[str, str] | None:
@@ -213,7 +211,7 @@ def gallery(
     answered = {title: by_image(lines, protocol) for title, lines in predictions.items()}
     common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
-        raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them anew")
+        raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them again")
     truth = {key: objects for each in annotations.values() for key, objects in ground_truth(each).items()}
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
@@ -241,43 +239,28 @@ def _views(
 ) -> tuple[View, ...]:
     path = next(iter(answers.values()))[0]["file_name"]
     image = load_image(path)
-    views = [View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())]
-    for title, lines in answers.items():
-        said = detections(lines, reader)
-        texts = tuple(
-            Answer(
-                line["prompt"],
-                line["completion"],
-                str(reader(line["completion"], line["categories"]).verdict),
-                bool(line["truncated"]),
-            )
-            for line in lines
+    shown = View("ground truth", draw(image, truth, colours), len(truth.boxes), None, ())
+    return shown, *(view(title, image, lines, colours, reader, truth) for title, lines in answers.items())
+
+
+def view(
+    title: str,
+    image: Image.Image,
+    lines: Sequence[Mapping[str, Any]],
+    colours: Mapping[str, str],
+    reader: Reader = parse,
+    truth: Objects | None = None,
+) -> View:
+    """Return the panel of one checkpoint's answers about an image: its lines of a predictions file."""
+    said = detections(lines, reader)
+    texts = tuple(
+        Answer(
+            line["prompt"],
+            line["completion"],
+            str(reader(line["completion"], line["categories"]).verdict),
+            bool(line["truncated"]),
         )
-        views.append(View(title, draw(image, said, colours), len(said.boxes), quality(said, truth), texts))
-    return tuple(views)
-
-
-def ink(colour: str) -> str:
-    """Return the colour of text on a colour: white or black, what is read more easily."""
-    return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
-
-
-def draw(image: Image.Image, objects: Objects, colours: Mapping[str, str]) -> str:
-    """Draw boxes and labels on a copy of the image, its longer side SIDE pixels, as a data URI."""
-    scale = SIDE / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
-    corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may say a box from its far corner
-    for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), INK)
-        pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="white", width=5)
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
-        text = visible(shorten(label, 18)) or "no label"
-        left, top, right, bottom = pen.textbbox((x1 + 3, y1 + 1), text, font=font)
-        pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), fill=colour)
-        pen.text((x1 + 3, y1 + 1), text, font=font, fill=ink(colour))
-    content = io.BytesIO()
-    canvas.save(content, "WEBP", quality=85)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+        for line in lines
+    )
+    good = None if truth is None else quality(said, truth)
+    return View(title, draw(image, said, colours), len(said.boxes), good, texts)

@@ -25,7 +25,7 @@ from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
-from vision_r1.report.gallery import Gallery
+from vision_r1.report.gallery import Gallery, before_and_after
 from vision_r1.report.published import banner, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
@@ -168,6 +168,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,
+        "before_and_after": before_and_after(inputs.galleries),
         "experiments": {name: _stages(config, name) for name in experiments},
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],

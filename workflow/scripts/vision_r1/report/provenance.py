@@ -78,7 +78,7 @@ def versions(training: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[str, str]]:
-    """Pair each (title, file) with the command that makes the file anew."""
+    """Pair each (title, file) with the command that makes the file again."""
     return [(title, f"{snakemake} {shlex.quote(path)}") for title, path in dict.fromkeys(targets)]
 
 

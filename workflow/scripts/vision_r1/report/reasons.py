@@ -97,7 +97,7 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
     ]
     tables = {
         "errors": (
-            "What each kind of error costs: how many points AP50 rises when it alone is mended, mean over a suite's "
+            "What each kind of error costs: how many points AP50 rises when it alone is fixed, mean over a suite's "
             "data sets. missed: an object that nothing finds; background: a box on nothing; duplicate: a second box "
             "on a found object; wrong class: a good box with another name; loose box: the right name, IoU 0.1 to 0.5; "
             "both: wrong name and loose.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.experiments import SFT, STAGES, split_training_seed
-from vision_r1.files import UserError, read_json, write_text
+from vision_r1.files import UserError, read_json, read_text, write_text
 from vision_r1.report.text import csv_name, csv_text
 
 MEAN = "mean"
@@ -122,7 +122,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
     metrics, place = read_json(path), Checkpoint.of(checkpoint)
     try:
         if metrics["suite"] != suite:
-            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it anew")
+            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it again")
         common = {
             "chain_seed": chain_seed,
             "checkpoint": checkpoint,
@@ -139,7 +139,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
             for result in _of_protocol(scores, {**common, "protocol": protocol})
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a metrics file of score_suite.py ({error!r}); write it anew") from None
+        raise UserError(f"{path}: not a metrics file of score_suite.py ({error!r}); write it again") from None
 
 
 def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[Result]:
@@ -219,22 +219,18 @@ def write_csv(path: str | Path, results: Sequence[Result]) -> None:
     writer.writerow(RESULT_COLUMNS)
     for result in results:
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(result).values())
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), sealed=True)
 
 
 def read_csv(path: str | Path) -> list[Result]:
     """Read what `write_csv` wrote. Raises UserError naming the file and line."""
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it with tabulate_results.py") from None
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     results = []
     for number, row in enumerate(rows, start=2):
         try:
             results.append(Result(**{key: _parse(row[key], kind) for key, kind in RESULT_COLUMNS.items()}))
         except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: line {number}: {error!r}; make it anew with tabulate_results.py") from None
+            raise UserError(f"{path}: line {number}: {error!r}; make it again with tabulate_results.py") from None
     return results
 
 

@@ -125,7 +125,7 @@ def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour
         offset = 0
         for stage in STAGES:
             history = stages.get(stage, ())
-            # A stage that goes on with the first one's schedule goes on counting its steps, too.
+            # A stage that continues with the first one's schedule counts on from its steps, too.
             logged = [row["step"] for row in history]
             before = 0 if logged and min(logged) > offset else offset
             values = _series(history, key)

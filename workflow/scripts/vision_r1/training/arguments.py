@@ -42,7 +42,7 @@ class StageArguments(LoRAArguments):
     )
     stop_at: int | None = field(
         default=None,
-        metadata={"help": "step at which this stage ends, where the schedule goes on to --max_steps in the next stage"},
+        metadata={"help": "step at which this stage ends, where the schedule runs on to --max_steps in the next stage"},
     )
     output_checkpoint: str | None = field(
         default=None,
@@ -80,10 +80,17 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 class StageParser(TrlParser):
-    """TRL's parser, with one clear line for a wrong argument in place of the usage of some 300 flags."""
+    """TRL's parser, with one clear line for a wrong argument in place of the usage of some 300 flags.
+
+    --help lists our flags first, and TRL's under a heading of their own.
+    """
 
     def __init__(self, dataclass_types: Sequence[type], docstring: str, **options: Any) -> None:
         options |= {"description": docstring, "formatter_class": _Help, "allow_abbrev": False}
+        options |= {"usage": "%(prog)s --family FAMILY --init INIT ... [options, and those of TRL]"}
+        for each in dataclass_types:
+            if each.__module__.startswith("trl."):
+                each._argument_group_name = f"options of TRL's {each.__name__}"
         super().__init__(dataclass_types, **options)
 
     def error(self, message: str) -> None:

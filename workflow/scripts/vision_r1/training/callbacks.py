@@ -113,7 +113,7 @@ class LogWhenSaving(TrainerCallback):
 class ReplayEarlierEpochs(TrainerCallback):
     """On resuming in a later epoch, draws the earlier epochs' orders, so that this epoch's is the same.
 
-    TRL's RepeatSampler shuffles with a generator that starts anew in each process. It draws an order
+    TRL's RepeatSampler shuffles with a generator that starts afresh in each process. It draws an order
     when its iteration starts.
     """
 

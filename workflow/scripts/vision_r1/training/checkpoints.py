@@ -25,6 +25,9 @@ MARKER = "complete.json"
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """Return a hash of what decides the result of a training (settings.settings_of)."""
+    # It names the folder of the trainer's checkpoints. A training resumes only under the same name: weights that began
+    # with one learning rate, file or code and ended with another would belong to neither. What only watches a training
+    # (guards, logging) is left out, so that it can be changed half-way.
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

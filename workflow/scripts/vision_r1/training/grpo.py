@@ -98,7 +98,7 @@ def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, ro
 
 
 def generation_period(config: GRPOConfig) -> int:
-    """Return after how many optimiser steps the trainer samples completions anew.
+    """Return after how many optimiser steps the trainer samples completions again.
 
     Between such steps it holds sampled completions that no checkpoint keeps.
     """
@@ -124,6 +124,6 @@ def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
     for flag, steps in (("save_steps", config.save_steps), ("stop_at", stop_at or 0)):
         if steps % period:
             raise UserError(
-                f"--{flag} {steps:g}: completions are sampled anew every {period} steps "
+                f"--{flag} {steps:g}: completions are sampled again every {period} steps "
                 "and a checkpoint does not keep them; give a multiple"
             )

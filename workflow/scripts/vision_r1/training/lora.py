@@ -1,6 +1,6 @@
 """LoRA: small adapters are trained beside frozen weights (Hu et al. 2021), by PEFT; finished models are saved whole.
 
-A trainer checkpoint holds the adapters only, so a training goes on from the frozen weights and those adapters. The KL
+A trainer checkpoint holds the adapters only, so a training resumes from the frozen weights and those adapters. The KL
 term's reference is the model with its adapters off, that is, the frozen weights.
 """
 

@@ -41,9 +41,10 @@ def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
         for entry in trainer.state.log_history
         if entry["step"] > stage.first_step
     ]
-    write_jsonl(arguments.output_history, history)
+    write_jsonl(arguments.output_history, history, sealed=True)
     if arguments.output_completions:
-        write_jsonl(arguments.output_completions, sampled(trainer.args.output_dir, trainer.state.global_step))
+        completions = sampled(trainer.args.output_dir, trainer.state.global_step)
+        write_jsonl(arguments.output_completions, completions, sealed=True)
     if arguments.output_checkpoint and arguments.stop_at:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
     elif arguments.output_checkpoint:
@@ -67,6 +68,7 @@ def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
             "versions": versions(trainer.args),
             "final": logged[-1] if logged else {},
         },
+        sealed=True,
     )
     for path in filter(Path.is_file, outputs_of(arguments).values()):
         sync(path)

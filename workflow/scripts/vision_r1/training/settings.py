@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from vision_r1.files import UserError, read_json
+from vision_r1.files import UserError, hash_folder, read_json
 from vision_r1.model_folder import PROCESSOR_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
@@ -39,14 +39,14 @@ def settings_of(
     """Return, as JSON values: arguments, configuration, engine, processes, versions, `method`'s own, and hashes.
 
     Hashed are the training file, the parents' weights, the first one's configuration and processor, and the code: that
-    of `program`, or what --code stands for.
+    of `program`, or what --code stands for. Raises UserError for a parent that is not as it was written.
     """
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     code = Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
-    weights = [file for folder in arguments.parents() for file in sorted(Path(folder).glob("*.safetensors"))]
-    init = Path(arguments.init)
-    words = [init / name for name in (*PROCESSOR_FILES, "config.json") if (init / name).is_file()]
+    parents = {folder: _hashes(Path(folder)) for folder in arguments.parents()}
+    files = [file for hashes in parents.values() for file in hashes.items()]
+    init = parents[arguments.init]
     settings = {
         **{name: getattr(arguments, name) for name in own},
         **{name: getattr(config, name) for name in decisive},
@@ -54,8 +54,8 @@ def settings_of(
         "engine": {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)},
         "code": code,
         "train_file": _hash(arguments.train_file),
-        "weights": [_hash(file) for file in weights],
-        "processor": {file.name: _hash(file) for file in words},
+        "weights": [value[:16] for name, value in files if name.endswith(".safetensors")],
+        "processor": {name: init[name][:16] for name in (*PROCESSOR_FILES, "config.json") if name in init},
         **method,
     }
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
@@ -102,6 +102,12 @@ def check_same_schedule(checkpoint: str | Path, settings: Mapping[str, Any]) -> 
             f"--continue_from {checkpoint}: trained with other settings: {'; '.join(differences(before, now))}; "
             "stages of one schedule share all but their rewards"
         )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    # All but a trainer's state, which may be many times as large, and has hashes of its own.
+    kinds = (".safetensors", ".json", ".jinja", ".txt")
+    return hash_folder(folder, [path.name for path in folder.iterdir() if path.suffix in kinds])
 
 
 def _hash(path: str | Path) -> str:

@@ -82,6 +82,8 @@ def share_forward(model: PreTrainedModel) -> None:
     """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
     starts and, under sdpa attention, when TRL asks for the completions' log-probabilities.
     """
+    # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
+    # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
     core, read = model.model, model.model.language_model.forward
     encode = core.get_image_features
     images: list[int] = []  # of the batch under way: which distinct image each row has

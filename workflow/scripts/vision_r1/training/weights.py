@@ -45,7 +45,7 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
     weights = {name: weight.to(getattr(torch, dtype)) for name, weight in weights.items()}  # FSDP trains float32 copies
     for name in model.all_tied_weights_keys:
         weights.pop(name, None)
-    with written_whole(output) as partial:
+    with written_whole(output, sealed=True) as partial:
         model.save_pretrained(partial, state_dict=weights)
         # transformers has written the type of the copies.
         write_json(partial / "config.json", read_json(partial / "config.json") | {"dtype": dtype})

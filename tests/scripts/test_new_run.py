@@ -1,0 +1,157 @@
+"""The program that writes a run on own data: every form of labels, both kinds of split, and what it refuses."""
+
+import json
+import shlex
+
+import coco_factory
+import new_run
+import pytest
+import yaml
+from label_writers import content, write_csv, write_voc, write_yolo
+
+from vision_r1 import configuration
+from vision_r1.files import UserError, read_json
+
+OVER = ["config/paper.yaml", "config/lora_24gb.yaml"]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Twelve images in COCO format."""
+    boxes = {number: [(1 + number % 2, [8, 8, 20, 20])] for number in range(1, 13)}
+    coco_factory.write(tmp_path, coco_factory.content(boxes, ["red fox", "badger"], size=(64, 48)))
+    return ["--annotations", str(tmp_path / "annotations.json"), "--images", str(tmp_path / "images")]
+
+
+@pytest.fixture
+def write(root, tmp_path, monkeypatch):
+    """Return a function: words -> the configuration that they write, laid over the files of --over."""
+    monkeypatch.chdir(root)
+
+    def run(*words, over=()):
+        output = tmp_path / "mine.yaml"
+        more = ["--over", *over] if over else []
+        new_run.main(["--name", "mine", "--output_config", str(output), *map(str, words), *more])
+        return configuration.load([*configuration.DEFAULT, *over, output])
+
+    return run
+
+
+def places(config):
+    return [config["datasets"][f"mine_{part}"] for part in ("train", "test")]
+
+
+def test_a_split_is_two_coco_files_without_a_common_image(labelled, write):
+    config = write(*labelled)
+    files = [{image["file_name"] for image in read_json(entry["annotations"])["images"]} for entry in places(config)]
+    assert [len(each) for each in files] == [10, 2] and not files[0] & files[1]
+    assert config["report"]["suites"] == ["mine"] and config["evaluation"]["suites"]["mine"] == ["mine_test"]
+    assert config["data"]["train"] == ["mine_train"] and config["data"]["keep_out"] == []
+
+
+@pytest.mark.parametrize("over", [(), OVER])
+def test_nothing_of_others_stays_in_report_and_data(labelled, write, over):
+    config = write(*labelled, over=over)
+    shown = json.dumps([config["report"], config["data"], config["evaluation"]["suite_protocols"]["mine"]]).lower()
+    shown = shown.replace("has seen synthetic scenes only", "")  # true of the small base
+    for word in ("miniature", "scenes", "shapes", "coarse", "coco", "odinw", "49k", "released"):
+        assert word not in shown
+    assert (config["report"]["banner"] is None) == bool(over)
+
+
+def test_a_model_of_the_hub_keeps_the_machine_s_settings(labelled, write, root):
+    config, before = write(*labelled, over=OVER), configuration.load([*configuration.DEFAULT, *OVER])
+    for section in ("lora", "compute", "preflight", "guards"):
+        assert config[section] == before[section]
+    assert config["model"]["id"] == before["model"]["id"] and config["grpo_stage2"]["precision_high"] == 0.9
+    assert config["grpo"]["max_completion_length"] <= before["grpo"]["max_completion_length"]
+
+
+@pytest.mark.parametrize("form", ["voc", "yolo", "csv"])
+def test_other_forms_with_a_test_set_of_their_own(tmp_path, write, form):
+    coco_factory.write(tmp_path, content())
+    images = tmp_path / "images"
+    labels = {
+        "voc": lambda: write_voc(tmp_path / "xml", content()),
+        "yolo": lambda: write_yolo(tmp_path, content(), images),
+        "csv": lambda: write_csv(tmp_path, content()),
+    }[form]()
+    config = write("--annotations", labels, "--images", images, "--test_images", images)
+    assert all(entry == {"format": form, "annotations": str(labels), "images": str(images)} for entry in places(config))
+
+
+def test_a_folder_as_the_base_model(labelled, write, tiny_checkpoint):
+    config = write(*labelled, "--model", tiny_checkpoint, over=OVER)
+    assert (config["model"]["source"], config["model"]["id"]) == ("folder", str(tiny_checkpoint))
+    assert config["model"]["revision"] is None
+
+
+def test_each_value_is_explained(labelled, write, tmp_path):
+    write(*labelled)
+    text = (tmp_path / "mine.yaml").read_text()
+    for key in ("max_pixels", "detection", "max_instances", "max_answer_tokens", "held_out", "max_completion_length"):
+        assert any(line.strip().startswith(f"{key}:") and " # " in line for line in text.splitlines()), key
+    assert yaml.safe_load(text)["run"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--name", "my run"], "lower-case letters, digits and _ only"),
+        (["--name", "miniature"], "another run has this name"),
+        (["--name", "paper_released_data"], "another run has this name"),
+        (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # known when the parts are written
+        (["--model", "./typo", "--over", *OVER], r"--model \./typo: no such folder, nor a repository of the hub"),
+        (["--name", "shapes"], "a data set or suite that is there already"),
+        (["--annotations", "missing.json"], "missing.json: no such file"),
+        (["--images", "missing"], "missing: no such image folder"),
+        (["--test_share", "0.01"], "can't be split"),
+        (["--test_annotations", "other.json"], "--test_images"),
+        (["--model", "Qwen/Qwen2.5-VL-3B-Instruct"], "give --over"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(labelled, write, tmp_path, words, told):
+    with pytest.raises(UserError, match=told):
+        write(*labelled, *words)
+    assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("name", ["2024", "on", "null", "0x1f", "2024_"])
+def test_a_name_stays_text(labelled, write, name):
+    config = write(*labelled, "--name", name)
+    assert config["run"] == name and config["report"]["suites"] == [name]
+    assert config["evaluation"]["suites"][name] == [f"{name}_test"]
+    assert config["evaluation"]["suite_protocols"][name][0] == "one-prompt"
+
+
+def test_the_command_can_be_pasted_whatever_the_folder_s_name(labelled, tmp_path, capsys):
+    output = tmp_path / "my runs/it's.yaml"
+    new_run.main(["--name", "mine", *labelled, "--output_config", str(output)])
+    command = f"snakemake --cores all --configfile {shlex.quote(str(output))}"
+    assert f"  {command}\n" in capsys.readouterr().out and f"#   {command}\n" in output.read_text()
+
+
+def test_a_configuration_without_its_suffix_is_refused(labelled, write, tmp_path):
+    with pytest.raises(UserError, match="give a name that ends in .yaml"):
+        write(*labelled, "--output_config", tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_that_is_no_model_is_refused(labelled, write, tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="config.json: a model of family None"):
+        write(*labelled, "--model", tmp_path, over=OVER)
+
+
+def test_a_run_s_results_are_not_shared(labelled, write, tmp_path, monkeypatch):
+    (tmp_path / "results/mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="results/mine: is there already"):
+        write(*labelled)
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_nothing_is_overwritten(labelled, write):
+    write(*labelled)
+    with pytest.raises(UserError, match="is there already"):
+        write(*labelled)

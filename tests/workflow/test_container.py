@@ -1,0 +1,30 @@
+"""--sdm apptainer: every rule asks for the one image, which is built here, as nothing is published.
+
+No Apptainer can be had from PyPI. A stand-in shows what Snakemake asks it for, not that the image can be built.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+TARGET = "results/miniature/data/scenes/thermal/annotations.json"
+
+
+def test_without_the_image_it_is_one_line(project):
+    finished = project.snakemake("--sdm", "apptainer", "--dry-run", "--", TARGET, check=False)
+    assert finished.returncode == 1 and "Traceback" not in finished.stdout
+    assert finished.stdout.rstrip().endswith(
+        "error: vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
+    )
+
+
+def test_a_job_runs_in_the_image(root, project):
+    (project.folder / "vision-r1.sif").touch()
+    path = f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    project.snakemake("--sdm", "apptainer", "--", TARGET, env={**os.environ, "PATH": path})
+    assert (project.folder / TARGET).is_file()
+    assert (project.folder / "apptainer.txt").read_text() == "vision-r1.sif\n"

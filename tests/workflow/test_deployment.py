@@ -1,0 +1,69 @@
+"""The workflow from elsewhere: run in another folder, and as a module at a git address."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from project import Project
+
+SCENES = "results/smoke/data/scenes/scenes_test/annotations.json"
+MODULE = """
+configfile: "{configuration}"
+
+module vision_r1:
+    snakefile:
+        "{snakefile}"
+    config:
+        config
+
+use rule * from vision_r1
+"""
+
+
+@pytest.fixture
+def here(tmp_path_factory):
+    """A working folder that holds nothing of the workflow."""
+    return Project(tmp_path_factory.mktemp("here"))
+
+
+def git(folder, *words):
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+    subprocess.run(["git", "-C", folder, *identity, *words], check=True, capture_output=True)
+
+
+def test_another_folder_gets_the_results_and_keeps_them_when_the_workflow_moves(project, here):
+    """Its config/ lies over the workflow's: a run's name there, where all else is the default."""
+    (here.folder / "config").mkdir()
+    (here.folder / "config/config.yaml").write_text("run: elsewhere\n")
+    smoke = ["--configfile", project.folder / "tests/smoke.yaml", "--config", "run=smoke"]
+    here.snakemake("--snakefile", project.folder / "Snakefile", *smoke, "--", SCENES)
+    assert (here.folder / SCENES).is_file() and (here.folder / "results/smoke/config.json").is_file()
+    assert not (project.folder / "results").exists()
+    moved = shutil.move(project.folder, project.folder.with_name("moved"))
+    smoke[1] = moved / "tests/smoke.yaml"
+    again = here.snakemake("--snakefile", moved / "workflow/Snakefile", *smoke, "--", SCENES)
+    assert "Nothing to be done" in again.stdout
+    plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run").stdout
+    assert "results/elsewhere/report/index.html" in plan
+    assert re.search(r"^make_scenes +15$", plan, re.M)
+    # accelerate's files lie beside the workflow's other defaults.
+    paper = ["--configfile", moved / "config/paper.yaml", "--", "results/paper/models/sft/metrics.json"]
+    plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run", "--printshellcmds", *paper).stdout
+    assert "--config_file .snakemake/workflows/vision_r1/config/accelerate/zero3.yaml" in plan
+
+
+def test_a_module_at_a_git_address(project, here):
+    git(project.folder, "init", "--quiet")
+    git(project.folder, "add", ".")
+    git(project.folder, "commit", "--quiet", "--message", "All")
+    shutil.copy(project.folder / "tests/smoke.yaml", here.folder)
+    address = f"git+file://{project.folder}/workflow/Snakefile@HEAD"
+    (here.folder / "Snakefile").write_text(MODULE.format(configuration="smoke.yaml", snakefile=address))
+    shutil.rmtree(project.folder / "workflow/scripts")  # the commit counts, not the clone's files
+    here.snakemake("--", SCENES)
+    # Settings that programs read are written though Snakemake starts no module's onstart.
+    assert (here.folder / SCENES).is_file() and (here.folder / "results/smoke/config.json").is_file()
+    planned = here.planned()
+    assert planned["all"] == planned["render_report"] == 1
+    assert planned["train_grpo"] == 2

@@ -1,0 +1,216 @@
+"""Write the configuration of a run on your own data: training set, test set, limits, and the report's words.
+
+Examples:
+  python workflow/scripts/new_run.py --name raccoons --annotations Annotations --images JPEGImages
+  python workflow/scripts/new_run.py --name mine --annotations train.json --images train \\
+      --test_annotations test.json --test_images test --over config/paper.yaml config/lora_24gb.yaml
+  python workflow/scripts/new_run.py --name mine --annotations data.yaml --images train/images \\
+      --test_images val/images --over config/paper.yaml config/lora_24gb.yaml --model /models/Qwen2.5-VL-7B-Instruct
+
+Annotations are in COCO, VOC, YOLO or CSV form (docs/data.md). Without --test_images some images are kept apart by
+--seed as the test set: both parts are written as COCO files into a folder beside the configuration. The last lines say
+how to start the run. Nothing is overwritten.
+
+The base model is the miniature, for a trial on a CPU, or that of the files in --over, which also say what machine it is
+for (docs/configurations.md); --model takes another one in its place.
+"""
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.cli import parser, run, whole_number
+
+ROOT = Path(__file__).resolve().parents[2]
+MINIATURE = "miniature"
+MINIATURE_ROOM = 256  # tokens an answer, which are slow on a CPU
+
+
+def share(text: str) -> float:
+    """Read a share between 0 and 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.2")
+    return number
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    arguments = parser(__doc__)
+    arguments.add_argument("--name", required=True, help="name of the run: lower-case letters, digits and _")
+    arguments.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="file or folder of labels")
+    arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder with the images")
+    arguments.add_argument(
+        "--format", choices=["coco", "voc", "yolo", "csv"], help="form of the annotations; default: by their name"
+    )
+    arguments.add_argument(
+        "--test_annotations", type=Path, metavar="PATH", help="labels of the test set; default: --annotations"
+    )
+    arguments.add_argument("--test_images", type=Path, metavar="DIR", help="images of the test set, where it is given")
+    arguments.add_argument(
+        "--test_share", type=share, default=0.2, help="share of the images kept for the test, else (default: 0.2)"
+    )
+    arguments.add_argument("--seed", type=whole_number(0), default=0, help="seed of that split (default: 0)")
+    arguments.add_argument(
+        "--over", nargs="+", default=[], metavar="FILE", help="configurations that the run is laid over"
+    )
+    arguments.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="miniature; a folder; or a repository of the hub, as NAME or NAME@COMMIT. Default: that of --over, else "
+        "miniature",
+    )
+    arguments.add_argument(
+        "--output_config", type=Path, metavar="FILE", help="file to write (default: config/<name>.yaml)"
+    )
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1 import configuration
+    from vision_r1.experiments import merge
+    from vision_r1.files import UserError
+
+    if not re.fullmatch("[a-z0-9_]+", args.name):
+        raise UserError(f"--name {args.name}: lower-case letters, digits and _ only")
+    output = args.output_config or Path("config") / f"{args.name}.yaml"
+    if output.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--output_config {output}: give a name that ends in .yaml")
+    folder = output.with_suffix("")
+    for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
+        if path.exists():
+            raise UserError(f"{path}: is there already; delete it, or give another --name or --output_config")
+    if args.test_annotations and not args.test_images:
+        raise UserError("--test_annotations: give the folder of its images, too: --test_images")
+    default = [ROOT / file for file in configuration.DEFAULT]
+    config = configuration.load([*default, *args.over])
+    known = {**config["datasets"], **config["evaluation"]["suites"]}
+    if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known.keys():
+        raise UserError(f"--name {args.name}: {min(taken)!r} is the name of a data set or suite that is there already")
+    shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
+    if args.name in (config["run"], *(each.get("run") for each in shipped)):
+        raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
+    config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
+    try:
+        command = write_run(args, config, output, folder)
+    except BaseException:  # an interruption, too: parts without a configuration are in the way of the next call
+        if not args.test_images:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    sys.stdout.write(f"{output} is written: read it, then\n  {command} -- preflight\n  {command}\n")
+
+
+def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, folder: Path) -> str:
+    """Write the configuration, and the parts of a split to `folder`; return the command that starts the run.
+
+    config: what the run is laid over, with its model.
+    """
+    import yaml
+
+    from vision_r1 import configuration
+    from vision_r1.experiments import merge
+    from vision_r1.files import UserError, write_text
+    from vision_r1.own.data import form_of, numbers, read_part, split, write_part
+    from vision_r1.own.limits import answer_counter, limits_of
+    from vision_r1.own.overlay import overlay
+
+    form = args.format or form_of(args.annotations)
+    train = read_part(f"{args.name}_train", form, *map(place, (args.annotations, args.images)))
+    if args.test_images:
+        annotations = args.test_annotations or args.annotations
+        test_form = args.format or form_of(annotations)
+        test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
+        told = "The test set was given."
+    else:
+        chosen = split(train, args.test_share, args.seed)
+        parts = [
+            write_part(train, own, place(folder / f"{each}.json"))
+            for own, each in zip(chosen, ("train", "test"), strict=True)
+        ]
+        told = (
+            f"{len(chosen[1])} of {sum(map(len, chosen))} images are the test set, chosen by seed {args.seed} alone; "
+            "they are not trained on."
+        )
+        train, test = parts
+    of_train, of_test = numbers(train), numbers(test)
+    for part, found in ((train, of_train), (test, of_test)):
+        if not found["boxes"]:
+            raise UserError(f"{part.annotations}: no boxes in its {found['images']} images")
+    for label in sorted({*of_test["categories"]} - {*of_train["categories"]}):
+        logging.warning("category %r is in the test set only: nothing is learned about it", label)
+    processor, counted = tokenizer_of(config)
+    room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
+    limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
+    command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
+    text = overlay(args.name, command, config, (train, of_train), (test, of_test), told, limits, counted)
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    configuration.check(merge(config, yaml.safe_load(text)), schema)
+    write_text(output, text)
+    return command
+
+
+def place(path: Path) -> Path:
+    """Return a path as it stands in a configuration: relative to the clone that this is run in, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return whole.relative_to(ROOT) if Path.cwd() == ROOT and whole.is_relative_to(ROOT) else whole
+
+
+def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of section model that --model decides; known: those of --over."""
+    from vision_r1.files import UserError
+    from vision_r1.hub import check_name, list_files
+    from vision_r1.models import family_of
+
+    if model is None:
+        return {} if over else {"source": "made", "id": None, "revision": None}
+    if model == MINIATURE:
+        if over:
+            raise UserError("--model miniature: leave --over out; the default configuration is the miniature's")
+        return {"source": "made", "id": None, "revision": None}
+    if not over:
+        raise UserError(
+            f"--model {model}: give --over, the configurations that say how it is trained on which machine, e.g. "
+            "config/paper.yaml config/lora_24gb.yaml (docs/configurations.md)"
+        )
+    if Path(model).is_dir():
+        return {"family": family_of(model).name, "source": "folder", "id": str(place(Path(model))), "revision": None}
+    name, _, revision = model.partition("@")
+    if not revision and name == known["id"]:
+        return {}
+    try:
+        check_name(name)
+    except UserError:
+        raise UserError(f"--model {model}: no such folder, nor a repository of the hub (owner/name)") from None
+    return {"source": "hub", "id": name, "revision": revision or list_files(name, None)[0]}
+
+
+def tokenizer_of(config: dict[str, Any]) -> tuple[Any, str]:
+    """Return the base model's processor, None where it is on the hub, and who counts tokens, in words."""
+    from vision_r1.data.worlds import WORLDS
+    from vision_r1.families import family
+    from vision_r1.miniature.processor import make_processor
+    from vision_r1.processors import load_processor
+    from vision_r1.prompts import Templates
+
+    model = config["model"]
+    if model["source"] == "hub":
+        return None, "at most, with Qwen's vocabulary; the model's own counts in training"
+    if model["source"] == "folder":
+        loaded = load_processor(model["id"], family(model["family"]), model["min_pixels"], model["max_pixels"])
+        return loaded, "by the model's tokenizer"
+    made = make_processor(WORLDS[config["base"].get("world", MINIATURE)], Templates.of(config["templates"]))
+    return made, "by the miniature's tokenizer, which knows few words"
+
+
+if __name__ == "__main__":
+    run(main)

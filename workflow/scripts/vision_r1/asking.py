@@ -1,0 +1,44 @@
+"""How a checkpoint is asked: with the words and the limits that it was trained with. A release keeps them as a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vision_r1.files import UserError, read_json
+from vision_r1.model_folder import ASKING, pixel_limits
+from vision_r1.run_folder import Run
+
+MAX_NEW_TOKENS = 1024  # of a checkpoint that nothing is known about
+
+
+def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a run's checkpoints are asked, as a release keeps it.
+
+    {dtype; min_pixels, max_pixels: of an image as the model sees it; max_new_tokens: the most that a protocol of the
+    report allows; templates: the words}.
+    """
+    evaluation, model = config["evaluation"], config["model"]
+    used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
+    return {
+        **{key: model[key] for key in ("dtype", "min_pixels", "max_pixels")},
+        "max_new_tokens": max(evaluation["protocols"][name]["max_new_tokens"] for name in used),
+        "templates": dict(config["templates"]),
+    }
+
+
+def of_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return how a checkpoint is asked, as far as it is known: from its run, its release, or its processor's settings.
+
+    Raises UserError where the release's file is damaged.
+    """
+    if run := Run.of_model(folder):
+        return of_run(run.config)
+    known: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS}
+    if limits := pixel_limits(folder):
+        known |= {"min_pixels": limits[0], "max_pixels": limits[1]}
+    if (folder / ASKING).is_file():
+        kept = read_json(folder / ASKING)
+        if not isinstance(kept, dict):
+            raise UserError(f"{folder / ASKING}: not a JSON object; release or fetch the checkpoint again")
+        known |= kept
+    return known

@@ -1,0 +1,31 @@
+"""A page of images with what checkpoints answered about them: one HTML file that opens from disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.data.images import load_image
+from vision_r1.report.drawing import palette
+from vision_r1.report.gallery import Example, view
+from vision_r1.report.template import fill
+
+
+def render(question: str, answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the page as HTML. answers: checkpoint -> lines of a predictions file, about the same images."""
+    every = [line for lines in answers.values() for line in lines]
+    colours = palette(label for line in every for label in line["categories"])
+    examples = []
+    for path in dict.fromkeys(line["file_name"] for line in every):
+        image = load_image(path)
+        views = tuple(
+            view(_title(checkpoint), image, [line for line in lines if line["file_name"] == path], colours)
+            for checkpoint, lines in answers.items()
+        )
+        examples.append(Example("", "", Path(path).name, 0.0, views))
+    context = {"question": question, "checkpoints": list(answers), "examples": examples}
+    return fill("predictions.html.j2", context)
+
+
+def _title(checkpoint: str) -> str:
+    """Return the part of a checkpoint's path that tells it from others: release/strict/grpo_stage2, base/model."""
+    return "/".join(Path(checkpoint).parts[-3:])
