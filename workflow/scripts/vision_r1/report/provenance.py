@@ -21,7 +21,7 @@ NOT_COMPARED = (
     *("archives", "datasets", "experiments", "preflight", "run", "seed", "freeze_code"),
     *("report.title", "report.banner", "report.disclosures"),
 )
-PACKAGES = ("numpy", "pycocotools", "scipy", "matplotlib", "jinja2")  # that score and write the page
+PACKAGES = ("numpy", "hotcoco", "scipy", "matplotlib", "jinja2")  # that score and write the page
 
 
 @dataclass(frozen=True)
