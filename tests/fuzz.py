@@ -34,6 +34,7 @@ from configurations import load  # noqa: E402
 from vision_r1 import configuration, parsing, released_2025  # noqa: E402
 from vision_r1.files import UserError  # noqa: E402
 from vision_r1.rewards import Criterion  # noqa: E402
+from vision_r1.zoo import ZOO, ZooReward  # noqa: E402
 
 DOG, CAFE = '{"bbox_2d": [10, 20, 110, 220], "label": "dog"}', '{"bbox_2d": [5, 6.5, 70, 80], "label": "caf\u00e9"}'
 ANSWER = f"```json\n[{DOG}, {CAFE}]\n```"
@@ -85,13 +86,13 @@ def answers(rng: random.Random, folder: Path) -> Callable[[], None]:
             assert np.isfinite(parsed.boxes).all() and parsed.boxes.shape == (len(parsed.labels), 4)
         for criterion in CRITERIA:
             score = criterion.score(text, ROW)
-            assert all(0 <= part <= 1 for part in (score.dual_format, score.recall, score.precision))
+            assert all(0 <= part < 2 for part in score.parts.values())
 
     read.input = text
     return read
 
 
-CRITERIA = [Criterion.named(name, "stage1") for name in ("paper", "released_2025", "strict")]
+CRITERIA = [Criterion.named(name, "stage1") for name in ("paper", "released_2025", "strict")] + [*map(ZooReward, ZOO)]
 
 
 def _scored(annotations: str, predictions: str, folder: Path) -> Callable[[], None]:

@@ -6,10 +6,10 @@ from configurations import load
 from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
 
-from vision_r1.experiments import STAGES, experiment_config
+from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, experiment_config, reward_of
 from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.rewards import Criterion
 from vision_r1.training.settings import differences, settings_of
+from vision_r1.zoo import criterion_of
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0},
@@ -132,7 +132,7 @@ def switching_run(beta, tiny_checkpoint, train_file, tmp_path, monkeypatch):
 
         from vision_r1.rewards import reward_functions
 
-        def switching(criterion, count):
+        def switching(criterion, parts):
             pairs = zip(reward_functions(criterion), reward_functions(replace(criterion, **STAGE2)), strict=True)
 
             def reward(first, second):
@@ -241,13 +241,22 @@ def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint,
     for name in config["experiments"]:
         merged = experiment_config(config, name)
         for stage in STAGES:
-            thresholds = ("recall_threshold", "precision_low", "precision_high")
-            values = merged["reward"] | {key: merged[stage][key] for key in thresholds}
+            values = reward_of(merged, merged[stage])
             rewards += [values] if values not in rewards else []
-    assert len(rewards) > 8 and rewards[-1]["precision_high"] == 0.8
+    assert len(rewards) > 14 and rewards[-1]["precision_high"] == 0.8
     for values in rewards:
-        words = arguments(tiny_checkpoint, train_file, tmp_path, **{**GRPO, **values})
-        assert parse_args(words)[2] == Criterion.of(values)
+        others = {key: value for key, value in GRPO.items() if key not in STAGE_THRESHOLDS}
+        words = arguments(tiny_checkpoint, train_file, tmp_path, **{**others, **values})
+        assert parse_args(words)[2] == criterion_of(values)
+
+
+def test_another_methods_reward_trains_by_its_name(tiny_checkpoint, train_file, tmp_path):
+    options = {key: value for key, value in GRPO.items() if key not in STAGE_THRESHOLDS} | {"max_completion_length": 8}
+    main(arguments(tiny_checkpoint, train_file, tmp_path, **{**options, "criterion": "perception_r1", "max_steps": 1}))
+    (logged,) = [entry for entry in read_jsonl(tmp_path / "history.jsonl") if "loss" in entry]
+    parts = {name.split("/")[1] for name in logged if name.startswith("rewards/")}
+    assert parts == {"format", "f1", "label", "iou"}
+    assert logged.keys() >= {"verdicts/not_json", "num_predictions", "num_duplicates"}
 
 
 @pytest.mark.parametrize(
@@ -255,6 +264,8 @@ def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint,
     [
         ({"criterion": "lenient"}, "--criterion: unknown 'lenient'; choose paper, released_2025"),
         ({"recall_threshold": None}, "required: --recall_threshold"),
+        ({"reward_weights": 0.5}, "--reward_weights: 1 given for 3 .dual_format, recall, precision.; give one"),
+        ({"criterion": "rex_omni"}, "--recall_threshold"),
         ({"precision_low": 0.9}, "precision_low, precision_high"),
         ({"quality": "area"}, "quality: unknown 'area'; choose giou, iou"),
         ({"betta": 1}, "--betta"),

@@ -138,7 +138,9 @@ def test_a_label_aware_criterion_and_the_weights_are_what_is_audited():
     assert ("aware", "wrong_labels") not in blind
     assert ("count", "duplicates") not in blind
     for record in of(records, "count", "missed"):
-        assert record["reward"] == pytest.approx(record["dual_format"] + record["precision"] + record["count"])
+        assert record["reward"] == pytest.approx(
+            sum(record[f"rewards/{part}"] for part in ("dual_format", "precision", "count"))
+        )
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [0, 0, 0], [1, -1, 1]])

@@ -9,9 +9,12 @@ from configurations import load as load_configuration
 
 from vision_r1 import configuration
 from vision_r1.data.worlds import SHIFTS, WORLDS
-from vision_r1.experiments import STAGES, merge
+from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, merge, training_values
 from vision_r1.files import UserError
+from vision_r1.rewards import CRITERIA
+from vision_r1.zoo import ZOO
 
+OF_REX_OMNI = {"report": {"experiments": ["rex_omni"]}}
 CONTINUOUS = {"grpo": {"refinement": "continuous"}}
 SCALE_SECTIONS = ["model", "data", "sft", "grpo", "evaluation", "compute"]
 
@@ -49,6 +52,27 @@ def test_shipped_configurations_are_valid(root, schema, name):
     others = {"four_updates", "gspo", "cispo", "clip_higher"} if name in ON_GPUS else set()
     every = [name for name in config["experiments"] if name not in others]
     configuration.check(merge(config, {"ablations": {"experiments": every}}), schema)
+
+
+def test_criteria_have_the_names_that_the_code_knows(schema):
+    assert schema["properties"]["reward"]["properties"]["criterion"]["enum"] == [*CRITERIA, *ZOO]
+
+
+def test_parts_and_weights_stay_with_the_criterion_that_they_were_given_for(config, schema):
+    """Another method's reward has its own, and so has Vision-R1's where the configuration's is another method's."""
+    config["report"]["experiments"] = ["rex_omni", "strict", "without_format"]
+    vision_r1 = {"reward": {"criterion": "paper", "differentiate": False}, "grpo": {"reward_weights": [1.0, 0.5, 0.0]}}
+    rex_omni = {"reward": {"criterion": "rex_omni"}, "grpo": {"reward_weights": [2.0]}}
+    for others, weights in ((vision_r1, [1.0, 0.5, 0.0]), (rex_omni, None)):
+        merged = merge(config, others)
+        if others is vision_r1:
+            configuration.check(merged, schema)
+        values = {name: training_values(merged, f"{name}/grpo_stage1") for name in ("rex_omni", "strict")}
+        assert values["rex_omni"].keys() & {"differentiate", *STAGE_THRESHOLDS} == set()
+        assert values["rex_omni"].get("reward_weights") == (None if weights else [2.0])
+        assert values["strict"].get("reward_weights") == weights
+    with pytest.raises(UserError, match="experiments.without_format: reward_weights: 3 given for 1"):
+        configuration.check(merge(config, rex_omni), schema)
 
 
 def test_no_configuration_is_forgotten(root):
@@ -107,6 +131,18 @@ def test_training_keys_are_trls_own(schema):
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; did you mean 'learning_rate'.$"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not a whole number"),
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
+        (
+            {"grpo": {"reward_weights": [1.0, 1.0]}},
+            "config: experiments.strict: reward_weights: 2 given for 3 .dual_format, recall, precision.",
+        ),
+        (
+            OF_REX_OMNI | {"experiments": {"rex_omni": {"grpo": {"reward_weights": [1.0, 1.0, 1.0]}}}},
+            "config: experiments.rex_omni: reward_weights: 3 given for 1 .f1.; give one for each part",
+        ),
+        (
+            OF_REX_OMNI | {"experiments": {"rex_omni": {"reward": {"label_aware": True}}}},
+            "config: experiments.rex_omni: label_aware: rex_omni has no such key, only Vision-R1's",
+        ),
         (
             {"report": {"experiments": ["nope"]}},
             "report.experiments: 'nope' is not an experiment.*released_2025, released_script, ",

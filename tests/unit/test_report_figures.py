@@ -68,6 +68,16 @@ def test_many_experiments_get_panels_of_their_own_on_the_same_scale():
     assert len({axes.get_ylim() for axes in panels}) == 1
 
 
+def test_each_part_of_a_reward_has_a_panel_whatever_it_is_called():
+    histories = {
+        "strict/grpo_stage1": [{"step": 1, "reward": 2.0, "rewards/dual_format/mean": 0.5}],
+        "rex_omni/grpo_stage1": [{"step": 1, "reward": 1.2, "rewards/f1/mean": 1.2, "rewards/f1/std": 0.1}],
+    }
+    panels = reward_by_step(histories, chains_of("strict", "rex_omni")).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["total reward", "dual format reward", "f1 reward"]
+    assert [round(axes.get_ylim()[1], 2) for axes in panels[1:]] == [1.04, 1.25]  # Rex-Omni's may exceed 1
+
+
 def test_a_number_that_was_not_logged_is_said_to_be_missing():
     rows = [{"step": 1, "entropy": 1.5, "kl": None}, {"step": 2, "entropy": 1.4}]
     figure = signal_by_step({"strict/grpo_stage1": rows}, chains_of("strict"))

@@ -32,7 +32,7 @@ def answer(objects):
 
 def judge(name, stage, predictions, objects):
     score = Criterion.named(name, stage).score(answer(predictions), row(objects))
-    return score.recall, score.precision
+    return score.parts["recall"], score.parts["precision"]
 
 
 def test_what_each_criterion_sees_of_spam_duplicates_and_labels():
@@ -67,7 +67,7 @@ def test_half_of_a_box_is_exactly_at_the_threshold_where_the_image_was_not_resiz
     size = {"width": 560, "height": 420, "input_width": 560, "input_height": 420}
     for truth in ([x1 - (x2 - x1), y1, x2, y2], [x1, y1, 2 * x2 - x1, y2]):
         score = Criterion.named("strict", "stage1").score(answer([("a", box)]), row([("a", truth)], **size))
-        assert (score.recall, score.precision) == (0, 0.5)
+        assert (score.parts["recall"], score.parts["precision"]) == (0, 0.5)
 
 
 def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_in_the_code():
@@ -97,14 +97,14 @@ def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_i
 def test_dual_format_of_the_paper_asks_for_the_content_too(box, frame, earned):
     text = json.dumps([{"bbox_2d": box, "label": "a"}])
     for name, expected in (("paper", earned), ("released_2025", 1), ("upstream_2026", 1)):
-        assert Criterion.named(name).score(text, row([("a", A)], frame=frame)).dual_format == expected
+        assert Criterion.named(name).score(text, row([("a", A)], frame=frame)).parts["dual_format"] == expected
 
 
 def test_count_is_one_for_as_many_boxes_as_objects():
     criterion, objects = Criterion.named("paper"), [("a", A), ("b", B)]
     for predictions, count in [(objects, 1), ([("a", C)] * 2, 1), (objects[:1], 0), (objects + objects[:1], 0)]:
-        assert criterion.score(answer(predictions), row(objects)).count == count
-    assert [each.__name__ for each in reward_functions(criterion, count=True)] == [*REWARDS, "count"]
+        assert criterion.score(answer(predictions), row(objects)).parts["count"] == count
+    assert [each.__name__ for each in reward_functions(criterion, [*REWARDS, "count"])] == [*REWARDS, "count"]
 
 
 def test_stages_threshold_quality_and_recall():
@@ -147,7 +147,7 @@ def test_images_without_objects_ask_for_silence(name, stage):
 
 def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
     def dual_format(name, text):
-        return Criterion.named(name).score(text, row([])).dual_format
+        return Criterion.named(name).score(text, row([])).parts["dual_format"]
 
     assert (dual_format("released_2025", "[]"), dual_format("released_2025", "none")) == (0, 1)
     assert (dual_format("strict", "[]"), dual_format("strict", "none")) == (1, 0)
@@ -171,7 +171,7 @@ def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
 def test_texts_in_both_criteria(text, released_2025, strict):
     for name, expected in (("released_2025", released_2025), ("strict", strict)):
         score = Criterion.named(name, "stage1").score(text, row([("a", A)]))
-        assert tuple(getattr(score, reward) for reward in REWARDS) == expected
+        assert tuple(score.parts[reward] for reward in REWARDS) == expected
 
 
 def test_boxes_meet_the_truth_in_pixels_of_the_original():
@@ -180,8 +180,10 @@ def test_boxes_meet_the_truth_in_pixels_of_the_original():
     relative = pixel | {"frame": "rel1000"}
     for name in CRITERIA:
         criterion = Criterion.named(name)
-        assert criterion.score(answer([("a", [200, 25, 600, 100])]), pixel).precision == pytest.approx(1)
-        assert criterion.score(answer([("a", [250, 167, 750, 667])]), relative).precision == pytest.approx(1, abs=0.01)
+        assert criterion.score(answer([("a", [200, 25, 600, 100])]), pixel).parts["precision"] == pytest.approx(1)
+        assert criterion.score(answer([("a", [250, 167, 750, 667])]), relative).parts["precision"] == pytest.approx(
+            1, abs=0.01
+        )
 
 
 def test_each_part_is_a_field():
@@ -190,15 +192,20 @@ def test_each_part_is_a_field():
 
     def judged(**parts):
         score = replace(released_2025, **parts).score(answer(crossed), row(objects))
-        return score.recall, score.precision
+        return score.parts["recall"], score.parts["precision"]
 
     assert judged() == (1, 1)
     assert judged(denominator="predictions") == pytest.approx((1, 2 / 3))
     assert judged(label_aware=True) == (0, 0)
     assert judged(assignment="value", quality="iou") == (1, 1)
-    assert replace(released_2025, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(released_2025, precision_low=0, quality="iou").score(answer([("a", C)]), row(objects)).precision == 0
-    assert replace(released_2025, differentiate=False).score(answer(objects[:1]), row(objects)).recall == 0.5
+    assert replace(released_2025, quality="iou").score(answer([("a", C)]), row(objects)).parts["precision"] == 0
+    assert (
+        replace(released_2025, precision_low=0, quality="iou")
+        .score(answer([("a", C)]), row(objects))
+        .parts["precision"]
+        == 0
+    )
+    assert replace(released_2025, differentiate=False).score(answer(objects[:1]), row(objects)).parts["recall"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -223,7 +230,7 @@ STAGE = st.sampled_from(list(REWARD_THRESHOLDS))
 def test_rewards_are_in_0_1(predictions, objects, name, stage, noise):
     for text in (answer(predictions), answer(predictions)[:-9] + noise, noise):
         score = Criterion.named(name, stage).score(text, row(objects))
-        assert all(0 <= getattr(score, reward) <= 1 for reward in REWARDS)
+        assert all(0 <= score.parts[reward] <= 1 for reward in REWARDS)
 
 
 @settings(deadline=None, max_examples=300)
@@ -256,7 +263,7 @@ def test_perfect_boxes_earn_everything(objects, stage, frame):
     unit = {"pixel": 1, "rel1000": 1000 / 640}[frame]
     items = [{"bbox_2d": [value * unit for value in box], "label": label} for label, box in objects]
     score = Criterion.named("strict", stage).score(json.dumps(items), row(objects, frame=frame))
-    assert (score.dual_format, score.recall, score.precision) == pytest.approx((1, 1, 1))
+    assert [score.parts[reward] for reward in REWARDS] == pytest.approx([1, 1, 1])
 
 
 @settings(deadline=None)

@@ -2,9 +2,9 @@
 
 Takes the ground truth of training rows that have objects, makes it worse in families of growing strength (jitter,
 spam, duplicates, wrong labels, truncation, ...) and computes mean rewards beside the AP of the very same answers. The
-rewards are those that --criterion names (what trainings are rewarded with) and the published ones for reference. Writes
-all numbers as a table, a figure of reward against AP, and a summary with each reward's Spearman correlation and the
-loopholes: AP falls by 5 points or more, the reward by less than 0.05 of 3.
+rewards are those that --criterion names (what trainings are rewarded with) and Vision-R1's published ones for
+reference. Writes all numbers, F1 among them, as a table, a figure of reward against AP, and a summary with each
+reward's Spearman correlations and the loopholes: AP falls by 5 points or more, the reward by less than 0.05 of 3.
 
 Example:
     python workflow/scripts/audit_rewards.py --train_file results/miniature/data/train.jsonl --samples 200 --seed 0 \\
@@ -18,6 +18,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
@@ -72,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     blind = [{"role": roles[found["criterion"]], **found} for found in loopholes(records)]
     for entry in rewards:
         entry |= asdict(entry.pop("reward"))
-        entry["spearman"] = rank_correlation([record for record in records if record["criterion"] == entry["name"]])
+        own_records = [record for record in records if record["criterion"] == entry["name"]]
+        entry["spearman"], entry["spearman_f1"] = (rank_correlation(own_records, metric) for metric in ("ap", "f1"))
     write_table(args.output_table, records)
     own = [entry for entry in rewards if entry["checkpoints"]]
     others = [entry for entry in rewards if not entry["checkpoints"]]
@@ -119,9 +121,9 @@ def sample(path: str, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def write_table(path: str, records: Sequence[dict[str, Any]]) -> None:
-    """Write records of equal keys as CSV, whole or not at all."""
+    """Write records as CSV, whole or not at all; cells of keys that a record lacks are empty."""
     with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(dict.fromkeys(chain(*records))), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
 

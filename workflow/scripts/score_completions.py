@@ -3,8 +3,8 @@
 Reads one JSON object a line: id, completion, width, height, input_width, input_height, and the ground truth
 as solution ([[label, [x1, y1, x2, y2]], ...], pixels of the original image; a list or its JSON text) or as
 objects ([{"label", "bbox"}, ...]). Optional are frame (else --frame), categories or target_id_map (the labels
-that were asked for) and num_instances (checked). Writes one line for each: id, dual_format, recall, precision
-and verdict (how the text was read; vision_r1/parsing.py lists them).
+that were asked for) and num_instances (checked). Writes one line for each: id, the parts of the reward (Vision-R1's:
+dual_format, recall, precision) and verdict (how the text was read; vision_r1/parsing.py lists them).
 
 Example:
     python workflow/scripts/score_completions.py --criterion strict --stage stage1 answers.jsonl scores.jsonl
@@ -23,21 +23,26 @@ from vision_r1.files import UserError, write_jsonl
 def parse_args(argv: Sequence[str] | None = None):
     from vision_r1.frames import FRAMES
     from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS
+    from vision_r1.zoo import ZOO
 
     arguments = parser(__doc__)
     arguments.add_argument("input", help="JSON lines to score; - reads standard input")
     arguments.add_argument("output", help="JSON lines to write")
-    arguments.add_argument("--criterion", choices=CRITERIA, required=True)
-    arguments.add_argument("--stage", choices=REWARD_THRESHOLDS, required=True)
+    arguments.add_argument("--criterion", choices=(*CRITERIA, *ZOO), required=True)
+    arguments.add_argument("--stage", choices=REWARD_THRESHOLDS, help=f"thresholds of {', '.join(CRITERIA)}")
     arguments.add_argument("--frame", choices=FRAMES, default="pixel", help="of lines that name none (default: pixel)")
     return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from vision_r1.rewards import Criterion
+    from vision_r1.rewards import CRITERIA, Criterion
+    from vision_r1.zoo import ZooReward
 
     args = parse_args(argv)
-    criterion = Criterion.named(args.criterion, args.stage)
+    staged = args.criterion in CRITERIA
+    if staged != (args.stage is not None):
+        raise UserError(f"--stage: {args.criterion} {'has one: give it' if staged else 'has none: leave it out'}")
+    criterion = Criterion.named(args.criterion, args.stage) if staged else ZooReward(args.criterion)
     write_jsonl(args.output, (score(criterion, args.frame, place, line) for place, line in read_lines(args.input)))
 
 
@@ -68,9 +73,7 @@ def score(criterion, frame: str, place: str, line: str) -> dict[str, Any]:
         judged = criterion.score(row["completion"], row)
         return {
             "id": row["id"],
-            "dual_format": judged.dual_format,
-            "recall": judged.recall,
-            "precision": judged.precision,
+            **{name: judged.parts[name] for name in criterion.part_weights()},
             "verdict": judged.verdict,
         }
     except KeyError as error:

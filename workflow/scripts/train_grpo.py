@@ -1,4 +1,4 @@
-"""Train a checkpoint by GRPO with the vision-guided rewards, one stage of it, with TRL's GRPOTrainer.
+"""Train a checkpoint by GRPO with a reward for boxes, one stage of it, with TRL's GRPOTrainer.
 
 Beside the arguments below, all of TRL's GRPOConfig are taken under their own names. A training that was
 interrupted resumes from its last whole checkpoint under --state when the same command runs again.
@@ -20,12 +20,12 @@ from vision_r1.cli import run
 from vision_r1.families import family
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor
-from vision_r1.rewards import REWARDS, reward_functions
+from vision_r1.rewards import reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple:
-    """Return (GRPOArguments, Guards, Criterion, GRPOConfig)."""
+    """Return (GRPOArguments, Guards, Criterion or ZooReward, GRPOConfig)."""
     from vision_r1.training.grpo import parse
 
     return parse(argv, __doc__)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with refused_by_trl():
         trainer = GRPOTrainer(
             model=model,
-            reward_funcs=reward_functions(criterion, count=len(config.reward_weights or ()) > len(REWARDS)),
+            reward_funcs=reward_functions(criterion, criterion.part_weights(config.reward_weights)),
             args=config,
             train_dataset=grpo_dataset(rows),
             processing_class=processor,

@@ -13,50 +13,53 @@ import numpy as np
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection
+from vision_r1.evaluation.f1 import f1_scores
 from vision_r1.frames import Frame
 from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import label_key, parse
 from vision_r1.progress import Progress
 from vision_r1.prompts import format_answer
-from vision_r1.rewards import COUNT, PUBLISHED_STAGES, REWARDS, Criterion
+from vision_r1.rewards import PUBLISHED_STAGES, Criterion
+from vision_r1.zoo import ZOO, ZooReward, criterion_of
 
-REWARD_PARTS = (*REWARDS, COUNT)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 AP_FALL, REWARD_FALL = 0.05, 0.05  # a loophole: AP falls by so much, the reward (0..3) by less than so much
 
 
 @dataclass(frozen=True)
 class Reward:
-    """A criterion, and the weights of dual format, recall, precision and, where there is a fourth, count.
+    """A criterion, and the weights of its parts, as published where none are given.
 
     Weights are scaled to a sum of 3, which changes no advantage that is divided by its group's deviation and makes
     rewards comparable. Raises ValueError for weights that can't be.
     """
 
-    criterion: Criterion
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    criterion: Criterion | ZooReward
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.weights) not in (3, 4) or min(self.weights) < 0 or sum(self.weights) <= 0:
-            raise ValueError(
-                f"reward_weights: {list(self.weights)} are not three or four, of 0 or more, and one above 0"
-            )
-        scaled = tuple(round(3 * weight / sum(self.weights), 6) for weight in self.weights)
+        weights = self.criterion.part_weights(self.weights).values()
+        scaled = tuple(round(3 * weight / sum(weights), 6) for weight in weights)
         object.__setattr__(self, "weights", scaled)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Reward":
-        """Return the reward of a GRPO training: its criterion (see Criterion.of), and reward_weights if not all 1."""
+        """Return the reward of a GRPO training: its criterion (see criterion_of), and reward_weights if given."""
         given = {key: value for key, value in settings.items() if key != "reward_weights"}
-        return cls(Criterion.of(given), tuple(settings.get("reward_weights", (1.0, 1.0, 1.0))))
+        return cls(criterion_of(given), settings.get("reward_weights"))
+
+    def total(self, parts: Mapping[str, float]) -> float:
+        """Return the weighted sum of an answer's parts, or of their means."""
+        return sum(weight * parts[name] for name, weight in self.criterion.part_weights(self.weights).items())
 
 
-# The reference of a configured reward.
+# The references of a configured reward: Vision-R1's criteria as published, and the rewards of other methods.
 PUBLISHED = {
     f"{name}, {stage}": Reward(Criterion.named(name, stage))
     for name, stages in PUBLISHED_STAGES.items()
     for stage in stages
 }
+OTHERS = {name: Reward(ZooReward(name)) for name in ZOO}
 
 
 @dataclass(frozen=True)
@@ -179,23 +182,25 @@ def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.
 def audited(configured: Mapping[str, Reward]) -> list[dict[str, Any]]:
     """Return {name, checkpoints, published, reward} for each distinct reward, those of the configuration first.
 
-    configured: the rewards of trainings by checkpoint. checkpoints: those with this reward, none for a mere reference.
-    published: its name in PUBLISHED, or None. name: that of the first of these.
+    configured: the rewards of trainings by checkpoint. checkpoints: those with this reward, none for a mere reference,
+    which only Vision-R1's criteria are. published: its name in PUBLISHED or OTHERS, or None. name: that of the first of
+    these.
     """
     entries = []
     for reward in dict.fromkeys([*configured.values(), *PUBLISHED.values()]):
         checkpoints = [name for name, other in configured.items() if other == reward]
-        published = next((name for name, other in PUBLISHED.items() if other == reward), None)
+        published = next((name for name, other in (PUBLISHED | OTHERS).items() if other == reward), None)
         name = checkpoints[0] if checkpoints else published
         entries.append({"name": name, "checkpoints": checkpoints, "published": published, "reward": reward})
     return entries
 
 
 def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed: int) -> list[dict[str, Any]]:
-    """Return one record for every family, strength and reward: mean rewards and AP of the very same answers.
+    """Return one record for every family, strength and reward: mean rewards, AP and F1 of the very same answers.
 
     `criterion` in a record is the name of its reward in `rewards`. A row's randomness depends on seed, row and family
-    only, so that a stronger perturbation contains the weaker one. The reward is the weighted sum of parts, 0..3.
+    only, so that a stronger perturbation contains the weaker one. The reward is the weighted sum of parts, 0..3 (of
+    rex_omni's up to 6); `rewards/<part>` is the mean of one. F1 is that of all boxes together, mean over IoU .50:.95.
     """
     truths = [ground_truth(row) for row in rows]
     frames = [Frame.of(row) for row in rows]
@@ -214,23 +219,23 @@ def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed
             ]
             read = [parse(text) for text in texts]
             found = [(frame.to_original(p.boxes), p.labels) for frame, p in zip(frames, read, strict=True)]
-            ap = average_precision(truths, found)
+            measured = {"family": family, "strength": strength, **ap_and_f1(truths, found)}
             for name, reward in rewards.items():
                 scores = [reward.criterion.score(text, row) for text, row in zip(texts, rows, strict=True)]
-                means = {part: float(np.mean([getattr(score, part) for score in scores])) for part in REWARD_PARTS}
-                total = sum(weight * means[part] for weight, part in zip(reward.weights, REWARD_PARTS, strict=False))
-                record = {"criterion": name, "family": family, "strength": strength, "ap": ap}
-                records.append(record | {"reward": total} | means)
+                means = {part: float(np.mean([score.parts[part] for score in scores])) for part in scores[0].parts}
+                parts = {f"rewards/{part}": mean for part, mean in means.items()}
+                records.append({"criterion": name, **measured, "reward": reward.total(means), **parts})
                 progress.update(len(records))
     return records
 
 
-def average_precision(truths: Sequence[Said], found: Sequence[Said]) -> float:
-    """Return COCO AP in 0..1 of boxes found in images, all with score 1, labels compared as label_key does.
+def ap_and_f1(truths: Sequence[Said], found: Sequence[Said]) -> dict[str, float]:
+    """Return COCO AP (`ap`) and F1 (`f1`), 0..1, of boxes found in images, all with score 1; labels as of label_key.
 
-    Categories are the labels of the ground truth; a box with any other label is not evaluated.
+    AP is the mean over the labels of the ground truth, so that a box with any other label costs nothing; to F1, of all
+    boxes together, it is a false one.
     """
-    names = sorted({label_key(label) for _, labels in truths for label in labels})
+    names = sorted({label_key(label) for _, labels in [*truths, *found] for label in labels})
     category = {name: number for number, name in enumerate(names, start=1)}
     images = [
         CocoImage(number, "", 0, 0, tuple(CocoObject(*entry, _area(entry[2]), crowd=False) for entry in entries))
@@ -242,7 +247,8 @@ def average_precision(truths: Sequence[Said], found: Sequence[Said]) -> float:
         for category_id, _, bbox in entries
     ]
     dataset = CocoDataset("audit", "", {number: name for name, number in category.items()}, tuple(images))
-    return coco_ap.average_precision(dataset, detections)["AP"]
+    matches = coco_ap.match(dataset, detections)
+    return {"ap": matches.stats["AP"], "f1": f1_scores(dataset, matches, detections)["micro"]["mean"]["F1"]}
 
 
 def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -260,12 +266,15 @@ def loopholes(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [blind[key] for key in right if key in blind]
 
 
-def rank_correlation(records: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return Spearman's correlation of mean reward and AP over one reward's records, None where it never changes."""
+def rank_correlation(records: Iterable[Mapping[str, Any]], metric: str = "ap") -> float | None:
+    """Return Spearman's correlation of mean reward and metric, `ap` or `f1`, over one reward's records.
+
+    None where the reward never changes.
+    """
     from scipy.stats import spearmanr
 
-    rewards, aps = zip(*((record["reward"], record["ap"]) for record in records), strict=True)
-    return float(spearmanr(rewards, aps).statistic) if len({*rewards}) > 1 else None
+    rewards, values = zip(*((record["reward"], record[metric]) for record in records), strict=True)
+    return float(spearmanr(rewards, values).statistic) if len({*rewards}) > 1 else None
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:
@@ -287,10 +296,9 @@ def _area(bbox: tuple[float, float, float, float]) -> float:
 def _entries(
     images: Sequence[Said], category: Mapping[str, int]
 ) -> Iterable[list[tuple[int, str, tuple[float, float, float, float]]]]:
-    """Yield each image's (category id, label, x y width height), without labels that are no category."""
+    """Yield each image's (category id, label, x y width height)."""
     for boxes, labels in images:
         yield [
             (category[label_key(label)], label, (x1, y1, x2 - x1, y2 - y1))
             for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels, strict=True)
-            if label_key(label) in category
         ]

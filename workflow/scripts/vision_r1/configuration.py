@@ -21,6 +21,8 @@ from vision_r1.experiments import (
     chain_of,
     experiment_config,
     merge,
+    reward_of,
+    split_checkpoint,
     stages_of,
     training_values,
 )
@@ -28,6 +30,7 @@ from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 from vision_r1.objectives import check_objective
 from vision_r1.schema_errors import did_you_mean, in_words
+from vision_r1.zoo import criterion_of
 
 # What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
 SHARED = {
@@ -115,6 +118,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     for name in config["report"]["experiments"]:  # others are refused when they are planned
         for checkpoint in chain_of(config, name):
             training_values(config, checkpoint)
+    _check_rewards(config)
     _check_model(config)
     _check_compute(config)
     check_files(config)
@@ -240,6 +244,21 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
                 f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
                 f"again every {period} steps, and a checkpoint between them can't be resumed from"
             )
+
+
+def _check_rewards(config: Mapping[str, Any]) -> None:
+    """Check the parts and weights of what is asked for: those of one criterion mean nothing to another."""
+    for name in dict.fromkeys([*config["report"]["experiments"], *config["ablations"]["experiments"]]):
+        for checkpoint in chain_of(config, name):
+            arm, stage = split_checkpoint(checkpoint)
+            if stage not in STAGES:
+                continue
+            merged = experiment_config(config, arm)
+            weights = {**merged["grpo"], **merged[stage]}.get("reward_weights")
+            try:
+                criterion_of(reward_of(merged, merged[stage])).part_weights(weights)
+            except ValueError as error:
+                raise UserError(f"config: experiments.{arm}: {error}") from None
 
 
 def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:

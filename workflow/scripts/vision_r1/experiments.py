@@ -11,6 +11,7 @@ from typing import Any
 
 from vision_r1.files import UserError
 from vision_r1.schema_errors import did_you_mean
+from vision_r1.zoo import ZOO
 
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")
@@ -48,6 +49,12 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
         raise UserError(f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml{hint}")
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
     merged = merge(config, overrides)
+    names = {config["reward"]["criterion"], merged["reward"]["criterion"]}
+    if len(names) > 1 and names & ZOO.keys():
+        # Parts and weights belong to the configuration's own criterion: another method's reward has its own.
+        merged["reward"] = overrides["reward"]
+        if "reward_weights" not in overrides.get("grpo", {}):
+            merged["grpo"] = {key: value for key, value in merged["grpo"].items() if key != "reward_weights"}
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
         first = round(merged["grpo"]["step"] * sum(steps))
         for stage, own in zip(STAGES, (first, sum(steps) - first), strict=True):
@@ -183,10 +190,20 @@ def training_values(config: Config, checkpoint: str) -> dict[str, Any]:
     return _grpo_values(config, arm, stage)
 
 
+def reward_of(merged: Config, stage: Config) -> dict[str, Any]:
+    """Return what an experiment's configuration and one of its stages say of the criterion, as criterion_of takes it.
+
+    Rewards of other methods have no thresholds: those of the stages are not theirs.
+    """
+    zoo = merged["reward"]["criterion"] in ZOO
+    return {**merged["reward"], **({} if zoo else {key: stage[key] for key in STAGE_THRESHOLDS})}
+
+
 def _grpo_values(config: Config, arm: str, stage: str) -> dict[str, Any]:
     merged = experiment_config(config, arm)
-    values = {**merged["reward"], **merged["grpo"], **merged[stage], "seed": seed_of(config, f"{arm}/{stage}")}
-    del values["init"]
+    trained = {key: value for key, value in merged[stage].items() if key not in ("init", *STAGE_THRESHOLDS)}
+    reward = reward_of(merged, merged[stage])
+    values = {**reward, **merged["grpo"], **trained, "seed": seed_of(config, f"{arm}/{stage}")}
     values.pop("step", None)
     if values.pop("refinement") == "continuous":
         steps = [merged[each]["max_steps"] for each in STAGES]

@@ -6,7 +6,7 @@ from typing import Any
 
 from vision_r1.data import mixture, places
 from vision_r1.evaluation.protocols import OF_READING
-from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, chain_of, experiment_config, merge, split_checkpoint
+from vision_r1.experiments import STAGES, chain_of, experiment_config, merge, reward_of, split_checkpoint
 from vision_r1.experiments import training_values as values_of
 from vision_r1.run_folder import Run
 
@@ -55,8 +55,8 @@ def of_rewards(config: Config) -> list[str]:
     for checkpoint in dict.fromkeys(checkpoint for chain in chains for checkpoint in chain):
         arm, stage = split_checkpoint(checkpoint)
         if stage in STAGES:
-            keys = [*experiment_config(config, arm)["reward"], *STAGE_THRESHOLDS, "reward_weights"]
-            values = values_of(config, checkpoint)
+            merged, values = experiment_config(config, arm), values_of(config, checkpoint)
+            keys = [*reward_of(merged, merged[stage]), "reward_weights"]
             words += ["--criterion", checkpoint, json.dumps({key: values[key] for key in keys if key in values})]
     return words
 

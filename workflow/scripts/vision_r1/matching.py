@@ -1,10 +1,10 @@
 """One-to-one matching of predicted boxes to ground truth, by the Hungarian method.
 
-Both rules return (rows, columns): the matched predictions and their objects, each (k,) integers.
+All rules return (rows, columns): the matched predictions and their objects, each (k,) integers. scipy is imported when
+it is needed: it takes as long as checking a configuration, which knows the rewards by name.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from vision_r1.boxes import city_block
 
@@ -24,9 +24,9 @@ def match_box_prioritised(
     """
     cost = city_block(predictions, truth) - same_label.astype(closeness.dtype) - closeness
     if not label_aware:
-        return linear_sum_assignment(cost)
+        return least_cost(cost)
     far = (np.abs(cost).max() + 1) * (len(truth) + 1)  # larger than any valid assignment's cost
-    rows, columns = linear_sum_assignment(np.where(same_label, cost, far))
+    rows, columns = least_cost(np.where(same_label, cost, far))
     kept = same_label[rows, columns]
     return rows[kept], columns[kept]
 
@@ -37,6 +37,13 @@ def match_most_value(value: np.ndarray, preferred: np.ndarray) -> tuple[np.ndarr
     Among equal sums the one with more `preferred` pairs (n, m, true or false) wins, so that the order of
     the predictions never matters.
     """
-    rows, columns = linear_sum_assignment(value * (1 + 1e-9 * preferred), maximize=True)
+    rows, columns = least_cost(-value * (1 + 1e-9 * preferred))
     kept = value[rows, columns] > 0
     return rows[kept], columns[kept]
+
+
+def least_cost(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Match all min(n, m) pairs so that their summed `cost` (n, m) is least."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(cost)

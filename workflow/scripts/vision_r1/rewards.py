@@ -7,7 +7,7 @@ docs/rewards.md has a whole script.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,6 +19,7 @@ from vision_r1.frames import Frame
 from vision_r1.ground_truth import ground_truth
 from vision_r1.matching import match_box_prioritised, match_most_value
 from vision_r1.parsing import Parsed, Verdict, label_key
+from vision_r1.score import Score, weighted
 
 # Progressive rule refinement (paper, section 3.3). `raw` is the released script and upstream, which switch it off.
 REWARD_THRESHOLDS = {
@@ -69,19 +70,6 @@ CHOICES = {
 }
 REWARDS = ("dual_format", "recall", "precision")  # what every published sum holds
 COUNT = "count"  # the paper's ablation adds it where recall is taken away (table 4)
-
-
-@dataclass(frozen=True)
-class Score:
-    """The rewards of one answer, each 0..1, and what was seen on the way. count: 1 for as many boxes as objects."""
-
-    dual_format: float
-    recall: float
-    precision: float
-    count: float
-    verdict: Verdict
-    num_predictions: int
-    num_duplicates: int  # predictions that repeat an earlier one, label and all four coordinates
 
 
 @dataclass(frozen=True)
@@ -149,23 +137,26 @@ class Criterion:
     def score(self, completion: str, row: Mapping[str, Any]) -> Score:
         """Judge one answer by its row: frame, width, height, input_width, input_height, and objects or solution.
 
+        Its parts are REWARDS and COUNT, each 0..1; count: 1 for as many boxes as objects.
         The row's categories, if it has any, are the labels that count as known. Raises KeyError naming a
         missing field and ValueError naming a wrong one; any completion is fine.
         """
         truth, truth_labels = ground_truth(row)
         parsed = PARSERS[self.parser](completion, row.get("categories"))
-        frame, predictions = Frame.of(row), len(parsed.labels)
+        frame = Frame.of(row)
+        dual_format = self._dual_format(parsed, frame, empty=not truth_labels)
         recall, precision = self._judge(parsed, frame, truth, truth_labels)
-        said = set(zip(parsed.labels, map(tuple, parsed.boxes.tolist()), strict=True))
-        return Score(
-            self._dual_format(parsed, frame, empty=not truth_labels),
-            recall,
-            precision,
-            float(predictions == len(truth_labels)),
-            parsed.verdict,
-            predictions,
-            predictions - len(said),
-        )
+        count = float(len(parsed.labels) == len(truth_labels))
+        parts = {"dual_format": dual_format, "recall": recall, "precision": precision, COUNT: count}
+        return Score.of(parts, parsed)
+
+    def part_weights(self, weights: Sequence[float] | None = None) -> dict[str, float]:
+        """Return the weight of each part: 1 where none are given; a fourth one is that of COUNT.
+
+        Raises ValueError as `weighted` does.
+        """
+        count = weights is not None and len(weights) > len(REWARDS)
+        return weighted(dict.fromkeys((*REWARDS, COUNT) if count else REWARDS, 1.0), weights)
 
     def _dual_format(self, parsed: Parsed, frame: Frame, empty: bool) -> float:
         earned = parsed.well_formed
@@ -242,9 +233,9 @@ ROW_FIELDS = ("frame", "width", "height", "input_width", "input_height", "catego
 
 @dataclass
 class Scorer:
-    """Scores a batch once, however many reward functions ask for it in turn."""
+    """Scores a batch once, however many reward functions ask for it in turn. criterion: as of reward_functions."""
 
-    criterion: Criterion
+    criterion: Any
     _batch: tuple = field(default=(), repr=False)
     _scores: list[Score] = field(default_factory=list, repr=False)
 
@@ -281,7 +272,7 @@ class Scorer:
 
 @dataclass
 class RewardFunction:
-    """One of REWARDS, or COUNT, as a TRL reward function. Functions of one scorer share its pass over a batch."""
+    """One part as a TRL reward function. Functions of one scorer share its pass over a batch."""
 
     scorer: Scorer
     __name__: str
@@ -293,14 +284,18 @@ class RewardFunction:
         log_extra: Callable[[str, list], None] | None = None,
         **columns: Any,
     ) -> list[float]:
-        """Return one reward in 0..1 for each completion, a text or a conversation that ends with it.
+        """Return the part of each completion, a text or a conversation that ends with it.
 
         `columns` are the row's fields, one list each (see Criterion.score); others are ignored.
         """
-        return [getattr(score, self.__name__) for score in self.scorer(completions, log_metric, log_extra, columns)]
+        scores = self.scorer(completions, log_metric, log_extra, columns)
+        return [score.parts[self.__name__] for score in scores]
 
 
-def reward_functions(criterion: Criterion, count: bool = False) -> list[RewardFunction]:
-    """Return the TRL reward functions dual_format, recall and precision, and `count` if asked for; TRL sums them."""
+def reward_functions(criterion: Any, parts: Iterable[str] | None = None) -> list[RewardFunction]:
+    """Return a TRL reward function for each part, by default those of criterion.part_weights(); TRL sums them.
+
+    criterion: a Criterion, or a reward of another method (vision_r1.zoo).
+    """
     scorer = Scorer(criterion)
-    return [RewardFunction(scorer, name) for name in (*REWARDS, *([COUNT] if count else []))]
+    return [RewardFunction(scorer, name) for name in (criterion.part_weights() if parts is None else parts)]

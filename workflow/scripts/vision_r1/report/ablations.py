@@ -20,6 +20,7 @@ from vision_r1.experiments import (
     chain_of,
     experiment_config,
     final_checkpoint,
+    reward_of,
     split_checkpoint,
     with_training_seed,
 )
@@ -28,7 +29,7 @@ from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.results import MEAN
 from vision_r1.report.sheets import Difference, Sheet
 from vision_r1.report.text import csv_text, points
-from vision_r1.rewards import configured_parts
+from vision_r1.zoo import ZooReward, criterion_of
 
 METRICS = ("AP", "AP50", "AP75")
 
@@ -219,7 +220,7 @@ def _scores(
     )
 
 
-METHOD_COLUMNS = ("criterion", "dual format", "recall", "precision", "differentiation", "thresholds")
+METHOD_COLUMNS = ("criterion", "rewarded parts", "differentiation", "thresholds")
 
 
 def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -229,15 +230,14 @@ def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if not stages:
         return ("–",) * len(METHOD_COLUMNS)
     merged = experiment_config(config, name)
-    criterion = configured_parts(merged["reward"]["criterion"]) | merged["reward"]
-    weights = merged["grpo"].get("reward_weights") or (1, 1, 1)
+    criterion = criterion_of(reward_of(merged, stages[0]))
+    weights = criterion.part_weights(merged["grpo"].get("reward_weights"))
+    terms = [f"{'' if weight == 1 else f'{weight:.3g} '}{part}" for part, weight in weights.items() if weight]
+    method = (merged["reward"]["criterion"], " + ".join(terms).replace("_", " "))
+    if isinstance(criterion, ZooReward):
+        return *method, "–", "–"
     asked = [f"{stage['recall_threshold']:g}" for stage in stages]
-    return (
-        criterion["criterion"],
-        *("yes" if weight else "no" for weight in weights),
-        "yes" if criterion["differentiate"] else "no",
-        " to ".join(dict.fromkeys(asked)),
-    )
+    return *method, "yes" if criterion.differentiate else "no", " to ".join(dict.fromkeys(asked))
 
 
 def _mean_and_sd(line: Line, arm: Arm) -> str:

@@ -18,6 +18,7 @@ from vision_r1.experiments import (
     checkpoints_of,
     experiment_config,
     parent_checkpoint,
+    reward_of,
     seed_of,
     split_checkpoint,
 )
@@ -240,9 +241,9 @@ def _stages(config: Mapping[str, Any], experiment: str) -> list[dict[str, Any] |
     found: dict[str, dict[str, Any]] = {}
     for name in chain_of(config, experiment):
         arm, stage = split_checkpoint(name)
-        merged = experiment_config(config, arm)
-        reward = {"criterion": merged["reward"]["criterion"], "start": parent_checkpoint(config, name)}
-        found[stage] = merged.get(stage, {}) | reward
+        if stage in STAGES:
+            merged = experiment_config(config, arm)
+            found[stage] = reward_of(merged, merged[stage]) | {"start": parent_checkpoint(config, name)}
     return [found.get(stage) for stage in STAGES]
 
 

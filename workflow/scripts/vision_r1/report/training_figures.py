@@ -17,12 +17,7 @@ History = Sequence[Mapping[str, Any]]
 Chains = Mapping[str, Sequence[str]]  # arm of an experiment -> its checkpoints in order, whoever trains them
 # What TRL logs -> title and the axis' ends.
 Panels = Mapping[str, tuple[str, tuple[float | None, float | None]]]
-REWARD = {
-    "reward": ("total reward", (0, None)),
-    "rewards/dual_format/mean": ("dual format reward", (0, 1)),
-    "rewards/recall/mean": ("recall reward", (0, 1)),
-    "rewards/precision/mean": ("precision reward", (0, 1)),
-}
+REWARD = {"reward": ("total reward", (0, None))}
 SIGNAL = {
     "kl": ("KL to the reference, nats", (0, None)),
     "entropy": ("entropy, nats a token", (0, None)),
@@ -37,8 +32,15 @@ WINDOW = 0.15  # of a stage's logs, in the moving average
 
 
 def reward_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
-    """The reward and its parts; a line marks where the thresholds rise."""
-    return _by_step(histories, chains, REWARD, "GRPO history", columns=4)
+    """The reward and its parts, whatever they are; a line marks where the thresholds rise."""
+    highest: dict[str, float] = {}
+    for history in histories.values():
+        for row in history:
+            for key, value in row.items():
+                if key.startswith("rewards/") and key.endswith("/mean") and value is not None:
+                    highest[key] = max(value, highest.get(key, 1))  # parts are 0..1, but for Rex-Omni's
+    parts = {key: (plain(f"{key.split('/')[1].replace('_', ' ')} reward"), (0, top)) for key, top in highest.items()}
+    return _by_step(histories, chains, REWARD | parts, "GRPO history", columns=4)
 
 
 def signal_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:

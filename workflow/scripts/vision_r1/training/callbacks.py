@@ -145,12 +145,14 @@ class LogProgress(TrainerCallback):
         logs = kw["logs"]
         if not state.is_world_process_zero or "loss" not in logs:
             return
-        shown = "  ".join(f"{name} {logs[name]:.4g}" for name in _SHOWN if isinstance(logs.get(name), float))
+        parts = [name for name in logs if name.startswith("rewards/") and name.endswith("/mean")]
+        names = [*_SHOWN[:_PARTS_AT], *parts, *_SHOWN[_PARTS_AT:]]
+        shown = "  ".join(f"{name} {logs[name]:.4g}" for name in names if isinstance(logs.get(name), float))
         self.progress.log(state.global_step, shown)
 
 
 _SHOWN = (
-    *("loss", "grad_norm", "reward", "group_reward_std", "frac_reward_zero_std", "rewards/dual_format/mean"),
-    *("rewards/recall/mean", "rewards/precision/mean", "kl", "completions/mean_length", "completions/clipped_ratio"),
-    "mean_token_accuracy",
+    *("loss", "grad_norm", "reward", "group_reward_std", "frac_reward_zero_std"),
+    *("kl", "completions/mean_length", "completions/clipped_ratio", "mean_token_accuracy"),
 )
+_PARTS_AT = _SHOWN.index("kl")  # the parts of the reward, whatever they are, stand before it

@@ -16,6 +16,7 @@ from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row
 from vision_r1.training.guards import Guards
 from vision_r1.training.sampling import check_vllm
+from vision_r1.zoo import ZOO, ZooReward
 
 
 @dataclass(kw_only=True)
@@ -53,27 +54,41 @@ class GRPOArguments(StageArguments):
 
 @dataclass
 class CriterionName:
-    """The named criterion whose parts are the defaults of the flags of Criterion."""
+    """A criterion by name: the defaults of the flags of Criterion, or a reward of another method, which has none."""
 
     criterion: str = field(
         default="released_2025",
-        metadata={"help": f"what the rewards measure: {', '.join(CRITERIA)}; flags of its parts change them"},
+        metadata={
+            "help": f"what the rewards measure: {', '.join(CRITERIA)}, whose parts the flags below change; or, without "
+            f"them, {', '.join(ZOO)}"
+        },
     )
 
     def __post_init__(self) -> None:
-        if self.criterion not in CRITERIA:
-            raise UserError(f"--criterion: unknown {self.criterion!r}; choose {', '.join(CRITERIA)}")
+        if self.criterion not in (*CRITERIA, *ZOO):
+            raise UserError(f"--criterion: unknown {self.criterion!r}; choose {', '.join((*CRITERIA, *ZOO))}")
 
 
-def parse(argv: Sequence[str] | None, docstring: str) -> tuple[GRPOArguments, Guards, Criterion, GRPOConfig]:
+def parse(
+    argv: Sequence[str] | None, docstring: str
+) -> tuple[GRPOArguments, Guards, Criterion | ZooReward, GRPOConfig]:
     """Read the arguments: first the criterion's name, then all, with its parts as defaults.
 
-    Thresholds have no default: they are the stage's.
+    Thresholds have no default: they are the stage's. The config has a weight for each part that is rewarded.
     """
     name, *_ = StageParser((CriterionName,), docstring, add_help=False).parse(argv, unknown=True)
-    parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
-    parser.set_defaults_with_config(**configured_parts(name.criterion))
-    arguments, guards, _, criterion, config = parser.parse(argv)
+    if name.criterion in ZOO:
+        parser = StageParser((GRPOArguments, Guards, CriterionName, GRPOConfig), docstring)
+        arguments, guards, _, config = parser.parse(argv)
+        criterion = ZooReward(name.criterion)
+    else:
+        parser = StageParser((GRPOArguments, Guards, CriterionName, Criterion, GRPOConfig), docstring)
+        parser.set_defaults_with_config(**configured_parts(name.criterion))
+        arguments, guards, _, criterion, config = parser.parse(argv)
+    try:
+        config.reward_weights = list(criterion.part_weights(config.reward_weights).values())
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
     check_vllm(config)
     _check_reference(arguments, config.beta)
     if not 0 < config.temperature < math.inf:
