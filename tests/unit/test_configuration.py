@@ -8,6 +8,7 @@ from configurations import CONFIGURATIONS, ON_GPUS, surveyed
 from configurations import load as load_configuration
 
 from vision_r1 import configuration
+from vision_r1.configuration_reference import reference
 from vision_r1.data.worlds import SHIFTS, WORLDS
 from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, merge, training_values
 from vision_r1.files import UserError
@@ -342,7 +343,7 @@ def test_reference_is_current(root, request):
     text = (
         "# Configuration reference\n\n"
         "Generated from config/schema.yaml and config/trl_fields.yaml by `make docs`; values stand in\n"
-        "config/config.yaml and the files laid over it.\n\n" + configuration.reference(root / "config")
+        "config/config.yaml and the files laid over it.\n\n" + reference(root / "config")
     )
     if request.config.getoption("--fix"):
         path.write_text(text)
