@@ -1,5 +1,8 @@
 """Every field of TRL's configurations is a key, or is refused with a reason; what is generated is the pinned TRL's."""
 
+import os
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 
 import pytest
@@ -165,3 +168,10 @@ def test_defaults_in_the_file_are_trls(root):
         for item in fields(getattr(trl, config)):
             if item.name in keys[section] and item.default is not MISSING:
                 assert keys[section][item.name]["default"] == getattr(item.default, "value", item.default)
+
+
+def test_reading_a_configuration_imports_no_torch(root):
+    code = "import sys; from vision_r1.configuration import read_schema; read_schema('config')"
+    code += "; sys.exit(bool({'torch', 'trl', 'transformers'} & sys.modules.keys()))"
+    environment = {**os.environ, "PYTHONPATH": "workflow/scripts"}
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, env=environment).returncode == 0
