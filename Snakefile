@@ -31,6 +31,9 @@ include: "rules/report.smk"
 include: "rules/ablations.smk"
 
 
+PROGRAMS.keep()
+
+
 onstart:  # not in a plan, which writes nothing
     check_machine()
     write_records()

@@ -1,7 +1,9 @@
 """Names and functions that the rules share. No rules here."""
 
 import copy
+import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -19,7 +21,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, finished, flags, machine
+from vision_r1 import configuration, experiments, finished, flags, machine, safe_yaml
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
@@ -27,7 +29,7 @@ from vision_r1.files import UserError, write_text
 from vision_r1.launcher import slurm
 from vision_r1.report.style import FIGURES, SHEETS
 from vision_r1.run_folder import Run
-from vision_r1.stamps import code_stamp
+from vision_r1.stamps import Stamps
 
 PUBLISHED = str(SOURCE / "config/published.yaml")
 STYLE = str(SCRIPTS / "vision_r1/report/style.mplstyle")
@@ -111,7 +113,7 @@ wildcard_constraints:
 # What programs read of the configuration, and what their code means: path -> text. See `write_records`.
 RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
 STAMPS = {}
-MODULES = {}  # that were read for them
+PROGRAMS = Stamps(Path(".snakemake/vision_r1_modules.json"))
 
 
 def digest(text):
@@ -122,7 +124,7 @@ def code(script):
     """Return the hash of what a program means, a parameter that changes when that does. Frozen, it stays what it was."""
     stamp = RUN.code(script)
     frozen = config["freeze_code"] and stamp.is_file()
-    STAMPS[stamp] = stamp.read_text() if frozen else code_stamp(SCRIPTS / script, MODULES)
+    STAMPS[stamp] = stamp.read_text() if frozen else PROGRAMS.of(SCRIPTS / script)
     return digest(STAMPS[stamp])
 
 
@@ -181,7 +183,19 @@ def more(amount):
 
     Trainings and predictions resume where they were stopped, so their runtime stays.
     """
-    return lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2))
+    return signed(lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2)))
+
+
+def by_suite(function):
+    """Return a function of wildcards that calls `function` once for each suite: many checkpoints are tested on it."""
+    known = functools.cache(function)
+    return signed(lambda wildcards: known(wildcards.suite))
+
+
+def signed(function):
+    """Note a function's signature: Snakemake asks for it several times a job, and Python works it out each time."""
+    function.__signature__ = inspect.signature(function)
+    return function
 
 
 def trained(wildcards):

@@ -5,7 +5,7 @@ rule predict_suite:
     """Write one checkpoint's completions for every prompt of a suite."""
     input:
         model="<results>/models/{checkpoint}/model",
-        files=lambda wildcards: ready(DATASETS_OF[wildcards.suite]),
+        files=by_suite(lambda suite: ready(DATASETS_OF[suite])),
     output:
         "<results>/predictions/{checkpoint}/{suite}.jsonl",
     log:
@@ -23,7 +23,7 @@ rule predict_suite:
     params:
         code=code("predict_suite.py"),
         launch=config["compute"]["launch_predict"],
-        args=lambda wildcards: flags.of_prediction(RUN, wildcards.suite),
+        args=by_suite(lambda suite: flags.of_prediction(RUN, suite)),
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:
@@ -38,7 +38,7 @@ rule score_suite:
     """Score completions, per data set and protocol."""
     input:
         predictions="<results>/predictions/{checkpoint}/{suite}.jsonl",
-        files=lambda wildcards: ready(DATASETS_OF[wildcards.suite]),
+        files=by_suite(lambda suite: ready(DATASETS_OF[suite])),
     output:
         metrics="<results>/metrics/{checkpoint}/{suite}.json",
         resamples="<results>/metrics/{checkpoint}/{suite}.resamples.npz",
@@ -56,8 +56,8 @@ rule score_suite:
     params:
         code=code("score_suite.py"),
         args=flags.of_values({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
-        datasets=lambda wildcards: flags.of_datasets(RUN, DATASETS_OF[wildcards.suite], "annotations"),
-        protocols=lambda wildcards: flags.of_reading(config, wildcards.suite),
+        datasets=by_suite(lambda suite: flags.of_datasets(RUN, DATASETS_OF[suite], "annotations")),
+        protocols=by_suite(lambda suite: flags.of_reading(config, suite)),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:

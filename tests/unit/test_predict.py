@@ -1,5 +1,6 @@
 """Batches of a prediction: prepared one ahead, answered in their order, and kept up to the image that fails."""
 
+import re
 import threading
 
 import coco_factory
@@ -10,6 +11,7 @@ from vision_r1.evaluation.predict import Share, ahead, predict
 from vision_r1.evaluation.protocols import Protocol, requests
 from vision_r1.families import family
 from vision_r1.files import UserError, read_jsonl
+from vision_r1.stamps import Stamps
 
 
 def test_the_next_item_is_worked_on_meanwhile_and_no_further():
@@ -55,6 +57,14 @@ class Backend:
     def answer(self, questions, prepared):
         assert prepared == [question.path for question in questions]
         return [{"completion": f"{question.prompt} {path}"} for question, path in zip(questions, prepared, strict=True)]
+
+
+def test_prediction_starts_without_what_only_training_needs(root):
+    stamps = Stamps()
+    stamps.of(root / "workflow/scripts/predict_suite.py")
+    assert any(file.name == "generation.py" for file in stamps.modules)
+    for file in stamps.modules:
+        assert not re.search(r"^\s*(import|from) (trl|peft|datasets|accelerate)\b", file.read_text(), re.M), file
 
 
 def test_a_bad_image_is_named_and_the_batches_before_it_are_kept(tmp_path):

@@ -1,8 +1,11 @@
 """Code stamps follow meaning: comments and docstrings don't count, everything else does."""
 
+import os
+
 import pytest
 
-from vision_r1.stamps import code_stamp
+import vision_r1.stamps
+from vision_r1.stamps import Stamps, code_stamp
 
 MODULES = {
     "train.py": '"""Doc."""\nfrom package.rewards import score\nprint(score(1))\n',
@@ -67,6 +70,30 @@ def test_a_change_of_meaning_counts(script, name, old, new):
 def test_scripts_share_what_was_read_of_their_modules(script):
     other = script.parent / "score.py"
     other.write_text("from package import matching, rewards\n")
-    modules = {}
-    assert [code_stamp(path, modules) for path in (script, other)] == [code_stamp(script), code_stamp(other)]
-    assert modules.keys() == {script.parent / name for name in MODULES if "unused" not in name} | {other}
+    stamps = Stamps()
+    assert [stamps.of(path) for path in (script, other)] == [code_stamp(script), code_stamp(other)]
+    assert stamps.modules.keys() == {script.parent / name for name in MODULES if "unused" not in name} | {other}
+
+
+def test_what_was_found_is_kept_for_the_next_process_by_the_text_of_each_module(script, tmp_path, monkeypatch):
+    def found():
+        stamps = Stamps(tmp_path / "kept.json")
+        stamp = stamps.of(script)
+        stamps.keep()
+        return stamp
+
+    read, texts = vision_r1.stamps._read, []
+    monkeypatch.setattr(vision_r1.stamps, "_read", lambda text: texts.append(text) or read(text))
+    before = found()
+    assert before == code_stamp(script) and len(texts) == 10
+    assert found() == before and len(texts) == 10
+    times = (script.parent / "package/boxes.py").stat()
+    edit(script, "package/boxes.py", "return x", "return y")
+    os.utime(script.parent / "package/boxes.py", ns=(times.st_atime_ns, times.st_mtime_ns))  # and of the same size
+    after = found()
+    assert len(texts) == 11 and after == code_stamp(script) != before
+    (tmp_path / "kept.json").write_text("{ cut off")
+    assert found() == after
+    monkeypatch.setattr(vision_r1.stamps, "_reader", lambda: "another version")
+    texts.clear()
+    assert found() == after and len(texts) == 5

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
-from vision_r1 import trl_fields
+from vision_r1 import safe_yaml, trl_fields
 from vision_r1.configuration_values import check_files, check_selection, check_values
 from vision_r1.data import mixture
 from vision_r1.experiments import (
@@ -67,7 +67,7 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            merged = merge(merged, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
+            merged = merge(merged, safe_yaml.load(Path(file).read_text(encoding="utf-8")))
         except (OSError, yaml.YAMLError, AttributeError) as error:
             raise UserError(f"{file}: not a configuration in YAML ({error!r})") from None
     return merged

@@ -6,36 +6,72 @@ without docstrings: comments, docstrings and layout do not count.
 
 import ast
 import hashlib
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-# Module -> the hash of its meaning, and the local files that it imports.
-Modules = dict[Path, tuple[str, list[Path]]]
+from vision_r1.files import write_text
 
 
-def code_stamp(script: str | Path, modules: Modules | None = None) -> str:
+def code_stamp(script: str | Path) -> str:
     """Return one line `<file> <hash>` for `script` and each local module that it imports.
 
     Modules are looked for in the script's folder, as Python does when the script runs.
-    modules: what was found for other scripts of that folder. It is not looked at again, and what is new is added.
     """
-    modules = {} if modules is None else modules
-    root = Path(script).parent
-    pending, seen = [Path(script)], set()
-    while pending:
-        path = pending.pop()
-        if path not in seen:
-            seen.add(path)
-            if path not in modules:
-                meaning, imports = _read(path.read_text(encoding="utf-8"))
-                modules[path] = meaning, _imported_files(imports, path, root)
-            pending += modules[path][1]
-    return "".join(f"{path.relative_to(root)} {modules[path][0]}\n" for path in sorted(seen))
+    return Stamps().of(script)
 
 
-@cache  # programs share most of their modules
-def _read(text: str) -> tuple[str, tuple[tuple[int, tuple[str, ...]], ...]]:
+class Stamps:
+    """The stamps of several scripts in one folder: each of their modules is read once.
+
+    kept: a file with what earlier processes found, by the hash of a module's text, so that no edit is overlooked.
+    To take all modules apart takes as long as all else in the Snakefile.
+    """
+
+    def __init__(self, kept: Path | None = None) -> None:
+        self.kept, self.used = kept, {}
+        self.modules: dict[Path, tuple[str, list[Path]]] = {}  # hash of the meaning, and local files that are imported
+        self.known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            if kept:
+                self.known = json.loads(kept.read_text(encoding="utf-8"))
+
+    def of(self, script: str | Path) -> str:
+        """Return the stamp of a script, as code_stamp does."""
+        root = Path(script).parent
+        pending, seen = [Path(script)], set()
+        while pending:
+            path = pending.pop()
+            if path not in seen:
+                seen.add(path)
+                if path not in self.modules:
+                    meaning, imports = self._reading(path.read_text(encoding="utf-8"))
+                    self.modules[path] = meaning, _imported_files(imports, path, root)
+                pending += self.modules[path][1]
+        return "".join(f"{path.relative_to(root)} {self.modules[path][0]}\n" for path in sorted(seen))
+
+    def keep(self) -> None:
+        """Write what was found for the next process, where that is anything new and can be written."""
+        if self.kept and not self.used.keys() <= self.known.keys():
+            with suppress(OSError):
+                write_text(self.kept, json.dumps(self.used))
+
+    def _reading(self, text: str) -> Any:
+        key = hashlib.sha256(f"{_reader()}\n{text}".encode()).hexdigest()
+        self.used[key] = self.known[key] if key in self.known else _read(text)
+        return self.used[key]
+
+
+@cache
+def _reader() -> str:
+    """Return the text of this module: what another version of it has found is of no use."""
+    return Path(__file__).read_text(encoding="utf-8")
+
+
+def _read(text: str) -> tuple[str, list[tuple[int, tuple[str, ...]]]]:
     """Return the hash of a module's meaning, and its imports: (level, names), level 0 for absolute ones."""
     tree, imports = ast.parse(text), []
     for node in ast.walk(tree):
@@ -49,7 +85,7 @@ def _read(text: str) -> tuple[str, tuple[tuple[int, tuple[str, ...]], ...]]:
             names = (f"{module}.{alias.name}".strip(".") for alias in node.names)
             imports.append((node.level, (module, *names)))
     # unparse, not dump: its text is the same in all Python versions that we support.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16], tuple(imports)
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16], imports
 
 
 def _imported_files(imports: Sequence[tuple[int, Sequence[str]]], path: Path, root: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from vision_r1 import safe_yaml
 from vision_r1.configuration import PRESETS
 from vision_r1.files import UserError
 
@@ -121,7 +122,7 @@ def read_published(path: str | Path) -> list[Anchor]:
 
 def _content(path: str | Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = safe_yaml.load(Path(path).read_text(encoding="utf-8"))
         missing = {"models", "tolerance", "tables"} - content.keys()
         wrong = [key for key in ("models", "tolerance", "tables") if not isinstance(content.get(key), dict)]
     except (OSError, yaml.YAMLError, AttributeError) as error:

@@ -1,0 +1,20 @@
+"""YAML by libyaml says what PyYAML's own parser says, and makes nothing but plain values."""
+
+import pytest
+import yaml
+
+from vision_r1 import safe_yaml
+
+
+def test_every_file_that_we_ship_is_read_the_same(root):
+    files = [*root.glob("config/**/*.yaml"), *root.glob("tests/*.yaml"), *root.glob("profiles/*/*.yaml")]
+    assert len(files) > 20
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert safe_yaml.load(text) == yaml.safe_load(text), file
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: 'x", "!!python/object/apply:os.getcwd []", "\tx: 1"])
+def test_what_is_no_plain_yaml_is_an_error(text):
+    with pytest.raises(yaml.YAMLError):
+        safe_yaml.load(text)
