@@ -43,7 +43,9 @@ def blocks(request, monkeypatch):
     monkeypatch.setattr(likeness, "COLUMNS", request.param[1])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the blocks are the same for all examples
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # the blocks are the same for all examples
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.integers(0, 40), st.integers(1, 40))
 def test_what_is_found_is_what_comparing_all_pairs_in_all_turns_finds(blocks, seed, share, ours, theirs):
     """Plain images have few set bits, so all of them are near to each other."""
@@ -57,6 +59,7 @@ def test_what_is_found_is_what_comparing_all_pairs_in_all_turns_finds(blocks, se
     assert likely_copies(mine, other) == [(*place, distance[tuple(place)]) for place in places]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.sampled_from(TURNS))
 def test_without_its_turn_a_hash_is_no_farther_from_any_other(seed, share, turn):
     rng = np.random.default_rng(seed)
