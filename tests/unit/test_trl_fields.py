@@ -122,7 +122,7 @@ def test_values_reach_trl(section, root, tmp_path):
         ({"sft": {"output_dir": "x"}}, "'output_dir' can't be set here: the pipeline sets it"),
         ({"grpo": {"hub_token": "x"}}, "'hub_token' can't be set here: push_to_hub.py uploads a release"),
         ({"grpo": {"importance_sampling_levle": "token"}}, "did you mean 'importance_sampling_level'"),
-        ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists those that there are"),
+        ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists all"),
         ({"grpo": {"importance_sampling_level": "word"}}, "'word' is not one of token, sequence"),
         ({"grpo": {"top_entropy_quantile": "0.2"}}, "grpo.top_entropy_quantile: '0.2' is text, not a number"),
         ({"grpo_stage2": {"epsilonn": 1.0}}, "grpo_stage2: unknown key 'epsilonn'; did you mean 'epsilon'"),
@@ -148,7 +148,7 @@ def test_a_wrong_key_is_one_line(schema, default, values, told):
         ({"delta": 1.1}, "delta: 1.1 lies below the clipped ratio's end"),
         ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo clips no importance ratio"),
         ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
-        ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
+        ({"num_iterations": 3}, "save_steps: 20 is not a multiple of 3"),
     ],
 )
 def test_a_contradiction_is_one_line(schema, default, values, told):
