@@ -168,14 +168,14 @@ def test_training_keys_are_trls_own(schema):
         ({"grpo_stage1": {"precision_low": 0.8}}, "config: experiments.strict.grpo_stage1.precision_low: larger than"),
         (
             {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
-            "config: experiments.strict.grpo_stage1.save_steps: 25 is not a multiple of 2",
+            "config: experiments.strict.grpo_stage1.save_steps: 25 is no multiple of 2",
         ),
         (
             {
                 "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
                 "grpo_stage1": {"max_steps": 5},
             },
-            "config: experiments.strict.grpo_stage1.max_steps: 5 is not a multiple of 2",
+            "config: experiments.strict.grpo_stage1.max_steps: 5 is no multiple of 2",
         ),
         ({"reward": {"criterion": "official"}}, "reward.criterion: 'official' is now 'released_2025'"),
         ({"report": {"experiments": ["single_beginner"]}}, "report.experiments: 'single_beginner' is now 'step_1'"),

@@ -157,7 +157,7 @@ def test_a_folder_without_a_template_is_named(broken):
 def test_a_model_of_another_kind_is_one_line(broken):
     settings = {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
     (broken / "preprocessor_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"no processor can be built from its files \(.*CLIP.*\); fetch it again, or fix"):
+    with pytest.raises(UserError, match=r"no processor can be built from its files \(.*CLIP.*\); fetch it again, or"):
         load(broken, "qwen2_5_vl")
 
 

@@ -148,7 +148,7 @@ def test_a_wrong_key_is_one_line(schema, default, values, told):
         ({"delta": 1.1}, "delta: 1.1 lies below the clipped ratio's end"),
         ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo clips no importance ratio"),
         ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
-        ({"num_iterations": 3}, "save_steps: 20 is not a multiple of 3"),
+        ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
     ],
 )
 def test_a_contradiction_is_one_line(schema, default, values, told):

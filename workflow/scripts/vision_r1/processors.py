@@ -105,7 +105,7 @@ def prompt_text(processor: ProcessorMixin, prompt: str, system: str | None = Non
 
 
 def _with_limits(name: str, content: bytes, size: Mapping[str, int]) -> bytes:
-    """Return a processor's file with these limits where it holds image settings, under the keys that it already uses."""
+    """Return a processor's file with these limits where it holds image settings, under the keys that it uses."""
     if name not in ("preprocessor_config.json", "processor_config.json"):
         return content
     settings = json.loads(content)

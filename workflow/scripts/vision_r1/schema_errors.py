@@ -103,7 +103,5 @@ _WORDS: dict[str, Callable[[Any, Any], str]] = {
     "minItems": lambda value, least: f"the list has {len(value)} entries; give at least {least}",
     "maxItems": lambda value, most: f"the list has {len(value)} entries; give at most {most}",
     "maxLength": lambda value, most: f"{_short(value)} has {len(value)} characters; give at most {most}",
-    "uniqueItems": lambda value, _: (
-        f"{next(each for each in value if value.count(each) > 1)!r} is in the list twice"
-    ),
+    "uniqueItems": lambda value, _: f"{next(each for each in value if value.count(each) > 1)!r} is in the list twice",
 }

@@ -84,7 +84,7 @@ def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
         about = " ".join(item.metadata.get("help", "").replace("%%", "%").split())  # argparse wants it doubled
         union = typing.get_origin(item.type) in (types.UnionType, typing.Union)
         kinds = [each for each in (typing.get_args(item.type) if union else (item.type,)) if each is not types.NoneType]
-        none = [None] if default is None else []  # null is allowed only where it is TRL's default: elsewhere it would mean another value
+        none = [None] if default is None else []  # elsewhere null is not "TRL's default"
         if choices := item.metadata.get("choices") or _choices(kinds, about, names):
             schema = {"enum": [*choices, *none]}
         else:

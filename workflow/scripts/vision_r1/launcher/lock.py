@@ -38,7 +38,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder for this user alone, in a place where others can write. Raises UserError where it is not private."""
+    """Make a folder for this user alone, in a place where others can write. Raises UserError unless it is private."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = path.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():

@@ -25,7 +25,7 @@ SAMPLE = 200  # objects of the training file that are measured to represent all
 
 @dataclass(frozen=True)
 class AnswerSize:
-    """Tokens of an answer: `fence` for its frame and end token, `item` for each object; `source`: how they were counted."""
+    """Tokens of an answer: `fence` around it and its end, `item` for each object; `source`: how they were counted."""
 
     fence: int
     item: float

@@ -122,9 +122,7 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
         lines.append(f"{_gigabytes(disk['models'])} of models at the end, including the base model.")
         if disk["chains"]:
             lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 resumes from.")
-        lines.append(
-            f"{_gigabytes(disk['states'])} of trainer states for each running training (two are kept)."
-        )
+        lines.append(f"{_gigabytes(disk['states'])} of trainer states for each running training (two are kept).")
         lines.append(f"{_gigabytes(disk['written'])} of checkpoints are written in all.")
     needed = disk["archives"] * 2 + sum(disk.get(name, 0) for name in ("models", "chains", "states"))
     short = " THAT IS NOT ENOUGH." if needed > disk["free_here"] else ""

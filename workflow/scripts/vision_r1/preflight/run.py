@@ -259,7 +259,7 @@ def _continued(config: Mapping[str, Any], training: str) -> bool:
 def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:
     lines, missing = [], summary["prediction"]["suites_not_here"]
     if not summary["train_file"]["there"]:
-        lines.append("The training file doesn't exist yet: the number of rows is the one requested, lengths are upper bounds.")
+        lines.append("The training file doesn't exist yet: rows are as requested, lengths are upper bounds.")
     elif not lengths.counted:
         lines.append("The training file has no token counts: lengths are upper bounds.")
     if model is None:

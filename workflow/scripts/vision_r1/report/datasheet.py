@@ -36,7 +36,7 @@ class Overlay:
 def describe(
     rows: Sequence[Row], curation: Mapping[str, Any], leaks: Mapping[str, Any], licences: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the datasheet as JSON values: rows by task, source, category, objects and size; tokens; what was dropped."""
+    """Return the datasheet as JSON values: rows by task, source, category, objects and size; tokens; rows dropped."""
     objects = [(item, row) for row in rows for item in row["objects"]]
     asked = Counter(label for row in rows for label in row["categories"])
     drawn = Counter(item["label"] for item, _ in objects)

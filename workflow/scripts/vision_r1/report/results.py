@@ -145,7 +145,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
 def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[Result]:
     datasets = scores["datasets"]
     if MEAN in datasets:
-        raise UserError(f"{common['source']}: a data set is named {MEAN!r}, which is reserved for the average; rename it")
+        raise UserError(f"{common['source']}: a data set is named {MEAN!r}, reserved for the average; rename it")
     lines = [
         Result(
             **common,
