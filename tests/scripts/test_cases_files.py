@@ -44,7 +44,7 @@ def curate(cases, tmp_path, processor):  # noqa: F811
 
 def test_a_root_category_is_none(check, curate, caplog):
     assert check("01-root-same-name")["categories"] == 1
-    assert "categories that are none ('pothole'): 1" in caplog.text
+    assert "entries that are not categories ('pothole'): 1" in caplog.text
     rows = curate("02-root-other-name", detection=6, grounding=6, negative=6)
     assert len(rows) == 12 and all(row["categories"] == ["raccoon"] for row in rows)
     assert not any("raccoons" in row["prompt"] for row in rows)

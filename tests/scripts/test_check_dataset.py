@@ -20,7 +20,7 @@ def test_numbers_are_checked_and_locked(tmp_path):
     with pytest.raises(UserError, match="annotations.json: 3 boxes, not 4; is it whole, and the right one"):
         check(places, tmp_path, "--expect", "boxes=4")
     fewer, images = coco_factory.write(tmp_path / "fewer", coco_factory.content({1: []}))
-    with pytest.raises(UserError, match="lock.json: datasets.set.* is 3, but what came now has"):
+    with pytest.raises(UserError, match="lock.json: datasets.set.* is 3, but the download now has"):
         check((fewer, images), tmp_path, "--lock", str(tmp_path / "lock.json"))
 
 

@@ -57,13 +57,13 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "1,724.8 GB of checkpoints are written in all.",
         "Curation drops prompts of more than 1,024 tokens.",
         "the card has 79.6",
-        "of trainer states for each training that is under way",
+        "of trainer states for each running training",
         "Assumed, not measured: 35 % of the card's arithmetic",
-        "or 0.9 ms a layer and token where that is longer (vLLM: 0.2 ms)",
+        "or 0.9 ms per layer and token where that is longer (vLLM: 0.2 ms)",
         "Protocol released-one-prompt shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
-        "The training file is not made yet",
-        "Prediction of coco, odinw13 is not in the hours: its annotations are not here yet.",
+        "The training file doesn't exist yet",
+        "Prediction of coco, odinw13 is not in the hours: annotations are not here yet.",
         "Nothing.",
     ):
         assert said in text, said
@@ -85,7 +85,7 @@ def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path
     write_json(tmp_path / "models/sft/metrics.json", {})
     check_run.main(words(config))
     text = capsys.readouterr().out
-    assert "The training file that is here was counted with another processor: make it again." in text
+    assert "The existing training file was counted with another processor: make it again." in text
     assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
     # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
     assert "completions end at 20 tokens, 3 objects fit; 37.5 % of the right answers are longer" in text
@@ -136,8 +136,8 @@ def test_what_is_here_for_another_configuration_is_told(root, words, tmp_path, t
     write_json(tmp_path / "models/sft/metrics.json", {})
     check_run.main(words(smaller, train_file=train_file))
     text = capsys.readouterr().out
-    assert "The training file that is here is for other pixel limits or another family: make it again." in text
-    assert "The checkpoints that are here were trained under other pixel limits: train them again." in text
+    assert "The existing training file is for other pixel limits or another family: make it again." in text
+    assert "The existing checkpoints were trained under other pixel limits: train them again." in text
 
 
 def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words):
@@ -262,7 +262,7 @@ def test_a_base_model_that_can_not_be_trained_stops_the_run(of_folder, words):
         check_run.main(words(config))
     config["model"]["family"] = "qwen2_5_vl"
     (folder / "chat_template.json").write_text("{}")
-    with pytest.raises(UserError, match="my model: no processor can be made of its files"):
+    with pytest.raises(UserError, match="my model: no processor can be built from its files"):
         check_run.main(words(config))
     write_json(folder / "config.json", {"model_type": "qwen2_5_vl", "quantization_config": {"quant_method": "awq"}})
     with pytest.raises(UserError, match=r"my model/config.json: a quantised model \(awq\)"):

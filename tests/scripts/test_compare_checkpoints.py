@@ -56,7 +56,7 @@ def test_better_and_worse(scored, tmp_path, caplog):
 
 
 def test_an_unknown_reference(scored):
-    with pytest.raises(UserError, match="'best' is none of the report's checkpoints: base, sft"):
+    with pytest.raises(UserError, match="unknown checkpoint 'best'; choose base, sft"):
         main(["--reference", "best", *scored])
 
 

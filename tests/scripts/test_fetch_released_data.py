@@ -139,7 +139,7 @@ def changed(**values):
         (changed(solution="[" * 100_000), "row 2: solution .* is no list"),
         (changed(num_instances=0), "row 2: num_instances is 0, but solution has 1 boxes"),
         (changed(width=None), "row 2: width None must be a positive whole number"),
-        (changed(target_id_maps="[1]"), r"row 2: target_id_maps '\[1\]' is no JSON object"),
+        (changed(target_id_maps="[1]"), r"row 2: target_id_maps '\[1\]' is not a JSON object"),
         (changed(problem="Where is the dog?"), "row 2: problem 'Where is the dog\\?' is in none of the known wordings"),
         (changed(problem=GRIFFON["grounding"].format("")), "row 2: problem .* is in none of the known wordings"),
         (
@@ -225,7 +225,7 @@ def test_the_commit_of_the_first_download_is_locked(tmp_path, monkeypatch):
     # The smallest file is fetched and checked first; the second time, the locked commit is asked for.
     assert hub.asked == [("b" * 40, ["b.parquet"]), ("b" * 40, ["a.parquet", "b.parquet"])] * 2
     assert hub.listed == [("owner/data", "dataset", None), ("owner/data", "dataset", "b" * 40)]
-    with pytest.raises(UserError, match="repositories.owner/data.revision is 'b+', but what came now has 'c+'"):
+    with pytest.raises(UserError, match="repositories.owner/data.revision is 'b+', but the download now has 'c+'"):
         fetch(tmp_path, folder=None, revision="c" * 40)
 
 

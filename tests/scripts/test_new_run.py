@@ -101,8 +101,8 @@ def test_each_value_is_explained(labelled, write, tmp_path):
         (["--name", "miniature"], "another run has this name"),
         (["--name", "paper_released_data"], "another run has this name"),
         (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # known when the parts are written
-        (["--model", "./typo", "--over", *OVER], r"--model \./typo: no such folder, nor a repository of the hub"),
-        (["--name", "shapes"], "a data set or suite that is there already"),
+        (["--model", "./typo", "--over", *OVER], r"--model \./typo: neither a folder nor a repository of the hub"),
+        (["--name", "shapes"], "is already the name of a data set or suite"),
         (["--annotations", "missing.json"], "missing.json: no such file"),
         (["--images", "missing"], "missing: no such image folder"),
         (["--test_share", "0.01"], "can't be split"),
@@ -146,12 +146,12 @@ def test_a_folder_that_is_no_model_is_refused(labelled, write, tmp_path):
 def test_a_run_s_results_are_not_shared(labelled, write, tmp_path, monkeypatch):
     (tmp_path / "results/mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="results/mine: is there already"):
+    with pytest.raises(UserError, match="results/mine: exists already"):
         write(*labelled)
     assert not (tmp_path / "mine.yaml").exists()
 
 
 def test_nothing_is_overwritten(labelled, write):
     write(*labelled)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         write(*labelled)

@@ -104,7 +104,7 @@ def test_a_text_becomes_a_question(text, task, expected):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"--checkpoint": "no/such/folder"}, "no/such/folder: no such folder, nor a repository of the hub"),
+        ({"--checkpoint": "no/such/folder"}, "no/such/folder: neither a folder nor a repository of the hub"),
         ({"--image": "nowhere.png"}, "nowhere.png: not a readable image"),
         ({"--image": "empty"}, "empty: no image in this folder"),
         ({"--image": "torn.png"}, "torn.png: not a readable image"),

@@ -147,11 +147,11 @@ def test_an_image_of_another_size_than_its_row_s(tiny_checkpoint, train_file, tm
     [
         ({"learning_rat": 1}, "--learning_rat"),
         ({"learning_rate": "quick"}, "--learning_rate.*'quick'"),
-        ({"family": "llava"}, "--family: 'llava' is not known; known: qwen2_5_vl, qwen3_vl"),
+        ({"family": "llava"}, "--family: unknown 'llava'; choose qwen2_5_vl, qwen3_vl"),
         ({"family": "qwen3_vl"}, "a model of family 'qwen2_5_vl', not 'qwen3_vl'"),
         ({"init": "nowhere"}, "nowhere: no such folder"),
         ({"train_file": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),
-        ({"dtype": "float8"}, "--dtype: 'float8' is none of float32, bfloat16"),
+        ({"dtype": "float8"}, "--dtype: unknown 'float8'; choose float32, bfloat16"),
         ({"save_only_model": True}, "--save_only_model True"),
         ({"state": None}, "required: --state"),
         ({"save_strategy": "no"}, "--save_strategy no"),

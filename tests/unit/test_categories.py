@@ -40,4 +40,4 @@ def test_dropped_for_every_reader_of_the_file_and_said_in_the_log(tmp_path, capl
     for merge_names in (True, False):
         dataset = read_coco("set", *coco_factory.write(tmp_path, coco), merge_names=merge_names)
         assert (dataset.categories, dataset.dropped) == ({2: "circle"}, {1: "shapes", 3: "N/A"})
-    assert "categories that are none ('shapes', 'N/A'): 2" in caplog.text
+    assert "entries that are not categories ('shapes', 'N/A'): 2" in caplog.text

@@ -163,7 +163,7 @@ def test_one_file_under_two_ids_is_one_image(tmp_path):
     dataset = read_coco("set", *written(tmp_path, coco))
     assert [image.id for image in dataset.images] == [1, 3] and dataset.merged == {2: 1}
     assert [item.bbox for item in dataset.images[0].objects] == [(4, 4, 20, 20), (36, 20, 20, 20)]  # none twice
-    assert dataset.notes == {"image ids of a file that has another one, merged": 1}
+    assert dataset.notes == {"image ids merged with another of the same file": 1}
     coco["images"][1]["width"] = 83
     with pytest.raises(UserError, match=r"images 1 and 2 are both 1\.png, but of different sizes"):
         read_coco("set", *written(tmp_path, coco))

@@ -96,7 +96,7 @@ def test_boxes_of_categories_that_are_none_are_left_out(tmp_path, read, caplog):
     coco["categories"][0]["supercategory"] = "shapes"
     other = read_coco("set", coco_factory.write(tmp_path / "other", coco)[0])
     assert read(json.dumps([*ENTRIES, {**ENTRIES[0], "category_id": 9}]), other) == read(LIST)
-    assert "boxes of categories that are none, left out: 1" in caplog.text
+    assert "boxes of entries that are not categories, left out: 1" in caplog.text
 
 
 def test_boxes_of_a_file_with_two_ids_are_of_one_image(tmp_path, read, caplog):
@@ -106,7 +106,7 @@ def test_boxes_of_a_file_with_two_ids_are_of_one_image(tmp_path, read, caplog):
     same, more = {**ENTRIES[0], "image_id": 2}, {**ENTRIES[0], "image_id": 2, "score": 0.4}
     found = read(json.dumps([ENTRIES[0], same, more]), other)
     assert [(each.image_id, each.score) for each in found] == [(1, 0.5), (1, 0.4)]
-    assert "boxes that a file's other id has, too, left out: 1" in caplog.text
+    assert "boxes repeated under another id of a file, left out: 1" in caplog.text
 
 
 def test_most_boxes_outside_of_their_images_are_warned_of(read, caplog):

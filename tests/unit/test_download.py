@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_came(output, monkeypatch):
 
     with serving(Behaviour(CONTENT)) as url:
         monkeypatch.setattr(module.Part, "_receive", full)
-        with pytest.raises(UserError, match="the disk is full; make room and run again, it resumes from here"):
+        with pytest.raises(UserError, match="the disk is full; make room and rerun to resume"):
             fetch([url], output)
         monkeypatch.setattr(module.Part, "_receive", original)
         fetch([url], output)

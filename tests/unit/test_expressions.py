@@ -133,8 +133,8 @@ def test_outside_of_coco_the_names_are_the_file_s(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (reference([1, 4], "both"), r"grefs\(unc\).json: ref 7: ann_id 4 is no box of image 9 in .*instances.json"),
-        (reference([1, 3], "both"), "ref 7: ann_id 3 is no box of image 9"),
+        (reference([1, 4], "both"), r"grefs\(unc\).json: ref 7: ann_id 4 is not a box of image 9 in .*instances.json"),
+        (reference([1, 3], "both"), "ref 7: ann_id 3 is not a box of image 9"),
         (reference([1, 2], "both", image_id=10), "ref 7: image_id 10 is not in .*instances.json"),
         (reference([1, 2], " "), "ref 7: an empty sentence"),
         (reference("one", "both"), "not in gRefCOCO's grefs: .*ann_id"),

@@ -16,7 +16,7 @@ def test_frames_and_factors():
 
 
 def test_unknown_family_names_the_known_ones():
-    with pytest.raises(UserError, match="--family: 'llava' is not known; known: qwen2_5_vl, qwen3_vl"):
+    with pytest.raises(UserError, match="--family: unknown 'llava'; choose qwen2_5_vl, qwen3_vl"):
         family("llava")
 
 

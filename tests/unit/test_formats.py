@@ -163,11 +163,11 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</a
         ('<?xml version="1.0" encoding="klingon"?><annotation/>', "not valid XML"),
         ("<annotation>&b;</annotation>", "not valid XML"),
         ("<annotation><object><name> </name></object></annotation>", "object 1 has no name"),
-        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox has not the numbers"),
+        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox does not hold the num"),
         (
             "<annotation><object><name>a</name><bndbox><xmin>1</xmin><ymin>NaN</ymin><xmax>3</xmax><ymax>4</ymax>"
             "</bndbox></object></annotation>",
-            r"object 1 \(a\): bndbox has not the numbers",
+            r"object 1 \(a\): bndbox does not hold the numbers",
         ),
     ],
 )
@@ -203,9 +203,9 @@ def test_odd_label_lines_are_named(folder, line, message):
     ("text", "message"),
     [
         ("names: [a", "not valid YAML"),
-        ("nc: 3", "`names` is no list of class names"),
-        ("names: []", "`names` is no list of class names"),
-        ("names: {1: a, 2: b}", "`names` is no list of class names, nor a mapping from 0 on"),
+        ("nc: 3", "`names` is neither a list of class names"),
+        ("names: []", "`names` is neither a list of class names"),
+        ("names: {1: a, 2: b}", "`names` is neither a list of class names nor a mapping from 0 on"),
         ("names: [a, a]", "`names` has a name twice: 'a'"),
         ("names: [a, b]\nnc: 3", "nc is 3, but `names` has 2"),
         ("!!python/object/apply:os.system [ls]", "not valid YAML"),

@@ -14,7 +14,7 @@ def test_first_facts_hold(tmp_path):
     record(lock, "archives", "a.zip", {"bytes": 5})
     record(lock, "datasets", "a", {"images": 2})
     assert locked(lock, "archives", "a.zip") == {"bytes": 5, "sha256": "ab"}
-    with pytest.raises(UserError, match=r"lock.json: archives.a.zip.bytes is 5, but what came now has 6; .* remove"):
+    with pytest.raises(UserError, match=r"lock.json: archives.a.zip.bytes is 5, but the download now has 6; .* remove"):
         record(lock, "archives", "a.zip", {"bytes": 6})
     assert json.loads(lock.read_text()) == {
         "archives": {"a.zip": {"bytes": 5, "sha256": "ab"}},

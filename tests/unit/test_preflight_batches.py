@@ -35,12 +35,12 @@ def test_the_papers_batches(paper):
     assert (stage1.prompts, stage1.batch, stage1.sampled_at_once) == (16, 64, 8)
     assert stage1.samples_seen + stage2.samples_seen == 16 * (1531 + 1531) == 48_992
     assert stage1.in_words() == (
-        "A step takes 16 prompts x 4 completions = 64 completions (4 a device x 2 accumulated x 8 processes). "
-        "64 completions are sampled at once, 8 a device. "
+        "A step takes 16 prompts x 4 completions = 64 completions (4 per device x 2 accumulated x 8 processes). "
+        "64 completions are sampled at once, 8 per device. "
         "1,531 steps see 24,496 samples of 49,000 rows (epochs: 0.5)."
     )
     assert sft.in_words().startswith(
-        "A step takes 128 samples (4 a device x 4 accumulated x 8 processes). 383 steps see"
+        "A step takes 128 samples (4 per device x 4 accumulated x 8 processes). 383 steps see"
     )
 
 

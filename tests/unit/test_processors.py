@@ -157,14 +157,14 @@ def test_a_folder_without_a_template_is_named(broken):
 def test_a_model_of_another_kind_is_one_line(broken):
     settings = {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
     (broken / "preprocessor_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"no processor can be made of its files \(.*CLIP.*\); fetch it again, or fix"):
+    with pytest.raises(UserError, match=r"no processor can be built from its files \(.*CLIP.*\); fetch it again, or"):
         load(broken, "qwen2_5_vl")
 
 
 @pytest.mark.parametrize("name", ["vocab.json", "preprocessor_config.json"])
 def test_a_damaged_file_is_one_line(broken, name):
     (broken / name).write_text((broken / name).read_text()[:40])
-    with pytest.raises(UserError, match=r"^[^\n]*(no processor can be made of its files|not valid JSON)[^\n]*$"):
+    with pytest.raises(UserError, match=r"^[^\n]*(no processor can be built from its files|not valid JSON)[^\n]*$"):
         load(broken, "qwen2_5_vl")
 
 

@@ -46,9 +46,9 @@ def test_every_pattern_has_words(schema):
         ({"freeze_code": None}, "freeze_code: null is not true or false"),
         ({"sft": {"learning_rate": 0}}, "sft.learning_rate: 0 is too small; give more than 0"),
         ({"sft": {"adam_beta2": 1}}, "sft.adam_beta2: 1 is too large; give less than 1"),
-        ({"base": {"head_size": 20}}, "base.head_size: 20 is no multiple of 16"),
+        ({"base": {"head_size": 20}}, "base.head_size: 20 is not a multiple of 16"),
         ({"report": {"experiments": []}}, "report.experiments: the list has 0 entries; give at least 1"),
-        ({"report": {"suites": ["shapes"] * 2}}, "report.suites: 'shapes' stands in the list twice"),
+        ({"report": {"suites": ["shapes"] * 2}}, "report.suites: 'shapes' is in the list twice"),
         (
             {"evaluation": {"backend": "vlm"}},
             "evaluation.backend: 'vlm' is not one of transformers, vllm; did you mean 'vllm'?",

@@ -74,7 +74,7 @@ def test_an_experiment_that_nobody_asks_for_may_name_a_source_that_is_switched_o
             config({"lost": {"images": None, "substitute": "absent"}}),
             "datasets.lost.substitute: datasets.absent.images",
         ),
-        (config(experiments={"more": {"data": {"rec": {"two": 1}}}}), "experiments.more.data: 'two' is no source of"),
+        (config(experiments={"more": {"data": {"rec": {"two": 1}}}}), "experiments.more.data: 'two' is not a source"),
         (config(experiments={"more": {"data": {"rec": {"four": 1}}}}), "experiments.more.data.rec: 'four' is not a"),
     ],
 )

@@ -100,7 +100,7 @@ def test_odd_samples_are_named_by_their_line(tmp_path, line):
 
 
 def test_kinds_and_names_are_checked(tmp_path):
-    with pytest.raises(UserError, match="source set: kind 'voc' is none of coco, expressions, regions, references, "):
+    with pytest.raises(UserError, match="source set: unknown kind 'voc'; choose coco, expressions, regions"):
         read(tmp_path, EXPRESSIONS, "voc")
     with pytest.raises(UserError, match="kind regions takes name, file, image folder, second file"):
         read(tmp_path, EXPRESSIONS, "regions")

@@ -125,7 +125,7 @@ def test_values_reach_trl(section, root, tmp_path):
         ({"sft": {"output_dir": "x"}}, "'output_dir' can't be set here: the pipeline sets it"),
         ({"grpo": {"hub_token": "x"}}, "'hub_token' can't be set here: push_to_hub.py uploads a release"),
         ({"grpo": {"importance_sampling_levle": "token"}}, "did you mean 'importance_sampling_level'"),
-        ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists those that there are"),
+        ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists all"),
         ({"grpo": {"importance_sampling_level": "word"}}, "'word' is not one of token, sequence"),
         ({"grpo": {"top_entropy_quantile": "0.2"}}, "grpo.top_entropy_quantile: '0.2' is text, not a number"),
         ({"grpo_stage2": {"epsilonn": 1.0}}, "grpo_stage2: unknown key 'epsilonn'; did you mean 'epsilon'"),

@@ -4,8 +4,8 @@ Example:
   python workflow/scripts/check_anchors.py --run results/paper --published config/published.yaml --scope all \\
       --output_json anchors.json
 
-With --stop a mean over a suite that is not reproduced is an error, and no file is written: so a base model that isn't
-measured as others measured it stops a run before any GPU hour is spent on training it.
+With --stop, a suite's mean that is not reproduced is an error, and no file is written. So a base model that scores
+otherwise than published stops the run before any GPU hour is spent on training it.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 line,
             )
     if args.stop:
-        # Of many small data sets one is soon outside by chance. A mean that is incomplete was not reproduced either.
+        # Only means count: among many small data sets one is soon outside by chance. An incomplete mean fails, too.
         ours = [
             line
             for line in lines

@@ -4,10 +4,12 @@ Example:
   python workflow/scripts/check_dataset.py --source coco coco_val2017 annotations/instances_val2017.json val2017 \\
       --expect images=5000 --expect boxes=36781 --expect categories=80 --output_json checked.json
 
-A number that nobody published is not expected; that of the first download is written to --lock, and holds later.
+A number that nobody published has no --expect; the one found at the first download is written to --lock, and later
+downloads must match it.
 
-Boxes that can't be right are counted and warned of: without area, outside of their image, as corners or as shares of it
-(see vision_r1/data/oddities.py). Where more than half of all boxes are odd in one way, the data set is refused.
+A warning counts the boxes that can't be right: without area, outside of their image, written as corners or as shares of
+the image (see vision_r1/data/oddities.py). Where more than half of all boxes are odd in one way, the data set is
+refused.
 """
 
 import argparse

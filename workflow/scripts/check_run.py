@@ -1,9 +1,9 @@
 """Say, before any job, what a run will do and need. No GPU, no weights, no downloads.
 
-The page on standard output tells batches in words, longest prompt and answer, GPU memory part by part, disk,
-GPU-hours and price, and where the arms differ. What can't be known yet (a training file that isn't curated, a model
-that isn't fetched) is bounded from the configuration, and the page says so. Exits with one line for what must be
-fixed.
+The page on standard output gives the batches in words, the longest prompt and answer, GPU memory part by part, disk,
+GPU-hours and price, and the differences between arms. What can't be known yet (a training file that isn't curated, a
+model that isn't fetched) is bounded from the configuration, and the page says so. What must be fixed is one line on
+standard error, and exit status 1.
 
 Example:
   python workflow/scripts/check_run.py --run results/miniature --output_page preflight.txt \\
@@ -20,8 +20,8 @@ from vision_r1 import cli
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
     cli.add_run(arguments)
-    arguments.add_argument("--output_page", required=True, help="text file, what is printed")
-    arguments.add_argument("--output_summary", required=True, help="JSON file, the same figures")
+    arguments.add_argument("--output_page", required=True, help="text file to write: what is printed")
+    arguments.add_argument("--output_summary", required=True, help="JSON file to write: the same numbers")
     return arguments.parse_args(argv)
 
 

@@ -18,9 +18,9 @@ from vision_r1.cli import parser, run
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     pair = {"nargs": 2, "action": "append", "default": []}
-    arguments.add_argument("--file", **pair, metavar=("NAME", "FILE"), help="a file, and what it is; repeat")
+    arguments.add_argument("--file", **pair, metavar=("NAME", "FILE"), help="what a file is, and its path; repeat")
     arguments.add_argument(
-        "--archive", **pair, metavar=("NAME", "MANIFEST"), help="manifest of unpack_archive.py, which knows; repeat"
+        "--archive", **pair, metavar=("NAME", "MANIFEST"), help="an archive, and unpack_archive.py's manifest; repeat"
     )
     arguments.add_argument("--weights", required=True, type=Path, metavar="DIR", help="folder of the base model")
     arguments.add_argument("--index", required=True, metavar="FILE", help="images.jsonl of index_images.py")

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in folder.checkpoints
     }
     if args.reference not in measured:
-        raise UserError(f"--reference: {args.reference!r} is none of the report's checkpoints: {', '.join(measured)}")
+        raise UserError(f"--reference: unknown checkpoint {args.reference!r}; choose {', '.join(measured)}")
     reference = measured.pop(args.reference)
     tables = {name: compare(name, own, args.reference, reference) for name, own in measured.items()}
     text = io.StringIO()

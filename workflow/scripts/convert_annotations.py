@@ -1,4 +1,4 @@
-"""Turn annotations of other forms into COCO format: VOC (XML files), YOLO (text files) or CSV (a table).
+"""Convert annotations in VOC (XML files), YOLO (text files) or CSV form (a table) to COCO format.
 
 Examples:
   python workflow/scripts/convert_annotations.py --format voc --annotations Annotations --images JPEGImages \\
@@ -8,9 +8,9 @@ Examples:
   python workflow/scripts/convert_annotations.py --format csv --annotations labels.csv --images images \\
       --output_json train.json
 
---annotations is the folder of the XML files; the file with the class names (data.yaml or classes.txt), labels being
-beside the folder `images` or in it; or the table. Section `info` of the output is a summary. Boxes that can't be right
-are warned of, and refused where they are more than half, as check_dataset.py does.
+--annotations is VOC's folder of XML files, YOLO's file with the class names (data.yaml or classes.txt; its labels lie
+in a folder `labels` beside `images`, or in `images`), or the CSV table. Section `info` of the output is a summary.
+Boxes that can't be right are counted in a warning; more than half are an error, as in check_dataset.py.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Curate the training file: one question about one image, with the objects that answer it, a line.
+"""Curate the training file: each line is one question about one image, with the objects that answer it.
 
 Example:
   python workflow/scripts/curate_train.py --source coco scenes_train scenes/annotations.json scenes/images \\
@@ -8,9 +8,9 @@ Example:
       --output_train train.jsonl --output_summary curation.json \\
       --output_selection selection.json
 
-A task's number is drawn from all sources; `--grounding 900 one two --grounding 80 three` splits it by source.
-The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the
-file holds what there is, and the summary and the log say so.
+A task's samples are drawn from all sources; `--grounding 900 one two --grounding 80 three` splits them by source.
+The same arguments and files give the same bytes. Where fewer samples are possible than asked for, the file holds all
+of those, and the summary and the log say so.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_sources(arguments)
     add_id_spaces(arguments)
     arguments.add_argument("--index", required=True, metavar="FILE", help="image index of index_images.py")
-    arguments.add_argument("--leaks", required=True, metavar="FILE", help="images in benchmarks, of find_leaks.py")
+    arguments.add_argument("--leaks", required=True, metavar="FILE", help="leaks found by find_leaks.py")
     arguments.add_argument("--processor", required=True, metavar="DIR", help="folder with the model's processor")
     add_templates(arguments)
     arguments.add_argument("--family", required=True, help="model family; it decides the frame of the answers")
@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             help=f"{text}, and the sources to draw them from, default: all; repeat",
         )
     arguments.add_argument(
-        "--hard_share", type=float, help="share of the detection samples that is hard, as far as there are so many"
+        "--hard_share", type=float, help="share of hard detection samples, or all that there are if fewer"
     )
     arguments.add_argument(
         "--note", action="append", default=[], metavar="TEXT", help="what a reader of the datasheet has to know; repeat"
@@ -69,7 +69,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--held_out", type=float, required=True, help="share of the images kept from training, for the selection split"
     )
     arguments.add_argument(
-        "--hold_out_from", nargs="+", default=(), metavar="SOURCE", help="sources of those images; default: all"
+        "--hold_out_from", nargs="+", default=(), metavar="SOURCE", help="sources to hold out from; default: all"
     )
     for name in ("prompt", "answer"):
         arguments.add_argument(
@@ -78,11 +78,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             help=f"samples with a longer {name} are dropped; default: none",
         )
     arguments.add_argument(
-        "--order", choices=["shuffle", "instances"], required=True, help="by seed, or fewest objects first"
+        "--order", choices=["shuffle", "instances"], required=True, help="shuffled by seed, or fewest objects first"
     )
     arguments.add_argument("--output_train", required=True, metavar="FILE", help="training file (JSONL) to write")
     arguments.add_argument(
-        "--output_summary", required=True, metavar="FILE", help="JSON file to write: counts and losses"
+        "--output_summary", required=True, metavar="FILE", help="JSON file to write: what was read, kept and dropped"
     )
     arguments.add_argument(
         "--output_selection", required=True, metavar="FILE", help="held-out images (COCO format) to write"
@@ -99,7 +99,7 @@ def read_draw(task: str, words: Sequence[str], sources: Sequence["Source"]) -> "
     if not count.isdecimal():
         raise UserError(f"--{task} {count}: not a whole number of samples")
     if unknown := sorted(set(names) - {source.name for source in sources}):
-        raise UserError(f"--{task} {' '.join(words)}: {unknown[0]!r} is no --source")
+        raise UserError(f"--{task} {' '.join(words)}: {unknown[0]!r} is not a --source")
     return Draw(task, int(count), tuple(names))
 
 

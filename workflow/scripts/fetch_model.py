@@ -1,7 +1,7 @@
 """Fetch the base model, or its processor alone: from the hub at a pinned commit, or from a folder; safetensors only.
 
-A folder may be a snapshot in the hub's cache. Only what is needed is taken, as files; what can't be trained from
-(quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before weights are copied.
+A folder may be a snapshot in the hub's cache. Only the files that are needed are taken, links resolved. What can't be
+trained (quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before copying.
 
 Example: python workflow/scripts/fetch_model.py --source hub --id Qwen/Qwen2.5-VL-7B-Instruct
     --revision cc594898137f460bfe9f0759e9844b3ce807cfb5 --output_folder model \\

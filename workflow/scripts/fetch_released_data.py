@@ -1,4 +1,4 @@
-"""Fetch the authors' released training set from the hub and open it up: image files and a samples file (JSONL).
+"""Fetch the authors' released training set from the hub and unpack it: image files and a samples file (JSONL).
 
 Example:
   python workflow/scripts/fetch_released_data.py --repository JefferyZhan/Vision-R1-Data --lock datasets.lock.json \\
@@ -34,7 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def fetch(repository: str, revision: str | None, folder: Path) -> tuple[str, list[str]]:
-    """Download a data set's rows, once the smallest file's first ones are of the right form: (commit, files)."""
+    """Check the first rows of a data set's smallest file, then download all; return (commit, file names)."""
     from vision_r1.data.released import check_rows, shards
     from vision_r1.files import UserError
     from vision_r1.hub import download, list_files
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if folder is None:
         folder = args.output_samples.with_name("download")
         revision = args.revision or locked(args.lock, "repositories", args.repository).get("revision")
-        # Not all that lies there: another revision may have left shards.
+        # Not everything in the folder: another revision may have left shards.
         revision, wanted = fetch(args.repository, revision, folder)
         files = [folder / name for name in wanted]
         record(args.lock, "repositories", args.repository, {"revision": revision})

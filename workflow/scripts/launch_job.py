@@ -1,7 +1,7 @@
-"""Start a training or a prediction as its machine wants it.
+"""Start a training or a prediction the way its machine needs it.
 
 - One at a time: --lock is held while the command works. A second copy waits; its log names the job that it waits for.
-- On GPUs of its own: on a plain machine it gets --gpus of them that no other job of this user has.
+- On GPUs of its own: on a plain machine it gets --gpus GPUs that no other job of this user holds.
 - On all its nodes: in a job that a SLURM executor sent, srun starts the command on each of --nodes nodes, and
   `accelerate launch` or `torchrun` learns from SLURM's variables where its processes meet.
 

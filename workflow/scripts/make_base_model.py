@@ -27,19 +27,19 @@ def parse_args(argv=None):
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
     add_templates(arguments)
-    arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of first weights and scenes")
+    arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of initial weights and scenes")
     arguments.add_argument(
         "--threads",
         type=whole_number(1),
         default=1,
-        help="cores to use: on the CPU, so many processes of one thread each",
+        help="cores to use; on the CPU, that many processes of one thread each",
     )
     arguments.add_argument(
-        "--state", type=Path, help="folder for what an interrupted training resumes from; default: it starts afresh"
+        "--state", type=Path, help="folder that an interrupted training resumes from; default: it starts afresh"
     )
     arguments.add_argument("--output_model", required=True, help="folder for the model and its processor")
     arguments.add_argument("--output_metrics", required=True, help="JSON file with duration, sizes and last values")
-    arguments.add_argument("--output_history", required=True, help="JSONL file, the loss every so many steps")
+    arguments.add_argument("--output_history", required=True, help="JSONL file to write: the loss at intervals")
     return arguments.parse_args(argv)
 
 

@@ -22,7 +22,7 @@ def parse_args(argv=None):
         type=whole_number(0),
         nargs="+",
         required=True,
-        help="seed of all that is drawn, one or several",
+        help="seed of all scenes, one number or several",
     )
     arguments.add_argument("--world", choices=list(WORLDS), default="miniature", help="what the scenes are made of")
     arguments.add_argument("--shift", choices=SHIFTS, default="none", help="domain shift")

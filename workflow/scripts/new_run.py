@@ -1,4 +1,4 @@
-"""Write the configuration of a run on your own data: training set, test set, limits, and the report's words.
+"""Write the configuration of a run on your own data: training set, test set, limits, and the report's texts.
 
 Examples:
   python workflow/scripts/new_run.py --name raccoons --annotations Annotations --images JPEGImages
@@ -7,8 +7,8 @@ Examples:
   python workflow/scripts/new_run.py --name mine --annotations data.yaml --images train/images \\
       --test_images val/images --over config/paper.yaml config/lora_24gb.yaml --model /models/Qwen2.5-VL-7B-Instruct
 
-Annotations are in COCO, VOC, YOLO or CSV form (docs/data.md). Without --test_images some images are kept apart by
---seed as the test set: both parts are written as COCO files into a folder beside the configuration. The last lines say
+Annotations are in COCO, VOC, YOLO or CSV form (docs/data.md). Without --test_images, images drawn by --seed are
+the test set: both parts are written as COCO files into a folder beside the configuration. The last lines printed say
 how to start the run. Nothing is overwritten.
 
 The base model is the miniature, for a trial on a CPU, or that of the files in --over, which also say what machine it is
@@ -30,7 +30,7 @@ from vision_r1.cli import parser, run, whole_number
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = "miniature"
-MINIATURE_ROOM = 256  # tokens an answer, which are slow on a CPU
+MINIATURE_ROOM = 256  # tokens per answer: long answers are slow on a CPU
 
 
 def share(text: str) -> float:
@@ -40,7 +40,7 @@ def share(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.2")
     return number
 
 
@@ -50,14 +50,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="file or folder of labels")
     arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder with the images")
     arguments.add_argument(
-        "--format", choices=["coco", "voc", "yolo", "csv"], help="form of the annotations; default: by their name"
+        "--format", choices=["coco", "voc", "yolo", "csv"], help="form of the annotations; default: told by the name"
     )
     arguments.add_argument(
         "--test_annotations", type=Path, metavar="PATH", help="labels of the test set; default: --annotations"
     )
-    arguments.add_argument("--test_images", type=Path, metavar="DIR", help="images of the test set, where it is given")
+    arguments.add_argument("--test_images", type=Path, metavar="DIR", help="test images; default: a share of --images")
     arguments.add_argument(
-        "--test_share", type=share, default=0.2, help="share of the images kept for the test, else (default: 0.2)"
+        "--test_share", type=share, default=0.2, help="without --test_images, share to test on (default: 0.2)"
     )
     arguments.add_argument("--seed", type=whole_number(0), default=0, help="seed of that split (default: 0)")
     arguments.add_argument(
@@ -89,21 +89,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = output.with_suffix("")
     for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
         if path.exists():
-            raise UserError(f"{path}: is there already; delete it, or give another --name or --output_config")
+            raise UserError(f"{path}: exists already; delete it, or give another --name or --output_config")
     if args.test_annotations and not args.test_images:
-        raise UserError("--test_annotations: give the folder of its images, too: --test_images")
+        raise UserError("--test_annotations: give the folder of its images, too, as --test_images")
     default = [ROOT / file for file in configuration.DEFAULT]
     config = configuration.load([*default, *args.over])
     known = {**config["datasets"], **config["evaluation"]["suites"]}
     if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known.keys():
-        raise UserError(f"--name {args.name}: {min(taken)!r} is the name of a data set or suite that is there already")
+        raise UserError(f"--name {args.name}: {min(taken)!r} is already the name of a data set or suite")
     shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
     if args.name in (config["run"], *(each.get("run") for each in shipped)):
         raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
     try:
         command = write_run(args, config, output, folder)
-    except BaseException:  # an interruption, too: parts without a configuration are in the way of the next call
+    except BaseException:  # an interruption, too: parts without a configuration would block the next call
         if not args.test_images:
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -159,7 +159,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
 
 
 def place(path: Path) -> Path:
-    """Return a path as it stands in a configuration: relative to the clone that this is run in, else absolute."""
+    """Return a path as a configuration has it: relative to the clone in which this program runs, else absolute."""
     whole = Path(os.path.abspath(path))
     return whole.relative_to(ROOT) if Path.cwd() == ROOT and whole.is_relative_to(ROOT) else whole
 
@@ -189,12 +189,12 @@ def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) 
     try:
         check_name(name)
     except UserError:
-        raise UserError(f"--model {model}: no such folder, nor a repository of the hub (owner/name)") from None
+        raise UserError(f"--model {model}: neither a folder nor a repository of the hub (owner/name)") from None
     return {"source": "hub", "id": name, "revision": revision or list_files(name, None)[0]}
 
 
 def tokenizer_of(config: dict[str, Any]) -> tuple[Any, str]:
-    """Return the base model's processor, None where it is on the hub, and who counts tokens, in words."""
+    """Return the base model's processor (None where it is on the hub), and in words how tokens are counted."""
     from vision_r1.data.worlds import WORLDS
     from vision_r1.families import family
     from vision_r1.miniature.processor import make_processor

@@ -1,8 +1,8 @@
 """Say what a run would do, why, and what it would cost in GPU-hours and money. Runs nothing.
 
 A dry run tells which jobs are due and for what reason: missing output, changed code, parameter or input. Hours come
-from the benchmark files that earlier runs left, else from the preflight's estimate, which needs section `preflight`
-of the configuration; minutes of the miniature's jobs, which need no GPU, from benchmarks/results/demo.json. All words
+from the benchmark files that earlier runs left, else from the preflight's estimate, which needs section `preflight` of
+the configuration; minutes of the miniature's jobs, which need no GPU, from benchmarks/results/demo.json. All arguments
 go to snakemake; options come before targets.
 
 Example:
@@ -34,7 +34,7 @@ def dry_run(words: Sequence[str]) -> list:
     jobs, messages = [], []
 
     def keep(record: logging.LogRecord) -> bool:
-        """Collect what is told about jobs, print nothing."""
+        """Collect what Snakemake logs about jobs; print nothing."""
         about = vars(record)
         if about.get("event") == LogEvent.JOB_INFO and about["shellcmd"]:
             gpus = int(about["resources"].get("gpu", 0) or 0)
@@ -53,7 +53,7 @@ def dry_run(words: Sequence[str]) -> list:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
-        except FileNotFoundError as error:  # Snakemake opens it without a look
+        except FileNotFoundError as error:  # Snakemake opens it without checking
             raise UserError(f"--configfile {error.filename}: no such file") from None
     return jobs
 

@@ -7,9 +7,9 @@ Examples:
       --checkpoint results/paper/release/step_1/grpo_stage2 --image photos --ask "cat, dog" --output page.html
 
 The question is put in the words that the checkpoint was trained with, and the image is resized as in its training: a
-run's checkpoint finds both in its run, a release in its vision_r1.json. Of any other the processor's limits of pixels
-hold, and the words of Qwen2.5-VL's recipe; the flags below say otherwise. Images are read, answers generated and boxes
-read by the code of the evaluation, with greedy decoding.
+run's checkpoint finds both in its run, a release in its vision_r1.json. For any other checkpoint the processor's pixel
+limits hold, and the words of Qwen2.5-VL's recipe, unless the flags below say otherwise. Images and answers are read by
+the evaluation's own code, and answers are decoded greedily.
 
 Standard output is a JSON list, one entry per image and checkpoint: {image, checkpoint, width, height,
 boxes: [{box: [x1, y1, x2, y2], label}], answers: [{prompt, completion, verdict, truncated}]}.
@@ -29,7 +29,7 @@ from vision_r1.files import UserError
 
 log = logging.getLogger(__name__)
 
-BOX_DIGITS = 2  # of a pixel
+BOX_DIGITS = 2  # decimals of a coordinate in pixels
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,14 +53,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument(
         "--task",
         choices=["detection", "grounding", "rec"],
-        help="which template asks: of a list (detection), of one category (grounding), or of an expression (rec); "
+        help="which template asks: for a list (detection), for one category (grounding), or for a phrase (rec); "
         "default: detection where --ask has a comma, else grounding",
     )
     arguments.add_argument(
         "--output",
         type=Path,
         metavar="FILE_OR_DIR",
-        help="where to draw: page.html; or, of one checkpoint, an image file for one image and a folder for many",
+        help="where to draw: page.html; or, for one checkpoint, an image file for one image and a folder for many",
     )
     arguments.add_argument("--min_pixels", type=whole_number(1), help="fewest pixels of an image as the model sees it")
     arguments.add_argument("--max_pixels", type=whole_number(1), help="most pixels of an image as the model sees it")
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def find_images(source: Path) -> list[Path]:
-    """Return the image itself, or the images of a folder by name, told by their suffix."""
+    """Return the image itself, or a folder's images (told by their suffix), sorted by name."""
     if not source.is_dir():
         return [source]
     from PIL import Image
@@ -119,7 +119,7 @@ def find_images(source: Path) -> list[Path]:
 
 
 def drawings(output: Path | None, source: Path, paths: Sequence[Path], checkpoints: Sequence[str]) -> dict[Path, Path]:
-    """Return the file to draw each image to; none where a page is asked for, or nothing."""
+    """Return image -> file to draw it to; empty where a page or nothing is to be drawn."""
     if output is None or output.suffix.lower() in (".html", ".htm"):
         return {}
     if len(checkpoints) > 1:
@@ -146,7 +146,7 @@ def find_checkpoint(name: str, downloads: Path) -> Path:
     try:
         check_name(repository)
     except UserError:
-        raise UserError(f"--checkpoint {name}: no such folder, nor a repository of the hub (owner/name)") from None
+        raise UserError(f"--checkpoint {name}: neither a folder nor a repository of the hub (owner/name)") from None
     folder = downloads / name.replace("/", "--")
     if not folder.is_dir():
         log.info("%s: no such folder; downloading it from the hub to %s", name, folder)

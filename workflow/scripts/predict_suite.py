@@ -37,8 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar=("NAME", "JSON"),
         help="a protocol: its name and configuration entry (see vision_r1/evaluation/protocols.py); repeat",
     )
-    arguments.add_argument("--min_pixels", type=int, required=True, help="limit of protocols without their own")
-    arguments.add_argument("--max_pixels", type=int, required=True, help="limit of protocols without their own")
+    arguments.add_argument("--min_pixels", type=int, required=True, help="fewest pixels, for protocols without a limit")
+    arguments.add_argument("--max_pixels", type=int, required=True, help="most pixels, for protocols without a limit")
     arguments.add_argument(
         "--batch_size", type=whole_number(1), required=True, help="questions answered at once; vLLM gets 512 or more"
     )
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     protocols = [Protocol.of(name, entry, *limits) for name, entry in read_entries(args.protocol).items()]
     datasets = read_all(args.dataset)
     images = [image for dataset in datasets for image in dataset.images]
-    # Before a model is loaded; each process looks at its share.
+    # Images are checked before a model is loaded; each process checks its share.
     own_images = images[rank::processes]
     check_images({image.path: (image.width, image.height) for image in own_images}, args.threads)
     asked = [request for dataset in datasets for protocol in protocols for request in requests(protocol, dataset)]

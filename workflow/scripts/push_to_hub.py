@@ -1,6 +1,6 @@
 """Upload a release to the Hugging Face hub. It only shows what it would upload, unless --upload is given.
 
-Just the files that the release was written with are uploaded, as its seal.sha256 names them, and its model card.
+Only the model card and the files that the release was written with, those named in seal.sha256, are uploaded.
 
 The token is the hub's own (`hf auth login`, or HF_TOKEN in the environment); this program never reads or prints it.
 
@@ -21,7 +21,7 @@ from vision_r1.cli import parser, run
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--release", required=True, type=Path, metavar="DIR", help="folder of release_checkpoint.py")
-    arguments.add_argument("--repository", required=True, metavar="OWNER/NAME", help="made where it is missing")
+    arguments.add_argument("--repository", required=True, metavar="OWNER/NAME", help="created if missing")
     arguments.add_argument("--private", action="store_true", help="make it a private repository")
     arguments.add_argument("--upload", action="store_true", help="upload; without it nothing leaves this machine")
     return arguments.parse_args(argv)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, size in {**sizes, "all": sum(sizes.values())}.items():
         say(f"{size:>16,} bytes  {name}")
     if left_out:
-        say(f"Left out, since they are no part of the release: {', '.join(left_out)}")
+        say(f"Left out, since they are not part of the release: {', '.join(left_out)}")
     say("\nThe model card, README.md:\n")
     say(read_text(args.release / "README.md"))
     if not args.upload:

@@ -1,7 +1,7 @@
-"""Lay a trained checkpoint out to be handed on: model and processor as they are, and a model card (README.md).
+"""Write a trained checkpoint as a folder to hand on: model and processor unchanged, and a model card (README.md).
 
-Beside them stands how the model is asked (vision_r1.json), which predict_image.py reads. The weights are hard links
-where the disk allows it, so they take no room; the folder loads with plain transformers.
+Its vision_r1.json says how to ask the model; predict_image.py reads it. The weights are hard links where the disk
+allows it, so they take no room; the folder loads with plain transformers.
 
 Example:
   python workflow/scripts/release_checkpoint.py --run results/miniature --checkpoint strict/grpo_stage2 \\
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def common_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the most common labels of the training data's objects, EXAMPLES at most."""
-    named = [row for row in rows if row["task"] != "rec"] or rows  # an expression is no category
+    named = [row for row in rows if row["task"] != "rec"] or rows  # an expression is not a category
     counts = Counter(item["label"] for row in named for item in row["objects"])
     return [label for label, _ in counts.most_common(EXAMPLES)]
 

@@ -1,6 +1,6 @@
 """Write the report of a run: one HTML file that opens from disk, with tables, figures, test images and provenance.
 
-It is report/index.html in the run's folder. What is not there is called missing in it.
+It is report/index.html in the run's folder. Parts whose inputs don't exist are shown as missing.
 
 Example:
   python workflow/scripts/render_report.py --run results/miniature
@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar=("RULE", "N"),
-        help="GPUs that a job of a rule asks for, for GPU-hours; repeat. Jobs of other rules are not counted",
+        help="GPUs that each job of a rule takes, to count GPU-hours; repeat. Jobs of other rules are not counted",
     )
     arguments.add_argument(
         "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"

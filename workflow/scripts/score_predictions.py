@@ -1,6 +1,6 @@
-"""Score the predictions for one data set: pycocotools' 12 numbers, and beside them what they hide.
+"""Score the predictions for one data set: pycocotools' 12 numbers, and what they hide.
 
-Says AP as pycocotools has it, its mean and range over random orders of boxes with equal scores, and F1.
+Prints AP as pycocotools computes it, its mean and range over random orders of boxes with equal scores, and F1.
 
 Example:
   python workflow/scripts/score_predictions.py --annotations GT.json --predictions PRED --output_metrics metrics.json
@@ -8,8 +8,8 @@ Example:
 PRED is a file of predict_suite.py or a COCO results JSON. At the top level of metrics.json, 0..1: AP AP50 AP75
 APs APm APl AR1 AR10 AR100 ARs ARm ARl; null where there is nothing to find. Beside them: per_category,
 interval (95 % bootstrap over images), score_policies (with ties: AP over random orders of equal scores), F1 (four
-ways to average it), mean_iou, errors (as TIDE), slices, answers (parse rate, duplicates, ...) and counts. Of a file
-with several data sets or protocols one is named: they never mix.
+ways to average it), mean_iou, errors (as TIDE), slices, answers (parse rate, duplicates, ...) and counts. Where a
+file has several data sets or protocols, name one: they are never mixed.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def summary(scores: Mapping[str, Any]) -> list[str]:
-    """Return lines for readers, points of 100: AP, what ties make of it, and F1 at IoU 0.5, 0.95 and in the mean."""
+    """Return lines for readers, x 100: AP, its range over ties, and F1 at IoU 0.5, 0.95 and in the mean."""
     policy = scores["score_policy"]
     ties = scores["score_policies"][policy]["ties"]
     lines = []

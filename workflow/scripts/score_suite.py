@@ -5,7 +5,7 @@ Example:
       --protocol released-one-prompt '{"reader": "released_2025"}' --predictions predictions.jsonl \\
       --output_metrics metrics.json --output_resamples metrics.resamples.npz
 
-All numbers are 0..1. A data set without predictions makes the mean null and stands under `incomplete`.
+All numbers are 0..1. A data set without predictions makes the mean null and is listed under `incomplete`.
 """
 
 import argparse

@@ -5,8 +5,8 @@ Writes ablations.csv, .md and .tex into the run's folder of tables and ablations
 Example:
   python workflow/scripts/tabulate_ablations.py --run results/miniature
 
-With --partial, what was not measured is shown as failed, by the last line of the log of the first job that did not end;
-the files are ablations_partial.*, so that nobody takes them for the whole.
+With --partial, what was not measured is shown as failed, with the last log line of the first job that did not end. The
+files are then named ablations_partial.*, so that nobody takes them for complete.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
     cli.add_run(arguments)
     cli.add_presets(arguments)
-    arguments.add_argument("--partial", action="store_true", help="show what is there, and why the rest is not")
+    arguments.add_argument("--partial", action="store_true", help="show what was measured, and why the rest was not")
     return arguments.parse_args(argv)
 
 

@@ -1,6 +1,6 @@
 """Train a checkpoint on the ground truth answers (supervised fine-tuning) with TRL's SFTTrainer.
 
-Beside the arguments below, all of TRL's SFTConfig are taken under their own names. A training that was
+Besides the arguments below, all fields of TRL's SFTConfig are accepted under their own names. A training that was
 interrupted resumes from its last whole checkpoint under --state when the same command runs again.
 
 Example (the miniature):

@@ -1,4 +1,4 @@
-"""Remove the lock that a killed Snakemake left in this folder, unless something still works in it.
+"""Remove the lock that a killed Snakemake left in this folder, unless a job still works in it.
 
 Example: python workflow/scripts/unlock_run.py
 """

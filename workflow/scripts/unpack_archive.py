@@ -1,4 +1,4 @@
-"""Unpack a zip or tar archive into a folder of its own; the manifest is written last and says that it is whole.
+"""Unpack a zip or tar archive into a folder of its own; the manifest is written last and so marks it as complete.
 
 Example:
   python workflow/scripts/unpack_archive.py --archive downloads/coco_val2017.zip \\

@@ -1,4 +1,4 @@
-"""How far a run is: its jobs, what their logs tell, and the time that is left by the durations of an earlier run."""
+"""How far a run is: its jobs, what their logs tell, and the time left, estimated from an earlier run's durations."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Job:
     began: float
 
     def progress(self) -> tuple[float, float] | None:
-        """Return the share done, 0..1, and the seconds left by the job's log; None while it tells nothing."""
+        """Return the share done, 0..1, and the seconds left, from the job's log; None while it has no progress line."""
         try:
             if not self.log or os.path.getmtime(self.log) < self.began:  # of an earlier attempt
                 return None
@@ -34,7 +34,7 @@ class Job:
 
 @dataclass
 class Run:
-    """A run since the time `began`. By rule, `typical` holds the seconds that one job adds to the duration of a run."""
+    """A run since the time `began`; `typical`: rule -> seconds that one of its jobs adds to the duration of a run."""
 
     began: float
     typical: Mapping[str, float] = field(default_factory=dict)
@@ -45,12 +45,12 @@ class Run:
     finished: float = 0.0  # and of those that are finished
 
     def plan(self, jobs: Mapping[str, int], now: float) -> None:
-        """Take in how many jobs there are of each rule, and in `total`. The run's work begins."""
+        """Begin the run's work; jobs: rule -> number of its jobs, and their sum under `total`."""
         self.began, self.total = now, jobs["total"]
         self.expected = sum(self.typical.get(rule, 0) * count for rule, count in jobs.items())
 
     def finish(self, number: int) -> None:
-        """Count a job as finished; with --quiet rules Snakemake tells of the ends of jobs alone."""
+        """Count a job as finished, even one not known: with --quiet rules, Snakemake reports only the ends of jobs."""
         if job := self.jobs.pop(number, None):
             self.finished += self.typical.get(job.rule, 0)
 
@@ -67,7 +67,7 @@ class Run:
             parts.append(f"{job.name} {shown}")
         if not self.expected:
             return " | ".join(parts)
-        # An estimate by the typical speed at first, and by this machine's as soon as there is something to go by.
+        # Estimated from the typical speed at first, and from this machine's once enough work is done to measure it.
         slowness = (now - self.began + TRUST) / (worked + TRUST)
         return " | ".join([in_words(max(slowness * (self.expected - worked), longest)) + " left", *parts])
 

@@ -8,7 +8,7 @@ from vision_r1.files import UserError, read_json
 from vision_r1.model_folder import ASKING, pixel_limits
 from vision_r1.run_folder import Run
 
-MAX_NEW_TOKENS = 1024  # of a checkpoint that nothing is known about
+MAX_NEW_TOKENS = 1024  # where neither a run nor a release says how to ask
 
 
 def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return how a checkpoint is asked, as far as it is known: from its run, its release, or its processor's settings.
+    """Return what is known of how to ask a checkpoint: from its run, its release, or its processor's settings.
 
     Raises UserError where the release's file is damaged.
     """

@@ -28,12 +28,12 @@ def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
         action="append",
         required=True,
         metavar=("NAME", *places),
-        help="a data set in COCO format: its name, annotation file and, where asked for, image folder; repeat",
+        help="a data set in COCO format: its name, annotation file and, as shown, image folder; repeat",
     )
 
 
 def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source") -> None:
-    """Add a flag, repeatable, that names a source: kind, name, file, image folder and, of some kinds, second file."""
+    """Add a flag, repeatable, that names a source: kind, name, file, image folder, for some kinds a second file."""
     arguments.add_argument(
         flag,
         nargs="+",
@@ -72,7 +72,7 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--score_policy",
         default="constant",
-        help="where the headline's scores come from: constant, order or token-probability; the others stand beside it",
+        help="where the headline's scores come from: constant, order or token-probability; the others are also reported",
     )
     arguments.add_argument(
         "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"
@@ -81,7 +81,7 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
 
 def add_templates(arguments: argparse.ArgumentParser) -> None:
     """Add --templates: the words of prompts and answers, DEFAULT where it is not given."""
-    from vision_r1.prompts import DEFAULT, Templates  # with numpy, which most programs' --help does without
+    from vision_r1.prompts import DEFAULT, Templates  # imports numpy, without which --help is faster
 
     arguments.add_argument(
         "--templates",
@@ -127,7 +127,7 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         sys.exit(f"error: the image cache: {error}; {remedy}")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package == "vision_r1" or find_spec(package):  # ours to fix, or a package that has changed
+        if package == "vision_r1" or find_spec(package):  # our bug, or a changed package: show a traceback
             raise
         sys.exit(
             f"error: package {package} is not installed; install requirements.txt, or vision-r1[pipeline] "

@@ -22,7 +22,7 @@ def check_values(config: Mapping[str, Any]) -> None:
 
 
 def check_files(config: Mapping[str, Any]) -> None:
-    """Raise UserError for a DeepSpeed file that isn't there: a training would find out after hours in a queue."""
+    """Raise UserError for a missing DeepSpeed file, which a training would notice only after hours in a queue."""
     for section in ("sft", "grpo"):
         path = config[section].get("deepspeed")
         if path is not None and not Path(path).is_file():
@@ -50,7 +50,7 @@ def _check_text(key: str, value: str) -> None:
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (key, value) of all that is no section, and (the section's key, name) of all names in it."""
+    """Yield (key, value) of every value that is no section, and (key, name) for every name in a section."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield key or "top level", str(name)

@@ -1,9 +1,9 @@
-"""Decoding on a GPU by CUDA graphs: a step of one token a row launches thousands of small kernels from Python, which
-takes several times as long as they run. Recorded once, they are launched together.
+"""Decoding on a GPU by CUDA graphs. A step of one token per row launches thousands of small kernels from Python, which
+takes several times as long as running them. Recorded once, they are launched together.
 
 The first pass of a generation runs as usual. Then keys and values move into memory that has room for BLOCK more tokens
 and keeps its address; one step is recorded, and the following steps replay it until the room is used up. Values are
-those of usual decoding, up to the order of floating-point sums.
+those of ordinary decoding, up to the order of floating-point sums.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,9 @@ def replay_decoding(model: PreTrainedModel) -> None:
 
 
 def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool:
-    """Tell whether this is a decoding step of one token a row that can be recorded.
+    """Tell whether this is a decoding step of one token per row that can be recorded.
 
-    Weights that are split over processes (ZeRO-3, FSDP) are gathered again in each step, which can't.
+    Weights that are split over processes (ZeRO-3, FSDP) are gathered anew in each step, which can't be recorded.
     """
     cache, embeddings = options.get("past_key_values"), options.get("inputs_embeds")
     if torch.is_grad_enabled() or type(cache) is not DynamicCache or embeddings is None or embeddings.shape[1] != 1:
@@ -61,7 +61,7 @@ def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool
 
 
 class Steps:
-    """The decoding steps of one generation. `length` tokens a row are known, and there is memory for `capacity`."""
+    """The decoding steps of one generation: `length` tokens per row so far, and memory for `capacity`."""
 
     def __init__(self, length: int) -> None:
         self.length = self.capacity = length
@@ -75,7 +75,7 @@ class Steps:
         mask = mask.bool()[:, None, None]
         full = self.length == self.capacity
         if full:
-            self.replay = None  # frees its memory before more is taken
+            self.replay = None  # frees its memory before more is allocated
             self.capacity += BLOCK
             for layer in options["past_key_values"].layers:
                 layer.grow()
@@ -103,12 +103,12 @@ class RoomyLayer(DynamicLayer):
         self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
 
     def grow(self) -> None:
-        """Take memory for steps.capacity tokens. What no token has filled is masked, and must be finite: zero."""
+        """Allocate memory for steps.capacity tokens. The part not yet filled is masked, but must be finite: zeros."""
         self.keys = pad(self.keys, (0, 0, 0, self.steps.capacity - self.keys.shape[-2]))
         self.values = pad(self.values, (0, 0, 0, self.steps.capacity - self.values.shape[-2]))
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        # Under autocast a type may be wider here than it comes.
+        # Under autocast, new keys and values may have another dtype than the stored ones.
         self.keys.index_copy_(-2, self.steps.place, keys.to(self.keys.dtype))
         self.values.index_copy_(-2, self.steps.place, values.to(self.values.dtype))
         return self.keys, self.values
@@ -118,13 +118,13 @@ class RoomyLayer(DynamicLayer):
 
 
 def _cuda_graph(step: Step) -> Step:
-    """Record a step. Autocast's cache is off meanwhile: what it holds from a recording was never computed."""
+    """Record a step, with autocast's cache off: a recording computes nothing, so the cache would keep garbage."""
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries set themselves up in a first run, which can't be recorded
+        with torch.cuda.stream(aside):  # libraries initialise in a first run, which can't be recorded
             step()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()

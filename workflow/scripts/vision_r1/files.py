@@ -27,8 +27,8 @@ class UserError(Exception):
 def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.
 
-    A folder that a killed process left half-written beside it is removed. sealed: its SHA-256 is noted; where the
-    contents are others later, check_seal, hash_folder and the functions that read refuse them.
+    A folder that a killed process left half-written beside it is removed. sealed: note the SHA-256 of the contents;
+    check_seal, hash_folder and the functions that read refuse contents that changed later.
 
     Raises UserError where a file would replace a folder.
     """
@@ -48,7 +48,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             if not partial.is_dir():
                 raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
             shutil.rmtree(path)
-        # The old seal goes first, the new one comes last: a process that is killed between leaves none, no wrong one.
+        # The old seal goes first, the new one comes last: a process killed in between leaves no seal, and never a wrong
+        # one.
         _seal_of(path).unlink(missing_ok=True)
         os.replace(partial, path)
         if sealed and path.is_file():
@@ -76,7 +77,7 @@ def is_full(error: Exception) -> bool:
 
 
 def no_space(path: str | Path) -> UserError:
-    """Return what to say where `path` could not be written for want of space."""
+    """Return the error for a `path` that could not be written for lack of space."""
     folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
     free = shutil.disk_usage(folder).free / 2**20
     return UserError(
@@ -85,19 +86,19 @@ def no_space(path: str | Path) -> UserError:
 
 
 def seal_folder(folder: str | Path) -> None:
-    """Note the SHA-256 of each file of a folder in it."""
+    """Write a seal into a folder: the SHA-256 of each of its files."""
     _write_seal(Path(folder) / SEAL, hash_files(folder, _sealed_names(Path(folder))))
 
 
 def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file of a folder by name; of `names` only, if given, that are there.
+    """Return the SHA-256 of each file of a folder by name; if `names` are given, only of those that exist.
 
     Raises UserError where the folder is sealed and one of them is not as it was written.
     """
     folder = Path(folder)
     noted = _read_seal(folder / SEAL)
     present = [name for name in _sealed_names(folder) if names is None or name in names]
-    if noted:  # a file that somebody has put beside them, such as a picture, is no part of the model
+    if noted:  # a file that somebody added, such as a picture, is not part of the model
         present = [name for name in present if name in noted or Path(name).suffix in _LOADED]
     found = hash_files(folder, present)
     for name in sorted(noted.keys() | found.keys()) if noted else ():
@@ -126,18 +127,18 @@ def write_json(path: str | Path, value: Any, sealed: bool = False) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Any], sealed: bool = False) -> None:
-    """Write one JSON value a line, whole or not at all. Raises ValueError on NaN or infinity."""
+    """Write one JSON value per line, whole or not at all. Raises ValueError on NaN or infinity."""
     with written_whole(path, sealed) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sync(path: str | Path) -> None:
-    """Bring a file, or a folder with all that is below it, to the disk: a power cut can't undo it any more."""
+    """Sync a file, or a folder with all below it, to disk, so that a power cut can't undo it."""
     path = Path(path)
     for file in filter(Path.is_file, (path, *path.rglob("*"))):
         _sync(file)
-    # Names are part of folders. Some network file systems can't sync these; they keep names on their server.
+    # A file's name is part of its folder. Some network file systems can't sync folders; their server keeps the names.
     for folder in filter(Path.is_dir, (path, *path.rglob("*"), path.parent)):
         with suppress(OSError):
             _sync(folder)
@@ -181,7 +182,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises UserError when it can't be read or is no JSON."""
+    """Read a JSON file. Raises UserError when it can't be read or is not JSON."""
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -189,7 +190,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_jsonl(path: str | Path) -> list[Any]:
-    """Read one JSON value a line. Raises UserError naming the file and the line."""
+    """Read one JSON value per line. Raises UserError naming the file and the line."""
     rows = []
     # Not str.splitlines: it also cuts at U+2028 and others, which JSON strings may contain.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -203,7 +204,7 @@ def read_jsonl(path: str | Path) -> list[Any]:
 
 
 def _share(folder: Path) -> None:
-    """Let who may read a folder read its files: safetensors writes them for their owner alone."""
+    """Let whoever may read a folder read its files: safetensors writes them for their owner alone."""
     ordinary = folder.stat().st_mode & 0o666
     for file in filter(Path.is_file, folder.rglob("*")):
         if not file.is_symlink() and not file.stat().st_mode & 0o077:
@@ -227,7 +228,7 @@ def _write_seal(seal: Path, hashes: dict[str, str]) -> None:
 
 
 def _read_seal(seal: Path) -> dict[str, str]:
-    """Return the hashes of a seal by name; of none where there is no seal."""
+    """Return the hashes of a seal by name; {} where there is no seal."""
     try:
         lines = seal.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Outputs that outlive Snakemake: when it dies alone, its job works on, and the next run deletes what it finished.
+"""Outputs that outlive Snakemake. When it is killed alone, its jobs continue, and the next run deletes their outputs.
 
-So a job keeps what it has finished in a folder that is no output, and takes it from there when it is asked for the very
-same again: large files as hard links, which cost no space as long as the outputs are there, small ones as copies.
+So a job also keeps its finished outputs in a folder that Snakemake doesn't know, and restores them when the very same
+job runs again: large files as hard links, which cost no space while the outputs exist, small ones as copies.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from vision_r1.files import UserError, hash_files, link_or_copy, read_json, sync, write_json, written_whole
 
 MARKER = "finished.json"
-SMALL = 2**20  # bytes; such files are edited in place, which a link would follow
+SMALL = 2**20  # bytes; smaller files may be edited in place, which would change a hard link, too
 
 
 def place(state: Path) -> Path:
@@ -20,14 +20,14 @@ def place(state: Path) -> Path:
 
 
 def beside(output: Path) -> Path:
-    """Return where a program without such a folder keeps its one output."""
+    """Return where a program that has no state folder keeps its one output."""
     return output.with_suffix(".finished")
 
 
 def keep(folder: Path, key: str, outputs: Mapping[str, Path]) -> None:
-    """Put outputs, files or folders by name, into `folder`, in the place of what was kept there.
+    """Put outputs, files or folders by name, into `folder`, replacing what was kept there.
 
-    key: what stands for all that decides the outputs.
+    key: a text that changes whenever anything that decides the outputs does.
     """
     with written_whole(folder) as partial:
         partial.mkdir()
@@ -57,7 +57,7 @@ def restore(folder: Path, key: str, outputs: Mapping[str, Path]) -> bool:
 
 
 def forget(outputs: Iterable[str]) -> None:
-    """Delete what was kept of a job with these outputs: it is to do its work again."""
+    """Delete what was kept of a job with these outputs, so that it does its work again."""
     for path in map(Path, outputs):
         for folder in (beside(path), place(path.parent / "state")):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Coordinate frames: where a model family counts its box corners from, declared and never guessed.
+"""Coordinate frames: the units in which a model family writes box corners, declared and never guessed.
 
 `pixel`    absolute pixels of the resized image that the model sees (Qwen2.5-VL)
 `rel1000`  thousandths of the image's width and height (Qwen3-VL, InternVL)
@@ -30,7 +30,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.kind not in FRAMES:
-            raise ValueError(f"frame: {self.kind!r} is none of {', '.join(FRAMES)}")
+            raise ValueError(f"frame: unknown {self.kind!r}; choose {', '.join(FRAMES)}")
         for name in ("width", "height", "input_width", "input_height"):
             size = getattr(self, name)
             if type(size) not in (int, float) or not 1 <= size <= MAX_SIDE:

@@ -1,4 +1,4 @@
-"""The right answer of a row, in any of the forms that tables give it."""
+"""The right answer of a row, read from any of the forms in which tables hold it."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from vision_r1.parsing import MAX_COORDINATE
 def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
     """Return a row's boxes (n, 4) in pixels of the original image, and its n labels.
 
-    They stand in `objects`, a list of {"label", "bbox"} or the dict of lists {"label": [...], "bbox": [...]}
-    that some table formats turn it into, or in `solution`, a list of [label, [x1, y1, x2, y2]] or its JSON
+    They are in `objects`, a list of {"label", "bbox"} or the dict of lists {"label": [...], "bbox": [...]}
+    that some table formats make of it, or in `solution`, a list of [label, [x1, y1, x2, y2]] or its JSON
     text. Raises ValueError or KeyError naming the field, also for a box whose corners are not in order.
     """
     name = "solution" if "solution" in row and "objects" not in row else "objects"
@@ -35,6 +35,6 @@ def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
     if not (np.abs(boxes) < MAX_COORDINATE).all():
         raise ValueError(f"{name}: a coordinate is not finite")
     for box in boxes[~(boxes[:, :2] < boxes[:, 2:]).all(1)].tolist():
-        # No answer overlaps it: the reward would be 0 for ever, and SFT would learn it.
+        # No answer can overlap such a box: its reward would always be 0, and SFT would learn to write it.
         raise ValueError(f"{name}: box {box} is not x1 y1 x2 y2 with x1 < x2 and y1 < y2")
     return boxes, labels

@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub, at a pinned commit; HF_HUB_OFFLINE and HF_ENDPOINT hold here too."""
+"""Repositories of the Hugging Face hub, at a pinned commit. HF_HUB_OFFLINE and HF_ENDPOINT are respected."""
 
 import glob
 import os
@@ -24,7 +24,7 @@ def list_files(repository: str, revision: str | None, kind: str = "model") -> tu
 
 
 def download(repository: str, revision: str | None, folder: Path, patterns: Sequence[str], kind: str = "model") -> str:
-    """Download a repository's files that match, and return its commit; what is in the folder already is kept.
+    """Download a repository's files that match `patterns`, and return its commit; files in `folder` are kept.
 
     kind: model | dataset. Without a revision, the newest commit is taken. Raises UserError naming the repository.
     """
@@ -39,11 +39,11 @@ def download(repository: str, revision: str | None, folder: Path, patterns: Sequ
 
 
 def fetch_model(repository: str, revision: str | None, output: Path, processor_only: bool = False) -> str:
-    """Download what is needed of a model to the folder `output`, whole or not at all, and return its commit.
+    """Download the files of a model that are needed to the folder `output`, all or none, and return its commit.
 
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
-    # A name fixed by the commit, kept after a break: a retry resumes with the files that are there, and with no others.
+    # Named by the commit and kept after a break: a retry resumes with files of the same commit and no other.
     folder = output.with_name(f".{output.name}.{revision or 'newest'}.download")
     revision = download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
     check_model(folder)
@@ -68,15 +68,15 @@ def check_name(repository: str) -> None:
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise UserError(f"{repository}: no name of a repository: {_on_one_line(error)}") from None
+        raise UserError(f"{repository}: not a repository name: {_on_one_line(error)}") from None
     if repository.count("/") != 1:
-        raise UserError(f"{repository}: no name of a repository; give owner/name")
+        raise UserError(f"{repository}: not a repository name; give owner/name")
 
 
 def upload(repository: str, folder: Path, names: Sequence[str], private: bool) -> str:
-    """Upload some files of a folder to a model's repository, made where it is missing; return the commit's address.
+    """Upload some files of a folder to a model's repository, created if missing; return the commit's address.
 
-    Raises UserError naming the repository, before anything is uploaded where it should be private and is public.
+    Raises UserError naming the repository; if it should be private but is public, before anything is uploaded.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-# Memory that the control group of a container leaves, version 2 and 1.
+# Memory limit of the container's control group, versions 2 and 1.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -21,7 +21,7 @@ def memory_mb() -> int:
 
 
 def shortages(asked: Mapping[str, Mapping[str, int]], cores: int, memory: int) -> list[str]:
-    """Return a line for each kind of job that asks for more threads or memory (mem_mb) than a machine has, MB."""
+    """Return a line for each rule whose jobs ask for more threads than `cores`, or more than `memory` MB."""
     lines = []
     for rule, job in asked.items():
         if job["mem_mb"] > memory:

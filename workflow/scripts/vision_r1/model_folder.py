@@ -16,7 +16,7 @@ PROCESSOR_FILES = (
     *("special_tokens_map.json", "chat_template.json", "chat_template.jinja"),
 )
 ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.asking)
-# Patterns; all that is needed beside the weights.
+# Patterns of all files that are needed beside the weights.
 SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, "LICENSE*", "NOTICE*")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -55,7 +55,7 @@ def sealed_files(folder: Path) -> list[str]:
 
 
 def image_settings(folder: Path) -> dict[str, Any] | None:
-    """Return the settings of the image processor, None where there are none; the newer layout goes first."""
+    """Return the settings of the image processor, None where there are none; the newer layout is looked for first."""
     if (folder / "processor_config.json").is_file():
         settings = _read_object(folder / "processor_config.json").get("image_processor")
         if settings:
@@ -65,7 +65,7 @@ def image_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def pixel_limits(folder: Path) -> tuple[int, int] | None:
-    """Return (fewest, most) pixels of an image by the settings of a model's processor, None where none are told."""
+    """Return (fewest, most) pixels of an image from a model's processor settings, None where they set none."""
     settings = image_settings(folder) or {}
     size = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
     size |= settings.get("size") or {}
@@ -101,7 +101,7 @@ def check_weights(folder: Path, names: Sequence[str]) -> None:
 
 
 def check_files(folder: Path, names: Sequence[str]) -> None:
-    """Raise UserError unless each file is there, and is the file itself and not what Git LFS left in its place."""
+    """Raise UserError unless each file is there, and is the file itself, not a Git LFS pointer in its place."""
     for name in names:
         path = folder / name
         if not path.is_file():

@@ -24,14 +24,14 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     if not isinstance(config, dict):
         raise UserError(f"{checkpoint}/config.json: not a JSON object; train or fetch it again")
     if "auto_map" in config:
-        raise UserError(f"{checkpoint}/config.json: it asks for code that it brings along (auto_map), which is not run")
+        raise UserError(f"{checkpoint}/config.json: it needs code of its own (auto_map), which is never run")
     found = config.get("model_type")
     if found != family.name:
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix --family")
 
 
 def family_of(checkpoint: str | Path) -> Family:
-    """Return the family of the model in a folder. Raises UserError where it is none of ours."""
+    """Return the family of the model in a folder. Raises UserError where it is not one of FAMILIES."""
     config = read_json(Path(checkpoint) / "config.json")
     found = config.get("model_type") if isinstance(config, dict) else None
     if found not in list(FAMILIES):  # a list or an object has no hash
@@ -42,7 +42,7 @@ def family_of(checkpoint: str | Path) -> Family:
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
 
-    Raises UserError unless every weight of the model is in the checkpoint and the reverse: transformers only warns, and
+    Raises UserError unless model and checkpoint have exactly the same weights: transformers only warns, and
     continues with random weights. All must be finite, too; ZeRO-3 splits them while they load, which hides that.
     """
     import torch

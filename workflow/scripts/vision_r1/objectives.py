@@ -1,4 +1,4 @@
-"""What of TRL's GRPO objective contradicts itself: TRL trains on and ignores one of the two, or multiplies by a cap."""
+"""Contradictory settings of TRL's GRPO objective. TRL would train on, ignoring one of the two or scaling by a cap."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,8 +1,8 @@
 """Any completion in, detections out: the one parser of rewards and evaluation.
 
-What is asked for is a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": "..."}, bare or in a ```json fence.
-What a policy says is anything. `parse` never raises, takes time linear in the text's length, and says in
-a Verdict how it fared.
+A model is asked for a JSON list of {"bbox_2d": [x1, y1, x2, y2], "label": "..."}, bare or in a ```json fence, and may
+write anything. `parse` never raises, takes time linear in the text's length, and reports in a Verdict how the text
+was read.
 """
 
 import json
@@ -16,19 +16,19 @@ import numpy as np
 
 MAX_CHARACTERS = 1_000_000  # of a text; what follows is not read
 MAX_BOXES = 10_000  # of one text; what follows is not kept
-MAX_COORDINATE = 1e12  # in size; beyond it areas could overflow single precision
+MAX_COORDINATE = 1e12  # absolute value; beyond it areas could overflow single precision
 
 
 class Verdict(StrEnum):
     """How a text was read, worst first; a text gets the first that applies.
 
-    Down to `no_label` something was lost or had to be recovered: the text is not well formed.
+    With any verdict down to `no_label`, something was lost or had to be recovered: the text is not well formed.
     """
 
-    CAPPED = "capped"  # longer, deeper nested or with more boxes than is read
+    CAPPED = "capped"  # too long, too deeply nested, or too many boxes; the rest is not read
     NOT_JSON = "not_json"  # nothing could be read
     TRUNCATED = "truncated"  # cut off; the complete items are kept
-    MALFORMED = "malformed"  # broken JSON; items that read alone, or but for a comma or line break, are kept
+    MALFORMED = "malformed"  # broken JSON; items that can be read alone, at most for a comma or line break, are kept
     SURROUNDED = "surrounded"  # text or a second answer around the JSON; all items are kept
     NOT_A_LIST = "not_a_list"  # a lone item, nested lists, a number, ...; the items are kept
     NO_BOX = "no_box"  # an item without a list bbox_2d; it is dropped, as are the next five
@@ -50,8 +50,8 @@ SEVERITY = tuple(Verdict)
 class Parsed:
     """Detections of one text: boxes (n, 4) x1 y1 x2 y2 in the text's own frame, and their n labels as written.
 
-    A label is None only where the released code's rules keep an item without one. `well_formed` says
-    whether the dual-format reward is earned.
+    A label is None only where the released code's rules keep an item without one. `well_formed`: whether the text
+    earns the dual-format reward.
     """
 
     boxes: np.ndarray
@@ -97,19 +97,19 @@ def known_labels(labels: Collection[str], known: Collection[str]) -> bool:
     return set(labels).issubset(known) or set(map(label_key, labels)).issubset(map(label_key, known))
 
 
-# Every number becomes a float at once: no limit on an integer's digits, and a huge one is infinite.
+# Every number is read as a float: Python limits an integer's digits, and a float that is too large is infinite.
 _DECODER = json.JSONDecoder(parse_int=float)
 _LENIENT = json.JSONDecoder(parse_int=float, strict=False)  # takes a line break or tab within a string
 
 # A JSON object without an object inside, and one with such objects inside. Possessive, and without a
-# backslash outside of strings, so that a scan of the whole text is linear: where one start runs on inside a
-# string, any later start fails at one of the next braces or backslashes.
+# backslash outside of strings, so that a scan of the whole text is linear: where a match from one brace runs on inside
+# a string, a match from any later brace fails at one of the next braces or backslashes.
 _PLAIN = r'[^{}"\\]++|"(?:[^"\\]++|\\.)*+"'
 _FLAT_OBJECT = re.compile(rf"\{{(?:{_PLAIN})*+\}}")
 _OBJECT = re.compile(rf"\{{(?:{_PLAIN}|{_FLAT_OBJECT.pattern})*+\}}")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.S)  # the last one may be cut off
 _LAST_COMMA = re.compile(rf"({_STRING.pattern})|,(?=\s*+[}}\]])", re.S)
-# What reasoning models are made to begin with where they shall not reason; a byte order mark.
+# What an answer may begin with: a byte order mark, or the empty thought of a reasoning model told not to reason.
 _PREAMBLE = re.compile(r"\s*+\ufeff?(?:\s*+<think>\s*+</think>)?+")
 
 
@@ -123,7 +123,8 @@ def _read(text: str) -> tuple[list, Verdict]:
         return _recovered(text), Verdict.CAPPED
     except ValueError:
         items = _recovered(text)
-        # Brackets in labels count for nothing; in a text that begins otherwise, quotation marks may be prose.
+        # Brackets in labels don't count. Strings are recognised only in a text that begins as JSON: in prose, a
+        # quotation mark may stand alone.
         bare = _STRING.sub("", payload) if starts_well else text
         cut = bare.count("[") > bare.count("]") or bare.count("{") > bare.count("}")
         if cut and (items or starts_well):
@@ -151,9 +152,9 @@ def _unfenced(text: str) -> tuple[str, Verdict]:
 
 
 def _recovered(text: str) -> list[dict]:
-    """Return every item that stands anywhere in a text that is no JSON list as a whole.
+    """Return every item found anywhere in a text that is not a JSON list as a whole.
 
-    An item may hold objects of its own, one level deep; an object without a box is looked into for items.
+    An item may hold objects of its own, one level deep; an object without a box is searched for items.
     """
     items = []
     for found in _decoded(_OBJECT, text):
@@ -165,7 +166,7 @@ def _recovered(text: str) -> list[dict]:
 
 
 def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
-    """Yield each match of the pattern that is JSON, but for last commas and line breaks in strings, and its text."""
+    """Yield each match that is JSON, apart from trailing commas and line breaks in strings, and its text."""
     for found in pattern.finditer(text):
         try:
             yield _DECODER.decode(found.group()), found.group()

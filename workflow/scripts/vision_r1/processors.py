@@ -31,7 +31,7 @@ class ImageOnlyProcessor(ProcessorMixin):
         self.image_token, self.video_token = IMAGE, VIDEO
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
         self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
-        # Past the family's own constructor, which asks for a video processor.
+        # Skips the family's own constructor, which requires a video processor.
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> list[str]:
@@ -43,7 +43,7 @@ class ImageOnlyProcessor(ProcessorMixin):
             (folder / name).write_bytes(_with_limits(name, content, size))
         return [str(folder / name) for name in self.files]
 
-    def __reduce__(self) -> tuple:  # for workers: pickle can't find by name a class that is made when it is needed
+    def __reduce__(self) -> tuple:  # for workers: pickle can't find a class by name that is created at run time
         return _blank, (type(self).__name__,), self.__dict__
 
 
@@ -57,23 +57,23 @@ def _blank(name: str) -> ImageOnlyProcessor:
 
 
 def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixels: int) -> ImageOnlyProcessor:
-    """Return the processor in a model's folder with these limits of pixels an image; it pads on the left.
+    """Return the processor in a model's folder with these limits of pixels per image; it pads on the left.
 
-    Raises UserError naming the folder where one can't be made of its files, or where it is not of the family.
+    Raises UserError naming the folder where its files don't make a processor, or one of another family.
     """
     folder = Path(folder)
     hash_folder(folder, PROCESSOR_FILES)
     check_processor(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False)
-        # Pillow's, beside torchvision too: pixels must not depend on what happens to be installed.
+        # Pillow's, even where torchvision is installed: pixels must not depend on what happens to be there.
         images = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
         cell = images.patch_size * images.merge_size
-    except Exception as error:  # what damaged files make of tokenizers and transformers has no type in common
+    except Exception as error:  # on damaged files, tokenizers and transformers raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{folder}: no processor can be made of its files ({reason}); fetch it again, or fix the family"
+            f"{folder}: no processor can be built from its files ({reason}); fetch it again, or fix the family"
         ) from error
     if not template:
         raise UserError(f"{folder}: no chat template; take the folder of an instruct model")
@@ -93,9 +93,9 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
 
 
 def prompt_text(processor: ProcessorMixin, prompt: str, system: str | None = None) -> str:
-    """Return a question about one image as the model reads it: in its turn, and with all that the template adds.
+    """Return a question about one image as the model reads it: as the user's turn, with all that the template adds.
 
-    system: a message of its own before the question; None leaves that to the template.
+    system: a system message before the question; None leaves that to the template.
     """
     content = [{"type": "image"}, {"type": "text", "text": prompt}]
     turns = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system is not None else []
@@ -105,7 +105,7 @@ def prompt_text(processor: ProcessorMixin, prompt: str, system: str | None = Non
 
 
 def _with_limits(name: str, content: bytes, size: Mapping[str, int]) -> bytes:
-    """Return a processor's file with these limits where it holds image settings, in the words that it uses already."""
+    """Return a processor's file with these limits where it holds image settings, under the keys that it uses."""
     if name not in ("preprocessor_config.json", "processor_config.json"):
         return content
     settings = json.loads(content)

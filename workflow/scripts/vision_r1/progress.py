@@ -1,4 +1,4 @@
-"""Progress of long work: one line in the log now and then, alike in all programs, and how it is read back."""
+"""Progress of long work: a line in the log at intervals, the same in all programs, and how it is read back."""
 
 import logging
 import re
@@ -15,10 +15,10 @@ _LINE = re.compile(r" progress (\d+)/(\d+) .*  ([\d.e+-]+) [\w ]+/s  left ")
 class Progress:
     """Logs lines such as `progress 650/2600 steps  loss 0.412  2.38 steps/s  left 0:13:39`.
 
-    The pauses between them grow to a hundredth of the time gone, so that a log of days stays readable.
+    The pauses between lines grow to a hundredth of the elapsed time, so that a log of days stays readable.
 
     Args:
-        total: units of work in all; None where nobody knows.
+        total: units of work in all; None where unknown.
         unit: what is counted, in the plural.
         done: units that were done before, in an interrupted run.
     """
@@ -43,7 +43,7 @@ class Progress:
 
 
 def last_progress(text: str) -> tuple[float, float] | None:
-    """Return the share done, 0..1, and the seconds left by a log's last such line; None where none tells them."""
+    """Return the share done, 0..1, and the seconds left, from a log's last such line; None where there is none."""
     found = _LINE.findall(text)
     if not found or not float(found[-1][2]):
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 
-# A place for names in a template, and the tasks that are asked with it. Plain text: a name may hold braces.
+# Placeholder for names -> tasks whose template has it. Replaced as plain text, since a name may hold braces.
 CATEGORIES, PHRASE = "{categories}", "{phrase}"
 PLACES = {"detection": CATEGORIES, "grounding": PHRASE, "rec": PHRASE}
 LAYOUTS = ("one-line", "lines")
@@ -23,10 +23,11 @@ class Templates:
 
     system: a message before the question, None where the model's own chat template decides.
     detection: asks for every object of a list of categories, {categories}: each between two `quote`, joined by
-        `separator`. grounding: asks for every object of one category, {phrase}. rec: for that of an expression.
-    layout: of the fenced JSON list in a right answer, `one-line` or `lines`, an object a line.
+        `separator`. grounding: asks for every object of one category, {phrase}. rec: asks for what an expression
+        refers to, {phrase}.
+    layout: of the fenced JSON list in a right answer, `one-line` or `lines`, one object per line.
     rounding: of its coordinates, to the `nearest` whole number or `down`.
-    Raises UserError for a template without its place, and for an unknown layout or rounding.
+    Raises UserError for a template without its placeholder, and for an unknown layout or rounding.
     """
 
     system: str | None
@@ -63,7 +64,7 @@ class Templates:
         return cls(**entry)
 
     def ask(self, task: str, names: Sequence[str]) -> str:
-        """Return the prompt of a task: detection of a list of names, or grounding, rec and negative, mostly of one."""
+        """Return the prompt of a task: detection for a list of names; grounding, rec and negative mostly for one."""
         if task == "detection":
             listed = self.separator.join(f"{self.quote}{name}{self.quote}" for name in names)
             return self.detection.replace(CATEGORIES, listed)
@@ -89,7 +90,7 @@ class Templates:
         return self.answer(frame.from_original(boxes).tolist(), [item["label"] for item in objects])
 
 
-# Qwen2.5-VL's: the released code asks in these words; the section of config/config.yaml.
+# Qwen2.5-VL's words, in which the released code asks; the same as in config/config.yaml.
 DEFAULT = Templates(
     system=None,
     detection="Locate every item from the category list in the image and output the coordinates in JSON format. "

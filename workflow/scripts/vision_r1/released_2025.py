@@ -1,6 +1,6 @@
-"""How the released code reads a completion, oddities included (numbers agree with it to 1e-6).
+"""How the released code reads a completion, oddities included (rewards agree with it to 1e-6).
 
-Where it would stop with an error, on a text or number too large for it, nothing is read instead.
+Where that code would crash, on a text or number too large for it, nothing is read instead.
 """
 
 import json
@@ -26,8 +26,8 @@ def parse(text: str, known: Collection[str] | None = None) -> Parsed:
     """Read the detections of a completion by the released code's rules. Never raises.
 
     Odd, and kept:
-    - dual format and boxes are read by two different rules for the fence. A text with a blank line before
-      its fence has boxes but no format.
+    - The dual-format reward and the boxes have different rules for the fence. A text with a blank line before its
+      fence has boxes but no format.
     - {}, [], numbers, nested lists, items without a label and boxes of four nulls are well formed.
     - int() reads every coordinate: 13.6 becomes 13, "454" and True become 454 and 1; an item that int()
       refuses is dropped.

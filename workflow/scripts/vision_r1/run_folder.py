@@ -1,6 +1,6 @@
 """A run's folder, results/<run>: where its files are. Programs that gather results read what the configuration names.
 
-Nothing is looked for by pattern: a file of an experiment that was taken off the list stays, and is not shown.
+No file is found by a glob: files of an experiment that was taken off the list stay on disk, and are not shown.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Run":
-        """Read the configuration that a run started with. Raises UserError where the folder is no run's."""
+        """Read the configuration that a run started with. Raises UserError where the folder is not a run's."""
         run = cls(folder, {})
         if not run.settings.is_file():
             raise UserError(
@@ -114,7 +114,7 @@ class Run:
 
     @property
     def trained(self) -> list[str]:
-        """The checkpoints of the report that have a history: a base model that was fetched has none."""
+        """The report's checkpoints that have a training history, which a fetched base model hasn't."""
         return self.checkpoints if self.config["model"]["source"] == "made" else self.checkpoints[1:]
 
     def ends(self, section: str) -> list[str]:
@@ -163,7 +163,7 @@ class Run:
         return [(checkpoint, suite) for checkpoint in checkpoints for suite in self.suites]
 
     def measurable(self, scored: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return those (checkpoint, suite), such as a published table needs, that this run can measure, each once."""
+        """Return the (checkpoint, suite) among `scored` that this run can measure, each once."""
         arms = (BASE, SFT, *self.config["experiments"])
         return [
             (checkpoint, suite)

@@ -1,4 +1,4 @@
-"""What is wrong with a value of the configuration, in a person's words and not the schema's."""
+"""What is wrong with a value of the configuration, in plain words and not the schema's."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-# Pattern of the schema -> what it asks for. A test holds that each has words.
+# Pattern of the schema -> what it requires, in words. A test checks that none is missing.
 PATTERNS = {
     "^[a-z0-9_]+$": "lower-case letters, digits and _ only",
     "^[a-z0-9_-]+$": "lower-case letters, digits, _ and - only",
@@ -34,13 +34,13 @@ KINDS = {
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name closest to `name`, or all known names where none is close.
 
-    Too many to read in a line are in docs/configuration.md.
+    Where they are too many for one line, refers to docs/configuration.md.
     """
     names = list(known)
     close = get_close_matches(str(name), names, n=1, cutoff=0.7)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if len(names) <= 40 else "; docs/configuration.md lists those that there are"
+    return f"; known: {', '.join(names)}" if len(names) <= 40 else "; docs/configuration.md lists all"
 
 
 def in_words(error: "ValidationError") -> str:
@@ -73,7 +73,7 @@ def _one_of(value: Any, forms: list[Any]) -> str:
     sets = [" and ".join(form["required"]) for form in forms if "required" in form]
     if isinstance(value, dict) and sets:
         return f"give one of these, and only one: {'; '.join(sets)}"
-    return f"{_short(value)} is of no form that this key may have (docs/configuration.md)"
+    return f"{_short(value)} has none of the forms that this key allows (docs/configuration.md)"
 
 
 def _partners(value: Any, needed: dict[str, list[str]]) -> str:
@@ -99,11 +99,9 @@ _WORDS: dict[str, Callable[[Any, Any], str]] = {
     "maximum": lambda value, bound: f"{value} is too large; give at most {bound}",
     "exclusiveMinimum": lambda value, bound: f"{value} is too small; give more than {bound}",
     "exclusiveMaximum": lambda value, bound: f"{value} is too large; give less than {bound}",
-    "multipleOf": lambda value, unit: f"{value} is no multiple of {unit}",
+    "multipleOf": lambda value, unit: f"{value} is not a multiple of {unit}",
     "minItems": lambda value, least: f"the list has {len(value)} entries; give at least {least}",
     "maxItems": lambda value, most: f"the list has {len(value)} entries; give at most {most}",
     "maxLength": lambda value, most: f"{_short(value)} has {len(value)} characters; give at most {most}",
-    "uniqueItems": lambda value, _: (
-        f"{next(each for each in value if value.count(each) > 1)!r} stands in the list twice"
-    ),
+    "uniqueItems": lambda value, _: f"{next(each for each in value if value.count(each) > 1)!r} is in the list twice",
 }

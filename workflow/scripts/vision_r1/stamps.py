@@ -2,6 +2,10 @@
 
 A stamp covers a script and the local modules that it imports, directly or not, as syntax trees
 without docstrings: comments, docstrings and layout do not count.
+
+Why not Snakemake's own triggers: they compare the rule's command, and miss a change in the program that it calls. Why
+not the files as inputs: a clone renews all dates, and a corrected comment would cost days of training. A stamp counts
+whole modules, used or not, so a step may run again without need, but a step with changed code always does.
 """
 
 import ast
@@ -78,10 +82,12 @@ def _read(text: str) -> tuple[str, list[tuple[int, tuple[str, ...]]]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
+        # Imports within functions count, too: ast.walk visits them, and programs import torch and others late.
         elif isinstance(node, ast.Import):
             imports.append((0, tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
+            # `from a import b` may mean the module a/b.py or a name in a.py: both are looked for.
             names = (f"{module}.{alias.name}".strip(".") for alias in node.names)
             imports.append((node.level, (module, *names)))
     # unparse, not dump: its text is the same in all Python versions that we support.

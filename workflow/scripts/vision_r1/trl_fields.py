@@ -1,6 +1,6 @@
 """Which fields of TRL's configurations are keys of the configuration, and why the others are not.
 
-Generated from the pinned TRL into config/trl_fields.yaml by `make docs`: reading a configuration imports no torch.
+`make docs` writes them from the pinned TRL to config/trl_fields.yaml, so that reading a configuration imports no torch.
 """
 
 import re
@@ -55,13 +55,13 @@ _REASONS = {
     "deprecated": ("use_transformers_paged",),
 }
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
-# Where only TRL's help names the choices: in quotes after such words, beside other fields and their values.
+# Where only TRL's help text names the choices, they are quoted after one of these phrases.
 _NAMES_CHOICES = re.compile("(?:Supported values|Supported options|Must be one of|ratios are computed at)(.*)")
 _CHOICE = re.compile(r"(?<!=)['`]+(\w+)['`]+")
 
 
 def refused(name: str) -> str | None:
-    """Return why a field of TRL's is no key of the configuration, or None for one that is, or that TRL doesn't have."""
+    """Return why a TRL field is no key of the configuration; None where it is one, or TRL has no such field."""
     for reason, names in _REASONS.items():
         if any(name == each or (each.endswith("_") and name.startswith(each)) for each in names):
             return reason
@@ -84,7 +84,7 @@ def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
         about = " ".join(item.metadata.get("help", "").replace("%%", "%").split())  # argparse wants it doubled
         union = typing.get_origin(item.type) in (types.UnionType, typing.Union)
         kinds = [each for each in (typing.get_args(item.type) if union else (item.type,)) if each is not types.NoneType]
-        none = [None] if default is None else []  # where null is no default of TRL's, it would be another value
+        none = [None] if default is None else []  # elsewhere null is not "TRL's default"
         if choices := item.metadata.get("choices") or _choices(kinds, about, names):
             schema = {"enum": [*choices, *none]}
         else:
@@ -106,7 +106,7 @@ def _choices(kinds: list[Any], about: str, names: Collection[str]) -> list[str]:
 
 
 def merged(schema: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a schema's own words about sections sft, grpo and the stages over those that were generated."""
+    """Merge a schema's own entries for sections sft, grpo and the stages into the generated ones, and let them win."""
     properties, stage = schema["properties"], schema["$defs"]["stage"]
     grpo = {**generated["grpo"], **properties["grpo"]["properties"]}
     of_a_stage = {key: value for key, value in grpo.items() if key not in ("refinement", "step")}

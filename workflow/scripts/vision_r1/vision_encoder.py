@@ -1,11 +1,11 @@
-"""The vision encoder made faster; its weights keep their names and shapes.
+"""A faster vision encoder, whose weights keep their names and shapes.
 
 Patches: the embedding is a 3-D convolution whose stride is its kernel, so that it sees each patch once. A matrix
 product does the same in a third of the time on a CPU.
 
-Windows: under `sdpa`, transformers calls attention once a window: 30 times an image of 640 x 480 pixels, in each of 28
-layers, and a GPU waits for Python. An attention with "flash" in its name is called once a layer and is told where the
-windows begin. On a CPU and in float32, for which torch has no such kernel, windows are looped over as before.
+Windows: under `sdpa`, transformers calls attention once per window, 30 times for an image of 640 x 480 pixels in each
+of 28 layers, and a GPU waits for Python. An attention with "flash" in its name is called once per layer and is told
+where the windows begin. On a CPU and in float32, for which torch has no such kernel, windows are looped over as before.
 """
 
 from typing import Any

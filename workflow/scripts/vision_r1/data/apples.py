@@ -1,4 +1,4 @@
-"""Synthetic apples that look a little like photographs: for a base model that shall learn from photographs of apples.
+"""Synthetic apples that look a little like photographs: for a base model that is to learn from photographs of apples.
 
 Discs in the colours of fresh and of rotten apples, lit from one side, on smooth or busy grounds, slightly out of focus.
 """
@@ -10,7 +10,7 @@ from vision_r1.data.scenes import Style
 
 COLOURS = {
     "fresh_apple": ((200, 30, 35), (225, 70, 60), (150, 15, 35), (120, 180, 40), (190, 205, 90), (235, 200, 70)),
-    # Brown ones, and some as fresh ones but for their spots.
+    # Brown ones, and some that look fresh but for their spots.
     "rotten_apple": (
         *((95, 55, 30), (130, 80, 40), (60, 40, 30), (150, 110, 60)),
         *((190, 40, 40), (205, 80, 60), (130, 25, 35), (130, 165, 55), (180, 190, 100), (215, 185, 80)),

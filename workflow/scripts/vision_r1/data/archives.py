@@ -36,7 +36,7 @@ UTF8_NAME = 0x800  # flag of a zip's member
 class Member:
     """One entry of an archive: its name with forward slashes (a folder's ends in one) and its unpacked size in bytes.
 
-    fault: the reason not to unpack it; guessed: nobody says in which code page the name is written.
+    fault: the reason not to unpack it; guessed: the archive doesn't say in which code page the name is written.
     """
 
     name: str
@@ -51,7 +51,7 @@ def unpack(
 ) -> dict[str, Any]:
     """Unpack an archive as folder `output`, whole or not at all, and return its manifest.
 
-    {archive, bytes, sha256, files, unpacked_bytes, images}. What it is, zip or tar, its content says. What macOS adds
+    {archive, bytes, sha256, files, unpacked_bytes, images}. Its first bytes tell zip from tar. What macOS adds
     (__MACOSX, ._name) is left out. Raises UserError for a damaged archive, one with an unsafe member (a path that leads
     outside, a link, a device, an encrypted file), one over the limits, one with an image of more than MAX_PIXELS, and
     one whose files have another hash (content_hash) than `content_sha256`.
@@ -81,7 +81,7 @@ def unpack(
 
 def content_hash(folder: Path) -> str:
     """Return one SHA-256 of all files below a folder: of the lines `<SHA-256>  <path>`, sorted by path, as sha256sum
-    prints them. It holds where a server packs the same files again, as GitHub does with a commit's."""
+    prints them. It stays the same where a server packs the same files again, as GitHub does for a commit."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     lines = (f"{file_hash(folder / name, 'sha256')}  {name}\n" for name in names)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -109,7 +109,7 @@ def _opened(archive: Path) -> Iterator[tuple[Iterable[Member], Any]]:
 
 
 def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_files: int) -> list[Member]:
-    """Return the files to unpack. Raises UserError, reading no further, for one that must not be, or too many."""
+    """Return the files to unpack. Raises UserError at the first that must not be, or is one too many."""
     members: list[Member] = []
     total = left_out = 0
     for member in entries:
@@ -227,11 +227,11 @@ def _tar_member(entry: tarfile.TarInfo) -> Member:
 
 
 class _BadHeader(Exception):
-    """Of a tar archive. No tarfile.TarError, which tarfile takes for a sign of another compression, or of the end."""
+    """A tar archive's bad header. Not a tarfile.TarError: tarfile takes those for another compression, or the end."""
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A header read with suspicion: no size that leads back, and no content of its own that fills the memory."""
+    """A checked header: no negative size, which leads back, and no long content of its own, which fills the memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_TarInfo":

@@ -1,8 +1,8 @@
 """Which categories of a file are asked for: one function for training, prompts, negatives and scoring.
 
-Some entries of `categories` are none. Roboflow exports name a root that is the supercategory of all others; label lists
-have gaps, filled with "N/A"; merged files name a category twice. A question for such a one has no right answer, and as
-a negative it teaches that there is nothing where there is something.
+Some entries of `categories` are not categories. Roboflow exports name a root that is the supercategory of all others;
+label lists have gaps, filled with "N/A"; merged files name a category twice. A question for such an entry has no right
+answer, and as a negative it teaches that nothing is there where something is.
 """
 
 import re
@@ -14,12 +14,12 @@ from vision_r1.files import UserError, is_one_line
 from vision_r1.parsing import label_key
 
 SPECIAL_TOKEN = re.compile(r"<\|[^|>]*\|>")  # a tokenizer reads it as a turn's end or an image, not as text
-# Names of no category, as label_key has them, where no annotation uses them.
+# Placeholders, as label_key writes them; they are dropped where no annotation uses them.
 PLACEHOLDERS = frozenset(("", "n/a", "none", "null", "background", "_background_", "__background__", "__ignore__"))
 
 
 def unused_roots_and_placeholders(entries: Sequence[CategoryEntry], used: Collection[int]) -> dict[int, str]:
-    """Return the categories that are none, id -> name. One that an annotation uses, by its id in `used`, stays.
+    """Return the entries that are not categories, id -> name. What an annotation uses (id in `used`) stays.
 
     They are: another's supercategory; a placeholder; a name that an earlier entry, or one with annotations, has.
     """
@@ -41,7 +41,7 @@ def unused_roots_and_placeholders(entries: Sequence[CategoryEntry], used: Collec
 
 
 def asked_for(source: str | Path, entries: Sequence[CategoryEntry], merge_names: bool) -> Mapping[int, str]:
-    """Return the name of each category by its id; under `merge_names` those of one name have the first one's.
+    """Return the name of each category by its id; under `merge_names`, those of one name get the first's spelling.
 
     Raises UserError for an empty list, a name that can't be asked for, and, without `merge_names`, one used twice.
     """
@@ -51,7 +51,7 @@ def asked_for(source: str | Path, entries: Sequence[CategoryEntry], merge_names:
     seen: dict[str, CategoryEntry] = {}
     for entry in entries:
         check_name(source, entry.id, entry.name)
-        # ODinW's boggleBoards has "o" and "o ", "Q" and "q": unmerged names are the same where every character is.
+        # ODinW's boggleBoards has "o" and "o ", "Q" and "q": without merging, only identical names are one.
         other = seen.setdefault(key(entry.name), entry)
         if other is not entry and not merge_names:
             raise UserError(f"{source}: categories {other.id} and {entry.id} are both named {entry.name!r}; merge them")

@@ -46,7 +46,7 @@ def clean(
     vision_r1.prompts. Usable boxes are cut to the image and rounded to a hundredth of a pixel. Fates: kept; clipped
     (usable too); crowd; degenerate (no area); outside (of the image);
     too_small (no area is left once its corners are whole numbers in the model's frame, so no answer could be right);
-    duplicate (label and box as of an earlier object of the image; not among the lost, since nothing is).
+    duplicate (label and box of an earlier object of the image; not among the lost: the earlier one stays).
     """
     sizes = np.array([(frame.width, frame.height) for frame in frames], np.float64).reshape(-1, 2)[objects.place]
     answer_sizes = np.array([frame.size for frame in frames], np.float64).reshape(-1, 2)[objects.place]

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class CocoObject(msgspec.Struct, frozen=True, gc=False):
     """One annotation: `bbox` x y width height in pixels of the original image, as annotated; `area` in pixels.
 
-    `crowd`: the box is around a group that was not taken apart. Where the file gives no area, it is the box's.
+    `crowd`: the box is around a group, whose members have none of their own. Where the file gives no area, it is the
+    box's.
     """
 
     category_id: int
@@ -62,8 +63,8 @@ class CocoImage(msgspec.Struct, frozen=True):
 class CocoDataset:
     """A data set: `categories` id -> name, and `images`, both in the file's order.
 
-    dropped: categories that are none, id -> name; merged: image id -> that of the record of the same file;
-    notes: how often something was read otherwise than it is written, by what it was.
+    dropped: entries that are not categories, id -> name; merged: image id -> that of the record of the same file;
+    notes: what was not read as it is written -> how often.
     """
 
     name: str
@@ -90,8 +91,8 @@ def read_coco(
 ) -> CocoDataset:
     """Read a data set; `images` is the folder that `file_name` is relative to, None where pixels aren't needed.
 
-    merge_names: categories of one name are one category, as a question can't tell them apart; V3Det has 13,204 of them.
-    What was read otherwise than it is written is counted, in `notes` and in the log. Raises UserError, one line naming
+    merge_names: categories of one name are one category, since a question can't tell them apart (V3Det needs it).
+    What was not read as it is written is counted, in `notes` and in the log. Raises UserError, one line naming
     file and item: a missing or cut file, a missing or odd field (NaN among them), no categories, an id used for two
     things, a category name used twice unless `merge_names`, an unknown image or category id, and, where
     `must_exist`, a missing image file.
@@ -99,7 +100,7 @@ def read_coco(
     content, notes = read_file(annotations)
     dropped = unused_roots_and_placeholders(content.categories, {item.category_id for item in content.annotations})
     if dropped:
-        notes[f"categories that are none ({in_words(dropped.values())})"] = len(dropped)
+        notes[f"entries that are not categories ({in_words(dropped.values())})"] = len(dropped)
     kept = [entry for entry in content.categories if entry.id not in dropped]
     categories = asked_for(annotations, kept, merge_names)
     objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
@@ -144,9 +145,9 @@ def _unknown(source: str | Path, number: int, item: AnnotationEntry, section: st
 def _merge_files(
     source: str | Path, images: Sequence[ImageEntry], objects: dict[int, list[CocoObject]], notes: Counter
 ) -> dict[int, int]:
-    """Give the objects of a file that has several ids to the first of them; return the others, id -> that first one.
+    """Where one file has several ids, give all its objects to the first; return the other ids, id -> that first one.
 
-    Each record alone would call the other's objects false. Raises UserError where the sizes differ.
+    Scored apart, each record would make the others' objects false. Raises UserError where the sizes differ.
     """
     names = [(image.file_name or str(image.id)).replace("\\", "/") for image in images]
     if len(set(names)) == len(names):
@@ -165,7 +166,7 @@ def _merge_files(
         for key in ("neg_category_ids", "not_exhaustive_category_ids"):
             lists = [found for each in (other, image) if (found := getattr(each, key)) is not None]
             setattr(other, key, list(dict.fromkeys(chain.from_iterable(lists))) if lists else None)
-        notes["image ids of a file that has another one, merged"] += 1
+        notes["image ids merged with another of the same file"] += 1
     return merged
 
 
@@ -203,8 +204,8 @@ def read_all(entries: Iterable[Sequence[str]]) -> list[CocoDataset]:
 def check_images(sizes: Mapping[str, tuple[int, int]], workers: int = 1) -> None:
     """Raise UserError where files are no whole images, or not of the (width, height) that their annotations say.
 
-    Each is decoded, in `workers` threads, so that none can stop what comes after. Boxes would be wrong all over where
-    the sizes differ.
+    Each is decoded, in `workers` threads, so that a damaged one shows now, not hours later. Where sizes differ, every
+    box would be wrong.
     """
     from vision_r1.data.images import ImageFault, load_small
 
@@ -230,7 +231,7 @@ def check_images(sizes: Mapping[str, tuple[int, int]], workers: int = 1) -> None
 
 
 def exchanged_sizes(pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> str | None:
-    """Say so where the (width, height) that were found are exchanged in all annotations; pairs: found, annotated.
+    """Return a fault where all annotations exchange width and height; pairs: (width, height) found, and annotated.
 
     Square images tell nothing. Labelling tools that ignore the EXIF data write such files: their boxes are for the
     image as it lies in the file.

@@ -1,4 +1,4 @@
-"""The annotation file of COCO format, as its writers meant it.
+"""Annotation files in COCO format, read as their writers meant them.
 
 Read: images (id, file_name, width, height), categories (id, name, supercategory) and annotations (id, image_id,
 category_id, bbox [x, y, width, height] in pixels; iscrowd and area where given). All else in the file is skipped
@@ -65,7 +65,7 @@ class CocoFile(msgspec.Struct):
 
 
 def read_file(path: str | Path) -> tuple[CocoFile, Counter]:
-    """Return a file's content, and how often something was read otherwise than it is written, by what it was.
+    """Return a file's content, and notes: what was not read as it is written -> how often.
 
     Raises UserError, one line naming file and item, as read_coco says.
     """
@@ -122,7 +122,7 @@ def _as_meant(entry: dict[str, Any], notes: Counter) -> dict[str, Any]:
 
 
 def _once(source: str | Path, section: str, entries: list[Any], notes: Counter) -> list[Any]:
-    """Return entries without those that say the same again. Raises UserError for an id used twice or out of range."""
+    """Return entries without exact repeats. Raises UserError for an id used twice or out of range."""
     by_id: dict[int, Any] = {}
     for number, entry in enumerate(entries):
         if not -LARGEST_ID <= entry.id <= LARGEST_ID:

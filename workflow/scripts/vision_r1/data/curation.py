@@ -1,6 +1,6 @@
-"""The training mixture: sources in, one question with its answer a row out, and every loss counted.
+"""The training mixture: sources in, rows of one question and its answer out, and everything dropped is counted.
 
-Differs from the paper, whose 49K samples are given: ours are drawn by seed.
+Differs from the paper, whose 49K samples are fixed: ours are drawn by seed.
 Tasks (paper, section 4.1): `detection` asks for a whole category list, `grounding` for all objects of one category,
 `rec` for what a phrase refers to. `negative` asks for something that is not in the image.
 """
@@ -24,11 +24,11 @@ from vision_r1.prompts import DEFAULT, Templates
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the training file shall hold.
+    """What the training file is to hold.
 
     draws: how many samples of each task from which sources. min_per_category: in each draw, each category gets this
-    many samples, or all that it can have, before the rest is drawn. hard_share: so much of detection has more than
-    hard_instances objects, as far as there are any; None for as many as there happen to be. min_instances,
+    many samples, or all that it can have, before the rest is drawn. hard_share: share of detection samples with more
+    than hard_instances objects, or all such samples if they are fewer; None leaves the share to chance. min_instances,
     max_instances: objects of a sample; negatives have none and are exempt. min_pixels, max_pixels: of the model's
     input. max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped, never cut; None for no limit.
     held_out: share of the images of sources hold_out_from (none named: of all) that is kept from training for the
@@ -68,7 +68,7 @@ def curate(
     tokens: TokenCounter,
     templates: Templates = DEFAULT,
 ) -> tuple[list[Row], Tally, list[tuple[Source, CocoImage]]]:
-    """Return the rows of the training file, the tally of how they came about, and the held-out images.
+    """Return the rows of the training file, the tally of what was kept and lost, and the held-out images.
 
     `refused`: image path -> why it must not be used. Each image serves each task at most once, unless its source is a
     whole set of questions. Each draw has its own generator: asking for more of one task adds samples and leaves the
@@ -112,7 +112,7 @@ def curate(
 
 
 def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, str]) -> list[tuple[Source, CocoImage]]:
-    """Draw the selection split from the images in COCO format that have an object and are no crowd alone."""
+    """Draw the selection split from the images of COCO-format sources that have an object other than a crowd."""
     candidates = [
         (source, image)
         for source in sources

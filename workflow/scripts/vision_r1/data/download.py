@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 8  # at each address
 CHUNK = 1 << 20  # bytes
-MAX_BYTES = 200_000_000_000  # of a file whose size nobody says
+MAX_BYTES = 200_000_000_000  # of a file of unknown size
 TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
 
 
@@ -39,7 +39,7 @@ class Expected:
         return bool(self.md5 or self.sha256)
 
     def fault(self, path: Path, name: str = "") -> str | None:
-        """Return what is wrong with a file, or None. Where no checksum tells, it must look like what its name says."""
+        """Return what is wrong with a file, or None. Without a checksum, its first bytes must fit its name."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"{size} bytes, not {self.size}"
@@ -68,7 +68,7 @@ def shown(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -81,10 +81,10 @@ def file_hash(path: Path, kind: str) -> str:
 def download(
     urls: Sequence[str], output: Path, expected: Expected, lock: Path | None = None, longest_wait: float = 60
 ) -> None:
-    """Fetch a file from the first address that has it; a right file that is there already is used.
+    """Fetch a file from the first address that has it, unless a valid `output` exists already.
 
-    What came before a break is kept in `<output>.part` and continued, by a later call too. Where `expected` has no
-    size or checksum, those of the first download stand in the lock file `lock`, and hold from then on. Raises
+    A part of a file is kept in `<output>.part` and continued, by a later call too. Where `expected` has no size or
+    checksum, those of the first download go into the lock file `lock`, and later ones must match them. Raises
     UserError where no address gives the file (naming the reason at each), where the disk has no room, and, where
     HF_HUB_OFFLINE is set, for a file that is not there.
     """
@@ -110,9 +110,7 @@ def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: 
             return
         log.warning("%s is there but has %s", output, fault)
     if HF_HUB_OFFLINE:
-        raise UserError(
-            f"{output}: {fault}, and HF_HUB_OFFLINE forbids to download it; put {shown(urls[0])} there yourself"
-        )
+        raise UserError(f"{output}: {fault}, and HF_HUB_OFFLINE forbids downloads; put {shown(urls[0])} there yourself")
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Part(output.with_name(output.name + ".part"), expected)
     reasons = []
@@ -149,7 +147,7 @@ class Part:
         self.origin = path.with_name(path.name + ".json")
 
     def fetch(self, url: str) -> None:
-        """Go on with the file at an address, and verify it. Raises Interruption, Refusal or UserError."""
+        """Download the rest of the file from an address, and verify it. Raises Interruption, Refusal or UserError."""
         start = self._resume_from(url)
         try:
             self._transfer(url, start)
@@ -160,7 +158,7 @@ class Part:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise UserError(f"{self.path}: the disk is full; make room and run again, it resumes from here") from None
+            raise UserError(f"{self.path}: the disk is full; make room and rerun to resume") from None
         fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return
@@ -168,7 +166,7 @@ class Part:
         raise (Interruption if start else Refusal)(f"the file has {fault}")
 
     def _resume_from(self, url: str) -> int:
-        """Return the byte to go on at: 0 unless the checksum, or the server, will tell if parts don't fit."""
+        """Return the byte to continue at: 0 unless the checksum or the server will show whether the parts fit."""
         if not self.path.is_file():
             return 0
         return self.path.stat().st_size if self.expected.has_checksum or self._version(url) else 0
@@ -202,7 +200,7 @@ class Part:
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 raise Refusal(f"sends {response.headers.get('Content-Range')!r}, asked for bytes {start}-")
             if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
-                raise Refusal(f"packs the file once more (Content-Encoding: {encoding[:20]})")
+                raise Refusal(f"compresses the file (Content-Encoding: {encoding[:20]})")
             total = self.expected.size
             if length := response.headers.get("Content-Length"):
                 if not length.isdecimal():

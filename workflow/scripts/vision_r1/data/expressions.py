@@ -17,8 +17,8 @@ from vision_r1.data.reading import decode
 from vision_r1.data.samples import Object, Sample
 from vision_r1.files import UserError
 
-# An image is asked about once a task. Of the 50 phrases of a Visual Genome image so many are kept, spread evenly over
-# its list, so that 5.4 million of them don't fill the memory.
+# Each task asks about an image once. So this many of the 50 phrases of a Visual Genome image are enough; they are
+# spread evenly over its list. All 5.4 million phrases would fill the memory.
 REGIONS_AN_IMAGE = 5
 Box = tuple[float, float, float, float]  # x y width height
 
@@ -81,10 +81,10 @@ class _RegionImage(msgspec.Struct, gc=False):
 
 
 def read_regions(file: str | Path, image_data: str | Path, images: str | Path) -> Iterable[Sample]:
-    """Yield `rec` samples of Visual Genome's region phrases, REGIONS_AN_IMAGE of an image.
+    """Yield `rec` samples of Visual Genome's region phrases, at most REGIONS_AN_IMAGE per image.
 
     The images lie in two folders, VG_100K and VG_100K_2, as their `url` in `image_data` says: those of the folder
-    `images` are read. A phrase that an image has twice refers to no one object, and is left out.
+    `images` are read. A phrase that an image has twice refers to no single object, and is left out.
     """
     folder = Path(images).name
     facts = {}
@@ -144,7 +144,8 @@ def read_references(
 ) -> Iterable[Sample]:
     """Yield a sample for each expression of a gRefCOCO split that refers to several objects, or to none.
 
-    Those with one object are RefCOCO's. `ann_id` is a number or a list, -1 for nothing; boxes are in `instances`.
+    Those with one object are left out: they are RefCOCO's. `ann_id` is a number or a list, -1 for nothing; boxes are in
+    `instances`.
     """
     content = decode(instances, _Instances, "gRefCOCO's instances")
     images_by_id = {image.id: image for image in content.images}
@@ -161,7 +162,7 @@ def read_references(
         check_size(instances, f"image {image.id}", image.width, image.height)
         for target in targets:
             if target not in boxes or boxes[target].image_id != image.id:
-                raise UserError(f"{file}: {where}: ann_id {target} is no box of image {image.id} in {instances}")
+                raise UserError(f"{file}: {where}: ann_id {target} is not a box of image {image.id} in {instances}")
         number, path = _place(instances, image, images, id_space)
         for phrase in dict.fromkeys(" ".join(sentence.sent.split()) for sentence in entry.sentences):
             if not phrase:
@@ -175,8 +176,8 @@ def _place(
 ) -> tuple[int, str]:
     """Return an image's id and path.
 
-    In the id space `coco` an image is the one of that number, whatever its name was in 2014: the digits that
-    file_name ends with, and `folder`/<12 digits>.jpg.
+    In the id space `coco`, the digits at the end of file_name are the image's number, and its file is
+    `folder`/<12 digits>.jpg, whatever it was called in 2014.
     """
     if id_space != "coco":
         return image.id, image_path(source, image, folder, must_exist=False)

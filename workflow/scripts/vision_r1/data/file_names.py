@@ -12,8 +12,8 @@ def image_path(
 ) -> str:
     r"""Return an image's path in `folder`.
 
-    Where no such file is there, `images\1.jpg`, as Windows has it, is images/1.jpg, and in a folder .../images that is
-    1.jpg; both are counted in `notes`. Raises UserError naming `source` where it has no name, or, where it must
+    Where no such file exists, `images\1.jpg`, as Windows writes it, is read as images/1.jpg, and in a folder .../images
+    as 1.jpg; both are counted in `notes`. Raises UserError naming `source` where it has no name, or, where it must
     exist, no file.
     """
     if not image.file_name:
@@ -25,7 +25,7 @@ def image_path(
 
 
 def _as_meant(name: str, folder: Path, notes: Counter) -> str:
-    if "/" not in name and "\\" not in name:  # almost all, and no look at the disk
+    if "/" not in name and "\\" not in name:  # almost all names; saves a look at the disk
         return name
     if "\\" in name and not (folder / name).is_file():
         notes["file names with backslashes"] += 1

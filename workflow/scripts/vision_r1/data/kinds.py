@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: an address or a name may say anything."""
+"""What a file is, told from its first bytes: its address and name may claim anything."""
 
 import codecs
 import tarfile

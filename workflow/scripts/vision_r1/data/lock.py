@@ -13,7 +13,7 @@ from vision_r1.files import UserError, read_json, write_json
 
 
 def locked(lock: Path, section: str, name: str) -> dict[str, Any]:
-    """Return what the lock file holds of one thing, nothing where it is new. Raises UserError for an odd file."""
+    """Return what the lock file holds of `name`, {} where it is new. Raises UserError for a file of another kind."""
     content = _read(lock)
     return dict(content.get(section, {}).get(name, {}))
 
@@ -30,7 +30,7 @@ def record(lock: Path, section: str, name: str, facts: Mapping[str, Any]) -> Non
         for key, value in facts.items():
             if known.get(key, value) != value:
                 raise UserError(
-                    f"{lock}: {section}.{name}.{key} is {known[key]!r}, but what came now has {value!r}; if the "
+                    f"{lock}: {section}.{name}.{key} is {known[key]!r}, but the download now has {value!r}; if the "
                     "source has changed for good, and you want the new one, remove the entry"
                 )
         if facts.items() <= known.items():

@@ -19,7 +19,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Draw:
-    """So many samples of a task from the named sources; none named: from all."""
+    """`count` samples of a task, drawn from the named sources; none named: from all."""
 
     task: str
     count: int
@@ -27,7 +27,7 @@ class Draw:
 
 
 def parts(config: Config, names: Iterable[str]) -> list[str]:
-    """Return data sets, each once, with what stands in the place of groups and of those without image folder."""
+    """Return data sets, each once: the parts of groups, and the substitutes of those without image folder."""
     found: dict[str, None] = {}
     for name in names:
         entry = config["datasets"][name]
@@ -42,7 +42,7 @@ def is_absent(config: Config, name: str) -> bool:
 
 
 def draws_of(config: Config) -> list[Draw]:
-    """Return what to draw, in the order of TASKS; draws of one task from the same sources are one."""
+    """Return what to draw, in the order of TASKS; draws of one task from the same sources are joined."""
     counts: dict[tuple[str, tuple[str, ...]], int] = {}
     for task in TASKS:
         for names, count in _shares(config, task):
@@ -59,7 +59,7 @@ def training_sources(config: Config) -> list[str]:
 
 
 def samples_asked_for(config: Config) -> int:
-    """Return how many rows the training file shall have."""
+    """Return how many rows the training file should have."""
     return sum(count for task in TASKS for _, count in _shares(config, task))
 
 
@@ -76,7 +76,7 @@ def substitutions(config: Config) -> list[str]:
 
 
 def check(config: Config) -> None:
-    """Raise UserError, naming the key, for groups, substitutes and sources that can't be."""
+    """Raise UserError, naming the key, for impossible groups, substitutes and sources."""
     datasets = config["datasets"]
     for name, entry in datasets.items():
         for part in entry.get("parts", ()):
@@ -99,7 +99,7 @@ def check(config: Config) -> None:
         _check_tasks(merged, f"experiments.{experiment}.data")
         for name in sorted(set(training_sources(merged)) - sources):
             raise UserError(
-                f"config: experiments.{experiment}.data: {name!r} is no source of section data; an experiment draws "
+                f"config: experiments.{experiment}.data: {name!r} is not a source of section data; an experiment draws "
                 "from the same images"
             )
 

@@ -50,7 +50,7 @@ def place(config: Config, folder: str | Path, name: str, key: str) -> str:
 def label_files(config: Config, name: str) -> str:
     """Return a line for each label file of a data set in VOC or YOLO form that lies here: path, size, time of change.
 
-    They are too many to be a rule's inputs, and their folder's own time stays when one of them is edited.
+    They are too many to be a rule's inputs, and editing one doesn't change the modification time of their folder.
     """
     entry = config["datasets"][name]
     suffix = {"voc": ".xml", "yolo": ".txt"}.get(entry.get("format"))

@@ -1,4 +1,4 @@
-"""JSON files as tools write them: strictly first, which is fast, and a second look that is lenient and counts.
+"""JSON files as tools write them: read strictly first, which is fast, then leniently, counting every deviation.
 
 A byte order mark and gzip are read as if they were not there; NaN, as Python writes it, is read as null.
 """
@@ -77,7 +77,7 @@ def _parsed(content: Any, kind: type[T]) -> T:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        # NaN is no JSON: read as nothing, it is refused where a number has to stand, with its place.
+        # NaN is no JSON: read as null, it is refused, naming its place, where a number has to stand.
         loaded = json.loads(bytes(content), parse_constant=lambda word: None, parse_float=_finite)
         return msgspec.convert(loaded, kind)
 

@@ -1,4 +1,4 @@
-"""The authors' released training set, opened up: image files with names, and one readable question a line.
+"""The authors' released training set, unpacked: image files with names, and one readable question per line.
 
 Read: Arrow shards as `datasets` saves them, or Parquet files, with columns image (a struct with bytes, or bytes),
 problem, solution (JSON list of [label, box] or [label, [box, ...]], a box being x1 y1 x2 y2 in pixels of the original
@@ -24,8 +24,8 @@ from vision_r1.files import UserError
 
 REQUIRED = ("image", "problem", "solution", "width", "height", "num_instances")
 OPTIONAL = "target_id_maps"
-# How a question is put, and the words before and after its names: Griffon's, in which the set was published, then
-# Qwen's, into which the released code rewrites them. The last ones ask for a category or for a phrase alike.
+# Kind of question, and the words before and after its names: first Griffon's, in which the set was published, then
+# Qwen's, into which the released code rewrites them. The last wording asks for a category or a phrase alike.
 WORDINGS = (
     (
         "detection",
@@ -186,7 +186,7 @@ def _objects(solution: Any, where: str) -> tuple[Object, ...]:
                 objects.append(Object(str(label), (x1, y1, x2, y2)))
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise UserError(
-            f"{where}: solution {str(solution)[:200]!r} is no list of [label, [x1, y1, x2, y2]] or "
+            f"{where}: solution {str(solution)[:200]!r} is not a list of [label, [x1, y1, x2, y2]] or "
             "[label, [[x1, y1, x2, y2], ...]]"
         ) from None
     return tuple(objects)
@@ -197,7 +197,7 @@ def _categories(text: Any, where: str) -> set[str]:
     try:
         return {str(name) for name, number in json.loads(text or "{}").items() if int(number)}
     except (TypeError, ValueError, OverflowError, AttributeError):
-        raise UserError(f"{where}: target_id_maps {str(text)[:200]!r} is no JSON object of names and ids") from None
+        raise UserError(f"{where}: target_id_maps {str(text)[:200]!r} is not a JSON object of names and ids") from None
 
 
 def _content(row: dict[str, Any], where: str) -> bytes:

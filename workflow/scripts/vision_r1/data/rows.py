@@ -26,7 +26,7 @@ class TokenCounter(Protocol):
 
 @dataclass(frozen=True)
 class RowWriter:
-    """Turns questions into rows: in the words of `templates`, in the family's frame, dropped where they are too long.
+    """Turns questions into rows, in the words of `templates` and the family's frame; drops those that are too long.
 
     max_prompt_tokens (image included), max_answer_tokens: None for no limit.
     """

@@ -1,4 +1,4 @@
-"""Questions that are given with their answers, and their file: one JSON object a line."""
+"""Questions that are given with their answers, and their file: one JSON object per line."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,7 +55,7 @@ class GivenSample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_samples(file: str | Path, images: str | Path) -> Iterable[Sample]:
     """Yield the questions of a samples file (JSONL).
 
-    Raises UserError naming the line for one that is of another form.
+    Raises UserError naming a line of another form.
     """
     decoder = msgspec.json.Decoder(GivenSample)
     for number, line in enumerate(Path(file).read_bytes().splitlines(), start=1):

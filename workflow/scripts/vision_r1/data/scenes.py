@@ -88,7 +88,7 @@ class Style:
     objects: tuple[int, int] = (1, 3)
     sides: tuple[int, int] = (16, 40)
     max_overlap: float = 0.05  # IoU of two objects' boxes
-    tries: int = 50  # of a scene; an object that finds no free place in them is left out, but one always fits
+    tries: int = 50  # per scene; objects that then have no free place are left out, but one always fits
     max_turn: float = 0.0  # degrees, either way
     line_width: int = 0  # units; 0 fills the shapes
     bars: int = 0  # strips of ground colour laid over the objects

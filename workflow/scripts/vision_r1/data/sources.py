@@ -1,7 +1,7 @@
 """Training sources and benchmarks of several kinds, read into one form.
 
 coco          COCO format, images with boxes; what is asked is drawn (see vision_r1.data.curation)
-expressions   RefCOCO, RefCOCO+ and RefCOCOg as MDETR published them: one phrase and its box an entry
+expressions   RefCOCO, RefCOCO+ and RefCOCOg as MDETR published them: one phrase and its box per entry
 regions       Visual Genome's region_descriptions.json, with its image_data.json
 references    gRefCOCO's grefs, with its instances.json: phrases that refer to several objects, or to none
 samples       questions that are given: the authors' released set, unpacked by fetch_released_data.py
@@ -91,7 +91,7 @@ def read_sources(entries: Iterable[Sequence[str]], id_spaces: Iterable[Sequence[
     spaces, sources = dict(id_spaces), {}
     for kind, *words in entries:
         if kind not in FILES_OF_KIND:
-            raise UserError(f"source {' '.join(words[:1])}: kind {kind!r} is none of {', '.join(FILES_OF_KIND)}")
+            raise UserError(f"source {' '.join(words[:1])}: unknown kind {kind!r}; choose {', '.join(FILES_OF_KIND)}")
         if len(words) != 2 + FILES_OF_KIND[kind]:
             second = ", second file" if FILES_OF_KIND[kind] == 2 else ""
             raise UserError(f"source {' '.join(words)}: kind {kind} takes name, file, image folder{second}")

@@ -7,11 +7,11 @@ from vision_r1.processors import ImageOnlyProcessor, prompt_text
 
 
 class ProcessorTokens:
-    """Counts as the model's processor does. The image is counted by the family's rule."""
+    """Counts tokens as the model's processor does; RowWriter adds the image's by the family's rule."""
 
     def __init__(self, processor: ImageOnlyProcessor) -> None:
         self.processor = processor
-        self._lengths: dict[tuple[str, str | None], int] = {}  # of prompts and systems, most of which recur
+        self._lengths: dict[tuple[str, str | None], int] = {}  # by prompt and system message: most recur
 
     def count(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
         """Return each row's lengths: the whole prompt with one image token, and the right answer with its end token.

@@ -21,7 +21,7 @@ def thermal(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) ->
 
 
 def blur(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus: a standard deviation of a 42nd of the width."""
+    """Out of focus: Gaussian blur with a standard deviation of 1/42 of the width."""
     radius = image.shape[1] / 42
     return np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
@@ -37,7 +37,7 @@ def dark(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np
 
 
 def texture(image: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slanted stripes over the ground, 21 to a width."""
+    """Slanted stripes over the ground, 21 across the width."""
     rows, columns = np.indices(numbers.shape)
     stripe = (rows + columns * rng.choice((-1, 1))) // (numbers.shape[1] // 21) % 2 == 0
     return _pixels(np.where((stripe & (numbers == 0))[..., None], image * 0.7, image))

@@ -1,7 +1,7 @@
-"""Anchors: published numbers beside ours, under the same protocol. Only then is a gain of ours worth anything.
+"""Anchors: published numbers beside ours, under the same protocol. A gain counts only where they are reproduced.
 
-Theirs is AP in one order of boxes with equal scores, and so is ours (vision_r1.evaluation.ties): a number is reproduced
-where it lies within its tolerance of the range that ours has over such orders.
+A published AP depends on the order of boxes with equal scores, and so does ours (vision_r1.evaluation.ties): it is
+reproduced where it lies within its tolerance of the range that ours has over such orders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +34,9 @@ def check(anchors: Sequence[Anchor], model_id: str | None, metrics: Metrics) -> 
 
 
 def measure(metrics: Metrics, checkpoint: str, place: Place) -> tuple[float | None, float | None, float | None]:
-    """Return our number, and the lowest and the highest it is in any order of equal scores; None where not measured.
+    """Return our number, and its lowest and highest over orders of equal scores; None where not measured.
 
-    With the protocol's one score for every box, as published, whatever the run's own score policy is.
+    Every box has the protocol's one score, as published, whatever the run's own score policy is.
     """
     scores = metrics.get((checkpoint, place.suite), {}).get("protocols", {}).get(place.protocol, {})
     if place.dataset == MEAN:

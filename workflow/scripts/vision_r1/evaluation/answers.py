@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# The fewest questions that a backend is given at once: vLLM makes batches of its own, and waits for each call's last.
+# The fewest questions per call of a backend: vLLM makes its own batches, and each call waits for its longest answer.
 BACKENDS = {"transformers": 1, "vllm": 512}
 MOST_BYTES = 4  # of a character in UTF-8, each a token at worst
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn: a penalty on those that the answer has, temperature, top_k (0: off), top_p; in turn."""
+    """How tokens are drawn: in turn, a penalty on tokens the answer already has, temperature, top_k (0: off), top_p."""
 
     temperature: float
     top_p: float
@@ -23,7 +23,7 @@ class Sampling:
     seed: int
 
     def seed_of(self, question: "Question") -> int:
-        """Return the seed of one question's random numbers. They depend on no batch, and on no folder."""
+        """Return the seed of one question's random numbers. It depends neither on the batch nor on the folder."""
         text = f"{self.seed} {Path(question.path).name} {question.prompt}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
@@ -32,7 +32,8 @@ class Sampling:
 class Decoding:
     """What the questions of one batch share.
 
-    Most new tokens of a completion; fewest and most pixels of an image as the model sees it; sampling, None for greedy.
+    In order: most new tokens of a completion; fewest and most pixels of an image as the model sees it; sampling, None
+    for greedy.
     """
 
     max_new_tokens: int
@@ -63,7 +64,7 @@ class AnswerReader:
     def read(self, tokens: Sequence[int], logprobs: Sequence[float]) -> dict[str, Any]:
         """Return the answer of one row of tokens, which may be padded after its end.
 
-        {completion; num_tokens: all that were generated, the end token among them; truncated: no end token came;
+        {completion; num_tokens: all that were generated, end token included; truncated: no end token was generated;
         mean_logprob: of all tokens; tokens: [[offset of its text in the completion, log-probability], ...]}.
         """
         end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
@@ -86,10 +87,10 @@ class AnswerReader:
         }
 
     def _offsets(self, tokens: Sequence[int], text: str) -> list[int]:
-        """Return where each token's text begins, where some characters are made of several tokens.
+        """Return where each token's text begins, also where one character takes several tokens.
 
-        Such a character begins at its first token. Tokens are decoded from the last whole character on, so that the
-        time is linear; bytes that never make up a character end the wait.
+        Such a character begins at its first token. Decoding restarts after the last whole character, which takes
+        linear time, and gives up on bytes that never make up a character.
         """
         offsets, begin, known = [], 0, 0
         for place in range(len(tokens)):

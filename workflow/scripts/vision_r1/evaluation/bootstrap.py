@@ -4,10 +4,10 @@ A resample is a random half of the images, drawn without replacement (Politis, R
 bootstrap of m out of n). Precision and recall are sums of weights over the matches that pycocotools made once. Weights
 of one give pycocotools' AP.
 
-Why halves. AP of few images is too high: at each recall it takes the best precision to the right, and the best of
-noisy numbers is too good. The error falls with the square root of the number of images, so halves show how large it
-is, and they vary as much about their mean as all images do about AP of ever more images. Of the usual bootstrap
-neither is true: its resamples hold the same images twice. benchmarks/results/coverage.txt has the coverage of both.
+Why halves. AP of few images is too high: at each recall it takes the best precision to the right, and the best of noisy
+numbers is too good. This bias falls with the square root of the number of images, so halves show how large it is, and
+they vary as much about their mean as all images do about the AP of ever more images. Neither holds for the usual
+bootstrap, whose resamples hold the same images twice. benchmarks/results/coverage.txt has the coverage of both.
 Intervals cover the choice of test images, not the randomness of training.
 """
 
@@ -22,12 +22,12 @@ from vision_r1.evaluation.curves import CHUNK, Batch, Reached, area, batches, fi
 
 LEVEL = 0.95
 SEED = 0
-# Each metric is a mean over these of the ten IoU thresholds .50:.95.
+# Metric -> those of the ten IoU thresholds .50:.95 that it is the mean over.
 AP_METRICS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
 
 def resamples(dataset: str, images: int, count: int) -> np.ndarray:
-    """Return (count, images) weights of 0 and 1, a half of the images each, rounded down and up in turn.
+    """Return (count, images) weights 0 and 1; each row chooses half of the images, rounded down and up in turn.
 
     They depend on the data set's name and size only, so any two checkpoints are scored on the same resamples.
     """
@@ -47,12 +47,12 @@ def weighted_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def resampled_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return weighted_ap of the resamples `weights`, moved and spread for the intervals that are taken from them.
+    """Return weighted_ap of the resamples `weights`, shifted and widened so that intervals can be read off them.
 
-    A rare category is absent from some resamples. Their mean is moved to the mean over categories of each one's mean
-    where it is present, or else common categories would have more weight in it than in the AP of all images. They are
-    spread as Student's t is against the normal distribution (Hesterberg's expanded percentiles, 2015). None is known
-    where there is but one image.
+    A rare category is absent from some resamples, which gives common ones more weight than in the AP of all images. So
+    the resamples are shifted: their mean becomes the mean over categories of each category's mean where it is present.
+    They are widened as Student's t is against the normal distribution (Hesterberg's expanded percentiles, 2015). With
+    a single image all are NaN.
     """
     images = weights.shape[1]
     if images < 2:
@@ -115,8 +115,8 @@ def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
 def _ignored(
     matches: Matches, curves: Sequence[Batch], starts: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """Return the images (k,) of all boxes that are ignored, threshold by threshold, and for each batch how many of them
-    stand before its curves' categories and up to each hit (S, 1 + L); None where that makes no difference."""
+    """Return the images (k,) of all ignored boxes, threshold by threshold, and for each batch how many of them stand
+    before its curves' categories and up to each hit (S, 1 + L); None where ignored boxes make no difference."""
     thresholds, places = np.nonzero(matches.ignored)
     boxes = len(matches.image) + 1
     ranks = thresholds * boxes + places

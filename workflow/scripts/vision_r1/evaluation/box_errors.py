@@ -1,26 +1,26 @@
-"""Why boxes are wrong and what each kind of error costs, as TIDE (Bolya et al., ECCV 2020) has it.
+"""Why boxes are wrong and what each kind of error costs, after TIDE (Bolya et al., ECCV 2020).
 
-At IoU 0.5; a box below 0.1 with everything is on the background. The kinds of a false box, the first that applies:
+Boxes are matched at IoU 0.5. A false box is of the first kind that applies:
 loose_box    the right class, IoU of 0.1 to 0.5
 wrong_class  IoU of at least 0.5 with an object of another class
 duplicate    the right class, IoU of at least 0.5, but the object was found by a better box
 background   IoU below 0.1 with every object
 both         wrong class and loose box
-and `missed`, an object that no loose box or wrong class would find, once fixed.
-The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or renamed, or deleted where that
-finds no object that is still to be found; a missed object is no longer asked for. Of several boxes that would find one
-object, loose ones and ones of a wrong class together, only the surest is moved or renamed.
+An object is `missed` where no loose box or wrong class would find it, once fixed.
+The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or renamed, or deleted where that would
+find no further object; a missed object is no longer counted as ground truth. Where several boxes, loose or of a wrong
+class, would find one object, only the one with the highest score is moved or renamed.
 Boxes that AP leaves out (Matches.vanished) are errors on the background that cost nothing.
 
-A box on a crowd region is no error and not counted; fixed, it may find an object all the same.
+A box on a crowd region is no error and not counted; yet fixing it may let it find an object.
 
-Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here the matches of AP decide. On 80 COCO images
-with synthetic boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two things differ on purpose:
+Ours, because tidecv (2020) needs OpenCV and has a matcher of its own: here AP's own matches decide. On 80 COCO images
+with synthetic boxes all costs are within 0.02 of tidecv 1.0.1's, in points of 100. Two things differ on purpose:
 - It gives a category that has boxes but no objects an AP of 0, until fixing has deleted its boxes. AP50 here is
   pycocotools', which leaves such a category out. With 70 categories that have objects and 9 that only have boxes
   tidecv's AP50 and costs are 70/79 of ours, but for the kinds whose fixing empties categories.
 - It counts boxes on crowd regions as errors of their kind, though AP ignores them.
-Scores should differ: where they are equal, it ranks false boxes before right ones once it has fixed anything.
+Compare with it only where scores differ: among equal scores, tidecv ranks false boxes first once anything is fixed.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class _False:
     """The false boxes: places among the boxes of `matches` (n,), kinds, and the objects that they are nearest to.
 
     kind (n,): place in ERROR_KINDS; target (n,): place in Matches.objects, -1 in an image without objects; fixes (n,):
-    of all boxes that would find the target if they were fixed, this is the surest, and no box has found it.
+    whether no box has found the target, and this one has the highest score of those that would, once fixed.
     """
 
     box: np.ndarray
@@ -69,7 +69,7 @@ def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, 
 
 
 def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> _False:
-    """Return all false boxes; the objects that they are compared with are those of their image."""
+    """Return all false boxes, each compared with the objects of its own image."""
     objects = np.array([place for place, (_, item) in enumerate(matches.objects) if not item.crowd], int)
     objects = objects[np.argsort([matches.objects[place][0] for place in objects], kind="stable")]
     items = [matches.objects[place][1] for place in objects]
@@ -100,9 +100,9 @@ def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> _False:
 def _kinds(
     overlap: np.ndarray, same: np.ndarray, taken: np.ndarray, starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return false boxes' kinds and which of their pairs is with the object behind it, each (n,).
+    """Return the kind of each false box (n,), and the place of its pair with the object that decides the kind (n,).
 
-    Of pairs of a box and an object, box by box from `starts` (n,): IoU, the right class, the object was found.
+    Pairs of a box and an object come box by box, from `starts` (n,). Of each: IoU, same class, object already found.
     """
     own, own_nearest = _highest(np.where(same, overlap, 0), starts)
     other, other_nearest = _highest(np.where(same, 0, overlap), starts)
@@ -127,7 +127,7 @@ def _highest(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _surest(matches: Matches, box: np.ndarray, kind: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return which false boxes (n,) would find an object that is still to be found, the surest one of each object."""
+    """Return which false boxes (n,) would find an unfound object, for each object the one with the highest score."""
     fixable = np.isin(kind, [ERROR_KINDS.index("loose_box"), ERROR_KINDS.index("wrong_class")])
     candidates = np.flatnonzero(fixable & ~np.isin(target, matches.matched))
     candidates = candidates[np.argsort(-matches.scores[box[candidates]], kind="stable")]
@@ -175,7 +175,7 @@ def _without(matches: Matches, missed: np.ndarray) -> Matches:
 def _ap50(matches: Matches, changed: Matches) -> float | None:
     """Return AP50 of the changed matches over the categories that have objects in `matches`.
 
-    Where all of a category's objects were missed and are no longer asked for, its boxes are worth 0 (as TIDE).
+    Where all of a category's objects were missed and no longer count, its AP is 0, as in TIDE.
     """
     once = np.ones((1, len(matches.image_ids)), np.uint8)
     lowest = replace(changed, hit=changed.hit[:1], ignored=changed.ignored[:1])

@@ -2,6 +2,11 @@
 
 hotcoco matches and computes the 12 numbers. It is compiled, and its results are pycocotools' to the last bit:
 tests/unit/test_coco_matches.py holds every number and every single match to them.
+
+pycocotools matches greedily, for each image, category and IoU threshold: boxes in the order of their scores, each
+taking the free object that it overlaps most. Only the ranking of boxes across images comes after that. So matches are
+made once and kept: intervals over resampled images, orders of equal scores and kinds of errors rank or weigh the same
+matches, at a small part of the cost of matching again.
 """
 
 import contextlib
@@ -16,11 +21,11 @@ from hotcoco import COCO, COCOeval
 
 from vision_r1.data.coco import CocoDataset, CocoObject
 
-# In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections an image, by area.
+# In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections per image, by area.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 LARGEST_AREA = 1e10  # of pycocotools' widest range of areas
 IOU_THRESHOLDS = 10  # .50:.95
-AT_ONCE = 1_000  # images whose matches are fetched together: at 100 boxes an image, some 150 MB
+AT_ONCE = 1_000  # images whose matches are fetched together: at 100 boxes per image, some 150 MB
 CURVES = ("0.50", "0.75")  # IoU thresholds of the precision-recall curves
 
 
@@ -36,11 +41,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class Matches:
-    """What was matched over all areas, at most 100 detections an image and category.
+    """What was matched over all areas, with at most 100 detections per image and category.
 
     `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
     mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
-    image_ids, object) of everything annotated, crowd regions among it.
+    image_ids, object) of everything annotated, crowd regions included.
 
     The D detections are sorted by category, in each the best score first, ties in pycocotools' order. category and
     image (D,): places in category_ids and image_ids, which are sorted; detection (D,): places in the list that was
@@ -49,7 +54,7 @@ class Matches:
     order on one axis) or above 1e10; AP leaves such a box out, all other numbers count it as false;
     matched (D,): place of the object in `objects` that was found at the lowest threshold, -1 for none.
     truth, truth_category and truth_image (n,): places in `objects`, category_ids and image_ids of the objects to find,
-    sorted by category; crowd regions are none.
+    sorted by category; crowd regions are not among them.
     """
 
     stats: dict[str, float | None]
@@ -99,7 +104,7 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
 
     Without `areas`, which is faster, `stats`, `per_category` and `precision` are empty.
     """
-    # Ids become places: hotcoco refuses negative ids.
+    # Ids become places in sorted lists: hotcoco refuses negative ids, and pycocotools ranks equal scores by image id.
     image_ids = sorted(image.id for image in dataset.images)
     category_ids = sorted(dataset.categories)
     images, categories = ({key: place for place, key in enumerate(ids)} for ids in (image_ids, category_ids))
@@ -120,6 +125,7 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
     found[:, 6] = [categories[detection.category_id] for detection in detections]
     results = truth.load_res(found)
 
+    # What pycocotools ignores in the range "all" (crowds, areas out of range) is matched, but never missed.
     asked_for = np.array([number for number, (_, item) in enumerate(objects) if _to_find(item)], int)
     truth_category = np.array([categories[objects[number][1].category_id] for number in asked_for], int)
     order = np.argsort(truth_category, kind="stable")
@@ -163,6 +169,7 @@ def _numbers(
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.run()
     # Axes: IoU threshold, recall threshold, category by id, area (the first: all), detections an image.
+    # Categories without objects hold -1 there, and no mean counts them.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     per_category = {
         dataset.categories[category]: _known(np.mean(precision[:, :, place]))
@@ -190,11 +197,13 @@ def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndar
     ]
     detection = np.concatenate([part[0] for part in parts])
     scores, image, category = found[detection, 5], found[detection, 0].astype(int), found[detection, 6].astype(int)
+    # Stable, so that boxes of one image and one score keep the order in which they were matched.
     order = np.lexsort((image, -scores, category))
     own, (matched, ignored) = (
         detection[order],
         (np.concatenate([part[number] for part in parts], axis=1)[:, order] for number in (1, 2)),
     )
+    # A box on a crowd region is matched, to the crowd, and ignored: neither right nor false.
     hit = (matched >= 0) & ~ignored
     areas = found[own, 3] * found[own, 4]
     return {
@@ -210,10 +219,11 @@ def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndar
 
 
 def _matched(truth: COCO, results: COCO, images: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of these images' detections their places (n,), what each found (T, n), -1 for nothing, and whether it is
+    """Return the places (n,) of these images' detections, what each found (T, n), -1 for nothing, and whether it is
     ignored (T, n). Detections of one image and category have pycocotools' order."""
     evaluation = COCOeval(truth, results, "bbox")
     evaluation.params.img_ids = list(images)
+    # Only the range "all": the other three would quadruple the work, and no number beside the 12 needs them.
     evaluation.params.area_rng = evaluation.params.area_rng[:1]
     evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
     evaluation.evaluate()
@@ -222,6 +232,7 @@ def _matched(truth: COCO, results: COCO, images: range) -> tuple[np.ndarray, np.
     def flat(lists: Iterable[Sequence[int]]) -> np.ndarray:
         return np.fromiter(chain.from_iterable(lists), np.int32)
 
+    # hotcoco numbers detections and objects from 1, so that 0 can stand for "no match"; places begin at 0.
     detection = flat(block["dtIds"] for block in blocks) - 1
     matched, ignored = (
         np.stack([flat(block[key][threshold] for block in blocks) for threshold in range(IOU_THRESHOLDS)])

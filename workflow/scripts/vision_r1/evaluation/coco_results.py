@@ -1,7 +1,7 @@
 """COCO results files in the forms that tools write: entries {image_id, category_id, bbox [x, y, width, height], score}.
 
-A list, an object that holds the list as `annotations`, or one entry a line; with a byte order mark or as gzip; ids as
-1.0 or as text. What is read otherwise than it is written is counted in the log.
+Accepted: a list, an object that holds the list as `annotations`, or one entry per line; a byte order mark, gzip; ids
+written as 1.0 or as text. What is not read as it is written is counted in the log.
 """
 
 import json
@@ -54,9 +54,9 @@ def read_entries(source: str | Path) -> list[Any] | None:
 def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDataset) -> list[Detection]:
     """Return the detections of a results file's entries.
 
-    Left out are those of categories that are none (CocoDataset.dropped), and those that say the same of an image under
-    another of its ids. Raises UserError, naming the item, for an entry that is no detection, or of an unknown image or
-    category.
+    Left out are those of entries that are not categories (CocoDataset.dropped), and those that repeat a box under
+    another id of the same image. Raises UserError, naming the item, for an entry that is no detection, or whose image
+    or category is unknown.
     """
     sizes = {image.id: (image.width, image.height) for image in dataset.images}
     known = {
@@ -80,7 +80,7 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
         if not (len(numbers) == 5 and all(is_number(value) and abs(value) < MAX_COORDINATE for value in numbers)):
             raise UserError(f"{where}: bbox {box!r} and score {entry['score']!r} are not four numbers and one")
         if ids["category_id"] in dataset.dropped:
-            notes["boxes of categories that are none, left out"] += 1
+            notes["boxes of entries that are not categories, left out"] += 1
             continue
         image = dataset.merged.get(ids["image_id"], ids["image_id"])
         detections.append(Detection(image, ids["category_id"], tuple(map(float, box)), float(entry["score"])))
@@ -93,12 +93,12 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
 
 
 def _without_repeats(detections: Sequence[Detection], images: set[int], notes: Counter) -> list[Detection]:
-    """Return detections without those of `images` that are there already."""
+    """Return detections, of which those in `images` are kept once each."""
     own = [detection for detection in detections if detection.image_id in images]
     others = [detection for detection in detections if detection.image_id not in images]
     once = list(dict.fromkeys(own))
     if len(once) < len(own):
-        notes["boxes that a file's other id has, too, left out"] = len(own) - len(once)
+        notes["boxes repeated under another id of a file, left out"] = len(own) - len(once)
     return [*others, *once]
 
 
@@ -116,7 +116,7 @@ def _warn_of_oddities(
 
 
 def _json(text: str) -> Any:
-    """Return the value of a JSON text, None where it is none."""
+    """Return the value of a JSON text, None where it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """Is one checkpoint better than another? A paired bootstrap of the difference in AP, AP50 and AP75.
 
-Both were scored on the same resamples of the images within each data set, over the full category list, a category
-that is absent from a resample left out of its mean (vision_r1.evaluation.bootstrap). So the difference of two
-checkpoints in each resample is at hand. Its interval covers the choice of test images, not the randomness of
-training: another training seed may differ by more.
+Both were scored on the same resamples of the images within each data set, over the full category list; a category
+that is absent from a resample is left out of its mean (vision_r1.evaluation.bootstrap). So each resample gives one
+difference of the two checkpoints. The interval covers the choice of test images, not the randomness of training:
+another training seed may differ by more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -161,7 +161,7 @@ def _comparison(
 
 
 def _p_value(differences: np.ndarray) -> float:
-    """Return twice the share of resamples on the rarer side of 0, which counts itself on both; at most 1."""
+    """Return twice the share of resamples on the rarer side of 0, zeros counted on both sides; at most 1."""
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
     return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
 

@@ -1,8 +1,8 @@
 """Areas under the precision-recall curves of all categories and IoU thresholds at once.
 
-Recall rises only where an object is found, and only there can precision be the best to the right. So a curve is the
-list of its hits. Curves are sorted by length and padded to a few lengths: then some array operations do all curves of
-about one length, for many resamples or orders of the boxes (rows) together.
+Recall rises only where an object is found, and only there can precision be the highest at this recall or any above it.
+So a curve is the list of its hits. Curves are sorted by length and padded to a few lengths, so that a few array
+operations compute all curves of similar length at once, for many resamples or orders of the boxes (rows).
 """
 
 import os
@@ -25,7 +25,7 @@ class Batch:
     """S curves of at most L hits.
 
     category and threshold (S,): whose curves they are; hits (S, L): places of their hits among the boxes, best box
-    first, the last one repeated as padding; real (S, L): which are no padding.
+    first, the last one repeated as padding; real (S, L): which are not padding.
     """
 
     category: np.ndarray
@@ -35,7 +35,7 @@ class Batch:
 
     @property
     def number(self) -> np.ndarray:
-        """The number of the hit that each place stands for (S, L), from 1; padding has that of the last hit."""
+        """The number (S, L), from 1, of the hit at each place; padding has the last hit's."""
         return self.real.cumsum(axis=1)
 
 
@@ -76,7 +76,7 @@ def running(values: np.ndarray) -> np.ndarray:
 
 
 class Reached:
-    """How many of RECALLS are reached when some of a number of objects are found, from a table."""
+    """How many of RECALLS are reached when so many of all objects are found, looked up in a table."""
 
     def __init__(self, objects: np.ndarray) -> None:
         numbers, inverse = np.unique(objects, return_inverse=True)
@@ -85,7 +85,7 @@ class Reached:
         self._table = np.concatenate(tables).astype(np.int16) if tables else np.zeros(0, np.int16)
 
     def __call__(self, place: Any, found: np.ndarray) -> np.ndarray:
-        """Return the numbers of recalls; place: index of `objects`, found (..., L): for each of its entries."""
+        """Return how many recalls are reached (..., L); place: index into `objects`; found (..., L): objects found."""
         return self._table.take(self._first[place][..., None] + found)
 
 
@@ -96,7 +96,7 @@ def area(precision: np.ndarray, reached: np.ndarray) -> np.ndarray:
 
 
 def in_threads(function: Callable[[slice], None], rows: int, each: int) -> None:
-    """Call a function of array operations for slices of so many rows each; Snakemake limits the threads."""
+    """Call a function of array operations in threads, for slices of `each` rows; Snakemake limits the threads."""
     slices = [slice(start, start + max(1, each)) for start in range(0, rows, max(1, each))]
     if len(slices) < 2:
         for part in slices:

@@ -1,4 +1,4 @@
-"""One token after the other: the most probable, or one drawn; and how probable it was. As logits processors."""
+"""Choosing each token, the most probable or a drawn one, and noting its log-probability; as logits processors."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,9 @@ class Greedy(LogitsProcessor):
 class Drawn(LogitsProcessor):
     """Draws a token for each question and leaves no other, so that greedy decoding takes it; notes its log-probability.
 
-    Each question has random numbers of its own, one a token: its text doesn't depend on its batch, as greedy text. The
-    log-probability is that of the distribution drawn from. transformers' own sampling has no presence penalty.
+    Each question has random numbers of its own, one per token, so its text doesn't depend on its batch, just as greedy
+    text doesn't. The log-probability is that in the distribution drawn from. transformers' own sampling has no presence
+    penalty.
     """
 
     def __init__(self, questions: Sequence[Question], prompt_tokens: int) -> None:
@@ -49,7 +50,7 @@ class Drawn(LogitsProcessor):
         logprobs = self.warp(input_ids, scores - self.penalty * written).log_softmax(-1)
         below = logprobs.exp().cumsum(-1)
         shares = torch.cat([torch.rand(1, 1, generator=stream) for stream in self.streams]).to(below.device)
-        # Rounding puts the sum a little off 1; a share of all of it would lie beyond the last token.
+        # Rounding puts the sum a little off 1, and a draw near 1 would otherwise lie beyond the last token.
         whole = below[:, -1:]
         shares = (shares * whole).minimum(whole.nextafter(torch.zeros_like(whole)))
         tokens = torch.searchsorted(below, shares, right=True)

@@ -14,8 +14,8 @@ from vision_r1.evaluation.bootstrap import weighted_ap
 from vision_r1.evaluation.coco_ap import Detection, Matches, box_array, paired_iou
 from vision_r1.parsing import WELL_FORMED, Parsed, label_key
 
-DUPLICATE_IOU = 0.9  # an earlier box of the same label so near says the same again (ours)
-MAX_COMPARED = 1_000  # boxes of one answer among which duplicates are looked for
+DUPLICATE_IOU = 0.9  # a box that overlaps an earlier one of its label this much is a duplicate (ours)
+MAX_COMPARED = 1_000  # boxes of an answer that are compared to find duplicates
 # Slices: name -> from (included) and to (excluded), of the objects in an image and of width / height.
 OBJECT_COUNTS = {"0": (0, 1), "1": (1, 2), "2 to 5": (2, 6), "6 to 10": (6, 11), "above 10": (11, inf)}
 ASPECT_RATIOS = {
@@ -82,10 +82,10 @@ def _by_images(
 
 
 def answer_quality(lines: Sequence[Mapping[str, Any]], parsed: Sequence[Parsed], images: int) -> dict[str, Any]:
-    """Return how answers look, without ground truth: rates 0..1, boxes an image, and verdicts by name.
+    """Return how answers look, without ground truth: rates 0..1, boxes per image, and verdicts by name.
 
-    parse_rate: answers that are as asked for, nothing lost or recovered; duplicate_rate: boxes that an earlier
-    box of the same answer, with the same label, covers with an IoU of DUPLICATE_IOU.
+    parse_rate: share of answers that are well formed, nothing lost or recovered; duplicate_rate: share of boxes that
+    overlap an earlier box of the same answer and label with an IoU of DUPLICATE_IOU or more.
     """
     boxes = sum(len(each.boxes) for each in parsed)
     verdicts = Counter(str(each.verdict) for each in parsed)

@@ -1,12 +1,11 @@
-"""F1 of detections, as different people average it. Scores don't matter: every box that is said counts.
+"""F1 of detections, averaged in four ways that are in use. Scores don't matter: every predicted box counts.
 
 micro                 ours: boxes of all images and categories counted together
 macro                 precision and recall of each category, then their means, then F1. Nothing is left out: a category
-                      without a right box has 0 in both, and one that is nowhere to be found has 0 in precision for its
-                      boxes
+                      without a right box has 0 in both, and one that no image shows has precision 0 if it has boxes
 rex_omni_categories   as Rex-Omni reports COCO and LVIS: as macro, but boxes of a category that is not in their image
-                      are dropped first, and zeros are left out of each mean. Both flatter: the model is told what is
-                      there, and a category that it never finds costs nothing
+                      are dropped first, and zeros are left out of each mean. Both raise the number: the model is told
+                      what is there, and a category that it never finds costs nothing
 rex_omni_images       as Rex-Omni reports Dense200 and VisDrone: precision and recall of each image, then their means,
                       then F1. A box may find an object of another category, if its own category is in the image
 
@@ -15,12 +14,12 @@ IoU thresholds .50:.95; in the two variants by category its F1 is that of the me
 Rex-Omni's code.
 
 Rules from Rex-Omni (arXiv 2510.12798, section 5.1) and its code (github.com/IDEA-Research/Rex-Omni, commit 478e44f:
-evaluation/metrics, evaluation/fastevaluate, evaluation/utils). Three things of that code are not here. By category it
-reads precision off the interpolated curve, at the last of 101 recalls that is reached, which is a little higher than
-that of all boxes. Where a category has no right box at a threshold, it takes the precision of the threshold or category
-before. It compares labels by their letters alone. In the variants other than rex_omni_images boxes are matched as
-by pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners
-in the wrong order, or of absurd size, is false, also where AP leaves it out (Matches.vanished).
+evaluation/metrics, evaluation/fastevaluate, evaluation/utils). Three things differ from that code. Its variant by
+category reads precision off the interpolated curve, at the last of 101 recalls that is reached, which is a little
+higher than the precision of all boxes. Where a category has no right box at a threshold, it keeps the precision of the
+threshold or category before. It compares labels by their letters alone. In the variants other than rex_omni_images
+boxes are matched as by pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A
+box with its corners in the wrong order, or of absurd size, is false, also where AP leaves it out (Matches.vanished).
 """
 
 from collections.abc import Sequence
@@ -78,7 +77,7 @@ def _of_categories(hits: np.ndarray, said: np.ndarray, objects: np.ndarray, zero
         kept = values if zeros else values[values > 0]
         return float(kept.mean()) if len(kept) else 0.0
 
-    # Of the mean a category's own means over thresholds are averaged, in which zeros stay.
+    # For "mean", each category's mean over thresholds, zeros included, is averaged over categories.
     columns = {name: (precision[:, place], recall[:, place]) for name, place in REPORTED.items()}
     columns["mean"] = precision.mean(axis=1), recall.mean(axis=1)
     return {name: _triple(average(one), average(other)) for name, (one, other) in columns.items()}
@@ -87,7 +86,7 @@ def _of_categories(hits: np.ndarray, said: np.ndarray, objects: np.ndarray, zero
 def _of_images(dataset: CocoDataset, detections: Sequence[Detection]) -> tuple[np.ndarray, np.ndarray]:
     """Return precision and recall (thresholds,) averaged over images, categories pooled.
 
-    An image without objects has 1 in both where nothing is said, else 0.
+    An image without objects has 1 in both where no box is predicted, else 0.
     """
     said: dict[int, list[Detection]] = {image.id: [] for image in dataset.images}
     for detection in detections:
@@ -108,7 +107,7 @@ def _of_image(image: CocoImage, boxes: Sequence[Detection]) -> tuple[np.ndarray,
     if candidates:
         free = np.ones((len(IOU_THRESHOLDS), len(candidates)), bool)
         for row in iou(_corners([item.bbox for item in objects]), _corners(candidates)):
-            # Each object in its turn takes the best box that is left.
+            # Each object in turn takes the best of the remaining boxes.
             overlap = np.where(free, row, 0)
             best = overlap.argmax(axis=1)
             found = np.flatnonzero(overlap.max(axis=1) >= IOU_THRESHOLDS)

@@ -24,7 +24,7 @@ _FIELDS = {
 
 
 def read_lines(source: str | Path) -> list[Line]:
-    """Read lines of predict_suite.py. Raises UserError, naming the line, for one that is none."""
+    """Read lines of predict_suite.py. Raises UserError, naming the line, for one of another form."""
     lines = read_jsonl(source)
     for number, line in enumerate(lines, start=1):
         where = f"{source}: line {number}"
@@ -45,7 +45,7 @@ def read_lines(source: str | Path) -> list[Line]:
 
 
 def select(lines: Sequence[Line], source: str | Path, dataset: str | None, protocol: str | None) -> list[Line]:
-    """Return the lines of one data set and protocol. Raises UserError where several are left, or none of many."""
+    """Return the lines of one data set and protocol. Raises UserError where the names leave several, or no lines."""
     kept = list(lines)
     for key, wanted in (("dataset", dataset), ("protocol", protocol)):
         names = list(dict.fromkeys(line[key] for line in kept))
@@ -61,8 +61,8 @@ def by_protocol(
 ) -> dict[str, dict[str, list[Line]]]:
     """Return lines by protocol and data set.
 
-    Raises UserError, naming the line, for a protocol without a reading, and where a line is not about these data sets:
-    another name, an image that is not there or has another size, a category that is not asked for there.
+    Raises UserError, naming the line, for a protocol without a reading, and where a line doesn't fit these data sets:
+    an unknown name, an unknown image or one of another size, a category that is not asked for.
     """
     known = {dataset.name: dataset for dataset in datasets}
     sizes = {each.name: {image.id: (image.width, image.height) for image in each.images} for each in datasets}
@@ -93,7 +93,7 @@ def by_protocol(
 
 
 def label_reader(categories: Mapping[int, str]) -> Callable[[str, tuple[str, ...]], int | None]:
-    """Return a function of a label and of the categories that were asked for; it returns a category's id or None.
+    """Return a function: (label, categories that were asked for) -> the category's id, or None.
 
     A label is compared exactly, then without spaces around it, then as label_key does; first with the categories that
     were asked for, then with all. So "o" and "o ", or "Q" and "q" (ODinW's boggleBoards), stay two categories, and the

@@ -34,7 +34,7 @@ class Protocol:
     sampling: how answers are drawn, None for the most probable token each time.
 
     A configuration entry also holds how answers are read, and which part of the data is asked about (OF_READING).
-    That decides no answer, so prediction knows nothing of it.
+    Neither changes an answer, so prediction doesn't read these keys.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Protocol:
         """
         where = f"protocol {name}"
         if not isinstance(entry, Mapping):
-            raise UserError(f"{where}: {entry!r} is no mapping with keys prompts and max_new_tokens")
+            raise UserError(f"{where}: {entry!r} is not a mapping with keys prompts and max_new_tokens")
         known = {item.name for item in fields(cls)} - {"name"}
         if unknown := entry.keys() - known - OF_READING:
             raise UserError(f"{where}: unknown key {min(unknown)!r}{did_you_mean(min(unknown), sorted(known))}")
@@ -101,7 +101,7 @@ class Reading:
     def of(cls, name: str, entry: Mapping[str, Any]) -> "Reading":
         """Read the keys of a protocol's configuration entry that are about scoring. Raises UserError naming the key."""
         if not isinstance(entry, Mapping):
-            raise UserError(f"protocol {name}: {entry!r} is no mapping")
+            raise UserError(f"protocol {name}: {entry!r} is not a mapping")
         reading = cls(**{item.name: entry[item.name] for item in fields(cls) if item.name in entry})
         if not isinstance(reading.names, Mapping) or not isinstance(reading.score, int | float):
             raise UserError(f"protocol {name}: names is a mapping, and score a number")
@@ -111,7 +111,7 @@ class Reading:
 
 
 def read_entries(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
-    """Return protocol -> configuration entry of (name, JSON) pairs. Raises UserError for odd JSON and a name twice."""
+    """Return protocol -> configuration entry of (name, JSON) pairs. Raises UserError for bad JSON or a name twice."""
     entries: dict[str, Any] = {}
     for name, text in pairs:
         if name in entries:

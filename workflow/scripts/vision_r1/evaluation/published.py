@@ -1,6 +1,6 @@
 """config/published.yaml: tables of published numbers, and the anchors among them. Points of 100 there, 0..1 here.
 
-Snakemake reads it each time to know what a table needs, so numpy stays out.
+Every start of Snakemake reads it, to know what a table needs, so this module does without numpy.
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ class Column:
 class PublishedRow:
     """A row as printed; values 0..1, None where nothing is printed.
 
-    model: its name with the method; id: it on the hub, None where this pipeline does not train it; checkpoint: whose
-    numbers they are in our chain, None where in none.
+    model: its name with the method; id: its repository on the hub, None where this pipeline does not train it;
+    checkpoint: the one in our chain that it corresponds to, None for none.
     """
 
     name: str
@@ -52,9 +52,9 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as printed. stand_in: the model on the hub that we train in place of theirs; notes: misprints among them.
+    """A table as printed. stand_in: the model on the hub that we train in place of theirs; notes: also its misprints.
 
-    recipe: the preset by which its models were trained and measured; misprints: (row, column) that are no anchors.
+    recipe: the preset by which its models were trained and measured; misprints: (row, column) not used as anchors.
     """
 
     name: str
@@ -80,8 +80,8 @@ class Table:
 class Anchor:
     """A published number, `value` and `tolerance` 0..1, of a model on the hub (`id`, None: not trained here).
 
-    checkpoint: whose number it is in our chain; recipe: the preset by which it was trained; dataset: a data set, or
-    MEAN over the suite.
+    checkpoint: the one in our chain that it corresponds to; recipe: the preset by which it was trained; dataset: a data
+    set, or MEAN over the suite.
     """
 
     model: str
@@ -98,7 +98,7 @@ class Anchor:
 
 
 def read_tables(path: str | Path) -> list[Table]:
-    """Read the tables. Raises UserError naming the table and the row that lack something."""
+    """Read the tables. Raises UserError naming a table or row that is incomplete."""
     return _tables(path, _content(path))
 
 
@@ -114,7 +114,7 @@ def read_published(path: str | Path) -> list[Anchor]:
                     continue
                 allowed = tolerance[MEAN if place.dataset == MEAN else "dataset"] / 100
                 about = (row.id, row.checkpoint, place.suite, place.protocol, place.dataset, place.metric)
-                # An id that is None may be any model: then its name tells.
+                # An id of None may be any model, so its name tells rows apart.
                 key = (row.id or row.name, *about[1:])
                 anchors.setdefault(key, Anchor(row.model, *about, value, allowed, table.source, table.recipe))
     return list(anchors.values())

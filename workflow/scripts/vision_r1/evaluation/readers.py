@@ -2,9 +2,9 @@
 
 strict         the parser of the rewards (vision_r1.parsing)
 released_2025  the released evaluation's rules, which are not those of the released reward (vision_r1.released_2025)
-upstream_2026  the rules of the authors' later evaluation: one thing wrong, and nothing is read
+upstream_2026  the rules of the authors' later evaluation: a single fault, and nothing is read
 
-All name the verdict of `parsing.parse`, and have its caps on characters, boxes and coordinates.
+All report the verdict of `parsing.parse`, and have its caps on characters, boxes and coordinates.
 """
 
 import ast
@@ -23,10 +23,10 @@ def released_2025(text: str, known: Collection[str] | None = None) -> Parsed:
     """Read a completion as the released evaluation does. Never raises.
 
     - The text after a line that is "```json", up to the next fence; the whole text where there is none.
-    - It is a Python literal; where it is not, what ends with its last `"}`, closed by "]", is tried.
-    - No rounding, and no test that x1 < x2: such a box has no overlap with anything. F1, precision and the kinds of
-      errors count it as false; so does pycocotools' AP where both axes are swapped, but where one is, it leaves it out.
-    - An item that can't be read is left out; so is, when scored, one of an unknown label.
+    - It is read as a Python literal; where that fails, the text up to its last `"}`, closed by "]", is tried.
+    - No rounding, and no test that x1 < x2. A box with x1 > x2 overlaps nothing. F1, precision and the kinds of errors
+      count it as false; so does pycocotools' AP where both axes are swapped, but with one swapped it drops the box.
+    - An item that can't be read is left out, and when scored, so is one with an unknown label.
     """
     lines = text[:MAX_CHARACTERS].splitlines()
     body = text[:MAX_CHARACTERS]
@@ -42,12 +42,12 @@ def released_2025(text: str, known: Collection[str] | None = None) -> Parsed:
 def upstream_2026(text: str, known: Collection[str] | None = None) -> Parsed:
     """Read a completion as the evaluation for Qwen3-VL does. Never raises.
 
-    - What follows the last </think>, without any "```json" and "```", is a Python literal, or nothing is read.
+    - What follows the last </think>, less any "```json" and "```", must be a Python literal, or nothing is read.
     - An item whose bbox_2d has not four entries is left out; any other fault, such as a missing label, leaves nothing.
     - No rounding, and no test that x1 < x2.
 
-    Differs in coordinates that are no numbers, or too large for a score: the evaluation stops there, and nothing is
-    read here.
+    Differs in coordinates that are not numbers, or too large to score: that evaluation crashes, and this one reads
+    nothing.
     """
     body = text[:MAX_CHARACTERS].split("</think>")[-1].strip().replace("```json", "").replace("```", "")
     items = _literal(body)
@@ -70,7 +70,7 @@ def _entries(item: dict[str, Any]) -> int:
 
 
 def _detection(item: Any) -> tuple[list[float], str] | None:
-    """Return the box and label of an item, None where it has no such."""
+    """Return the box and label of an item, None where it lacks either."""
     box, label = (item.get("bbox_2d"), item.get("label")) if isinstance(item, dict) else (None, None)
     if not isinstance(box, list | tuple) or len(box) != 4 or not isinstance(label, str):
         return None

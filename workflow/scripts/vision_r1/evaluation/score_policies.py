@@ -1,8 +1,8 @@
-"""Where a box's score comes from: detections without one are ranked by it. All from the same predictions.
+"""Score policies: where a box's score comes from, since AP ranks boxes by score and an answer has none.
 
-constant           the protocol's score for every box (0.99 in the released code): images in order of their ids, boxes
-                   as they are said
-order              1, 1/2, 1/3, ... in the order of an answer: first boxes first, whatever the image (ours)
+constant           the protocol's score for every box (0.99 in the released code): images rank by id, boxes by their
+                   order in the answer
+order              1, 1/2, 1/3, ... in the order of an answer: all answers' first boxes rank first (ours)
 token-probability  how sure the model was of the box's own tokens: their mean probability, geometric (ours)
 """
 
@@ -19,7 +19,7 @@ from vision_r1.parsing import Parsed
 
 Line = Mapping[str, Any]
 
-# A box as it is written, and its label where that follows.
+# A box as it is written, and its label where one follows.
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 _WRITTEN = re.compile(
     rf"""["']bbox_2d["']\s*:\s*[\[(]\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*[\])]"""
@@ -40,8 +40,8 @@ def order(line: Line, parsed: Parsed, score: float) -> list[float]:
 def token_probability(line: Line, parsed: Parsed, score: float) -> list[float]:
     """Return exp(mean log-probability) of the tokens of each box's coordinates and label.
 
-    A box whose text can't be found again has the completion's own mean; a line without tokens has none at all,
-    and each box the protocol's score.
+    A box whose text can't be found in the completion gets the completion's own mean; where a line has no tokens, each
+    box gets the protocol's score.
     """
     tokens = line.get("tokens") or []
     if not tokens:

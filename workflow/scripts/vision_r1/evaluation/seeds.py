@@ -1,4 +1,4 @@
-"""What training seeds say of a method: mean, spread, and the paired difference of two of them.
+"""Statistics of a method over training seeds: mean, spread, and the paired difference of two methods.
 
 The unit is a training run. Two methods are compared on the runs of equal training seed, which share base model, data
 and order of prompts, by a paired t test. Test images stay the same, so these intervals cover the randomness of
@@ -30,7 +30,7 @@ class Spread:
 class Effect:
     """The mean paired difference over training seeds, its t interval, and the two-sided p of a paired t test.
 
-    p is None with fewer than two pairs, and where all differences are equal, so that nothing can be said of chance.
+    p is None with fewer than two pairs, and where all differences are equal: then there is no spread to test against.
     """
 
     n: int
@@ -41,7 +41,7 @@ class Effect:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of one value a training seed."""
+    """Return the spread of values, one per training seed."""
     if not values:
         return Spread(0)
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -49,7 +49,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def effect(own: Mapping[int, float], reference: Mapping[int, float]) -> Effect:
-    """Compare two methods, each training seed -> value, on the seeds that both have."""
+    """Compare two methods (each: training seed -> value) on the seeds that both have."""
     seeds = sorted(own.keys() & reference.keys())
     differences = [own[seed] - reference[seed] for seed in seeds]
     if not seeds:

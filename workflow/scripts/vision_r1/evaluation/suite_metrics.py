@@ -46,7 +46,7 @@ def check_policy(policy: str) -> None:
 
 
 def check_ground_truth(dataset: CocoDataset) -> None:
-    """Say what keeps the scores below those of a perfect answer, or makes them something else.
+    """Warn of what keeps a perfect answer from scoring 1, or makes the scores another metric than they seem.
 
     Raises UserError where there are no images.
     """
@@ -74,8 +74,8 @@ def score_suite(
 
     lines: of predict_suite.py, from the file `source`; readings: by protocol; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
-    image with objects of which no line tells. precision_recall: mean over the data sets of their curves, which are
-    left out of their own scores: they would be most of the file. samples: {metric: {data set: value of each
+    image with objects that no line is about. precision_recall: the mean of the data sets' curves; their own scores
+    leave the curves out, which would be most of the file. samples: {metric: {data set: value of each
     resample}}. Raises UserError for lines that are not about these data sets, for a protocol without a parser, and
     where there are no lines.
     """
@@ -160,7 +160,7 @@ def score_answers(dataset: CocoDataset, lines: Sequence[Line], policy: str, read
 def score_detections(
     dataset: CocoDataset, policies: Mapping[str, Sequence[Detection]], policy: str, count: int
 ) -> Scored:
-    """Return pycocotools' 12 numbers, 0..1, with all that stands beside them; count: resamples.
+    """Return pycocotools' 12 numbers, 0..1, and all other scores of a data set; count: resamples.
 
     policies: score policy -> the same boxes with its scores; `policy` is the headline. Boxes of every policy are
     matched once.
@@ -210,7 +210,7 @@ def _without_area(dataset: CocoDataset) -> int:
 
 
 def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
-    """Return the means over data sets; each is in an order of its own, so a mean moves less than a data set."""
+    """Return the means over data sets; each is shuffled independently, so a mean varies less than one data set."""
     policies = {}
     for name in scored[0].by_order:
         each = [own.scores["score_policies"][name] for own in scored]
@@ -221,7 +221,7 @@ def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
 
 
 def _mean_f1(scores: Sequence[Any]) -> Any:
-    """Return the mean over data sets of each number of f1_scores, which lie in mappings of mappings."""
+    """Return the mean over data sets of each number of f1_scores, a nested mapping."""
     if isinstance(scores[0], Mapping):
         return {key: _mean_f1([own[key] for own in scores]) for key in scores[0]}
     return float(np.mean(scores))
@@ -234,7 +234,7 @@ def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, l
 
 
 def _of_policy(matches: Matches) -> dict[str, float | None]:
-    """Return OF_POLICIES of matches: pycocotools' own, or the same from matches over all areas alone."""
+    """Return OF_POLICIES of matches: pycocotools' own where they were computed, else the same from the matches."""
     if matches.stats:
         return {key: matches.stats[key] for key in OF_POLICIES}
     values = {key: own[0] for key, own in weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32)).items()}
@@ -245,6 +245,6 @@ def _of_policy(matches: Matches) -> dict[str, float | None]:
 
 
 def _unanswered(dataset: CocoDataset, lines: Sequence[Line]) -> int:
-    """Return the number of images with objects of which no line tells."""
+    """Return the number of images with objects that no line is about."""
     answered = {line["image_id"] for line in lines}
     return sum(image.id not in answered and any(not item.crowd for item in image.objects) for image in dataset.images)

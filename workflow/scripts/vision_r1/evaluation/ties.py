@@ -1,15 +1,16 @@
 """AP over random orders of boxes with equal scores.
 
 pycocotools ranks boxes by score, and boxes of one score by their image's id, which says nothing about them. Where all
-boxes have one score, that order alone moves AP by a point on some hundred images. So the images are shuffled ORDERS
+boxes have one score, that order alone moves AP by a point on a few hundred images. So the images are shuffled ORDERS
 times: `expected` is the mean AP over these orders, `low` and `high` are the lowest and the highest.
 
-Boxes of one image keep the order of the answer: pycocotools matches them in it, and it is the model's own choice. So
-what an image's boxes find does not depend on the other images, and is found once (vision_r1.evaluation.coco_ap.match).
-The n-th object that is found has recall n / objects in every order; an order decides only how many boxes stand before
-it, its rank. Precision n / rank, the best of it at any higher recall and the sum over recalls are then array operations
-over all orders at once. They give pycocotools' AP of each order exactly; only the orders are a sample. There is no
-closed form that we know of: the best precision at any higher recall is the maximum of a random walk.
+Boxes of one image keep the order of the answer: pycocotools matches them in that order, and it is the model's own
+choice. So what an image's boxes find does not depend on other images, and is matched once
+(vision_r1.evaluation.coco_ap.match). The n-th object that is found has recall n / objects in every order; the order of
+images decides only its rank, the number of boxes up to it. Precision n / rank, its maximum over higher recalls and the
+sum over recalls are then array operations over all orders at once. They give pycocotools' AP of each order exactly;
+only the orders are a sample. We know of no closed form: the best precision at any higher recall is the maximum of a
+random walk.
 """
 
 import zlib

@@ -1,7 +1,7 @@
 """Completions by vLLM: the same questions, and answers of the same form, many times faster on a GPU.
 
-Optional: `pip install -r requirements-vllm.txt`. Run on a CPU only (`make test-vllm`), where texts and
-log-probabilities are those of transformers in float32. vLLM resizes images with torchvision, and on a GPU its kernels
+Optional: `pip install -r requirements-vllm.txt`. Tested on a CPU only (`make test-vllm`), where texts and
+log-probabilities equal those of transformers in float32. vLLM resizes images with torchvision, and on a GPU its kernels
 differ, so near ties may fall differently: compare checkpoints only with predictions of one backend. Where answers are
 sampled, vLLM draws them from the same distribution, by its own random numbers.
 """

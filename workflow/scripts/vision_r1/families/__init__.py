@@ -1,4 +1,4 @@
-"""The model families, one small file each. A new one: its file here, and its name in the list below."""
+"""The model families, one small file each. To add one, write its file here and its name into the list below."""
 
 from vision_r1.families import qwen2_5_vl, qwen3_vl
 from vision_r1.families.family import Family
@@ -10,7 +10,7 @@ FAMILIES = {module.FAMILY.name: module.FAMILY for module in (qwen2_5_vl, qwen3_v
 
 
 def family(name: str) -> Family:
-    """Return the family called `name`. Raises UserError naming those that are known."""
+    """Return the family called `name`. Raises UserError naming the known ones."""
     if name not in FAMILIES:
-        raise UserError(f"--family: {name!r} is not known; known: {', '.join(FAMILIES)}")
+        raise UserError(f"--family: unknown {name!r}; choose {', '.join(FAMILIES)}")
     return FAMILIES[name]

@@ -1,4 +1,4 @@
-"""GPUs of one machine, handed out so that no two jobs of a user, or processes that want one each, share one."""
+"""GPUs of one machine, handed out so that no two jobs of a user, nor two processes of one job, share one."""
 
 import fcntl
 import logging
@@ -14,7 +14,7 @@ from vision_r1.launcher.lock import POLL, private_folder, try_lock
 
 log = logging.getLogger(__name__)
 
-# How torchrun and `accelerate launch` tell their processes of each other.
+# Variables by which torchrun and `accelerate launch` tell their processes of each other.
 RENDEZVOUS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     "TORCHELASTIC_USE_AGENT_STORE",
@@ -33,8 +33,9 @@ def visible_devices() -> list[str]:
 def take_devices(count: int, folder: Path) -> list[str]:
     """Wait until `count` GPUs are free, hold them until this process (or what it execs) ends, and return their names.
 
-    Each GPU is a lock file in `folder`, the same for all jobs, where nobody else can write. Whoever collects holds the
-    queue, so two jobs never wait for each other's halves. Raises UserError where there are fewer on this machine.
+    Each GPU is a lock file in `folder`, the same for all jobs, where nobody else can write. A job that collects GPUs
+    holds the queue's lock, so two jobs never each hold GPUs that the other waits for. Raises UserError where this
+    machine has fewer.
     """
     devices = visible_devices()
     if count > len(devices):
@@ -61,10 +62,11 @@ def take_devices(count: int, folder: Path) -> list[str]:
 
 
 def take_one_card(environment: MutableMapping[str, str]) -> None:
-    """Leave a process the card of its LOCAL_RANK alone, and no sign of the processes that were started beside it.
+    """Leave a process only the card of its LOCAL_RANK, and no variable that tells of the processes beside it.
 
-    For a library that takes one process for a whole machine, and the first card. To be called before anything asks for
-    cards: CUDA reads CUDA_VISIBLE_DEVICES once. Raises UserError where that names too few; empty, no cards, it stays.
+    For a library that expects one process per machine and takes the first card. Call it before anything uses cards:
+    CUDA reads CUDA_VISIBLE_DEVICES once. Raises UserError where that variable names too few cards; where it is empty
+    (no cards), it stays so.
     """
     place, named = environment.get("LOCAL_RANK"), environment.get("CUDA_VISIBLE_DEVICES")
     if place is not None and named is None:
@@ -74,7 +76,7 @@ def take_one_card(environment: MutableMapping[str, str]) -> None:
         if int(place) >= len(cards):
             raise UserError(
                 f"CUDA_VISIBLE_DEVICES={named}: no card for process {int(place) + 1} of this machine; "
-                "start one process a card"
+                "start one process per card"
             )
         environment["CUDA_VISIBLE_DEVICES"] = cards[int(place)]
     for name in RENDEZVOUS:

@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 POLL = 2.0  # seconds between two tries
 REMIND = 600.0  # seconds between two lines about the wait
-SAME_JOB = 120.0  # seconds for what is left of a job that was put back into the queue
+SAME_JOB = 120.0  # seconds in which a requeued job's old processes should have ended
 
 
 def try_lock(path: Path) -> int | None:
-    """Return a file descriptor that holds the lock until it is closed, which any end of the process does, or None.
+    """Return a file descriptor that holds the lock until it is closed, as by any end of the process, or None.
 
-    Raises OSError where a link stands in the lock's place: it would have us write into the file that it names.
+    Raises OSError where the lock's path is a link: writing would go into the file that it names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -38,7 +38,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder for this user alone, where others can write beside it. Raises UserError unless it is that."""
+    """Make a folder for this user alone, in a place where others can write. Raises UserError unless it is private."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = path.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():

@@ -1,7 +1,7 @@
 """Jobs of a SLURM cluster: one step over all nodes, the place where processes meet, and signals passed on.
 
-SLURM tells steps, not what a batch script has started, that time is up or the job is taken away. So the command is
-a step of its own, and on each node a process that SLURM knows passes the signal on to the trainers.
+When time is up or a job is preempted, SLURM signals the job's steps, not the processes that a batch script started. So
+the command runs as a step, and on each node a process of that step passes the signal on to the trainers.
 """
 
 import os
@@ -59,7 +59,7 @@ def with_rendezvous(words: Sequence[str]) -> list[str]:
 
 
 def run_step(words: Sequence[str], lock: int) -> int:
-    """Run srun, hold the lock as long as it lives, and return its exit status. Signals are SLURM's business."""
+    """Run srun, hold the lock as long as it lives, and return its exit status. Signals are left to SLURM."""
     step = subprocess.Popen(words, start_new_session=True, pass_fds=[lock])
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     return _status(step.wait())
@@ -68,8 +68,8 @@ def run_step(words: Sequence[str], lock: int) -> int:
 def run_on_node(words: Sequence[str]) -> int:
     """Run a command, pass SIGTERM on to all its processes, and return its exit status.
 
-    torchrun would answer SIGTERM by killing its trainers 30 seconds later, in the middle of a checkpoint. It is told
-    to leave that signal alone; the trainers save and end, and it ends after them.
+    torchrun would answer SIGTERM by killing its trainers 30 seconds later, in the middle of a checkpoint. So it is
+    started with that signal ignored; the trainers save and end, and torchrun ends after them.
     """
 
     def leave_alone() -> None:

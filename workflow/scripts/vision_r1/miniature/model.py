@@ -1,4 +1,4 @@
-"""Models made here: the real Qwen2.5-VL architecture with few and narrow layers, weights at random."""
+"""Models made here: the real Qwen2.5-VL architecture with few and narrow layers, and random weights."""
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -6,8 +6,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLFo
 from vision_r1.miniature.tokenizer import VISION_END, VISION_START
 from vision_r1.processors import IMAGE, VIDEO
 
-# A base so low that one cell to the side, which a head's last and slowest pairs tell, still turns them by a tenth of
-# a radian; at Qwen's base of 1e6 it is .00001 (ours).
+# Base of the rotary embedding. A head's last and slowest pairs encode the cell's column: this base turns them by a
+# tenth of a radian per cell, Qwen's 1e6 by .00001, too little to learn from (ours).
 ROPE_THETA = 10.0
 
 
@@ -29,7 +29,7 @@ def make_model(
     `hidden_size`, a multiple of `head_size`, is the width of both towers; `head_size` is a multiple of 16.
     """
     heads = hidden_size // head_size
-    time, side = head_size // 8, 3 * head_size // 16  # pairs of a head that tell time, height and width
+    time, side = head_size // 8, 3 * head_size // 16  # pairs of a head that encode time, height and width
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),

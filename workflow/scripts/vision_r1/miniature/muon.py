@@ -1,4 +1,4 @@
-"""Muon in float32: torch's own casts to bfloat16, for which most CPUs have no fast matrix product."""
+"""Muon in float32; torch's own computes in bfloat16, for which most CPUs have no fast matrix product."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,8 +13,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose every step is orthogonalised; for matrices only.
 
     The update is that of `torch.optim.Muon` with Nesterov momentum and `adjust_lr_fn="original"`, up to the rounding of
-    bfloat16, in which torch computes it. `blocks`, also a key of parameter groups: how many blocks of columns of a
-    matrix are orthogonalised each on its own, at 1 / blocks of the cost or less.
+    bfloat16, in which torch computes it. `blocks`, also a key of parameter groups: into how many blocks of columns a
+    matrix is cut; each is orthogonalised alone, which costs 1 / blocks or less.
     """
 
     def __init__(

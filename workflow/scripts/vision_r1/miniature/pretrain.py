@@ -1,8 +1,8 @@
 """Pretraining of a synthetic base model: fresh scenes at every step, exact labels first, then coarse ones (ours).
 
 The last labels are coarse on purpose: boxes too large, corners shaken, objects left out. So the base model knows the
-answer's form and roughly where things are, and leaves reinforcement learning a bias to correct. Exact labels teach the
-same in two thirds of the steps that coarse ones take.
+answer's form and roughly where things are, and leaves reinforcement learning a bias to correct. Exact labels come first
+because they teach the rest in two thirds of the steps that coarse ones take.
 """
 
 import functools
@@ -32,7 +32,7 @@ from vision_r1.prompts import DEFAULT, Templates
 from vision_r1.resources import hardware, peak_rss_mb
 
 LOG_EVERY = 50  # steps
-SCENES = 7000  # first part of the scenes' seed, so that no data set of synthetic scenes has the same
+SCENES = 7000  # first part of the scenes' seed: no data set of synthetic scenes has it, so none shares a scene
 IGNORED = -100  # label of a position that is not learned
 
 
@@ -106,7 +106,7 @@ def _train(
 
 
 class Batches(IterableDataset):
-    """Batches of model inputs without end, from number `first` on; each of `processes` gets its share of the rows.
+    """Endless batches of model inputs, from number `first` on; each of `processes` gets its share of the rows.
 
     Each scene has a seed of its own, so that batches do not depend on the number of workers and processes.
     """
@@ -144,7 +144,7 @@ def make_optimizers(
     """Muon for the matrices, AdamW for all other weights (embeddings, norms, biases, patches): a process's share."""
     matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n}
     others = [p for n, p in model.named_parameters() if n not in matrices]
-    # The merger's first matrix reads four patches side by side. In one piece, it took more than half of Muon's time.
+    # The merger's first matrix reads four patches side by side. In one piece it would take half of Muon's time.
     blocks = {"model.visual.merger.mlp.0.weight": 4}
     costly_first = sorted(matrices, key=lambda name: -matrices[name].numel())
     groups = [{"params": [matrices[name]], "blocks": blocks.get(name, 1)} for name in costly_first[rank::processes]]

@@ -12,7 +12,7 @@ def _setting(text: str):
 
 @dataclass(frozen=True)
 class Recipe:
-    """One pretraining. Raises UserError naming the setting that cannot be."""
+    """One pretraining. Raises UserError naming an impossible setting."""
 
     world: str = _setting(f"synthetic scenes to learn: {', '.join(WORLDS)}")
     hidden_size: int = _setting("width of both towers, a multiple of head_size")
@@ -20,8 +20,8 @@ class Recipe:
     text_layers: int = _setting("layers of the language model")
     vision_layers: int = _setting("layers of the vision tower")
     steps: int = _setting("optimiser steps")
-    exact_steps: int = _setting("how many of them, at the start, learn exact labels; the others learn coarse ones")
-    batch_size: int = _setting("fresh scenes a step")
+    exact_steps: int = _setting("steps at the start that learn exact labels; the others learn coarse ones")
+    batch_size: int = _setting("fresh scenes per step")
     muon_learning_rate: float = _setting("peak learning rate of the matrices (Muon)")
     adamw_learning_rate: float = _setting("peak learning rate of all other weights (AdamW)")
     weight_decay: float = _setting("weight decay of both optimisers")
@@ -30,8 +30,8 @@ class Recipe:
     jitter: float = _setting("coarse labels: standard deviation of each edge, as a fraction of the box's side")
     drop: float = _setting("coarse labels: chance that an object is left out; one is always kept")
     detection_share: float = _setting("share of prompts that ask for all categories")
-    grounding_share: float = _setting("share of prompts that ask for one category that is there")
-    negative_share: float = _setting("share of prompts that ask for one category that is not there")
+    grounding_share: float = _setting("share of prompts that ask for a category in the image")
+    negative_share: float = _setting("share of prompts that ask for a category not in the image")
     device: str = _setting("cpu, in float32, or cuda, in bfloat16 where autocast says so")
     workers: int = _setting("processes that draw scenes ahead; 0: the training itself draws")
 

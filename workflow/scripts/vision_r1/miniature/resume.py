@@ -1,4 +1,4 @@
-"""What an interrupted pretraining resumes from: checkpoints of all its processes, as whole as those of the trainers."""
+"""What an interrupted pretraining resumes from: checkpoints of all its processes, sealed as the trainers' are."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SAVE_EVERY = 500  # steps; a multiple of LOG_EVERY, whose losses no checkpoint h
 
 
 class Checkpoints:
-    """The checkpoints of one pretraining, in a folder that is named by all that decides its result.
+    """The checkpoints of one pretraining, in a folder named by a hash of all that decides its result.
 
     Every process keeps a file of its own, with the state of the optimisers that it steps; that of rank 0 holds the
     weights, too. Opened before the other processes are forked.
@@ -34,7 +34,7 @@ class Checkpoints:
     def load(
         self, rank: int, model: torch.nn.Module, optimizers: Sequence[Any], schedules: Sequence[Any]
     ) -> tuple[int, list[dict[str, float]]]:
-        """Restore a process; return the step that was saved and the history up to it, 0 and none without one."""
+        """Restore a process; return the saved step and the history up to it, 0 and none without a checkpoint."""
         if self.last is None:
             return 0, []
         found = torch.load(self.last / f"rank{rank}.pt", map_location="cpu", weights_only=True)

@@ -1,7 +1,7 @@
 """Several processes of one machine that train one model: shared weights, shared gradients, one thread each.
 
-Threads wait for each other many times a step, so that two of them crawl once any other program is busy. Processes
-wait for each other twice a step.
+Threads wait for each other many times per step, so two of them crawl as soon as another program is busy. Processes
+wait for each other twice per step.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def together(work: Callable[[int], Result], processes: int) -> Result:
     """Run work(rank) in this process, rank 0, and in forked ones; return what rank 0 returns.
 
-    One that dies ends the others: gloo notices a closed connection, and forked ones end with this process.
+    If one dies, the others end: gloo notices the closed connection, and forked processes end with this one.
     """
     if processes == 1:
         return work(0)

@@ -1,1 +1,1 @@
-"""A run on a person's own data: read, split, measured, and written down as a configuration."""
+"""A run on the user's own data: read, split, measured, and written down as a configuration."""

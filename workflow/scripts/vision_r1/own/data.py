@@ -1,4 +1,4 @@
-"""A person's own labelled images: read in any form, split by seed where no test set is given, and measured."""
+"""The user's own labelled images: read in any form, split by seed where no test set is given, and measured."""
 
 import hashlib
 import os
@@ -34,12 +34,12 @@ class Part:
 
 
 def form_of(annotations: Path) -> str:
-    """Return the form of annotations by their name: a folder is VOC's. Raises UserError where it tells nothing."""
+    """Tell the form of annotations from their name: a folder is VOC's. Raises UserError where the name can't tell."""
     if not annotations.exists():
         raise UserError(f"{annotations}: no such file or folder")
     form = "voc" if annotations.is_dir() else _SUFFIXES.get(annotations.suffix.lower())
     if form is None:
-        raise UserError(f"{annotations}: the form of the annotations can't be told by its name; give --format")
+        raise UserError(f"{annotations}: the form of the annotations can't be told from the name; give --format")
     return form
 
 

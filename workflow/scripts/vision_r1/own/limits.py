@@ -1,4 +1,4 @@
-"""What a run on own data is limited by, worked out from the data: answers, pixels, samples and steps."""
+"""The limits of a run on own data, derived from the data: answers, pixels, samples and steps."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from vision_r1.prompts import Templates
 if TYPE_CHECKING:
     from vision_r1.processors import ImageOnlyProcessor
 
-ROOM = 1.5  # an answer may be so much longer than the longest right one
+ROOM = 1.5  # the longest answer allowed, as a multiple of the longest right one
 MOST_SAMPLES = 30_000  # of a task; the paper's largest number
 PASSES = 3  # over the training file, in each training
 FEWEST_STEPS, MOST_STEPS = 50, 1531  # the paper has 1531 in each GRPO stage
@@ -45,7 +45,7 @@ class Limits:
 
 
 def answer_counter(config: Mapping[str, Any], processor: "ImageOnlyProcessor | None") -> Callable[[list[str]], int]:
-    """Return a function that counts the tokens of a right answer with objects of these labels.
+    """Return a function: labels of an answer's objects -> tokens of the right answer.
 
     Boxes have as many digits as the model's frame can need. Without a processor it is an upper bound: Qwen's tokens of
     an object, and one for each byte of a label longer than theirs.

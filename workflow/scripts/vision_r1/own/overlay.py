@@ -1,4 +1,4 @@
-"""The configuration of a run on own data, as text with a comment at each value that says what it comes from."""
+"""The configuration of a run on own data, as text with a comment at each value that says where it comes from."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def overlay(
     """Return the text of the configuration file.
 
     command: how the run is started; config: what it is laid over, with the model in it; train, test: each
-    part with its `numbers`; split: how they were told apart, one sentence; counted: who counted tokens.
+    part with its `numbers`; split: how they were split, one sentence; counted: how tokens were counted.
     """
     (train_part, of_train), (test_part, of_test) = train, test
     miniature = config["model"]["source"] == "made"
@@ -37,7 +37,7 @@ def overlay(
     lines = [
         "# A run on own data, written by workflow/scripts/new_run.py. Every value may be edited. Start it with",
         f"#   {command}",
-        "# and see before what it needs: the same with -- preflight at the end.",
+        "# or see first what it needs: the same with -- preflight at the end.",
         f"# Training: {_in_words(of_train)}. Test: {_in_words(of_test)}.",
         f"# {split}",
         f"run: {quoted} # results/{name}",
@@ -51,13 +51,13 @@ def overlay(
         f"  {name}_train: {_flow(train_part.entry())}",
         f"  {name}_test: {_flow(test_part.entry())}",
         "",
-        "data: # test images, and images that look like one, are kept out of training by themselves",
+        "data: # test images, and images that look like one, are kept out of training automatically",
         f"  train: [{name}_train]",
         f"  detection: {limits.positive} # questions for all categories: {of_train['labelled']} images have objects, "
         "less those held out",
         f"  grounding: {limits.positive} # questions for one category, as many",
         "  rec: 0 # referring expressions: the data have none",
-        f"  negative: {limits.negative} # a fifth of that, as far as it can be: {of_train['without_category']} images "
+        f"  negative: {limits.negative} # a fifth of that, or all possible: {of_train['without_category']} images "
         "lack a category",
         "  hard_share: null # as many crowded images as there are",
         f"  max_instances: {limits.instances} # the most objects of an image whose right answer fits",
@@ -96,7 +96,7 @@ def overlay(
         "  suite_protocols:",
         f"    {quoted}: [{', '.join(protocols)}] # the first is the headline; all-categories: a question a category",
         *(["  batch_size: 16 # answers are long beside the miniature's own"] if miniature else []),
-        "  anchors: none # nobody has published numbers of these data",
+        "  anchors: none # there are no published numbers for these data",
         "",
         "report:",
         f"  title: {_flow(f'Vision-R1 on {name}')}",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# From the repositories' config.json: what differs from the defaults of transformers' configuration classes. Two are
-# confirmed by `total_size` of their model.safetensors.index.json, 2 bytes a weight (a test compares).
+# From the repositories' config.json: what differs from the defaults of transformers' configuration classes. For two, a
+# test compares the sizes with `total_size` in their model.safetensors.index.json, at 2 bytes per weight.
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen/Qwen2.5-VL-3B-Instruct": (
         "qwen2_5_vl",
@@ -53,9 +53,10 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a vision-language model. Widths are in numbers a token (text) or a patch (vision).
+    """Sizes of a vision-language model. Widths are in numbers per token (text) or per patch (vision).
 
-    linear: (inputs, outputs) of each linear layer but the output head: what LoRA adapts. merge: patches an image token.
+    linear: (inputs, outputs) of each linear layer that LoRA adapts: all but the output head. merge: patches per image
+    token.
     """
 
     parameters: int

@@ -31,7 +31,7 @@ class Batches:
     rows: int
     group: int | None = None
     micro_steps_per_generation: int = 1
-    iterations: int = 1  # updates by the same completions
+    iterations: int = 1  # updates from the same completions
 
     @property
     def batch(self) -> int:
@@ -61,14 +61,14 @@ class Batches:
     def in_words(self) -> str:
         """Say the arithmetic in one or two sentences."""
         place = f"{self.processes} {'process' if self.processes == 1 else 'processes'}"
-        parts = f"{self.per_device} a device x {self.accumulation} accumulated x {place}"
+        parts = f"{self.per_device} per device x {self.accumulation} accumulated x {place}"
         if self.group is None:
             step = f"A step takes {self.batch} samples ({parts})."
         else:
             step = (
                 f"A step takes {self.prompts:g} prompts x {self.group} completions = {self.batch} completions "
                 f"({parts}). {self.sampled_at_once * self.processes} completions are sampled at once, "
-                f"{self.sampled_at_once} a device."
+                f"{self.sampled_at_once} per device."
             )
         return (
             f"{step} {self.steps:,} steps see {self.samples_seen:,} samples of {self.rows:,} rows "
@@ -101,7 +101,7 @@ def _sft(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Bat
 
 
 def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, before: int) -> Batches:
-    """`before`: steps of the same schedule that the stage before took, which count where epochs decide its length."""
+    """`before`: steps that earlier stages of the same schedule took; they count where epochs decide its length."""
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
     group = values["num_generations"]
     at_once = values.get("steps_per_generation") or accumulation  # TRL's default
@@ -125,7 +125,7 @@ def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """What an experiment is trained with, all that it starts from included; prompts and completions count repeats."""
+    """What an experiment is trained with, including the checkpoints it starts from; repeats are counted."""
 
     steps: int
     prompts: int
@@ -144,7 +144,7 @@ def budget(config: Mapping[str, Any], batches: Sequence[Batches], experiment: st
 
 
 def unequal(config: Mapping[str, Any], batches: Sequence[Batches]) -> list[str]:
-    """Say where arms see other numbers of samples or updates than SFT: no error, but a reader has to know it."""
+    """Say where arms see other numbers of samples or updates than SFT: no error, but readers must know."""
     sft, lines = batches[0], []
     for name in config["report"]["experiments"]:
         own = budget(config, batches, name)

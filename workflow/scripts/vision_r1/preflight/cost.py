@@ -1,11 +1,11 @@
-"""GPU-hours and money, from what the card can do and how much of it is reached, or from a training that was measured.
+"""GPU-hours and money, from a card's peak speed and the share of it that is reached, or from a measured training.
 
-Sampling writes one token for all sequences at a time. That takes as long as starting the kernels of all layers
-(LAYER_SECONDS, whatever the card), or as reading all weights and the KV cache, whichever is longer. Where the weights
+Sampling writes one token for all sequences at a time. That takes as long as launching the kernels of all layers
+(LAYER_SECONDS, on any card), or as reading all weights and the KV cache, whichever is longer. Where the weights
 are split, they are gathered first (GATHERED_BYTES): once a generation under ZeRO-3 and for vLLM; under FSDP,
-transformers gathers them for every token. Reading prompts and training are bound by arithmetic: 2 operations a weight
-and token forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations, 2 for the reference,
-2 for the sampling policy's log-probabilities where TRL computes them again. The shares of the card's peaks that are
+transformers gathers them for every token. Reading prompts and training are bound by arithmetic: per weight and token
+2 operations forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations, 2 for the reference,
+2 for the sampling policy's log-probabilities where TRL recomputes them. The shares of the card's peaks that are
 reached are assumptions of the configuration; a test holds the whole against two published trainings.
 """
 
@@ -18,18 +18,18 @@ from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, kv_cache
 
-# Seconds a layer and token, by what samples. From Qwen2.5's speed benchmark (one A100, one sequence, bfloat16; github
-# QwenLM/Qwen2.5, docs/source/benchmark/speed_benchmark.rst): transformers writes 47.4, 39.7, 30.8 and 40.4 tokens a
-# second with 24, 28, 36 and 28 layers (0.5B, 1.5B, 3B, 7B): 0.88 to 0.90 ms. vLLM with CUDA graphs: 0.13 to 0.22 ms up
-# to 3B; at 7B and 14B, 84.3 and 46.3 tokens a second are 63 and 67 % of the card's bandwidth.
+# Seconds per layer and token, by the engine that samples. From Qwen2.5's speed benchmark (one A100, one sequence,
+# bfloat16; github QwenLM/Qwen2.5, docs/source/benchmark/speed_benchmark.rst): transformers writes 47.4, 39.7, 30.8 and
+# 40.4 tokens a second with 24, 28, 36 and 28 layers (0.5B, 1.5B, 3B, 7B): 0.88 to 0.90 ms. vLLM with CUDA graphs: 0.13
+# to 0.22 ms up to 3B; at 7B and 14B, 84.3 and 46.3 tokens a second are 63 and 67 % of the card's bandwidth.
 LAYER_SECONDS = {"transformers": 0.9e-3, "vllm": 0.2e-3}
-# Bytes a second at which one GPU gets the weights that the others hold: an assumption, on the low side for NVLink.
+# Bytes per second at which a GPU receives weights that the others hold: an assumption, on the low side for NVLink.
 GATHERED_BYTES = 100e9
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one GPU does: operations and bytes a second that are reached, in training and in sampling."""
+    """The speed that one GPU reaches: operations and bytes per second, in training and in sampling."""
 
     operations: float
     bytes: float
@@ -48,8 +48,8 @@ def token_seconds(
 ) -> float:
     """Return the seconds in which `engine`, of LAYER_SECONDS, writes a token for all of a GPU's `sequences`.
 
-    tokens: length of a sequence so far. together: GPUs that share one copy of the weights; what they tell each other
-    is left out.
+    tokens: length of a sequence so far. together: GPUs that share one copy of the weights; their communication is left
+    out.
     """
     text = model.parameters - model.vision_parameters
     reading = (2 * text / together + kv_cache(model, sequences, tokens)) / speed.bytes
@@ -85,7 +85,7 @@ def seconds_per_step(
 
 
 def measured_seconds(files: Sequence[str]) -> dict[str, float]:
-    """Return GPU-seconds a sample by method (`sft`, `grpo`), from metrics.json files of earlier trainings.
+    """Return GPU-seconds per sample by method (`sft`, `grpo`), from metrics.json files of earlier trainings.
 
     Raises UserError naming a file that holds no such figures.
     """

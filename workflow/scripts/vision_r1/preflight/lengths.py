@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 # Counted with Qwen's vocabulary, which Qwen2.5-VL and Qwen3-VL share: the chat template and the question about COCO's
 # 80 categories, without the image.
 TEXT_TOKENS = 234
-# Stands for all labels while no training file is here: 33 tokens an object with Qwen's vocabulary, as ON_COCO.
+# Used for all labels while there is no training file: 33 tokens per object with Qwen's vocabulary, as in ON_COCO.
 LABEL = "traffic light"
-SAMPLE = 200  # objects of the training file that stand for all
+SAMPLE = 200  # objects of the training file that are measured to represent all
 
 
 @dataclass(frozen=True)
 class AnswerSize:
-    """Tokens of an answer: `fence` around it and its end, and `item` for each object. `source` says who counted."""
+    """Tokens of an answer: `fence` around it and its end, `item` for each object; `source`: how they were counted."""
 
     fence: int
     item: float
@@ -40,15 +40,15 @@ class AnswerSize:
         return max(0, int((limit - self.fence) / self.item))
 
 
-# Right answers about real COCO images, labels and digits as they come, had at most this (15 objects 479 to 501 tokens,
-# 16 objects 512 to 534, 30 objects 959 to 990).
-ON_COCO = AnswerSize(7, 33, "at most, on COCO with Qwen's vocabulary; the model's own tokenizer is not here")
+# Right answers about real COCO images, with their own labels and digits, had at most this (15 objects 479 to 501
+# tokens, 16 objects 512 to 534, 30 objects 959 to 990).
+ON_COCO = AnswerSize(7, 33, "at most, on COCO with Qwen's vocabulary; the model's own tokenizer is not here yet")
 
 
 def answer_size(
     config: Mapping[str, Any], processor: "ImageOnlyProcessor | None", rows: Sequence[Mapping[str, Any]] | None
 ) -> AnswerSize:
-    """Return the size of answers by the tokenizer of the run's processor, ON_COCO where that is not here.
+    """Return the size of answers by the tokenizer of the run's processor, ON_COCO where that doesn't exist yet.
 
     Labels are those of the training file's first objects; without one, those of the synthetic scenes, else LABEL.
     Boxes have as many digits as the largest image's.
@@ -78,7 +78,7 @@ def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:
 class Lengths:
     """Tokens: `image`, `text` (template and question) and `answer` are those of the longest sample of each kind.
 
-    mean_*: of all samples. long_answers: right answers over the completion limit, of `rows`. counted: from the file?
+    mean_*: over all samples. long_answers: right answers of `rows` over the completion limit. counted: from the file?
     """
 
     counted: bool
@@ -98,10 +98,10 @@ class Lengths:
 def lengths_of(
     config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None, size: AnswerSize = ON_COCO
 ) -> Lengths:
-    """Return the lengths of a training file's rows, or upper bounds where it is not there or doesn't hold them.
+    """Return the lengths of a training file's rows, or upper bounds where the file is missing or doesn't hold them.
 
     Bounds: the most pixels an image may have; TEXT_TOKENS; an answer of `size` with as many objects as a sample may
-    have; and what curation drops as too long.
+    have; and the lengths above which curation drops rows.
     """
     data, model = config["data"], config["model"]
     wanted = samples_asked_for(config)

@@ -1,6 +1,6 @@
 """GPU memory of one training, part by part, before it runs. An estimate: the real peak is known after the first steps.
 
-Bytes a weight, by what holds the weights (T trained ones, F frozen ones, P GPUs, d bytes of model.dtype):
+Bytes by mode, for T trained weights, F frozen weights, P GPUs, and d bytes per number of model.dtype:
 
     mode            weights        gradients      optimiser (AdamW)               reference
     single          d (T + F)      d T            2 d T                           d (T + F)
@@ -9,11 +9,11 @@ Bytes a weight, by what holds the weights (T trained ones, F frozen ones, P GPUs
     zero3           2 (T + F) / P  6 T / P        12 T / P                        2 (T + F) / P
     fsdp            4 T / P + d F / P   4 T / P   8 T / P                         d (T + F) / P
 
-DDP keeps its communication buckets beside the gradients (gradient_as_bucket_view is off). DeepSpeed in bfloat16 keeps a
-float32 master copy and two float32 moments, and widens its part of the gradients for the step (ZeRO paper, section 3.1:
-16 bytes a weight before any splitting). accelerate widens the weights that FSDP trains to float32. LoRA's adapters are
-float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of 5e8 numbers,
-and under ZeRO-3 up to 1e9 live weights (its defaults).
+DDP keeps its communication buckets in addition to the gradients (gradient_as_bucket_view is off). DeepSpeed in bfloat16
+keeps a float32 master copy and two float32 moments, and widens its part of the gradients for the step (ZeRO paper,
+section 3.1: 16 bytes a weight before any splitting). accelerate widens the weights that FSDP trains to float32. LoRA's
+adapters are float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of
+5e8 numbers, and under ZeRO-3 up to 1e9 live weights (its defaults).
 
 Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
@@ -41,8 +41,8 @@ WORK = {"float32": 4, "bfloat16": 2}
 class Vllm:
     """vLLM as it samples for a training.
 
-    bytes: what it takes of each GPU that trains; 0 where it is a server on others. sleeps: it frees them meanwhile.
-    together: GPUs that share one copy of its weights.
+    bytes: what it takes of each GPU that trains; 0 where it is a server on other GPUs. sleeps: it frees them during
+    training. together: GPUs that share one copy of its weights.
     """
 
     bytes: int = 0
@@ -52,7 +52,7 @@ class Vllm:
 
 @dataclass(frozen=True)
 class Setting:
-    """What memory depends on beside architecture and batches. Tokens are those of the longest sample."""
+    """What memory depends on, besides architecture and batches. Tokens are those of the longest sample."""
 
     mode: str
     dtype: str
@@ -70,7 +70,7 @@ class Setting:
 
 
 def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[str, int]:
-    """Return bytes on each GPU by part: what is always there, then what sampling and the backward pass need."""
+    """Return bytes on each GPU by part: first what always stays, then what sampling and the backward pass need."""
     trained = model.lora_parameters(setting.lora_rank) if setting.lora_rank else model.parameters
     frozen = model.parameters if setting.lora_rank else 0
     parts = _states(setting, trained, frozen, batches.processes)
@@ -91,7 +91,7 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
 
 
 def peak(parts: dict[str, int]) -> int:
-    """Return the most bytes that are needed at once: sampling and the backward pass come one after the other."""
+    """Return the most bytes needed at once: sampling and the backward pass take turns."""
     sampling = sum(parts.get(name, 0) for name in SAMPLING)
     training = parts.get("activations", 0)
     return sum(parts.values()) - min(sampling, training)
@@ -102,7 +102,7 @@ SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers", ASLEEP
 
 
 def kv_cache(model: Architecture, sequences: int, tokens: int) -> int:
-    """Return bytes of keys and values in bfloat16: two a layer, `keys` wide, for each token of each sequence."""
+    """Return bytes of keys and values in bfloat16: two per layer, `keys` wide, for each token of each sequence."""
     return 2 * 2 * model.layers * model.keys * sequences * tokens
 
 
@@ -150,7 +150,7 @@ def checkpoint_bytes(model: Architecture, setting: Setting) -> int:
 
 def _states(setting: Setting, trained: int, frozen: int, processes: int) -> dict[str, int]:
     size = WORK[setting.dtype]
-    own = 4 if setting.lora_rank else size  # bytes a trained weight, where nothing is split
+    own = 4 if setting.lora_rank else size  # bytes per trained weight, where nothing is split
     if setting.mode == "zero2":
         sizes = 2 * (trained + frozen), 6 * trained / processes, 12 * trained / processes
     elif setting.mode == "zero3":

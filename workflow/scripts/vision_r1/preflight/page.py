@@ -82,7 +82,7 @@ def _memory(summary: Mapping[str, Any]) -> list[str]:
     for names, parts, most in _alike(trainings):
         lines.append(f"{names}: {most / GIB:.1f} GiB at the peak, the card has {card:g}")
         lines += [f"  {size / GIB:7.1f} GiB  {part}" for part, size in parts.items()]
-    return [*lines, "Sampling and the backward pass come one after the other, so the peak is less than the sum."]
+    return [*lines, "Sampling and the backward pass take turns, so the peak is less than the sum."]
 
 
 def _alike(trainings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, int], int]]:
@@ -119,16 +119,14 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
         )
         lines.append(f"{_gigabytes(disk['archives'])} of archives{unknown}, and about as much again unpacked.")
     if "models" in disk:
-        lines.append(f"{_gigabytes(disk['models'])} of models at the end, the base's weights counted in.")
+        lines.append(f"{_gigabytes(disk['models'])} of models at the end, including the base model.")
         if disk["chains"]:
             lines.append(f"{_gigabytes(disk['chains'])} of trainer checkpoints that stage 2 resumes from.")
-        lines.append(
-            f"{_gigabytes(disk['states'])} of trainer states for each training that is under way (two are kept)."
-        )
+        lines.append(f"{_gigabytes(disk['states'])} of trainer states for each running training (two are kept).")
         lines.append(f"{_gigabytes(disk['written'])} of checkpoints are written in all.")
     needed = disk["archives"] * 2 + sum(disk.get(name, 0) for name in ("models", "chains", "states"))
-    short = " THAT IS TOO LITTLE." if needed > disk["free_here"] else ""
-    return [*lines, f"{_gigabytes(disk['free_here'])} are free here.{short}"]
+    short = " THAT IS NOT ENOUGH." if needed > disk["free_here"] else ""
+    return [*lines, f"{_gigabytes(disk['free_here'])} are free on this disk.{short}"]
 
 
 def _hours(summary: Mapping[str, Any]) -> list[str]:
@@ -144,7 +142,7 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
             seconds = (
                 f"{training['sampling_seconds']:.1f} s of sampling and {training['training_seconds']:.1f} s of training"
             )
-            lines.append(f"{hours}, {seconds} a step.")
+            lines.append(f"{hours}, {seconds} per step.")
     predicted = summary["prediction"].get("gpu_hours", 0.0)
     if predicted:
         lines.append(f"prediction: {predicted:,.1f} GPU-hours.")
@@ -160,7 +158,7 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
             f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "
-            f"{1000 * shares['layer_seconds']['transformers']:g} ms a layer and token where that is longer (vLLM: "
+            f"{1000 * shares['layer_seconds']['transformers']:g} ms per layer and token where that is longer (vLLM: "
             f"{1000 * shares['layer_seconds']['vllm']:g} ms); preflight.measured replaces them."
         )
     return lines

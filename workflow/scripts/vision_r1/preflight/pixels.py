@@ -1,4 +1,4 @@
-"""Pixel limits: the configuration holds one pair for all arms; what is on disk, or a protocol, may have another."""
+"""Pixel limits: all arms train with one pair; checkpoints on disk, or protocols, may have another."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +27,13 @@ def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | N
         elif limits and limits != first[1]:
             raise UserError(
                 f"arms differ: {checkpoint} was trained with images of {limits[0]} to {limits[1]} pixels, "
-                f"{first[0]} with {first[1][0]} to {first[1][1]}; remove the one that is out of date"
+                f"{first[0]} with {first[1][0]} to {first[1][1]}; delete the outdated one"
             )
     return first[1] if first else None
 
 
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
-    """Say which protocols of the report show other sizes than training did: allowed, as alike for all checkpoints."""
+    """Say which protocols show other image sizes than training: allowed, since all checkpoints see the same."""
     model, evaluation, lines = config["model"], config["evaluation"], []
     used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
     for name in sorted(used):

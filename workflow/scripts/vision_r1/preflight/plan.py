@@ -22,7 +22,7 @@ class Job:
 
     @property
     def checkpoint(self) -> str | None:
-        """Return the checkpoint that a training makes, without its training seed, or None: the preflight knows none."""
+        """Return the checkpoint that a training makes, without its training seed, as in the preflight; else None."""
         if self.rule == "train_sft":
             arm, *stage = self.wildcards["sft"].split("/")
             return "/".join([split_training_seed(arm)[0], *stage])
@@ -54,7 +54,7 @@ def typical_seconds(jobs: Sequence[Job]) -> dict[str, float]:
 
 
 def gpu_hours(job: Job, typical: Mapping[str, float], estimates: Mapping[str, float]) -> tuple[float, str] | None:
-    """Return (GPU-hours, where the figure is from), or None where nothing is known.
+    """Return (GPU-hours, where the number comes from), or None where nothing is known.
 
     estimates: GPU-hours of trainings by checkpoint, and of one prediction as `predict_suite`, from the preflight.
     """
@@ -83,8 +83,8 @@ def estimates_of(summary: Mapping[str, Any], suites: int) -> dict[str, float]:
 def cpu_time(jobs: Sequence[Job], table: Mapping[str, Any]) -> str | None:
     """Return a sentence about the time of jobs that need no GPU, None where nothing is known.
 
-    table: {machine, seconds by rule} of a run like this one (benchmarks/results/demo.json), which serves where this
-    machine has not run the rule; empty where there is none.
+    table: {machine, seconds by rule} of a run like this one (benchmarks/results/demo.json), used for rules that have
+    not run on this machine; empty where there is none.
     """
     mine = [job for job in jobs if not job.gpus]
     typical, sources, seconds, unknown = typical_seconds(mine), {}, 0.0, 0
@@ -139,7 +139,7 @@ def page(
 
 
 def reasons(jobs: Sequence[Job]) -> list[str]:
-    """Return the jobs' reasons, one line a kind, with the first file, parameter or other thing that it names."""
+    """Return the jobs' reasons, one line per kind, with the first file, parameter or other thing that it names."""
     found: dict[str, list[str]] = {}
     for job in jobs:
         for part in job.reason.split("; "):

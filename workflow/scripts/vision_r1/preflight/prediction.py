@@ -1,4 +1,4 @@
-"""How many prompts a suite has, and what their answers take, from the annotation files that are there already."""
+"""How many prompts a suite has, and how long answering them takes, from the annotation files that exist."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Load:
 
 
 def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple[list[Load], list[str]]:
-    """Return the loads of the report's suites, and the suites of which an annotation file is not there yet.
+    """Return the loads of the report's suites, and the suites that lack an annotation file so far.
 
     `annotations`: data set -> its annotation file.
     """
@@ -41,7 +41,7 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
             protocol = Protocol.of(name, evaluation["protocols"][name], model["min_pixels"], model["max_pixels"])
             limits = protocol.min_pixels, protocol.max_pixels
             images = [request.image for dataset in datasets for request in requests(protocol, dataset)]
-            # Of unknown size where the annotations have none: as large as the model may see it.
+            # Where the annotations have no size, the largest that the model may see.
             side = round(protocol.max_pixels**0.5)
             sizes = [looks.input_size(image.width or side, image.height or side, *limits) for image in images]
             tokens = sum(width * height for width, height in sizes) // looks.factor**2
@@ -52,7 +52,7 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
 def prediction_seconds(
     model: Architecture, load: Load, batch_size: int, lengths: Lengths, speed: Speed, backend: str
 ) -> float:
-    """Return GPU-seconds for one checkpoint: prompts are read by arithmetic, answers written as in training."""
+    """Return GPU-seconds for one checkpoint: reading prompts is bound by arithmetic, writing answers as in training."""
     answer = min(load.max_new_tokens, lengths.answer)
     text = model.parameters - model.vision_parameters
     tokens = load.image_tokens + load.prompts * lengths.text

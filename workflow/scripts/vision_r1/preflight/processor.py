@@ -1,4 +1,4 @@
-"""The processor that the run will use, made before the run: what can't be made of the model's files shows at once."""
+"""The processor that the run will use, built before the run, so that bad files of the model show at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ LENGTHS = {"prompt_tokens", "image_tokens", "answer_tokens"}
 
 
 def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcessor | None":
-    """Return the run's processor, None where it is on the hub still.
+    """Return the run's processor, None where it has yet to be fetched from the hub.
 
     Looked for in this order: a folder that model.id names, the run's base model, its processor.
 
-    Raises UserError for a folder that can't be trained from, or of whose files no processor can be made.
+    Raises UserError for a folder that can't be trained from, or from whose files no processor can be built.
     """
     from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.processor import make_processor
@@ -45,7 +45,7 @@ def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcess
 def with_lengths(
     rows: list[dict[str, Any]], processor: "ImageOnlyProcessor", looks: Family
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows with their lengths in tokens, counted here where curation didn't, and what a reader has to know.
+    """Return the rows with their lengths in tokens, counted here where curation didn't, and notes for the reader.
 
     A row has more tokens than its question: the template adds turns, and for some models a system message.
     """
@@ -57,6 +57,6 @@ def with_lengths(
         now = token_lengths(rows[0], counted, looks)
         if now == {name: rows[0][name] for name in now}:
             return rows, []
-        return rows, ["The training file that is here was counted with another processor: make it again."]
+        return rows, ["The existing training file was counted with another processor: make it again."]
     counts = tokens.count(rows)
     return [row | token_lengths(row, counted, looks) for row, counted in zip(rows, counts, strict=True)], []

@@ -38,27 +38,27 @@ STATES_KEPT = 3
 def survey(
     config: Mapping[str, Any], train_file: str | Path, models: str | Path, annotations: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what is known of a run before it runs. Reads training file, checkpoints, annotations that are there.
+    """Return what is known of a run before it runs. Reads the training file, checkpoints and annotations that exist.
 
     `annotations`: data set of a suite -> its annotation file, which may not be there yet.
 
-    Raises UserError for what can't be: a base model that can't be trained from, a row without its image, checkpoints
-    that were trained differently. What only goes badly is listed under `problems`.
+    Raises UserError for what can't work: a base model that can't be trained from, a row without its image, checkpoints
+    that were trained differently. What would only go badly is listed under `problems`.
     """
     model, models = config["model"], Path(models)
     limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
     processor = find_processor(config, models)
     rows, made_again = _rows(train_file, *limits)
     if processor is None:
-        made_again.append(f"The processor of {model['id']} is not here yet: whether it loads is seen when it comes.")
+        made_again.append(f"The processor of {model['id']} is not here yet: whether it loads shows once it is fetched.")
     elif rows:
         rows, told = with_lengths(rows, processor, limits[0])
         made_again += told
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
-        made_again.append("The checkpoints that are here were trained under other pixel limits: train them again.")
+        made_again.append("The existing checkpoints were trained under other pixel limits: train them again.")
     if config["grpo"].get("use_vllm") and config["grpo"].get("vllm_mode") == "server":
         made_again.append(
-            "The GPUs of the vLLM server are not counted; it is taken to write as fast as vLLM on those that train."
+            "The GPUs of the vLLM server are not counted; it is assumed to be as fast as vLLM on the training GPUs."
         )
     size = answer_size(config, processor, rows)
     lengths = lengths_of(config, rows, size)
@@ -99,14 +99,14 @@ def survey(
 def _rows(
     train_file: str | Path, looks: Family, min_pixels: int, max_pixels: int
 ) -> tuple[list[dict[str, Any]] | None, list[str]]:
-    """Return the checked rows, None where there are none for this configuration, and what a reader has to know."""
+    """Return the checked rows, None where there are none for this configuration, and notes for the reader."""
     if not Path(train_file).is_file():
         return None, []
     first = next(iter(read_jsonl(train_file)), None)
     if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
         size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
         if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
-            return None, ["The training file that is here is for other pixel limits or another family: make it again."]
+            return None, ["The existing training file is for other pixel limits or another family: make it again."]
     return read_rows(train_file, looks, min_pixels, max_pixels), []
 
 
@@ -127,7 +127,7 @@ def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Le
 
 
 def vllm_of(values: Mapping[str, Any], card: float) -> Vllm:
-    """Return how vLLM samples for a training with these TRL keys, on cards of so many GiB."""
+    """Return how vLLM samples for a training with these TRL keys, on cards of `card` GiB."""
     if values.get("vllm_mode") == "server":
         return Vllm()
     return Vllm(
@@ -179,7 +179,7 @@ def _training(
         result |= {"speed": "measured", "gpu_hours": batches.samples_seen * measured / 3600}
     elif card["gpu_tflops"] and card["gpu_bandwidth_gb"]:
         mean = lengths.mean_prompt, min(lengths.mean_answer, limit or lengths.mean_answer)
-        # A policy that can answer ends where right answers end: the longest one of a batch, not the limit.
+        # A policy that can answer stops where right answers end, so a batch takes its longest answer, not the limit.
         usual = replace(setting, answer_tokens=min(setting.answer_tokens, lengths.answer))
         sampling, training = seconds_per_step(model, batches, usual, mean, Speed.of(card))
         result |= {
@@ -259,7 +259,7 @@ def _continued(config: Mapping[str, Any], training: str) -> bool:
 def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture | None, source: str) -> list[str]:
     lines, missing = [], summary["prediction"]["suites_not_here"]
     if not summary["train_file"]["there"]:
-        lines.append("The training file is not made yet: rows are those asked for, lengths are upper bounds.")
+        lines.append("The training file doesn't exist yet: rows are as requested, lengths are upper bounds.")
     elif not lengths.counted:
         lines.append("The training file has no token counts: lengths are upper bounds.")
     if model is None:
@@ -267,7 +267,7 @@ def _unknown(summary: Mapping[str, Any], lengths: Lengths, model: Architecture |
     elif not summary["card"]["gpu"]:
         lines.append("Memory of a card and hours: section preflight names no card.")
     if missing:
-        lines.append(f"Prediction of {', '.join(missing)} is not in the hours: its annotations are not here yet.")
+        lines.append(f"Prediction of {', '.join(missing)} is not in the hours: annotations are not here yet.")
     return lines
 
 

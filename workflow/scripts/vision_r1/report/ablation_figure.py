@@ -22,7 +22,7 @@ def effects(lines: Sequence[Line], reference: str) -> Figure:
     """A panel per suite, its headline protocol; a row per experiment: difference in AP and its two intervals."""
     compared = [line for line in lines if line.metric == "AP" and line.difference is not None]
     if not compared:
-        return missing("effects: no experiment beside the first one was measured")
+        return missing("effects: no experiment other than the first was measured")
     suites = headlines(list(dict.fromkeys((line.suite, line.protocol) for line in compared)))
     names = list(dict.fromkeys(line.experiment for line in compared))
     size = 2.2 + 2.9 * len(suites), 1.3 + 0.34 * len(names)

@@ -17,8 +17,8 @@ from vision_r1.report.results import MEAN, Checkpoint
 from vision_r1.report.template import environment
 from vision_r1.report.text import markdown_text, shorten, visible
 
-IMAGE = "<|image_pad|>"  # the token behind which the model sees the image
-LONGEST = 300  # characters of one foreign text in a card
+IMAGE = "<|image_pad|>"  # the token that the image's features replace
+LONGEST = 300  # characters of a text from outside, such as a label, in a card
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Example:
 
     @classmethod
     def of(cls, prompt: str, question: str) -> "Example":
-        """Take apart what the chat template makes of a question about one image."""
+        """Split what the chat template makes of a question about one image."""
         before, _, rest = prompt.partition(IMAGE)
         between, _, after = rest.partition(question)
         return cls(before, between, question, after)
@@ -97,7 +97,7 @@ def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[
         base_model=visible(model["id"]) if model["source"] == "hub" else None,
         tags=["vision-r1", "object-detection", "trl", "sft" if place.stage == "sft" else "grpo"],
         model_name=visible(shorten(f"{configuration.run_name(config)} {place.name}")),
-        # Numbers on synthetic scenes are no claim on a benchmark of the hub.
+        # Numbers on synthetic scenes must not appear among the hub's benchmark results.
         eval_results=None
         if own
         else [

@@ -8,14 +8,15 @@ from vision_r1.experiments import BASE, SFT, with_training_seed
 from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, lookup, pairs
 from vision_r1.report.text import points
 
-# A difference below one point is called no clear change (ours), and so is a larger one whose interval over test
+# A difference below one point counts as no clear change (ours), and so does a larger one whose interval over test
 # images includes 0. The interval leaves out the randomness of training, so this is a low bar.
 CLEAR = 0.01
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """answer: Yes | Partly | No | Unclear | Unknown; reasons: it in a few words each; sentence: the numbers behind it.
+    """answer: Yes | Partly | No | Unclear | Unknown; reasons: why, in a few words each; sentence: the numbers behind
+    it.
 
     Unknown has no reasons: its sentence names what is missing.
     """
@@ -28,10 +29,11 @@ class Conclusion:
 def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Conclusion:
     """Compare base, SFT baseline and all that one experiment trains or starts from by AP on one benchmark.
 
-    chains: the experiment's checkpoints in their order, for each training seed; the first seed is told, the others
-    give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear with every
-    training seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear loss.
-    Unclear: a change below one point, or one whose 95 % interval over test images includes 0. Unknown: no number.
+    chains: the experiment's checkpoints in their order, for each training seed; the sentence is about the first seed,
+    the others give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear
+    with every training seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a
+    clear loss. Unclear: a change below one point, or one whose 95 % interval over test images includes 0. Unknown: no
+    number.
     """
     chain, about = chains[0], (suite, protocol)
     place = Checkpoint.of(chain[-1])
@@ -101,7 +103,7 @@ def _ap(results: Sequence[Result], checkpoint: str, about: tuple[str, str]) -> f
 
 
 def _title(checkpoint: str, last: Checkpoint) -> str:
-    """Name a training, and whose it is where that is another experiment's than the last one's."""
+    """Name a training, with its experiment where that differs from the last one's."""
     place = Checkpoint.of(checkpoint)
     others = place.experiment not in ("", last.experiment)
     return STAGE_TITLES[place.stage] + (f" of {place.experiment}" if others else "")

@@ -36,7 +36,7 @@ class Overlay:
 def describe(
     rows: Sequence[Row], curation: Mapping[str, Any], leaks: Mapping[str, Any], licences: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the datasheet as JSON values: rows by task, source, category, objects and size; tokens; losses."""
+    """Return the datasheet as JSON values: rows by task, source, category, objects and size; tokens; rows dropped."""
     objects = [(item, row) for row in rows for item in row["objects"]]
     asked = Counter(label for row in rows for label in row["categories"])
     drawn = Counter(item["label"] for item, _ in objects)
@@ -78,7 +78,7 @@ def choose_overlays(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 
 def overlay(row: Row) -> Overlay:
-    """Draw one sample's boxes as annotated, and as the answer that is taught says them, in the model's own frame."""
+    """Draw one sample's boxes as annotated, and as the taught answer writes them, in the model's own frame."""
     image, answer = load_image(row["image"]), row["answer"]
     colours = {label_key(item["label"]): COLOURS[0] for item in row["objects"]}
     colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(colours)}
@@ -86,7 +86,7 @@ def overlay(row: Row) -> Overlay:
     original = draw(image, Objects(annotated, tuple(item["label"] for item in row["objects"])), colours)
     size = (row["input_width"], row["input_height"])
     said = parse(answer)
-    # What the numbers of the answer mean on the resized image: pixels of it, or thousandths of its sides.
+    # The answer's numbers are pixels of the resized image, or thousandths of its sides.
     boxes = said.boxes / (Frame.of(row).size * 2) * (size * 2)
     seen = draw(image.resize(size, Image.Resampling.BICUBIC), Objects(boxes, tuple(map(str, said.labels))), colours)
     return Overlay(row, answer, original, seen)

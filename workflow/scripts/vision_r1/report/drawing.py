@@ -31,7 +31,7 @@ def palette(names: Iterable[str]) -> dict[str, str]:
 
 
 def ink(colour: str) -> str:
-    """Return the colour of text on a colour: white or black, what is read more easily."""
+    """Return the colour of text on a background: white or black, whichever is easier to read."""
     return max(("#ffffff", "#000000"), key=lambda text: contrast(text, colour))
 
 
@@ -52,7 +52,7 @@ def draw_boxes(image: Image.Image, objects: Objects, colours: Mapping[str, str],
     canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12 * unit)
     corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
-    corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may say a box from its far corner
+    corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may write the far corner first
     for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
         colour = colours.get(label_key(label), INK)
         pen.rectangle((x1 - unit, y1 - unit, x2 + unit, y2 + unit), outline="white", width=5 * unit)

@@ -24,7 +24,7 @@ from vision_r1.report.training_figures import (
 )
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
-LEVEL = {"linewidth": 1.2, "linestyle": (0, (5, 3))}  # of SFT, beside the stages of GRPO
+LEVEL = {"linewidth": 1.2, "linestyle": (0, (5, 3))}  # the horizontal line of SFT, beside the stages of GRPO
 Metrics = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -73,7 +73,7 @@ def ap_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
 
 
 def boxes_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
-    """Predicted boxes per ground-truth object by checkpoint: above 1 the model says more than there is."""
+    """Predicted boxes per ground-truth object by checkpoint: above 1 the model predicts more objects than there are."""
     figure = _by_checkpoint(results, chains, _boxes_per_object, "predicted boxes per object")
     for axes in figure.axes if results else ():
         axes.axhline(1, color=MUTED, linewidth=0.8, zorder=1)
@@ -163,7 +163,7 @@ def _by_checkpoint(
 
 
 def _ends(results: Sequence[Result], chains: Chains) -> list[str]:
-    """List the checkpoints of the first training seed where something ends: base, the SFT baseline, each experiment."""
+    """List base, the SFT baseline and the last checkpoint of each experiment, with the first training seed."""
     finals = {chain[-1] for chain in chains.values()}
     return [name for name in first_seed(results) if not Checkpoint.of(name).experiment or name in finals]
 

@@ -1,4 +1,4 @@
-"""Test images by rule, not by hand: ground truth beside what chosen checkpoints answered."""
+"""Test images chosen by rule, not by hand: ground truth beside the answers of some checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Examples of one suite under one protocol, none where nothing was answered; `about` says of which, and why."""
+    """Examples of one suite under one protocol, none where nothing was answered; `about`: which data, and why."""
 
     suite: str
     protocol: str
@@ -98,7 +98,7 @@ def detections(lines: Sequence[Mapping[str, Any]], reader: Reader = parse) -> Ob
 def quality(predicted: Objects, truth: Objects) -> float:
     """Return 0..1: summed IoU of matched pairs of one label over (predicted + true - matched) boxes (ours).
 
-    Missed objects, extra boxes, wrong labels and loose boxes all lower it; nothing said of nothing is 1.
+    Missed objects, extra boxes, wrong labels and loose boxes all lower it; no boxes and no objects is 1.
     """
     if not len(predicted.boxes) and not len(truth.boxes):
         return 1.0
@@ -138,9 +138,9 @@ def before_and_after(galleries: Sequence[Gallery]) -> Example | None:
 
 
 def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoint: str) -> tuple[str, str] | None:
-    """Return the suite's data set of the lowest AP of a checkpoint, and a sentence; None with fewer than two measured.
+    """Return the data set on which a checkpoint has its lowest AP, and a sentence; None with fewer than two measured.
 
-    Of equal ones, the one that comes first by name.
+    Among equal ones, the first by name.
     """
     index, title = lookup(results), Checkpoint.of(checkpoint).title
     scores = {

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure, FigureBase
 from vision_r1.report.style import MUTED
 from vision_r1.report.text import shorten, visible
 
-TOLD_APART = 4  # experiments in a panel
+TOLD_APART = 4  # experiments per panel whose lines can be told apart
 
 
 def grids(
     experiments: Sequence[str], count: int, width: float, height: float, columns: int = 4, sharey: bool = False
 ) -> tuple[Figure, list[tuple[FigureBase, list[str], list[Axes]]]]:
-    """Return a figure with a grid of `count` panels for every few experiments: more lines can't be told apart.
+    """Return a figure with a grid of `count` panels for every TOLD_APART experiments.
 
-    Each grid comes as its part of the figure, its experiments, and its panels.
+    Each grid is returned as its part of the figure, its experiments, and its panels.
     """
     parts = [experiments[start : start + TOLD_APART] for start in range(0, len(experiments), TOLD_APART)] or [()]
     columns = min(count, columns)
@@ -36,7 +36,7 @@ def grids(
 
 
 def same_tops(parts: Sequence[tuple[FigureBase, Sequence[str], Sequence[Axes]]]) -> None:
-    """Give the panels of the same place in every grid the same upper end."""
+    """Give panels at the same place in every grid the same upper limit of y."""
     for same in zip(*(panels for _, _, panels in parts), strict=True):
         top = max(axes.get_ylim()[1] for axes in same)
         for axes in same:
@@ -62,5 +62,5 @@ def missing(what: str) -> Figure:
 
 
 def plain(text: str, length: int = 36) -> str:
-    """A label that matplotlib neither reads as a formula nor lets run away."""
+    """Return a label cut to `length`, which matplotlib won't read as a formula."""
     return visible(shorten(text, length)).replace("$", r"\$")

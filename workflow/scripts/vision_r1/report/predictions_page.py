@@ -1,4 +1,4 @@
-"""A page of images with what checkpoints answered about them: one HTML file that opens from disk."""
+"""A page of images with the answers of checkpoints: one HTML file that opens from disk."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,5 +27,5 @@ def render(question: str, answers: Mapping[str, Sequence[Mapping[str, Any]]]) ->
 
 
 def _title(checkpoint: str) -> str:
-    """Return the part of a checkpoint's path that tells it from others: release/strict/grpo_stage2, base/model."""
+    """Return the part of a checkpoint's path that distinguishes it: release/strict/grpo_stage2, base/model."""
     return "/".join(Path(checkpoint).parts[-3:])

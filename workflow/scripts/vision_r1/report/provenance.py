@@ -16,19 +16,19 @@ from typing import Any
 from vision_r1.report.text import shorten
 from vision_r1.resources import processor
 
-# What a run says or where it runs, not what it does: no part of the difference between two configurations.
+# Keys about what a run shows or where it runs, not what it computes: left out of differences between configurations.
 NOT_COMPARED = (
     *("archives", "datasets", "experiments", "preflight", "run", "seed", "freeze_code"),
     *("report.title", "report.banner", "report.disclosures"),
 )
-PACKAGES = ("numpy", "hotcoco", "scipy", "matplotlib", "jinja2")  # that score and write the page
+PACKAGES = ("numpy", "hotcoco", "scipy", "matplotlib", "jinja2")  # used to score and to write the page
 
 
 @dataclass(frozen=True)
 class RuleCost:
-    """All jobs of one rule: how many, seconds of all and of the longest, peak memory in MB, GPUs a job, GPU-hours.
+    """All jobs of one rule: how many, seconds of all and of the longest, peak memory in MB, GPUs per job, GPU-hours.
 
-    None where Snakemake measured nothing, or nobody said how many GPUs the rule asks for.
+    None where Snakemake measured nothing, or the rule's number of GPUs was not given.
     """
 
     rule: str
@@ -69,7 +69,7 @@ def machine() -> dict[str, str]:
 
 
 def versions(training: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return package -> versions: those that the trainings noted, and those of here that score and write the page."""
+    """Return package -> versions: those that the trainings noted, and for PACKAGES those installed here."""
     found: dict[str, set[str]] = {name: {version(name)} for name in PACKAGES}
     for metrics in training:
         for name, number in metrics.get("versions", {}).items():
@@ -82,15 +82,15 @@ def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[s
     return [(title, f"{snakemake} {shlex.quote(path)}") for title, path in dict.fromkeys(targets)]
 
 
-# What the report doesn't wait for: whether such a job is done when the report is written is chance.
+# Rules that the report doesn't wait for: whether their jobs are done when it is written is chance.
 NOT_BEFORE = ("release_checkpoint", "render_report")
 
 
 def benchmarks(folder: str | Path, rules: Collection[str] = ()) -> list[dict[str, Any]]:
     """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
 
-    rules: whose files are read; none: all. An older version may have left files of rules that are gone, and those of
-    NOT_BEFORE are left out. Snakemake samples the memory every half second, so that of a shorter job is None too.
+    rules: whose files are read; none: all. Naming them skips the files of rules that no longer exist. Those of
+    NOT_BEFORE are always left out. Snakemake samples memory every half second, so that of a shorter job is None, too.
     """
     jobs = []
     for path in sorted(Path(folder).rglob("*.tsv")):
@@ -149,7 +149,7 @@ def of_images(index: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """List the leaves of nested mappings as (dotted key, text); what is no text, as in JSON."""
+    """List the leaves of nested mappings as (dotted key, text); values other than text are written as JSON."""
     if isinstance(values, Mapping) and values:
         return [
             leaf for key, value in values.items() for leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key))

@@ -16,7 +16,7 @@ Presets = Mapping[str, Config]  # recipe -> its resolved configuration, of confi
 OF_BASE = ("model", "evaluation")
 OF_SFT = (*OF_BASE, "templates", "data", "lora", "sft")
 OF_GRPO = (*OF_BASE, "templates", "data", "lora", "reward", "grpo", *STAGES)
-# How the work is spread and watched; the batches that come of it are compared instead.
+# Keys about how the work is spread and watched; the batches that result are compared instead.
 OF_THE_MACHINE = {
     *("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "gradient_checkpointing"),
     *("logging_steps", "save_steps", "backend", "batch_size", "resamples", "anchors"),
@@ -25,13 +25,13 @@ OF_THE_MACHINE = {
 
 
 def departures(config: Config, preset: Config, arm: str) -> list[str]:
-    """List the dotted keys in which an arm is not what a preset trains and measures under this name.
+    """List the dotted keys in which an arm differs from the preset's arm of this name.
 
     arm: base, sft or an experiment, whose published numbers may stand beside ours where the list is empty. Settings of
     the machine may differ as long as the batches are the same, and the authors' released samples are the paper's data.
     """
     own, theirs = _method(config, arm), _method(preset, arm)
-    # More suites and protocols than the preset's don't touch its numbers.
+    # Suites and protocols beyond the preset's don't affect its numbers.
     keys = [key for key in {**theirs, **own} if key in theirs or not key.startswith("evaluation.")]
     names = [key for key in keys if own.get(key) != theirs.get(key)]
     if all("released" in config["datasets"].get(name, {}) for name in training_sources(config)):
@@ -65,7 +65,7 @@ def nearest(config: Config, presets: Presets) -> tuple[str, list[str]]:
 
 
 def banner(config: Config, presets: Presets) -> str | None:
-    """Return the configured banner, or one that says in what the configuration is no preset's; None where it is one.
+    """Return the configured banner, or one that names what differs from every preset; None where nothing does.
 
     presets: empty where they were not given.
     """
@@ -91,7 +91,7 @@ def _method(config: Config, arm: str) -> dict[str, str]:
     names = OF_BASE if arm == BASE else OF_SFT if arm == SFT else OF_GRPO
     sections = {name: merged.get(name) for name in names}
     if names is OF_GRPO and _known(config, arm):
-        # Stages as they are trained, whoever trains them: two names for one way are no difference.
+        # Stages by how they are trained, not by whose they are: two names for the same training are no difference.
         places = [split_checkpoint(name) for name in chain_of(config, arm)]
         sections |= {stage: {**experiment_config(config, owner)[stage], "init": None} for owner, stage in places}
         sections["stages"] = [stage for _, stage in places]

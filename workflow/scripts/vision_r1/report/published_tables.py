@@ -13,10 +13,10 @@ NOT_PRINTED, NOT_RUN = "–", "not run"
 
 
 def published_sheet(table: Table, config: Mapping[str, Any], presets: Presets, metrics: Metrics) -> Sheet:
-    """Return a table as printed, below each row of this run's base model ours and the difference.
+    """Return a table as printed; below each row about this run's base model stand our numbers and the difference.
 
     A table about a model that we don't train has our numbers on another one, without a difference. The caption names
-    misprints, and the settings in which an arm of ours is not trained and measured as theirs.
+    misprints, and the settings in which an arm of ours is trained or measured differently.
     """
     model_id = config["model"]["id"]
     lines: list[tuple[Value, ...]] = []
@@ -51,7 +51,7 @@ def _cell(value: float | None, missing: str) -> Value:
 
 
 def _departure(table: Table, row: PublishedRow, config: Mapping[str, Any], presets: Presets) -> str | None:
-    """Say in which settings our arm is not the recipe's; None where it is."""
+    """Say in which settings our arm differs from the recipe's; None where it doesn't."""
     arm = split_checkpoint(row.checkpoint)[0]
     if arm not in (BASE, SFT, *config["experiments"]):
         return f"Ours of {row.name}: this configuration has no experiment {arm}"

@@ -12,9 +12,10 @@ SIZES = ("small", "medium", "large")
 
 @dataclass(frozen=True)
 class Reasons:
-    """Of one checkpoint on one suite under one protocol, None where a data set is incomplete, as for the suite's AP.
+    """Errors and slices of one checkpoint, suite and protocol; None where a data set is incomplete, as for the suite's
+    AP.
 
-    Means are over the data sets that have such objects.
+    Means are over the data sets that have objects of the kind.
 
     errors: kind -> (how many boxes or objects, cost in AP50 of 0..1); sizes, objects: slice -> AP of 0..1.
     """
@@ -99,7 +100,7 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
         "errors": (
             "What each kind of error costs: how many points AP50 rises when it alone is fixed, mean over a suite's "
             "data sets. missed: an object that nothing finds; background: a box on nothing; duplicate: a second box "
-            "on a found object; wrong class: a good box with another name; loose box: the right name, IoU 0.1 to 0.5; "
+            "on a found object; wrong class: a good box with a wrong name; loose box: the right name, IoU 0.1 to 0.5; "
             "both: wrong name and loose.",
             kinds,
             [tuple(cost for _, cost in reason.errors.values()) for reason in found],
@@ -111,7 +112,7 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
         ),
         "slices": (
             "AP by object size (COCO's areas: small below 32² pixels, large from 96²) and by objects in an image, mean "
-            "over the data sets that have such.",
+            "over the data sets that have such objects.",
             slices,
             [(*reason.sizes.values(), *reason.objects.values()) for reason in found],
         ),

@@ -145,7 +145,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
 def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[Result]:
     datasets = scores["datasets"]
     if MEAN in datasets:
-        raise UserError(f"{common['source']}: a data set is named {MEAN!r}, our word for the average; rename it")
+        raise UserError(f"{common['source']}: a data set is named {MEAN!r}, reserved for the average; rename it")
     lines = [
         Result(
             **common,
@@ -213,7 +213,7 @@ def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -
 
 
 def write_csv(path: str | Path, results: Sequence[Result]) -> None:
-    """Write the results table; missing values are empty cells, names are kept from acting as formulas."""
+    """Write the results table; missing values are empty cells, and no name can act as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(RESULT_COLUMNS)

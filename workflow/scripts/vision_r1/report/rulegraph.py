@@ -1,4 +1,4 @@
-"""The pipeline as a picture: its rules, what follows what, and what the jobs of each took."""
+"""The pipeline as a picture: its rules, their order, and how long the jobs of each took."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,17 @@ from vision_r1.report.text import duration, shorten
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 WIDTH, HEIGHT, GAP = 1.9, 0.42, 0.3  # of a node, and between layers, inches
 SLOT = WIDTH + 0.15  # from one node to the next in a layer
-BEND = 0.35  # room that a passing edge gets in a layer
+BEND = 0.35  # room for an edge that passes through a layer
 SWEEPS = 8
 
 Edges = Mapping[str, set[str]]  # rule -> the rules that it needs
 
 
 def read_rulegraph(text: str) -> dict[str, set[str]]:
-    """Read the output of `snakemake --rulegraph`: rule -> rules that it needs, those with targets only left out.
+    """Read the output of `snakemake --rulegraph`: rule -> rules that it needs; rules that only collect targets are left
+    out.
 
-    Raises UserError when the text is no such graph.
+    Raises UserError when the text is not such a graph.
     """
     names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)', text, re.M))
     if not names:
@@ -42,10 +43,10 @@ def read_rulegraph(text: str) -> dict[str, set[str]]:
 
 
 def without_circles(needs: Edges) -> dict[str, set[str]]:
-    """Leave out the edges that lead back: a rule's jobs may need others of the same rule.
+    """Drop the edges that close a circle, which arises since a rule's jobs may need other jobs of the same rule.
 
     Stage 2 needs stage 1, and GRPO waits for scores of the base model. The walk begins at the first name in the
-    alphabet, check_anchors, so that it cuts before GRPO and not before predictions.
+    alphabet, check_anchors, so that the circle is cut before GRPO and not before predictions.
     """
     kept: dict[str, set[str]] = {}
 
@@ -61,7 +62,7 @@ def without_circles(needs: Edges) -> dict[str, set[str]]:
 
 
 def reduced(needs: Edges) -> dict[str, set[str]]:
-    """Leave out what follows from the rest: a -> c where a -> b -> c (transitive reduction)."""
+    """Drop edges that others imply: a -> c where a -> b -> c (transitive reduction)."""
     before: dict[str, set[str]] = {}
 
     def ancestors(name: str) -> set[str]:
@@ -90,7 +91,7 @@ def layers(needs: Edges) -> dict[str, int]:
 
 
 def draw_rulegraph(needs: Edges, stages: Sequence[RuleCost], stem: str | Path) -> None:
-    """Write <stem>.svg and <stem>.png: top to bottom in the order of work, a bar for the share of all time."""
+    """Write <stem>.svg and <stem>.png: rules from top to bottom in order of work, with bars for shares of all time."""
     with plt.style.context(STYLE_SHEET):
         figure = _draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages})
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200, "facecolor": "white"})):
@@ -117,7 +118,7 @@ def _draw(needs: Edges, stages: Mapping[str, RuleCost]) -> Figure:
 
 
 def _chain(source: str, target: str, depth: Mapping[str, int]) -> list[str | tuple[str, int]]:
-    """Return the points of an edge: its ends, and one that stands for it in each layer between (they share one)."""
+    """Return the points of an edge: its ends, and one in each layer between (edges from one source share it)."""
     between = [(source, layer) for layer in range(depth[source] + 1, depth[target])]
     return [source, *between, target]
 

@@ -18,7 +18,7 @@ class Difference(float):
 class ScoreCell:
     """An AP of 0..1 and its difference to the base model with a 95 % interval, None where missing.
 
-    significant: after Holm's correction; missing: the word in place of a value that is None.
+    significant: after Holm's correction; missing: the word shown where `value` is None.
     """
 
     value: float | None
@@ -59,7 +59,7 @@ class Sheet:
 
     @property
     def parts(self) -> dict[str, list[tuple[Value, ...]]]:
-        """The lines by what stands in the name columns after the first: suite and protocol."""
+        """The lines grouped by the name columns after the first: suite and protocol."""
         parts: dict[str, list[tuple[Value, ...]]] = {}
         for line in self.lines:
             parts.setdefault(", ".join(map(str, line[1 : self.texts])), []).append(line)

@@ -246,7 +246,7 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
     return Sheet(
         "intervals",
         "Mean AP with the 95 % interval of AP over ever more such images, and the objects that it rests on. AP of few "
-        "images is too high, so an interval may lie below it.",
+        "images is biased upwards, so an interval may lie below it.",
         (*_ABOUT, "AP", "from", "to", "objects"),
         tuple(
             attrgetter(*_ABOUT, "AP", "AP_low", "AP_high", "ground_truth")(result)
@@ -272,7 +272,7 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
         "score_policies",
         "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
         "their place in the answer, or by the probability of their tokens. Boxes of one score are ranked by the order "
-        "of images: beside pycocotools' own stand the expectation and the range over random orders. Means over a "
+        "of images: pycocotools' own order is shown with the expectation and the range over random ones. Means over a "
         "suite's data sets.",
         (
             "checkpoint",
@@ -293,5 +293,5 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
 
 
 def seed_text(checkpoint: Checkpoint) -> str:
-    """The training seed; a dash for the base model, which the chain seed alone decides."""
+    """The training seed; a dash for the base model, which depends on the chain seed alone."""
     return "–" if checkpoint.stage == "base" else str(checkpoint.training_seed)

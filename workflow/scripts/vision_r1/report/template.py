@@ -1,4 +1,4 @@
-"""Pages from the folder `templates`: foreign text in them is escaped, and what can't be seen is shown."""
+"""Pages from the folder `templates`: text from outside is escaped, and invisible characters are shown."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def environment(finalize: Callable[[Any], Any], autoescape: bool) -> Environment:
-    """Return how all templates are read. `finalize` makes foreign text safe for the format that is written."""
+    """Return jinja2's settings for all templates; `finalize` makes text from outside safe for the format written."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
@@ -29,10 +29,10 @@ def environment(finalize: Callable[[Any], Any], autoescape: bool) -> Environment
 
 
 def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None) -> str:
-    """Return a page; `filters` are a template's own, beside those of all.
+    """Return a page; `filters` are a template's own, in addition to the shared ones.
 
-    Templates get the style sheet as `css`, the one script as `script`, and its hash for the page's policy as
-    `script_hash`: a browser runs no other.
+    Templates get the style sheet as `css`, the one script as `script`, and its hash as `script_hash` for the page's
+    content security policy: a browser runs no other script.
     """
     html = environment(_finalize, autoescape=True)
     html.filters |= filters or {}
@@ -43,5 +43,5 @@ def fill(template: str, context: Mapping[str, Any], filters: Mapping[str, Callab
 
 
 def _finalize(value: Any) -> Any:
-    """Show unseen characters in every text that a template writes; jinja2 escapes the rest."""
+    """Show invisible characters in every text that a template writes; jinja2 escapes the rest."""
     return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value

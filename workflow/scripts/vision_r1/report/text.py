@@ -1,6 +1,6 @@
-"""Foreign text made harmless: model output, labels and file names may hold anything.
+"""Text from outside made harmless: model output, labels and file names may hold anything.
 
-HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX and shows what can't be seen.
+HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX, and shows invisible characters.
 """
 
 import re
@@ -23,7 +23,7 @@ MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&!])")
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Write characters that act unseen (control, bidirectional, lone surrogates) as \\uXXXX, those of `keep` apart."""
+    """Write invisible characters (control, bidirectional, lone surrogates) as \\uXXXX, except those in `keep`."""
     return "".join(
         f"\\u{ord(sign):04x}" if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in keep else sign
         for sign in text
@@ -36,7 +36,7 @@ def shorten(text: str, length: int = 60) -> str:
 
 
 def csv_text(text: str) -> str:
-    """Quote a name that a spreadsheet would run as a formula with a leading apostrophe; `csv_name` takes it off."""
+    """Put an apostrophe before a name that a spreadsheet would run as a formula; `csv_name` removes it."""
     text = visible(text)
     return f"'{text}" if text.startswith(FORMULA) else text
 
@@ -67,7 +67,7 @@ def points(value: float | None, signed: bool = False) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write seconds as a reader says them: 48 s, 6 min 42 s, 3 h 05 min."""
+    """Write seconds for readers: 48 s, 6 min 42 s, 3 h 05 min."""
     if seconds is None:
         return "missing"
     whole = round(seconds)

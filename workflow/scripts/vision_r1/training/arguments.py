@@ -17,7 +17,7 @@ from vision_r1.models import DTYPES, check_checkpoint
 from vision_r1.training.checkpoints import is_complete
 from vision_r1.training.lora import LoRAArguments
 
-# TRL still sets it under this name; transformers says so at each step that asks.
+# TRL still uses this name, and transformers would warn at every step.
 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
 
 
@@ -27,10 +27,10 @@ class StageArguments(LoRAArguments):
 
     family: str = field(metadata={"help": f"model family: {' or '.join(FAMILIES)}"})
     init: str = field(metadata={"help": "checkpoint folder to start from"})
-    train_file: str = field(metadata={"help": "training file, one JSON row a line"})
+    train_file: str = field(metadata={"help": "training file, one JSON row per line"})
     output_model: str = field(metadata={"help": "folder for the trained model and its processor"})
     output_metrics: str = field(metadata={"help": "JSON file with duration, sizes and last values; written last"})
-    output_history: str = field(metadata={"help": "JSONL file, what TRL logged at each logging step"})
+    output_history: str = field(metadata={"help": "JSONL file for what TRL logged at each logging step"})
     state: str = field(metadata={"help": "folder for what an interrupted training resumes from; removed at the end"})
     min_pixels: int = field(metadata={"help": "smallest image that the model sees, pixels"})
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
@@ -40,7 +40,7 @@ class StageArguments(LoRAArguments):
         default=None, metadata={"help": "JSONL file for some of the sampled completions, with their rewards (GRPO)"}
     )
     gpus: int | None = field(
-        default=None, metadata={"help": "GPUs that were asked for on this machine; another number of them is an error"}
+        default=None, metadata={"help": "GPUs requested on this machine; another number of visible ones is an error"}
     )
     stop_at: int | None = field(
         default=None,
@@ -59,13 +59,13 @@ class StageArguments(LoRAArguments):
     )
     code: str | None = field(
         default=None,
-        metadata={"help": "file that stands for the code: a state is resumed while it is the same; default: the code"},
+        metadata={"help": "file that stands for the code: a change to it starts a training afresh; default: the code"},
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dtype not in DTYPES:
-            raise UserError(f"--dtype: {self.dtype!r} is none of {', '.join(DTYPES)}")
+            raise UserError(f"--dtype: unknown {self.dtype!r}; choose {', '.join(DTYPES)}")
         if not Path(self.train_file).is_file():
             raise UserError(f"--train_file {self.train_file}: no such file")
         check_checkpoint(self.init, family(self.family))
@@ -79,7 +79,7 @@ class StageArguments(LoRAArguments):
 
 @contextmanager
 def refused_by_trl() -> Iterator[None]:
-    """Turn what TRL's trainer refuses when it is built into one line for the user."""
+    """Turn the errors of TRL's trainer, when it is built, into one line for the user."""
     try:
         yield
     except (ValueError, NotImplementedError, ImportError) as error:
@@ -104,14 +104,14 @@ class StageParser(TrlParser):
                 each._argument_group_name = f"options of TRL's {each.__name__}"
         super().__init__(dataclass_types, **options)
         for action in self._actions:
-            if getattr(action.type, "__name__", "") == "dict":  # it would be called with the JSON's text
+            if getattr(action.type, "__name__", "") == "dict":  # argparse would call dict() with the JSON text
                 action.type = json.loads
 
     def error(self, message: str) -> None:
         raise UserError(f"{message}; --help lists all arguments")
 
     def parse(self, argv: Sequence[str] | None, unknown: bool = False) -> tuple[Any, ...]:
-        """Return one object a dataclass. Raises UserError for an impossible or, unless allowed, unknown argument."""
+        """Return one object per dataclass. Raises UserError for an impossible or, unless allowed, unknown argument."""
         try:
             return self.parse_args_and_config(argv, return_remaining_strings=unknown)
         except ValueError as error:

@@ -32,10 +32,10 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def seal(checkpoint: str | Path, process: int = 0, processes: int = 1) -> dict[str, str]:
-    """Bring a checkpoint to the disk; return the hashes of the files that are this process's share, by name.
+    """Sync a checkpoint to disk; return the SHA-256 of the files that are this process's share, by name.
 
-    Together, the processes of a training hash every file once. Each syncs all files: what another machine has written
-    is that machine's to sync.
+    Together, the processes of a training hash every file once. But each syncs all files, since a machine can only sync
+    what it has written itself.
     """
     sync(checkpoint)
     sizes = _sizes(Path(checkpoint))
@@ -76,7 +76,7 @@ def last_complete(state: str | Path) -> Path | None:
 
 
 def remove_damaged(state: str | Path) -> None:
-    """Delete what a killed process left half done, and the newest checkpoint as long as its contents are damaged."""
+    """Delete what a killed process left half done, and the newest checkpoints until one is undamaged."""
     intact = False
     for path in reversed(_checkpoints(Path(state))):
         if not is_complete(path):
@@ -105,7 +105,7 @@ def _checkpoints(state: Path) -> list[Path]:
 
 
 def _marked(checkpoint: Path) -> dict[str, dict[str, Any]]:
-    """Return size and hash of each file as they were marked; of none where the marker itself is missing or damaged."""
+    """Return size and hash of each file as they were marked; {} where the marker itself is missing or damaged."""
     try:
         return read_json(checkpoint / MARKER)["files"]
     except (UserError, KeyError):

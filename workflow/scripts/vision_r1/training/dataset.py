@@ -1,4 +1,4 @@
-"""The training file (one JSON row a line) as TRL wants it: conversational prompts with one image each.
+"""The training file (one JSON row per line) as TRL wants it: conversational prompts with one image each.
 
 Images are columns of paths and are decoded when a batch asks for them, so memory doesn't grow with the data.
 """
@@ -27,9 +27,8 @@ READERS = 8  # threads that read the headers of images
 def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixels: int) -> list[Row]:
     """Return the rows of a training file, checked against the model that is about to learn from them.
 
-    Raises UserError, naming file and line, for a missing column or image, objects that are no boxes, an image of
-    another size than its row's, another family's frame, and boxes that were laid out for other pixel limits than this
-    training's.
+    Raises UserError, naming file and line, for a missing column or image, objects without valid boxes, an image of
+    another size than its row says, another family's frame, and boxes made for other pixel limits than this training's.
     """
     rows = read_jsonl(train_file)
     if not rows:
@@ -94,7 +93,7 @@ def _check_sizes(train_file: str | Path, rows: list[Row]) -> None:
 def grpo_dataset(rows: list[Row]) -> "Dataset":
     """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards.
 
-    Objects are JSON text: TRL takes nested values apart, number by number, for every completion.
+    Objects are JSON text, since TRL would walk nested values, number by number, for every completion.
     """
     flat = [{**row, "prompt": _turns(row), "objects": json.dumps(row["objects"])} for row in rows]
     return _dataset(flat, answers=False)

@@ -1,7 +1,7 @@
 """Guards stop a training that has gone wrong: one line with the cause, the last whole checkpoint kept, exit code 1.
 
-A guard looks at what was logged. Logging comes before saving, so a broken model is never saved; what a guard sees
-over several logs is in the log of a resumed training, too.
+A guard looks at what was logged. Logging comes before saving, so a broken model is never saved. A resumed training
+has its earlier logs, so a guard that counts logs in a row works across interruptions.
 """
 
 import faulthandler
@@ -33,15 +33,15 @@ def _bound(text: str) -> Any:
 
 @dataclass(kw_only=True)
 class Guards:
-    """What must not last: a bound is off where it is None, and trips when `guard_patience` logs in a row reach it."""
+    """Bounds on what may go wrong: None is off; a bound trips when `guard_patience` logs in a row reach it."""
 
-    guard_patience: int = field(default=5, metadata={"help": "logs in a row at which a guard's bound must be reached"})
+    guard_patience: int = field(default=5, metadata={"help": "logs in a row that must reach a guard's bound"})
     guard_dead_groups: float | None = _bound("share of groups whose rewards are all equal")
     guard_truncated: float | None = _bound("share of completions that were cut at the longest length")
     guard_length_growth: float | None = _bound("mean length of completions, as a multiple of the first one logged")
     guard_repeated_completions: float | None = _bound("share of completions that repeat an earlier one of their group")
     guard_repeated_boxes: float | None = _bound("share of predicted boxes that repeat an earlier one of their answer")
-    guard_kl: float | None = _bound("KL divergence from the reference model, nats a token")
+    guard_kl: float | None = _bound("KL divergence from the reference model, nats per token")
     guard_stalled_minutes: float | None = _bound("minutes without a step, a log or a checkpoint")
 
     def __post_init__(self) -> None:
@@ -93,13 +93,13 @@ class StopWhenBroken(TrainerCallback):
 class StopAtBrokenGradients(TrainerCallback):
     """Raises TrainingBroken at the step whose gradients are not finite, before the weights take them in.
 
-    DeepSpeed keeps gradients to itself; there, a log shows it.
+    DeepSpeed doesn't expose its gradients; there, a guard sees it in the next log.
     """
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any
     ) -> None:
-        if args.fp16:  # its loss scaler provokes overflows, and skips their steps
+        if args.fp16:  # its loss scaler provokes overflows on purpose, and skips those steps
             return
         gradients = [weight.grad for weight in kw["model"].parameters() if weight.grad is not None]
         local = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]

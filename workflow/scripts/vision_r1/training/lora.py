@@ -1,4 +1,4 @@
-"""LoRA: small adapters are trained beside frozen weights (Hu et al. 2021), by PEFT; finished models are saved whole.
+"""LoRA (Hu et al. 2021) by PEFT: small adapters are trained beside frozen weights; finished models are saved merged.
 
 A trainer checkpoint holds the adapters only, so a training resumes from the frozen weights and those adapters. The KL
 term's reference is the model with its adapters off, that is, the frozen weights.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class LoRAArguments:
-    """Arguments of the adapters; TRL's names of them.
+    """Arguments of the adapters, under TRL's names.
 
     Raises UserError where PEFT is missing, or weights are split over processes (they could not be merged).
     """

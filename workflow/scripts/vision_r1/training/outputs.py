@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def outputs_of(arguments: StageArguments) -> dict[str, Path]:
-    """Return the outputs of a training by name, those that it is asked for; metrics come last."""
+    """Return the outputs that a training is to write, by name; metrics come last."""
     names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
     return {name: Path(path) for name in names if (path := getattr(arguments, name))}
 
@@ -73,7 +73,7 @@ def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
     )
     for path in filter(Path.is_file, outputs_of(arguments).values()):
         sync(path)
-    # Before the trainer's state goes: where Snakemake has died, its next run deletes the outputs.
+    # Kept before the trainer's state goes: if Snakemake has died, its next run deletes the outputs.
     finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, outputs_of(arguments))
     for path in by_age(arguments.state):
         if path != finished.place(Path(arguments.state)):

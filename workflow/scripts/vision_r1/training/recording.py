@@ -1,4 +1,4 @@
-"""What a training leaves to look at beside what TRL logs: speed, memory, spread of advantages, sampled completions."""
+"""What a training records beside TRL's own logs: speed, memory, spread of advantages, sampled completions."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def check_trackers(report_to: list[str]) -> None:
 
 
 class AddMetrics(TrainerCallback):
-    """Adds to each log: samples a second, peak memory and, of the latest generation, _of_groups.
+    """Adds to each log: samples per second, peak memory and, for the latest generation, the numbers of _of_groups.
 
     Goes before all other callbacks, so that they see these numbers.
     """
@@ -54,7 +54,7 @@ class AddMetrics(TrainerCallback):
 
 
 def _of_groups(trainer: Trainer) -> dict[str, float]:
-    """Return, of GRPO: the spread of the advantages; the mean over groups of the spread of a group's rewards (TRL's
+    """Return, for GRPO: the spread of the advantages; the mean over groups of the spread of a group's rewards (TRL's
     reward_std is that of the batch); and the share of completions that repeat an earlier one of their group.
     """
     if not hasattr(trainer, "num_generations"):
@@ -74,7 +74,7 @@ def _of_groups(trainer: Trainer) -> dict[str, float]:
 class SampleCompletions(TrainerCallback):
     """Keeps the first `count` completions of every `every`-th step, with prompt, rewards, advantage and verdict.
 
-    One file a step in the state folder, so that a resumed training writes its steps over and none twice.
+    One file per step in the state folder, so that a resumed training overwrites its steps and repeats none.
     """
 
     def __init__(self, trainer: Trainer, every: int, count: int) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def check_vllm(config: GRPOConfig) -> None:
-    """Raise UserError where vLLM is asked for and missing, or can't share the processes out among its engines.
+    """Raise UserError where vLLM is asked for and missing, or the processes don't divide evenly among its engines.
 
-    TRL wants the package in both modes: in `server`, it sends the server new weights through vLLM's own NCCL code.
+    TRL needs the package in both modes: in `server`, it sends the server new weights through vLLM's own NCCL code.
     """
     if not config.use_vllm:
         return
@@ -42,7 +42,7 @@ def never_sampled(tokens: Sequence[int], use_vllm: bool) -> dict[str, Any]:
 def engine_folder(weights: str | Path, processor: "ProcessorMixin", folder: str | Path) -> str:
     """Return a folder with links to a checkpoint's files and, in place of its own, this processor.
 
-    TRL has vLLM read its processor from the folder of the weights, and has no argument for pixel limits: left alone,
+    TRL lets vLLM read its processor from the folder of the weights, and has no argument for pixel limits. Without this,
     vLLM would show the policy larger images than the trainer scores it on, and boxes would lie in another frame.
     """
     folder = Path(folder)
@@ -67,10 +67,10 @@ def seed_again(config: GRPOConfig) -> None:
 
 
 def show_images_once(generation: "VLLMGeneration", image_token: int) -> None:
-    """Give a colocated vLLM prompts with one token an image, as it expects, in place of one a patch.
+    """Give a colocated vLLM prompts with one token per image, as it expects, in place of one per patch.
 
     TRL 1.16 hands over the trainer's prompts, whose image tokens the processor has multiplied already. vLLM multiplies
-    the first one again, so the policy would write its answers to another prompt than it is trained on (TRL's own
+    the first one again, so the policy would answer another prompt than it is trained on (TRL's own
     report of it: docs/gpu.md). A server is different: there TRL looks for the multiplied tokens.
     """
     generate = generation.generate

@@ -27,10 +27,10 @@ _INDECISIVE = (
     *("dataloader_num", "dataloader_p", "dataloader_multi"),  # not dataloader_drop_last
     *("vllm_server_", "vllm_group_port"),
 )
-# What may differ between two stages of one schedule: where the first one ends, the reward, and what is not a setting.
+# What may differ between two stages of one schedule: where the first one ends, the reward, and what isn't a setting.
 _OF_A_STAGE = ("stop_at", "criterion", "code", "versions", "train_file", "weights", "processor")
-# How `accelerate launch` tells its processes what splits the weights and in which precision: it decides what lies in a
-# checkpoint, and no engine can read another one's.
+# Variables by which `accelerate launch` tells its processes what splits the weights, and in which precision. They
+# decide what lies in a checkpoint, and no engine can read another one's.
 _ENGINE = ("ACCELERATE_USE_", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DEEPSPEED_", "FSDP_")
 
 
@@ -92,7 +92,7 @@ def versions(config: TrainingArguments) -> dict[str, str]:
 def check_same_schedule(checkpoint: str | Path, settings: Mapping[str, Any]) -> None:
     """Raise UserError naming the settings in which this stage differs from the one that wrote `checkpoint`.
 
-    Optimiser and schedule come from there, so another value here would be without effect, or half of it.
+    Optimiser and schedule come from that checkpoint, so another value here would have no effect, or half of one.
     """
     before, now = (
         {name: value for name, value in of_stage.items() if name not in _OF_A_STAGE}

@@ -1,4 +1,4 @@
-"""One training stage around a TRL trainer: what to resume from, and training."""
+"""One training stage around a TRL trainer: finding what to resume from, and training."""
 
 import logging
 import os
@@ -98,7 +98,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     config.logging_nan_inf_filter = False  # it would hide a broken loss
     # Two: while the newest is being written, the one before it is the only whole one.
     config.save_total_limit = 2
-    read_shapes(Path(arguments.init))  # what is trained is compared with it: better unreadable now than at the end
+    read_shapes(Path(arguments.init))  # compared with the trained weights: better unreadable now than at the end
     settings = settings_of(arguments, config, program, method)
     name = fingerprint(settings)
     config.output_dir = str(Path(arguments.state) / name)
@@ -119,7 +119,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
             remove_damaged(config.output_dir)
             log.info("%s: %s", config.output_dir, _beginning(Path(config.output_dir), settings))
             write_json(Path(config.output_dir) / FILE, settings)
-            shutil.rmtree(finished.place(Path(arguments.state)), ignore_errors=True)  # another training's, by now
+            shutil.rmtree(finished.place(Path(arguments.state)), ignore_errors=True)  # of another training
             prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
         if config.should_save and not checkpoint and arguments.continue_from:
@@ -133,7 +133,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
 
 
 def _beginning(state: Path, settings: dict[str, Any]) -> str:
-    """Return, for the log, which checkpoint a training resumes from, or why from none."""
+    """Return, for the log, which checkpoint a training resumes from, or why it starts afresh."""
     checkpoint = last_complete(state)
     if checkpoint:
         return f"resuming from {checkpoint.name}"
@@ -150,9 +150,9 @@ def _beginning(state: Path, settings: dict[str, Any]) -> str:
 
 
 def is_done(arguments: StageArguments, name: str) -> bool:
-    """Tell whether all outputs of this very training are there, as they are when another job has made them meanwhile.
+    """Tell whether all outputs of this very training exist, because another job has made them meanwhile.
 
-    Snakemake deletes outputs before a job starts, so a job that waited for its twin finds the twin's.
+    Snakemake deletes outputs before a job starts. So what a job finds after waiting for its twin is the twin's.
     """
     if not all(path.exists() for path in outputs_of(arguments).values()):
         return False
@@ -160,7 +160,7 @@ def is_done(arguments: StageArguments, name: str) -> bool:
 
 
 def check_gpus(asked: int | None, use_cpu: bool) -> None:
-    """Raise UserError unless as many GPUs are visible, on all machines, as were asked for, and each has its process."""
+    """Raise UserError unless the GPUs visible on all machines are as many as requested, and each has its process."""
     if asked is None or (use_cpu and not asked):
         return
     if use_cpu:
@@ -175,7 +175,7 @@ def check_gpus(asked: int | None, use_cpu: bool) -> None:
 
 
 def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: float, period: int = 1) -> None:
-    """Train to the end of the stage, from its checkpoint on where there is one.
+    """Train to the end of the stage, resuming from its checkpoint where there is one.
 
     The trainer's model must hold the weights of `stage.weights` already: the trainer itself loads none of
     them into a Qwen2.5-VL and only warns. Exits with status 143 after a signal, with a checkpoint saved.
@@ -227,5 +227,5 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
 
 
 def _not_about_keys(record: logging.LogRecord) -> bool:
-    # True as warnings go, and hundreds of names long, but the weights were loaded before.
+    # The warning lists hundreds of weights that the trainer didn't load; they were loaded before, by load_model.
     return "keys in the checkpoint model loaded" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Weights as a training hands them on, whatever engine split them: whole, under their parent's names, as --dtype."""
+"""Weights as a training saves them, whatever engine split them: whole, under their parent's names, as --dtype."""
 
 import math
 from collections.abc import Collection
@@ -47,7 +47,7 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
         weights.pop(name, None)
     with written_whole(output, sealed=True) as partial:
         model.save_pretrained(partial, state_dict=weights)
-        # transformers has written the type of the copies.
+        # transformers has written the dtype of FSDP's float32 copies.
         write_json(partial / "config.json", read_json(partial / "config.json") | {"dtype": dtype})
         trainer.processing_class.save_pretrained(partial)
         check_shapes(partial, Path(parent), model.all_tied_weights_keys, dtype)
@@ -57,7 +57,7 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
 def check_shapes(folder: Path, parent: Path, tied: Collection[str], dtype: str) -> None:
     """Raise UserError unless a checkpoint has the names and shapes of its parent's weights, all as `dtype`.
 
-    Weights that are tied to others may be in either of the two or not.
+    Weights that are tied to others may be missing from either.
     """
     found = read_shapes(folder)
     expected = {name: (STORED[dtype], shape) for name, (_, shape) in read_shapes(parent).items()}

@@ -1,7 +1,7 @@
-"""Annotations in other forms than COCO's, turned into it: one small file each.
+"""Annotations in other forms than COCO's, converted to it: one small module each.
 
-Ours: supervision 0.31 and datumaro 1.13 are well kept, but the first, with OpenCV and a video decoder (100 MB), reads
-no CSV, and the second brings OpenCV, lxml and Shapely (70 MB) for what is 300 lines here.
+Ours, although supervision 0.31 and datumaro 1.13 are well kept: the first brings OpenCV and a video decoder (100 MB)
+and reads no CSV, the second brings OpenCV, lxml and Shapely (70 MB), and the readers here have 300 lines.
 """
 
 from collections.abc import Callable

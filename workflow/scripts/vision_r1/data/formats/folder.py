@@ -30,7 +30,7 @@ class ImageFolder:
                 known.setdefault(form, []).append(file)
 
     def find(self, names: Iterable[str]) -> str | None:
-        """Return the file that is meant by one of some names, the first that finds one.
+        """Return the file that the first matching name means, None where no name matches.
 
         A name may have backslashes, another ending, or folders of the machine where it was written.
         """
@@ -41,7 +41,7 @@ class ImageFolder:
         return None
 
     def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str]:
-        """Return the file behind each entry of names that may mean it; the last name where there is none.
+        """Return the file of each entry, a list of names that may mean it; its last name where no file matches.
 
         Raises UserError where two entries find one file. Files that are left over are counted in `notes`.
         """

@@ -1,4 +1,4 @@
-"""Labelled images, as any format tells of them, and the COCO file that they make."""
+"""Labelled images as read from any format, and the COCO file made from them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Corners = tuple[float, float, float, float]  # x1 y1 x2 y2 in pixels of the upri
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One image: its file in the image folder, its size in pixels (0 x 0 where nobody knows it), and its boxes."""
+    """One image: its file in the image folder, its size in pixels (0 x 0 where it is unknown), and its boxes."""
 
     file: str
     width: int
@@ -79,7 +79,7 @@ def _image(number: int, image: LabelledImage) -> dict[str, Any]:
 
 
 def _box(corners: Corners) -> dict[str, Any]:
-    # What was written as a decimal stays one: 0.1 + 0.2 is 0.3.
+    # Rounded, so that decimals stay as short as they were written: 0.1 + 0.2 is 0.3.
     x1, y1, width, height = (
         round(value, 6) for value in (*corners[:2], corners[2] - corners[0], corners[3] - corners[1])
     )

@@ -1,6 +1,6 @@
-"""CSV: a line a box, with the columns filename, class, xmin, ymin, xmax, ymax, and the image's width and height or not.
+"""CSV: one box per line, with columns filename, class, xmin, ymin, xmax, ymax, and maybe the image's width and height.
 
-As TensorFlow's tutorials and Roboflow write it. Columns may have other usual names, and stand in any order.
+TensorFlow's tutorials and Roboflow write it so. Columns may have other usual names, and stand in any order.
 """
 
 import csv
@@ -31,7 +31,7 @@ NEEDED = ("file", "label", *CORNERS)
 def read(annotations: Path, images: Path) -> Labelled:
     """Read a table. A line with a file and nothing else is an image without objects.
 
-    Names are in alphabetical order. Raises UserError naming the line.
+    Category names are sorted. Raises UserError naming the line.
     """
     rows = _rows(annotations)
     columns = _columns(annotations, rows[0][1] if rows else [])
@@ -60,10 +60,10 @@ def read(annotations: Path, images: Path) -> Labelled:
 
 
 def _rows(source: Path) -> list[tuple[int, list[str]]]:
-    """Return the number of each line and its cells; the header says what is between them."""
+    """Return the number of each line and its cells; the header decides the delimiter."""
     text = read_text(source)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    # Strict: a quotation mark that nobody closes would swallow the lines after it.
+    # Strict: an unclosed quotation mark would otherwise swallow the lines after it.
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return [(reader.line_num, row) for row in reader]

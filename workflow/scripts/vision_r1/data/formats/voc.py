@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file an image, as LabelImg, CVAT and Roboflow write them.
+"""Pascal VOC: one XML file per image, as LabelImg, CVAT and Roboflow write them.
 
 Coordinates are taken as they are written: pixels, xmax and ymax being the far edge. (Pascal's own files count from 1.)
 """
@@ -17,7 +17,7 @@ from vision_r1.files import UserError
 def read(annotations: Path, images: Path) -> Labelled:
     """Read a folder of XML files, each about the image of its name, or else of its `filename`.
 
-    Names are in alphabetical order. Raises UserError naming the file that is odd.
+    Category names are sorted. Raises UserError naming a file that can't be read as VOC.
     """
     paths = sorted(annotations.rglob("*.xml"))
     if not paths:
@@ -35,7 +35,7 @@ def read(annotations: Path, images: Path) -> Labelled:
 
 
 def parse_xml(path: Path) -> Element:
-    """Read an XML file. Raises UserError for one that is none, or has a DOCTYPE: entities could fill the memory."""
+    """Read an XML file. Raises UserError for invalid XML, and for a DOCTYPE: its entities could fill the memory."""
     builder, parser = TreeBuilder(), ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
     parser.CharacterDataHandler = builder.data
@@ -46,7 +46,7 @@ def parse_xml(path: Path) -> Element:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(path.read_bytes(), True)
-    except (ExpatError, ValueError, LookupError) as error:  # the latter two: an encoding that nobody knows
+    except (ExpatError, ValueError, LookupError) as error:  # the latter two: an unknown encoding
         raise UserError(f"{path}: not valid XML ({error})") from None
     return builder.close()
 
@@ -58,7 +58,7 @@ def _image(path: Path, root: Element, file: str, folder: ImageFolder, notes: Cou
         size = folder.size(file, notes)
     boxes = tuple(_object(path, number, item) for number, item in enumerate(root.findall("object"), start=1))
     if difficult := sum(item.findtext("difficult", "0").strip() == "1" for item in root.findall("object")):
-        notes["boxes that are called difficult, kept"] += difficult
+        notes["boxes marked difficult, kept"] += difficult
     return LabelledImage(file, int(size[0]), int(size[1]), boxes)
 
 
@@ -68,7 +68,7 @@ def _object(path: Path, number: int, item: Element) -> tuple[str, Corners]:
         raise UserError(f"{path}: object {number} has no name")
     corners = [_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in corners:
-        raise UserError(f"{path}: object {number} ({name}): bndbox has not the numbers xmin, ymin, xmax and ymax")
+        raise UserError(f"{path}: object {number} ({name}): bndbox does not hold the numbers xmin, ymin, xmax and ymax")
     return name, tuple(corners)
 
 

@@ -1,4 +1,4 @@
-"""YOLO: one text file an image, a line a box: class, centre x, centre y, width, height, as shares of the upright image.
+"""YOLO: a text file per image, a line per box: class, centre x, centre y, width, height, shares of the upright image.
 
 Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) give the box around the polygon.
 """
@@ -14,11 +14,11 @@ from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
 from vision_r1.files import UserError, read_text
 
-OVER = 0.01  # so far a share may lie outside of 0..1: labels are rounded
+OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
 
 
 def read(annotations: Path, images: Path) -> Labelled:
-    """Read the labels of an image folder; `annotations` has the names: data.yaml, or one a line (classes.txt).
+    """Read the labels of an image folder; `annotations` has the names: data.yaml, or one per line (classes.txt).
 
     The labels of images/a/1.jpg are labels/a/1.txt, as Ultralytics has it, or images/a/1.txt. An image without them has
     no objects. Raises UserError naming file and line.
@@ -77,7 +77,7 @@ def _names(path: Path) -> tuple[list[str], bool]:
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
-        raise UserError(f"{path}: `names` is no list of class names, nor a mapping from 0 on")
+        raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
     names = [str(name).strip() for name in names]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: `names` has a name twice: {Counter(names).most_common(1)[0][0]!r}")
@@ -93,7 +93,7 @@ def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: 
         raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}") from None
     if number not in range(len(names)):
         raise UserError(f"{where}: class {words[0]}, but there are {len(names)} names, counted from 0")
-    if keypoints:  # behind the box; every third number may be a visibility
+    if keypoints:  # after the box; every third number may be a visibility
         shares = shares[:4]
     if not all(isfinite(value) and -OVER <= value <= 1 + OVER for value in shares):
         raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}")
