@@ -27,7 +27,7 @@ plan: .venv/.runtime
 
 # What each published reward pays for, on answers that are made worse: table and figure of docs/rewards.md.
 rewards: .venv/.runtime
-	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason results/miniature/data/train.jsonl
+	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason -- results/miniature/data/train.jsonl
 	python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \
 	    --output_figure docs/rewards.png --page docs/rewards.md
 

@@ -72,12 +72,12 @@ def table(
     """Return the rewards as a Markdown table: what is summed, correlations, loopholes with the fall of AP."""
     from vision_r1.audit import rank_correlation
 
-    lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes: AP falls, the reward doesn't |"]
+    lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (AP falls by, at strength) |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for name, own in records.items():
         ap, f1 = (f"{rank_correlation(own, metric):.2f}" for metric in ("ap", "f1"))
         holes = [
-            f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f})"
+            f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f}, {hole['strength']:g})"
             for hole in blind
             if hole["criterion"] == name
         ]

@@ -68,7 +68,7 @@ def draw_kept(kept: Mapping[str, Mapping[str, float]], loopholes: Records, paths
         for row, family in enumerate(families):
             for column, name in enumerate(kept):
                 share = shares[row, column]
-                colour = "white" if share > 0.7 else "black"
+                colour = "white" if share > 0.85 else "black"
                 axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize="small")
                 if (family, name) in blind:
                     frame = {"fill": False, "edgecolor": "C1", "lw": 2}
