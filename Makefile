@@ -8,7 +8,7 @@ NVIDIA_DRIVER ?= /proc/driver/nvidia
 VENV = .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo real plan test test-slow test-all test-vllm fuzz chaos lint resolve lock format docs cpu_torch
+.PHONY: demo real plan rewards test test-slow test-all test-vllm fuzz chaos lint resolve lock format docs cpu_torch
 
 demo: .venv/.runtime
 	python workflow/scripts/unlock_run.py
@@ -24,6 +24,12 @@ real: .venv/.runtime
 
 plan: .venv/.runtime
 	@python workflow/scripts/plan_run.py $(ARGS)
+
+# What each published reward pays for, on answers that are made worse: table and figure of docs/rewards.md.
+rewards: .venv/.runtime
+	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason -- results/miniature/data/train.jsonl
+	python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \
+	    --output_figure docs/rewards.png --page docs/rewards.md
 
 # In two processes, a file at a time; as ordered, so that the longest tests start first.
 TESTS = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \

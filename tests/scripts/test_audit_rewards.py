@@ -7,9 +7,10 @@ import audit_rewards
 import pytest
 from unit.test_audit import make_rows
 
-from vision_r1.audit import ERROR_FAMILIES, STRENGTHS
+from vision_r1.audit import STRENGTHS
 from vision_r1.cli import run
 from vision_r1.files import UserError
+from vision_r1.perturbations import ERROR_FAMILIES
 from vision_r1.report.audit_figure import labels
 
 pytest.importorskip("matplotlib")

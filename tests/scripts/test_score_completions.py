@@ -48,6 +48,17 @@ def test_criterion_stage_and_frame_are_chosen(tmp_path):
     assert score(tmp_path, wrong_label, options=[*released_2025, "--frame", "rel1000"])[0]["precision"] < 0.1
 
 
+def test_rewards_of_other_methods_have_parts_of_their_own_and_no_stage(tmp_path):
+    (scored,) = score(tmp_path, ROW, options=["--criterion", "vlm_r1_od_ap"])
+    assert scored == {"id": "x1", "format": 1, "ap": 1, "verdict": "fenced"}
+    for words, message in [
+        (["--criterion", "vlm_r1_od_ap", "--stage", "raw"], "--stage: vlm_r1_od_ap has none: leave it out"),
+        (["--criterion", "strict"], "--stage: strict has one: give it"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            score(tmp_path, ROW, options=words)
+
+
 def test_standard_input(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(ROW).encode())))
     score_completions.main(["--criterion", "strict", "--stage", "raw", "-", str(tmp_path / "out.jsonl")])

@@ -80,11 +80,20 @@ def test_mean_spread_and_paired_differences(made):
     unsure = made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]
     assert float(unsure["difference"]) == pytest.approx(0.02) and float(unsure["p"]) > 0.05
     assert made.lines()["strict", "shapes", "released-one-prompt", "AP"]["difference"] == ""
-    assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 3 | 50.3 ± 2.5 |" in text
-    assert "| without\\_recall | strict | yes | no | yes | yes | 0.5 to 0.75 | 3 |" in text
-    assert "| beginner\\_only | strict | yes | yes | yes | yes | 0.5 | 3 |" in text
+    assert "| strict | strict | dual format + recall + precision | yes | 0.5 to 0.75 | 3 | 50.3 ± 2.5 |" in text
+    assert "| without\\_recall | strict | dual format + precision | yes | 0.5 to 0.75 | 3 |" in text
+    assert "| beginner\\_only | strict | dual format + recall + precision | yes | 0.5 | 3 |" in text
     for name in ("tables/ablations.tex", "figures/ablations.svg", "figures/ablations.png"):
         assert (made.folder / name).stat().st_size > 500
+
+
+def test_a_method_is_its_criterion_its_parts_and_their_weights(root):
+    from vision_r1.report.ablations import method_of
+
+    config = configurations.load(root, "miniature")
+    assert method_of(config, "perception_r1") == ("perception_r1", "0.25 format + 0.75 f1 + label + iou", "–", "–")
+    assert method_of(config, "without_recall_with_count")[1] == "dual format + precision + count"
+    assert method_of(config, "base") == ("–",) * 4
 
 
 def test_budgets_that_differ_are_said(root, tmp_path):

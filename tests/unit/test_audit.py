@@ -7,20 +7,18 @@ import pytest
 
 pytest.importorskip("hotcoco")
 from vision_r1.audit import (
-    BOX_FAMILIES,
-    ERROR_FAMILIES,
+    OTHERS,
     PUBLISHED,
-    Answer,
     Reward,
+    ap_and_f1,
     audit,
     audited,
-    average_precision,
     loopholes,
-    perturb,
     rank_correlation,
 )
 from vision_r1.frames import Frame
 from vision_r1.parsing import parse
+from vision_r1.perturbations import BOX_FAMILIES, ERROR_FAMILIES, Answer, perturb
 from vision_r1.rewards import CRITERIA, Criterion
 
 LABELS = ["circle", "square", "triangle"]
@@ -82,15 +80,38 @@ def test_box_families_survive_lone_objects_and_empty_images(family):
                 assert frame.to_original(parsed.boxes) == pytest.approx(boxes, abs=0.5)
 
 
-def test_average_precision_by_hand():
+def test_ap_and_f1_by_hand():
     box, other = np.array([[0.0, 0, 10, 10]]), np.array([[50.0, 50, 60, 60]])
     truth = [(box, ["a"]), (box, ["B"])]
-    assert average_precision(truth, truth) == pytest.approx(1)
-    assert average_precision(truth, [(box, [" A"]), (other, ["b"])]) == pytest.approx(0.5)
-    assert average_precision(truth, [(box, ["a"]), (box, ["stranger"])]) == pytest.approx(0.5)
-    assert average_precision(truth, [(np.zeros((0, 4)), [])] * 2) == 0
+    for found, ap, f1 in [
+        (truth, 1, 1),
+        ([(box, [" A"]), (other, ["b"])], 0.5, 0.5),
+        # Nobody's label costs AP nothing, and F1 a false box.
+        ([(box, ["a"]), (np.vstack([box, box]), ["b", "stranger"])], 1, 4 / 5),
+        ([(box, ["a"]), (box, ["stranger"])], 0.5, 0.5),
+        ([(np.zeros((0, 4)), [])] * 2, 0, 0),
+    ]:
+        assert ap_and_f1(truth, found) == pytest.approx({"ap": ap, "f1": f1})
     # 80 of 100: above the IoU thresholds 0.5 to 0.75, and 0.8.
-    assert average_precision(truth[:1], [(box * [1, 1, 1, 0.8], ["a"])]) == pytest.approx(0.7)
+    assert ap_and_f1(truth[:1], [(box * [1, 1, 1, 0.8], ["a"])]) == pytest.approx({"ap": 0.7, "f1": 0.7})
+
+
+def test_rewards_of_other_methods_are_audited_as_they_are_configured_and_are_no_reference_else():
+    rows = [row for row in make_rows(15) if row["objects"]]
+    rex_omni = Reward.of({"criterion": "rex_omni"})
+    entries = audited({"rex_omni/grpo_stage1": rex_omni})
+    assert (entries[0]["name"], entries[0]["published"]) == ("rex_omni/grpo_stage1", "rex_omni")
+    assert {entry["name"] for entry in entries[1:]} == set(PUBLISHED)
+    records = audit(rows, {"strict": Reward(Criterion.named("strict", "stage1")), **OTHERS}, seed=0)
+    for name in OTHERS:
+        assert of(records, name, "jitter")[0]["reward"] == pytest.approx(3, abs=0.05)  # of whole coordinates
+    for record in of(records, "vlm_r1_weighted_sum", "missed"):
+        parts = [record[f"rewards/{part}"] for part in ("format", "iou", "completeness")]
+        assert record["reward"] == pytest.approx(np.dot(parts, [1.5, 1.05, 0.45]))
+    blind = {(found["criterion"], found["family"]) for found in loopholes(records)}
+    assert ("rex_omni_code", "duplicates") in blind and ("rex_omni", "duplicates") not in blind
+    own = [record for record in records if record["criterion"] == "rex_omni"]
+    assert rank_correlation(own, "f1") != rank_correlation(own, "ap")
 
 
 def test_rows_of_a_relative_frame():

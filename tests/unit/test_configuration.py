@@ -10,7 +10,7 @@ from configurations import load as load_configuration
 from vision_r1 import configuration
 from vision_r1.configuration_reference import reference
 from vision_r1.data.worlds import SHIFTS, WORLDS
-from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, merge, training_values
+from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, VISION_R1, merge, training_values
 from vision_r1.files import UserError
 from vision_r1.rewards import CRITERIA
 from vision_r1.zoo import ZOO
@@ -57,6 +57,7 @@ def test_shipped_configurations_are_valid(root, schema, name):
 
 def test_criteria_have_the_names_that_the_code_knows(schema):
     assert schema["properties"]["reward"]["properties"]["criterion"]["enum"] == [*CRITERIA, *ZOO]
+    assert list(CRITERIA) == list(VISION_R1)
 
 
 def test_parts_and_weights_stay_with_the_criterion_that_they_were_given_for(config, schema):

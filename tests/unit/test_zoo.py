@@ -1,11 +1,11 @@
-"""The rewards of other methods, by hand: what each pays for a copy, a wrong label, silence; where the order counts."""
+"""The rewards of other methods, by hand: a copy, a wrong label, silence, and where the order counts."""
 
 import itertools
 import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.test_rewards import HALF, A, B, C, answer, row
 
@@ -125,6 +125,7 @@ OBJECTS = st.lists(st.tuples(st.sampled_from(["a", "b", "B", "zebra"]), BOX), ma
 
 
 @pytest.mark.parametrize("name", ZOO)
+@settings(deadline=None)
 @given(said=OBJECTS, objects=OBJECTS, rest=st.text(max_size=3))
 def test_parts_are_finite_and_in_their_range(name, said, objects, rest):
     score = ZooReward(name).score(answer(said) + rest, row(objects))
@@ -135,12 +136,14 @@ def test_parts_are_finite_and_in_their_range(name, said, objects, rest):
 
 
 @pytest.mark.parametrize("name", ZOO)
+@settings(deadline=None)
 @given(objects=OBJECTS.filter(bool))
 def test_the_right_answer_earns_all(name, objects):
     assert min(parts(name, objects, objects, categories=None)) >= 1 - 1e-9
 
 
 @pytest.mark.parametrize("name", ["rex_omni", "rex_omni_code"])
+@settings(deadline=None)
 @given(said=OBJECTS, objects=OBJECTS, random=st.randoms(use_true_random=False))
 def test_the_order_of_predictions_does_not_matter(name, said, objects, random):
     """It does for AP with equal scores, and in the others where two boxes are equally good and of unequal labels."""
@@ -155,6 +158,7 @@ def test_without_ties_the_order_of_predictions_does_not_matter(name):
     assert len({tuple(map(float, parts(name, list(order), objects))) for order in itertools.permutations(said)}) == 1
 
 
+@settings(deadline=None)
 @given(said=OBJECTS, objects=OBJECTS.filter(bool))
 def test_ap_is_pycocotools(said, objects):
     pytest.importorskip("pycocotools")

@@ -22,7 +22,7 @@ from itertools import chain
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
-from vision_r1.files import UserError, read_jsonl, write_json, write_text, written_whole
+from vision_r1.files import UserError, write_json, write_text, written_whole
 
 
 def parse_args(argv: Sequence[str] | None = None):
@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None = None):
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.audit import Reward, audit, audited, loopholes, rank_correlation
+    from vision_r1.audit import Reward, audit, audited, loopholes, rank_correlation, sample
     from vision_r1.report.audit_figure import draw
 
     for path in [*args.output_figure, *args.output_references]:
@@ -89,35 +89,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.info("Spearman's correlation with AP: %s for %s (%s)", correlation, entry["name"], roles[entry["name"]])
     for found in blind:
         logging.info("loophole: %(criterion)s (%(role)s) %(family)s AP -%(ap_fall).3f reward -%(reward_fall).3f", found)
-
-
-def sample(path: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Return `count` random rows that have objects, in the file's order. Raises UserError naming a bad row.
-
-    Rows without objects are left out: the released code can't judge a box there.
-    """
-    import numpy as np
-
-    from vision_r1.frames import Frame
-    from vision_r1.ground_truth import ground_truth
-
-    rows = []
-    for number, row in enumerate(read_jsonl(path), start=1):
-        try:
-            if not isinstance(row, dict):
-                raise ValueError("not an object")
-            Frame.of(row)
-            if not (isinstance(row["categories"], list) and row["categories"]):
-                raise ValueError("categories: not a list of labels")
-            if ground_truth(row)[1]:
-                rows.append(row)
-        except KeyError as error:
-            raise UserError(f"{path}: row {number}: {error.args[0]}: the field is missing") from None
-        except ValueError as error:
-            raise UserError(f"{path}: row {number}: {error}") from None
-    if not rows:
-        raise UserError(f"{path}: no row has objects; the audit needs some")
-    return [rows[index] for index in sorted(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())]
 
 
 def write_table(path: str, records: Sequence[dict[str, Any]]) -> None:

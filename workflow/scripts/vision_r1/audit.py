@@ -1,10 +1,6 @@
-"""Does a reward see what AP sees? Ground truth made worse in families, judged by both (ours).
+"""Does a reward see what AP and F1 see? Ground truth made worse (vision_r1.perturbations), judged by all (ours)."""
 
-A family takes a right answer and a strength in 0..1 and gives a worse answer; at strength 0 it gives the
-right one. Boxes are (n, 4) x1 y1 x2 y2 in pixels of the original image.
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +10,12 @@ from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.evaluation.f1 import f1_scores
+from vision_r1.files import UserError, read_jsonl
 from vision_r1.frames import Frame
 from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import label_key, parse
+from vision_r1.perturbations import ERROR_FAMILIES, Answer, Said, perturb
 from vision_r1.progress import Progress
-from vision_r1.prompts import format_answer
 from vision_r1.rewards import PUBLISHED_STAGES, Criterion
 from vision_r1.zoo import ZOO, ZooReward, criterion_of
 
@@ -62,121 +59,28 @@ PUBLISHED = {
 OTHERS = {name: Reward(ZooReward(name)) for name in ZOO}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A right answer: its boxes and labels, the image's width and height, and the labels to pick others from.
+def sample(path: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Return `count` random rows that have objects, in the file's order. Raises UserError naming a bad row.
 
-    These are the categories that were asked for, or where that is one, those of all rows.
+    Rows without objects are left out: the released code can't judge a box there.
     """
-
-    boxes: np.ndarray
-    labels: list[str]
-    size: np.ndarray
-    vocabulary: Sequence[str]
-
-
-Said = tuple[np.ndarray, list[str]]  # boxes and labels
-BoxFamily = Callable[[Answer, float, np.random.Generator], Said]
-
-
-def jitter(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Move every corner by up to 40% of the box's side (normal, deviation 20% of the side)."""
-    noise = np.clip(rng.normal(0, 0.2, answer.boxes.shape), -0.4, 0.4)
-    return answer.boxes + strength * noise * _sides(answer.boxes), answer.labels
-
-
-def shrink(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Shrink every box about its centre, to 40% of its sides at most."""
-    return answer.boxes + strength * 0.3 * _sides(answer.boxes) * [1, 1, -1, -1], answer.labels
-
-
-def whole_image(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Answer a share of the objects with the whole image."""
-    boxes = answer.boxes.copy()
-    boxes[_share(answer, strength, rng)] = [0, 0, *answer.size]
-    return boxes, answer.labels
-
-
-def one_box(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Answer a share of the objects, two at least, with one box around them all and the label of one."""
-    chosen = _share(answer, strength, rng)
-    if len(chosen) < 2:
-        return answer.boxes, answer.labels
-    rest = np.setdiff1d(np.arange(len(answer.labels)), chosen)
-    around = [*answer.boxes[chosen, :2].min(axis=0), *answer.boxes[chosen, 2:].max(axis=0)]
-    return np.vstack([answer.boxes[rest], around]), [answer.labels[i] for i in [*rest, chosen[0]]]
-
-
-def missed(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Leave out a share of the objects."""
-    kept = np.setdiff1d(np.arange(len(answer.labels)), _share(answer, strength, rng))
-    return answer.boxes[kept], [answer.labels[i] for i in kept]
-
-
-def spam(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Add random boxes with random labels, four per object at most."""
-    most = 4 * max(len(answer.labels), 1)
-    count = round(strength * most)
-    low, side = rng.uniform(0, 0.7, (most, 2)), rng.uniform(0.1, 0.3, (most, 2))
-    labels = [answer.vocabulary[i] for i in rng.integers(len(answer.vocabulary), size=most)]
-    boxes = np.concatenate([low, low + side], axis=1) * np.tile(answer.size, 2)
-    return np.concatenate([answer.boxes, boxes[:count]]), answer.labels + labels[:count]
-
-
-def duplicates(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Say every object again, four times at most."""
-    times = 1 + round(strength * 4)
-    return np.tile(answer.boxes, (times, 1)), answer.labels * times
-
-
-def wrong_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Give a share of the objects another label of the vocabulary."""
-    labels = list(answer.labels)
-    for i in _share(answer, strength, rng):
-        others = [label for label in answer.vocabulary if label_key(label) != label_key(labels[i])]
-        if others:
-            labels[i] = others[rng.integers(len(others))]
-    return answer.boxes, labels
-
-
-def unknown_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Give a share of the objects a label that nobody asked for."""
-    labels = list(answer.labels)
-    for i in _share(answer, strength, rng):
-        labels[i] = "something else"
-    return answer.boxes, labels
-
-
-def truncation(text: str, strength: float, rng: np.random.Generator) -> str:
-    """Cut the text off, down to a tenth of its length."""
-    return text[: round(len(text) * (1 - 0.9 * strength))]
-
-
-def prose(text: str, strength: float, rng: np.random.Generator) -> str:
-    """Put sentences around a share of the answers."""
-    return f"Sure, here are the boxes:\n{text}\nLet me know if I can help." if rng.random() < strength else text
-
-
-def empty(text: str, strength: float, rng: np.random.Generator) -> str:
-    """Answer a share of the images with the empty list."""
-    return format_answer([], []) if rng.random() < strength else text
-
-
-BOX_FAMILIES: dict[str, BoxFamily] = {
-    family.__name__: family
-    for family in (jitter, shrink, whole_image, one_box, missed, spam, duplicates, wrong_labels, unknown_labels)
-}
-TEXT_FAMILIES: dict[str, Callable[[str, float, np.random.Generator], str]] = {
-    family.__name__: family for family in (truncation, prose, empty)
-}
-ERROR_FAMILIES = (*BOX_FAMILIES, *TEXT_FAMILIES)
-
-
-def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.random.Generator) -> str:
-    """Return the completion that one of ERROR_FAMILIES makes of an answer, in the model's frame and words."""
-    said = BOX_FAMILIES[family](answer, strength, rng) if family in BOX_FAMILIES else (answer.boxes, answer.labels)
-    text = format_answer(frame.from_original(said[0]), said[1])
-    return text if family in BOX_FAMILIES else TEXT_FAMILIES[family](text, strength, rng)
+    rows = []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            if not isinstance(row, dict):
+                raise ValueError("not an object")
+            Frame.of(row)
+            if not (isinstance(row["categories"], list) and row["categories"]):
+                raise ValueError("categories: not a list of labels")
+            if ground_truth(row)[1]:
+                rows.append(row)
+        except KeyError as error:
+            raise UserError(f"{path}: row {number}: {error.args[0]}: the field is missing") from None
+        except ValueError as error:
+            raise UserError(f"{path}: row {number}: {error}") from None
+    if not rows:
+        raise UserError(f"{path}: no row has objects; the audit needs some")
+    return [rows[index] for index in sorted(np.random.default_rng(seed).permutation(len(rows))[:count].tolist())]
 
 
 def audited(configured: Mapping[str, Reward]) -> list[dict[str, Any]]:
@@ -277,16 +181,21 @@ def rank_correlation(records: Iterable[Mapping[str, Any]], metric: str = "ap") -
     return float(spearmanr(rewards, values).statistic) if len({*rewards}) > 1 else None
 
 
+def kept(records: Sequence[Mapping[str, Any]], key: str = "reward") -> dict[str, float]:
+    """Return, over one reward's records, family -> the share of the right answer's number that worse answers keep.
+
+    It is the mean over all strengths above 0. key: `reward`, `ap` or `f1`.
+    """
+    shares: dict[str, list[float]] = {}
+    right = {record["family"]: record[key] for record in records if record["strength"] == 0}
+    for record in records:
+        if record["strength"]:
+            shares.setdefault(record["family"], []).append(record[key] / right[record["family"]])
+    return {family: float(np.mean(values)) for family, values in shares.items()}
+
+
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:
     return record["criterion"], record["family"]
-
-
-def _sides(boxes: np.ndarray) -> np.ndarray:
-    return np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-
-
-def _share(answer: Answer, strength: float, rng: np.random.Generator) -> np.ndarray:
-    return rng.permutation(len(answer.labels))[: round(strength * len(answer.labels))]
 
 
 def _area(bbox: tuple[float, float, float, float]) -> float:

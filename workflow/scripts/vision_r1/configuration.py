@@ -28,6 +28,7 @@ from vision_r1.experiments import (
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 from vision_r1.objectives import check_objective
+from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import did_you_mean, in_words
 from vision_r1.zoo import criterion_of
 
@@ -40,12 +41,6 @@ SHARED = {
 
 # The files that every run starts from, laid over each other.
 DEFAULT = ("config/config.yaml", "config/datasets.yaml", "config/experiments.yaml")
-# Recipe -> the files that are laid over the default ones.
-PRESETS = {
-    "paper": ("paper",),
-    "released_2025": ("paper", "released_2025"),
-    "upstream_2026": ("paper", "upstream_2026"),
-}
 # Names of older configurations, and what they are called now.
 RENAMED = {
     "official": "released_2025",

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from vision_r1 import safe_yaml
-from vision_r1.configuration import PRESETS
 from vision_r1.files import UserError
+from vision_r1.recipes import PRESETS
 
 MEAN = "mean"  # of a suite, in place of a data set
 

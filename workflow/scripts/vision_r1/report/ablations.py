@@ -204,11 +204,11 @@ def _scores(
     for arm in arms:
         seeds = f"{len(arm.measured)} of {len(arm.measured) + len(arm.missing)}" if arm.missing else len(arm.measured)
         cells = [_mean_and_sd(index[arm.name, *column], arm) for column in columns]
-        rows.append((arm.name, *_parts(config, arm.name), "–" if arm.name == BASE else str(seeds), *cells))
+        rows.append((arm.name, *method_of(config, arm.name), "–" if arm.name == BASE else str(seeds), *cells))
         if any((arm.name, *column) in theirs for column in columns):
             numbers = [theirs.get((arm.name, *column)) for column in columns]
             cells = ["–" if number is None else points(number) for number in numbers]
-            rows.append((f"published: {arm.name}", *_parts(config, arm.name), "–", *cells))
+            rows.append((f"published: {arm.name}", *method_of(config, arm.name), "–", *cells))
     heads = [f"{suite} {metric} ({protocol})" for suite, protocol, metric in columns]
     return Sheet(
         "ablations",
@@ -223,7 +223,7 @@ def _scores(
 METHOD_COLUMNS = ("criterion", "rewarded parts", "differentiation", "thresholds")
 
 
-def _parts(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def method_of(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Say what an experiment's reward is made of; a dash where nothing is rewarded."""
     places = [] if name == BASE else map(split_checkpoint, chain_of(config, name))
     stages = [experiment_config(config, arm)[stage] for arm, stage in places if stage in STAGES]

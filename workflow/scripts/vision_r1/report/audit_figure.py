@@ -1,4 +1,6 @@
-"""The audit's figure: mean reward against AP, a line per family, a panel per reward, loopholes by name."""
+"""The audit's figures: mean reward against AP, a line per family, a panel per reward, loopholes by name; and, for many
+rewards, a table of what each keeps of its reward.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +10,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
 
 from vision_r1.files import written_whole
 from vision_r1.report.text import shorten
@@ -47,11 +51,43 @@ def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence
         for panel in axes[:, 0]:
             panel.set_ylabel("mean reward (0 to 3)")
             panel.set_ylim(-0.1, 3.4)
-        for path in paths:
-            looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
-            with written_whole(path) as partial:
-                figure.savefig(partial, format=Path(path).suffix.lstrip("."), **looks)
-        plt.close(figure)
+        _save(figure, paths)
+
+
+def draw_kept(kept: Mapping[str, Mapping[str, float]], loopholes: Records, paths: Sequence[str | Path]) -> None:
+    """Write a table in colours: what each column, a reward or metric, keeps of its value, by family.
+
+    kept: column -> family -> share, 0 or more; a loophole's cell has a frame.
+    """
+    families = list(next(iter(kept.values())))
+    shares = np.array([[own[family] for own in kept.values()] for family in families])
+    blind = {(hole["family"], hole["criterion"]) for hole in loopholes}
+    with plt.style.context(STYLE_SHEET):
+        figure, axes = plt.subplots(figsize=(1.5 + 0.62 * len(kept), 1.6 + 0.33 * len(families)))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
+        for row, family in enumerate(families):
+            for column, name in enumerate(kept):
+                share = shares[row, column]
+                colour = "white" if share > 0.85 else "black"
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize="small")
+                if (family, name) in blind:
+                    frame = {"fill": False, "edgecolor": "C1", "lw": 2}
+                    axes.add_patch(plt.Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, **frame))
+        axes.set_yticks(range(len(families)), [family.replace("_", " ") for family in families])
+        axes.set_xticks(range(len(kept)), list(kept), rotation=40, ha="left", rotation_mode="anchor")
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        _save(figure, paths)
+
+
+def _save(figure: Figure, paths: Sequence[str | Path]) -> None:
+    for path in paths:
+        looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
+        with written_whole(path) as partial:
+            figure.savefig(partial, format=Path(path).suffix.lstrip("."), **looks)
+    plt.close(figure)
 
 
 def _draw_lines(panel: plt.Axes, records: Records, blind: Mapping[str, float]) -> None:

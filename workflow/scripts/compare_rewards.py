@@ -1,0 +1,89 @@
+"""Compare what rewards pay for: Vision-R1's criteria and those of other methods, on the same answers, beside AP and F1.
+
+Makes ground truth worse as audit_rewards.py does. Draws what each reward keeps of its value, and writes a table of
+Spearman correlations and loopholes between two marks of a Markdown page.
+
+Example (make rewards):
+    python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \\
+        --output_figure docs/rewards.png --page docs/rewards.md
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_r1.cli import parser, run, whole_number
+from vision_r1.files import UserError, write_text
+
+BEGIN, END = "<!-- begin: make rewards -->\n", "<!-- end: make rewards -->\n"
+
+
+def parse_args(argv: Sequence[str] | None = None):
+    arguments = parser(__doc__)
+    arguments.add_argument("--train_file", required=True, help="rows as curate_train.py writes them")
+    arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
+    arguments.add_argument("--seed", type=whole_number(0), default=0)
+    arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
+    arguments.add_argument("--page", required=True, help=f".md with the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    return arguments.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    from vision_r1.audit import OTHERS, PUBLISHED, Reward, audit, kept, loopholes, sample
+    from vision_r1.report.audit_figure import draw_kept
+    from vision_r1.rewards import Criterion
+
+    before, after = around(args.page)
+    for path in args.output_figure:
+        if not path.endswith((".svg", ".png")):
+            raise UserError(f"{path}: give a path that ends in .svg or .png")
+    beginner = {name: PUBLISHED[name] for name in ("paper, stage1", "released_2025, stage1", "upstream_2026, raw")}
+    rewards = beginner | {"strict, stage1": Reward(Criterion.named("strict", "stage1")), **OTHERS}
+    rows = sample(args.train_file, args.samples, args.seed)
+    records = audit(rows, rewards, args.seed)
+    blind = loopholes(records)
+    own = {name: [record for record in records if record["criterion"] == name] for name in rewards}
+    metrics = {"AP": kept(next(iter(own.values())), "ap"), "F1": kept(next(iter(own.values())), "f1")}
+    draw_kept(metrics | {name: kept(each) for name, each in own.items()}, blind, args.output_figure)
+    write_text(args.page, before + table(own, {name: terms(reward) for name, reward in rewards.items()}, blind) + after)
+
+
+def around(page: str) -> tuple[str, str]:
+    """Return what stands before and after the table, with its marks. Raises UserError for a page without them."""
+    try:
+        text = Path(page).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page}: {error.strerror}") from None
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{page}: the table needs its marks, once each on a line: {BEGIN.strip()} and {END.strip()}")
+    return text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+
+
+def terms(reward: Any) -> str:
+    """Return a reward's sum in words: its parts with their published weights."""
+    weights = reward.criterion.part_weights()
+    return " + ".join(f"{'' if weight == 1 else f'{weight:g} '}{part}" for part, weight in weights.items())
+
+
+def table(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], sums: Mapping[str, str], blind: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the rewards as a Markdown table: what is summed, correlations, loopholes with the fall of AP."""
+    from vision_r1.audit import rank_correlation
+
+    lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (AP falls by, at strength) |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for name, own in records.items():
+        ap, f1 = (f"{rank_correlation(own, metric):.2f}" for metric in ("ap", "f1"))
+        holes = [
+            f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f}, {hole['strength']:g})"
+            for hole in blind
+            if hole["criterion"] == name
+        ]
+        lines.append(f"| {name} | {sums[name].replace('_', ' ')} | {ap} | {f1} | {', '.join(holes) or 'none'} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run(main)
