@@ -1,4 +1,4 @@
-"""The authors' released set: rows with images inside become image files and questions without foreign words."""
+"""The authors' released set: rows with images inside become image files and questions without the set's own wording."""
 
 import json
 
