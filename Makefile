@@ -31,7 +31,7 @@ rewards: .venv/.runtime
 	python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \
 	    --output_figure docs/rewards.png --page docs/rewards.md
 
-# In two processes, a file at a time; as ordered, so that the longest tests start first.
+# In two processes, a file at a time, in the order given, so that the longest tests start first.
 TESTS = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
     tests/workflow tests/scripts tests/unit
 
@@ -90,7 +90,7 @@ format: .venv/.development
 docs: .venv/.development
 	python -m pytest -q tests/unit/test_trl_fields.py tests/unit/test_configuration.py --fix
 
-# requirements.lock and environment.yml: the versions that are installed here, and that the tests have run with.
+# requirements.lock and environment.yml: the versions that are installed here, with which the tests have run.
 lock: .venv/.development
 	@grep '^#' requirements.lock >requirements.lock.new
 	python -m pip freeze | sed 's/+cpu$$//' | \
@@ -105,11 +105,11 @@ lock: .venv/.development
 	$(PYTHON) -m venv .venv
 	@[ "$$(uname)" != Linux ] || [ -e $(NVIDIA_DRIVER) ] || nvidia-smi >/dev/null 2>&1 || $(MAKE) --no-print-directory cpu_torch
 	python -m pip install --no-deps --require-hashes --requirement requirements.lock
-	python -m pip install --requirement requirements.txt # torch and its CUDA libraries, where they are not here yet
+	python -m pip install --requirement requirements.txt # torch and its CUDA libraries, where they are missing
 	touch $@
 
 # PyPI's torch for Linux is a CUDA build of several GB. Without an NVIDIA driver the CPU build is installed first, on its own
-# (--no-deps), and satisfies the pin in requirements.txt. If pip's find-links have it, its index is not contacted.
+# (--no-deps), and satisfies the pin in requirements.txt. If pip's find-links have it, torch's index is not contacted.
 cpu_torch:
 	@echo "No NVIDIA driver here: the CPU build of $(TORCH) will do, from pip's find-links or $(CPU_BUILDS)"
 	@python -m pip install --no-deps --no-index $(TORCH) 2>/dev/null || \

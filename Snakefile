@@ -53,7 +53,7 @@ localrules:
     ablations,
 
 
-# The report needs them only while it is written: here they are asked for, so that one that was deleted is made again.
+# The report reads them only while it is written. As inputs of `all`, they are made again if somebody deletes one.
 TABLES_AND_FIGURES = [
     rules.tabulate_results.output,
     rules.compare_checkpoints.output,
@@ -112,7 +112,7 @@ rule selection:
 
 
 rule release:
-    """The final checkpoints, each a folder with its model card, to be loaded or handed on."""
+    """The final checkpoints, each a folder with its model card, to load or hand on."""
     input:
         files(RUN.release, FINAL),
 
@@ -130,7 +130,7 @@ rule ablations:
         rules.tabulate_ablations.output,
 
 
-# The paper's tables, and later numbers of others: snakemake table_10 lays ours beside theirs.
+# The paper's tables, and later numbers of others: `snakemake table_10` sets ours beside theirs.
 for table in TABLES:
 
     rule:

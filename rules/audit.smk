@@ -1,8 +1,8 @@
-"""What the rewards reward: an audit on the curated data, before any GPU hour is spent."""
+"""What the rewards pay for: an audit on the curated data, before any GPU hour is spent."""
 
 
 rule audit_rewards:
-    """Worsen ground truth in families of growing strength; compare mean reward with AP."""
+    """Perturb ground truth in families of growing strength; compare mean reward with AP."""
     input:
         style=STYLE,
         train="<results>/data/train.jsonl",

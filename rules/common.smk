@@ -35,8 +35,8 @@ PUBLISHED = str(SOURCE / "config/published.yaml")
 STYLE = str(SCRIPTS / "vision_r1/report/style.mplstyle")
 TEMPLATES = SCRIPTS / "vision_r1/report/templates"
 
-# Later ones win: our defaults; the same files in a working folder of its own; what is asked for with --configfile and
-# --config, or handed to a module, which reads nothing of the working folder: that is its user's.
+# Later ones win: our defaults; the same files in a separate working folder; --configfile and --config, or what a module
+# is given. As a module we read nothing from the working folder, which belongs to the workflow that uses us.
 DEFAULTS = [SOURCE / file for file in configuration.DEFAULT]
 if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
     DEFAULTS += [file for file in configuration.DEFAULT if os.path.exists(file)]
@@ -60,37 +60,38 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 if SOURCE != Path("."):
-    # What accelerate reads lies beside the defaults, unless the working folder has a file of that name.
+    # accelerate's files lie beside the defaults, unless the working folder has a file of that name.
     for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
         words[:] = [
             str(SOURCE / word) if not Path(word).exists() and (SOURCE / word).is_file() else word for word in words
         ]
 
 EVALUATION = config["evaluation"]
-DATASETS_OF = EVALUATION["suites"]  # any of them can be asked for; the report shows RUN.suites
+DATASETS_OF = EVALUATION["suites"]  # any of them can be a target; the report shows RUN.suites
 ABLATED = ["base", *RUN.ends("ablations")]  # the base model, and where the training of each arm ends
-# What a reader would take away.
+# The checkpoints that are released.
 FINAL = RUN.ends("report")
-# Checkpoints whose numbers are set beside published ones. What GRPO waits for is made once: a later score of the base
-# model must not train anything again (an ancient() input won't do: Snakemake forgets other reasons downstream of it).
+# Checkpoints whose numbers are set beside published ones. The gate that GRPO waits for is made once, and then drops out
+# of the rules: scoring the base model again must not train anything again. (With an ancient() input, Snakemake would
+# forget other reasons downstream of it.)
 ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [str(RUN.anchors("gate"))]
 ANCHORED = {"base": ["base"], "all": RUN.checkpoints}
 if not all(map(os.path.exists, ANCHORS_GATE)):
     ANCHORED["gate"] = ["base"]
-# The sections that tell whether a run is trained and measured as a published recipe says.
+# The sections that decide whether a run is trained and measured as a published recipe says.
 METHOD = ["report", "model", "templates", "data", "lora", "reward", "sft", "grpo", *STAGES]
 METHOD += ["evaluation", "compute", "experiments", "datasets"]
-# The presets of the published recipes: their numbers stand beside those of a run that was configured so.
+# The presets of the published recipes, whose numbers stand beside those of a run with the same configuration.
 PRESETS = [
     str(SOURCE / f"config/{name}.yaml")
     for name in dict.fromkeys(["config", "datasets", "experiments", *sum(configuration.PRESETS.values(), ())])
 ]
-# Programs look for them in the working folder.
+# Without this flag, programs look for them in the working folder.
 PRESETS_FLAG = "" if SOURCE == Path(".") else f" --config {SOURCE}/config"
 
 SEED_PATTERN = r"(?:_s[1-9]\d*)?"
 EXPERIMENT_PATTERN = rf"(?:{'|'.join(config['experiments'])}){SEED_PATTERN}"
-# The SFT baseline, and that of an experiment which trains another one.
+# The SFT baseline, and an experiment's own.
 SFT_PATTERN = rf"(?:sft{SEED_PATTERN}|{EXPERIMENT_PATTERN}/sft)"
 ARCHIVE_FILES = {name: places.archive_file(config, name) for name in config["archives"]}
 
@@ -121,7 +122,7 @@ def digest(text):
 
 
 def code(script):
-    """Return the hash of what a program means, a parameter that changes when that does. Frozen, it stays what it was."""
+    """Return the hash of a program's code stamp, a rule's parameter; with freeze_code, that of its last start."""
     stamp = RUN.code(script)
     frozen = config["freeze_code"] and stamp.is_file()
     STAMPS[stamp] = stamp.read_text() if frozen else PROGRAMS.of(SCRIPTS / script)
@@ -129,14 +130,14 @@ def code(script):
 
 
 def settings(*sections):
-    """Return section -> hash, for what a program reads of config.json: a parameter that changes when that does."""
+    """Return section -> hash, for the sections of config.json that a program reads: a rule's parameter."""
     return {name: digest(json.dumps(config[name], sort_keys=True)) for name in sections}
 
 
 def watched(rule, *names):
     """Return the path of the TRL configuration that says how a training is watched: guards, and keys of logging.
 
-    It changes no result: the rule knows the path only, so that an edit there trains nothing again.
+    They change no result: the rule knows only the path, so that an edit of them trains nothing again.
     """
     values = {f"guard_{name}": bound for name, bound in config["guards"].items()}
     RECORDS[RUN.watch(rule)] = yaml.safe_dump(values | {name: config["logging"][name] for name in names})
@@ -144,7 +145,7 @@ def watched(rule, *names):
 
 
 def write_records():
-    """Write RECORDS, and the stamps of programs that run now: what others made goes by the stamp that is there."""
+    """Write RECORDS, and the stamps of the programs that run now; outputs of all others keep their older stamps."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.module_globals is globals()]
     for job in jobs:
         if workflow.dag.reason(job).forced:
@@ -162,7 +163,7 @@ if not workflow.modifier.is_main_snakefile():
 
 
 def check_machine():
-    """End where jobs can't be sent, and say where this machine is too small for them: before the first one starts."""
+    """Before the first job: exit where jobs can't be sent, and warn where this machine is too small for them."""
     if "slurm" in workflow.executor_plugin.executor.__module__:
         if fault := slurm.fault():
             sys.exit(f"error: {fault}")
@@ -174,12 +175,12 @@ def check_machine():
 
 
 def compute(job, key):
-    """Return what section compute asks for, e.g. compute("train_grpo", "threads")."""
+    """Return a value of section compute, e.g. compute("train_grpo", "threads")."""
     return config["compute"][job][key]
 
 
 def more(amount):
-    """Return a function of a job's attempt: a retry asks for half as much more, at most for twice `amount`.
+    """Return a function of a job's attempt: each retry requests half of `amount` more, at most twice `amount`.
 
     Trainings and predictions resume where they were stopped, so their runtime stays.
     """
@@ -214,7 +215,7 @@ def files(place, names):
 
 
 def this_command(*words):
-    """Return the words that asked for this run, with `words` among them; a target follows: the command of a number."""
+    """Return the words of the command that started this run, with `words` added; a target can follow."""
     asked = workflow.config_settings
     overlays = [os.path.relpath(file) for file in asked.configfiles]
     words = ["snakemake", "--cores", "all", *words] + (["--configfile", *overlays] if overlays else [])

@@ -29,7 +29,7 @@ rule make_scenes:
 
 
 rule convert_annotations:
-    """Turn a data set's annotations in VOC, YOLO or CSV form into COCO format."""
+    """Convert a data set's annotations in VOC, YOLO or CSV form to COCO format."""
     input:
         files=lambda wildcards: places.given_files(config, wildcards.dataset, ["annotations", "images"]),
     output:
@@ -142,7 +142,7 @@ rule find_leaks:
 
 
 rule curate_train:
-    """Turn sources into the training file: one prompt with its objects a line."""
+    """Turn sources into the training file: one prompt with its objects per line."""
     input:
         files=ready(RUN.trained_on),
         index="<results>/data/images.jsonl",
@@ -197,7 +197,7 @@ use rule curate_train as curate_experiment with:
 
 
 rule render_datasheet:
-    """Write the datasheet: numbers, losses, and samples drawn in the original and in the model's frame."""
+    """Write the datasheet: numbers, what was dropped, and samples drawn in the original and in the model's frame."""
     input:
         templates=[f"{TEMPLATES}/{name}" for name in ("datasheet.html.j2", "_datasheet.html.j2", "report.css")],
         train="<results>/data/train.jsonl",

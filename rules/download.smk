@@ -1,4 +1,4 @@
-"""Public archives: downloaded once for all runs, verified, unpacked. An edit of the code repeats none of it."""
+"""Public archives: downloaded once for all runs, verified, unpacked. Editing the code repeats none of it."""
 
 
 localrules:
@@ -32,7 +32,7 @@ rule download_archive:
 
 
 rule unpack_archive:
-    """Unpack one archive beside it; the manifest is written last and says that the folder is whole."""
+    """Unpack one archive beside it; the manifest is written last and so marks the folder as complete."""
     input:
         archive=lambda wildcards: f"{places.DOWNLOADS}/{ARCHIVE_FILES[wildcards.archive]}",
     output:
@@ -60,7 +60,7 @@ rule unpack_archive:
 
 
 rule fetch_released_data:
-    """Fetch the authors' released training set and open it up: image files, and one question a line."""
+    """Fetch the authors' released training set and unpack it: image files, and one question per line."""
     output:
         samples="results/downloads/{released}/samples.jsonl",
         images=directory("results/downloads/{released}/images"),

@@ -2,7 +2,7 @@
 
 
 rule preflight:
-    """Print batches, tokens, memory, disk, hours and price, and where the arms differ. Runs each time it is asked for."""
+    """Print batches, tokens, memory, disk, hours and price, and where the arms differ. Never up to date: it always runs."""
     log:
         "<logs>/preflight.log",
     conda:

@@ -215,7 +215,7 @@ rule render_report:
 
 
 rule release_checkpoint:
-    """Lay a trained checkpoint out to be handed on: its weights and a model card."""
+    """Write a trained checkpoint as a folder to hand on: its weights and a model card."""
     input:
         template=f"{TEMPLATES}/card.md.j2",
         model="<results>/models/{checkpoint}/model",

@@ -18,7 +18,7 @@ def git(*words):
 
 
 def cloned(repository, reference, folder):
-    """Return a clone of a commit, below `folder`: programs import each other, so Snakemake's copies of files won't do."""
+    """Return a clone of a commit, below `folder`: programs import the package, so Snakemake's copies of single files won't do."""
     commit = git("-C", repository, "rev-parse", "--verify", f"{reference}^{{commit}}")
     if not (folder / commit).is_dir():
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Completions given in advance: the same for a prompt's n-th copy in every process, whatever the model says."""
+"""Completions given in advance: the same for a prompt's n-th copy in every process, whatever the model would write."""
 
 import zlib
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What of a run's outputs is the same in every run: all but times and memory.
+"""The part of a run's outputs that is the same in every run: all but times and memory.
 
 Files that hold such values are named in MASKS, each with the function that leaves them out; of the others, every byte
 counts.

@@ -1,4 +1,4 @@
-"""Give the readers damaged input for some minutes: answers, annotations, predictions, configurations.
+"""Feed damaged input to the readers for some minutes: answers, annotations, predictions, configurations.
 
 Each input is a right one with a few of its characters or values changed, drawn by --seed. A reader may take it or
 refuse it by a UserError; any other exception, a warning of numpy's among them, is printed with its input, and the exit

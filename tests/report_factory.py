@@ -1,4 +1,4 @@
-"""Made inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
+"""Made-up inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Benchmarks of training and prediction run, and count what they say they count; their speeds are nobody's test."""
+"""Benchmarks of training and prediction run, and count what they claim to count; their speeds are not tested."""
 
 import importlib
 import json

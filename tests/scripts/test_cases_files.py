@@ -1,4 +1,4 @@
-"""Annotation and results files as people have them: the cases that lie beside the repository on some machines."""
+"""Annotation and results files as found in the wild: cases that some machines have beside the repository."""
 
 import check_dataset
 import index_images

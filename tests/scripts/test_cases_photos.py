@@ -1,4 +1,4 @@
-"""Photos and archives as people have them: the cases that lie beside the repository on some machines."""
+"""Photos and archives as found in the wild: cases that some machines have beside the repository."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From annotations of other forms to a data set that is checked: the program, and real photographs in two forms."""
+"""From annotations in other forms to a checked data set: the program, and real photographs in two forms."""
 
 import check_dataset
 import coco_factory

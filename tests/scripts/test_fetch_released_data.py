@@ -1,4 +1,4 @@
-"""The authors' released set: rows with images inside become image files and questions without foreign words."""
+"""The authors' released set: rows with images inside become image files and questions without the set's own wording."""
 
 import json
 
@@ -132,11 +132,11 @@ def changed(**values):
     [
         ([], "no column 'height'"),
         ([{"image": image(0)}], "no column 'height'"),
-        (changed(solution="nothing"), "train-0.parquet: row 2: solution 'nothing' is no list"),
-        (changed(solution='[["dog", [1, 2, 3]]]'), "row 2: solution .* is no list"),
-        (changed(solution='[["dog", [[1, 2, 3, 4], [1, 2]]]]'), "row 2: solution .* is no list"),
-        (changed(solution='[["dog", [1, 2, 3, NaN]]]'), "row 2: solution .* is no list"),
-        (changed(solution="[" * 100_000), "row 2: solution .* is no list"),
+        (changed(solution="nothing"), "train-0.parquet: row 2: solution 'nothing' is not a list"),
+        (changed(solution='[["dog", [1, 2, 3]]]'), "row 2: solution .* is not a list"),
+        (changed(solution='[["dog", [[1, 2, 3, 4], [1, 2]]]]'), "row 2: solution .* is not a list"),
+        (changed(solution='[["dog", [1, 2, 3, NaN]]]'), "row 2: solution .* is not a list"),
+        (changed(solution="[" * 100_000), "row 2: solution .* is not a list"),
         (changed(num_instances=0), "row 2: num_instances is 0, but solution has 1 boxes"),
         (changed(width=None), "row 2: width None must be a positive whole number"),
         (changed(target_id_maps="[1]"), r"row 2: target_id_maps '\[1\]' is not a JSON object"),

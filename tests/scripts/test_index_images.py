@@ -1,4 +1,4 @@
-"""What the index says of images beside their faults."""
+"""What the index records of images besides their faults."""
 
 import logging
 

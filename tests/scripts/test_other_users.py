@@ -1,4 +1,4 @@
-"""What another user of the machine can do to a run, tried as that user; only root can be somebody else."""
+"""What another user of the machine can do to a run, tried as that user; only root can become another user."""
 
 import os
 import shutil

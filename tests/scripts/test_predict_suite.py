@@ -1,4 +1,4 @@
-"""Prediction with a tiny untrained model: its answers mean nothing, but are the same however they are asked for."""
+"""Prediction with a tiny untrained model: its answers mean nothing, but are the same however they are computed."""
 
 import json
 import logging

@@ -107,7 +107,8 @@ def test_a_public_repository_is_not_taken_for_a_private_one(released, api):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("model", "give owner/name"), ("a/b/c", "no name of"), ("me/mo del", "no name of")]
+    ("name", "message"),
+    [("model", "give owner/name"), ("a/b/c", "not a repository name"), ("me/mo del", "not a repository name")],
 )
 def test_a_name_that_no_repository_has_is_refused(released, api, name, message):
     with pytest.raises(UserError, match=message):

@@ -111,7 +111,7 @@ def test_the_nearest_recipe_s_configuration_stands_beside_this_run_s(complete, t
 
     text = against({"reward": {"criterion": "paper"}, "model": {"revision": "abc"}, "run": "paper"})
     assert "2 keys differ" in text and "reward.criterionstrictpaper" in text and "model.revisionnot setabc" in text
-    assert "Every key that is compared is that of recipe paper." in against({})
+    assert "All compared keys have the values of recipe paper." in against({})
 
 
 def test_inputs_have_checksums_and_trainings_their_hardware(complete):

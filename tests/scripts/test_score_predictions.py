@@ -1,4 +1,4 @@
-"""The scorer that anyone can use: on real images, with files of others, and with every mistake that we know."""
+"""The scorer that anyone can use: on real images, with files of other tools, and with every mistake that we know of."""
 
 import contextlib
 import io

@@ -182,7 +182,7 @@ def test_images_without_objects_need_no_answer(score, annotations):
         ([line(1, None)], "line 1: completion None is not of type str"),
         ([line(1, "[]", categories=[["cat"]])], "line 1: odd categories or tokens"),
         ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: odd categories or tokens"),
-        ([line(1, "[]", frame="thirds")], "line 1: frame: 'thirds' is none of"),
+        ([line(1, "[]", frame="thirds")], "line 1: frame: unknown 'thirds'; choose"),
         ([line(1, "[]", protocol="new")], "protocol 'new' is not among all, some"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which categories are asked for, and which are none."""
+"""Which categories are asked for, and which entries are not categories."""
 
 import coco_factory
 import pytest

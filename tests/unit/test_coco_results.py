@@ -1,4 +1,4 @@
-"""COCO results files in the forms that tools write, and what an odd one is told."""
+"""COCO results files in the forms that tools write, and the errors for malformed ones."""
 
 import codecs
 import gzip

@@ -1,4 +1,4 @@
-"""Servers that send something else than the file: one error, at once, and nothing of it is locked."""
+"""Servers that send something other than the file: one error, at once, and nothing of it is locked."""
 
 import time
 from contextlib import contextmanager

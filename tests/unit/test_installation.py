@@ -1,4 +1,4 @@
-"""What make installs torch from: the CPU build on Linux without an NVIDIA driver, PyPI everywhere else."""
+"""Where make installs torch from: the CPU build on Linux without an NVIDIA driver, PyPI everywhere else."""
 
 import os
 import re

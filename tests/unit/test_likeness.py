@@ -1,4 +1,4 @@
-"""Hashes of few different bits, in all turns, and the copies of photographs that are found by them."""
+"""Hashes that differ in few bits, in all turns, and the copies of photographs found with them."""
 
 import numpy as np
 import pytest

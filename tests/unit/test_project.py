@@ -1,4 +1,4 @@
-"""The house itself: names are safe, no program is left alone."""
+"""The repository itself: module names, imports, and the length of the README."""
 
 import importlib.util
 import re

@@ -50,7 +50,7 @@ def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ([], "no mapping"),
+        ([], "not a mapping"),
         ({"prompts": "each", "max_new_tokens": 5}, f"unknown prompts 'each'; choose {', '.join(PROMPTS)}"),
         ({"max_new_tokens": 5}, "unknown prompts None"),
         ({"prompts": "all-in-one"}, "max_new_tokens None is not a positive whole number"),

@@ -1,4 +1,4 @@
-"""config/published.yaml: right as the tables are printed, and clear about what is wrong with an entry."""
+"""config/published.yaml: equal to the printed tables, and clear about what is wrong with an entry."""
 
 import configurations
 import pytest

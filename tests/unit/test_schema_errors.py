@@ -1,4 +1,4 @@
-"""A wrong value of the configuration is told in a person's words."""
+"""A wrong value of the configuration is reported in plain words."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What trainings on GPUs are told, as far as it can be tested without one."""
+"""What trainings on GPUs are given, as far as it can be tested without one."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What the audit is asked to audit: the rewards of the configuration, as its trainings get them."""
+"""What the audit is given: the rewards of the configuration, as its trainings get them."""
 
 import json
 import shlex

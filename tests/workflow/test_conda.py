@@ -1,4 +1,4 @@
-"""--use-conda: environment.yml is solved, installed and used, with py-rattler in the place of conda."""
+"""--use-conda: environment.yml is solved, installed and used, with py-rattler in place of conda."""
 
 import pytest
 import yaml

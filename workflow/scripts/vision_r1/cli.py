@@ -72,7 +72,7 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--score_policy",
         default="constant",
-        help="where the headline's scores come from: constant, order or token-probability; others are also reported",
+        help="where the headline's scores come from: constant, order or token-probability; all are reported",
     )
     arguments.add_argument(
         "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"

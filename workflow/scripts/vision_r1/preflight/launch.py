@@ -18,7 +18,7 @@ MODES = {
 
 
 def mode_of(launch: Sequence[str], processes: int) -> str:
-    """Return one of MODES for the words of compute.launch. Raises UserError for a file accelerate can't read."""
+    """Return one of MODES for the words of compute.launch. Raises UserError for a missing file or an unknown mode."""
     if "--config_file" not in launch:
         return "ddp" if processes > 1 else "single"
     path = Path(launch[launch.index("--config_file") + 1])
