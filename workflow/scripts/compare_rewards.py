@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.audit_figure import draw_kept
     from vision_r1.rewards import Criterion
 
-    before, after = around(args.page)
+    around(args.page)  # so that a page without marks is known at once
     for path in args.output_figure:
         if not path.endswith((".svg", ".png")):
             raise UserError(f"{path}: give a path that ends in .svg or .png")
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = {name: [record for record in records if record["criterion"] == name] for name in rewards}
     metrics = {"AP": kept(next(iter(own.values())), "ap"), "F1": kept(next(iter(own.values())), "f1")}
     draw_kept(metrics | {name: kept(each) for name, each in own.items()}, blind, args.output_figure)
+    before, after = around(args.page)
     write_text(args.page, before + table(own, {name: terms(reward) for name, reward in rewards.items()}, blind) + after)
 
 
