@@ -88,7 +88,7 @@ format: .venv/.development
 	snakefmt Snakefile workflow/Snakefile rules
 
 docs: .venv/.development
-	python -m pytest -q tests/unit/test_configuration.py --fix
+	python -m pytest -q tests/unit/test_trl_fields.py tests/unit/test_configuration.py --fix
 
 # requirements.lock and environment.yml: the versions that are installed here, and that the tests have run with.
 lock: .venv/.development

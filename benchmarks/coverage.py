@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from vision_r1.evaluation.bootstrap import interval, resampled_ap, resamples, weighted_ap
-from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
+from vision_r1.evaluation.coco_ap import Matches
 
 IOU_THRESHOLDS = np.arange(0.5, 1, 0.05)
 POPULATION = 200_000  # images
@@ -86,28 +86,30 @@ def detected(
     boxes["score"] += rng.normal(0, 0.15, len(boxes["score"]))
     if setting.equal_scores:
         boxes["score"][:] = 0.99
-    categories = []
-    for number in range(setting.categories):
-        own = np.flatnonzero(boxes["category"] == number)
-        own = own[np.lexsort((boxes["image"][own], -boxes["score"][own]))]
-        hit = boxes["iou"][own] >= IOU_THRESHOLDS[:, None]
-        truth = image[category == number]
-        places = np.arange(len(own))
-        categories.append(
-            CategoryMatches(
-                category_id=number,
-                scores=boxes["score"][own],
-                image=boxes["image"][own],
-                detection=places,
-                hit=hit,
-                ignored=np.zeros_like(hit),
-                vanished=np.zeros(len(own), bool),
-                matched=np.where(hit[0], places, -1),
-                truth=np.arange(len(truth)),
-                truth_image=truth,
-            )
-        )
-    return Matches({}, {}, {}, tuple(range(images)), (), tuple(categories))
+    boxes = {
+        key: values[np.lexsort((boxes["image"], -boxes["score"], boxes["category"]))] for key, values in boxes.items()
+    }
+    hit = boxes["iou"] >= IOU_THRESHOLDS[:, None]
+    places, truth = np.arange(len(boxes["iou"])), np.argsort(category, kind="stable")
+    return Matches(
+        {},
+        {},
+        {},
+        image_ids=tuple(range(images)),
+        category_ids=tuple(range(setting.categories)),
+        objects=(),
+        category=boxes["category"],
+        image=boxes["image"],
+        detection=places,
+        scores=boxes["score"],
+        hit=hit,
+        ignored=np.zeros_like(hit),
+        vanished=np.zeros(len(places), bool),
+        matched=np.where(hit[0], places, -1),
+        truth=truth,
+        truth_category=category[truth],
+        truth_image=image[truth],
+    )
 
 
 def ap(matches: Matches, weights: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Time and memory of curation at COCO's size, beside pycocotools' index of the same file, and of the image index.
+"""Time and memory of curation at COCO's size, beside pycocotools' index of the same file.
 
 Makes an annotation file of COCO train2017's size (118,287 images, 860,001 annotations with polygons), and one of a
 tenth of it. Each measurement is a process of its own: seconds of the work without imports, of the whole process, and
 peak memory. Curating is reading, filtering, sampling (30K + 9K + 1K negatives) and writing; counting tokens, with the
-miniature's tokenizer, is measured apart. Then the image index is timed on growing numbers of drawn images.
+miniature's tokenizer, is measured apart. leakage.py measures the image index.
 
 Example: python benchmarks/curation.py --folder benchmark_data > benchmarks/results/curation.txt
 """
@@ -100,28 +100,6 @@ def curate(file: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started - counting, "counting_tokens": counting, "rows": len(rows)}
 
 
-def index_images(folder: Path, count: int) -> dict[str, float]:
-    from PIL import Image
-
-    from vision_r1.data.images import index_images
-    from vision_r1.data.scenes import draw_scenes
-    from vision_r1.data.worlds import WORLDS
-
-    folder.mkdir(exist_ok=True)
-    paths = []
-    for number, scene in enumerate(draw_scenes(WORLDS["miniature"].plain, count, 0)):
-        paths.append(str(folder / f"{number}.jpg"))
-        Image.fromarray(scene.image).resize((640, 480)).save(paths[-1])
-    (folder / "cache.sqlite").unlink(missing_ok=True)
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        found = list(index_images(paths, folder / "cache.sqlite", workers=2))
-        seconds.append(time.perf_counter() - started)
-    assert len(found) == count and not any(facts.fault for facts in found)
-    return {"seconds": seconds[0], "again": seconds[1]}
-
-
 MEASUREMENTS = {"pycocotools": index_with_pycocotools, "curate": curate}
 
 
@@ -165,13 +143,8 @@ def main() -> None:
         f"\ncurating takes {ours['seconds'] / theirs['seconds']:.2f} of the time of pycocotools' index alone, "
         f"and {ours['peak_mb'] / theirs['peak_mb']:.2f} of its memory\n"
         f"from 10 % to 100 % of the file: time x {ours['seconds'] / small['seconds']:.1f}, "
-        f"memory x {ours['peak_mb'] / small['peak_mb']:.1f}\n\n"
-        "image index, 2 processes, drawn JPEG images of 640 x 480"
+        f"memory x {ours['peak_mb'] / small['peak_mb']:.1f}"
     )
-    for count in (1_000, 5_000, 10_000):
-        found = index_images(args.folder / f"images_{count}", count)
-        pace = 1e3 * found["seconds"] / count
-        say(f"  {count:6,} images: {found['seconds']:.1f} s, {pace:.2f} ms each; again, cached: {found['again']:.1f} s")
 
 
 def say(text: str) -> None:

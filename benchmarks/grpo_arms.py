@@ -42,6 +42,7 @@ from vision_r1.prompts import DEFAULT
 from vision_r1.resources import peak_rss_mb
 from vision_r1.rewards import Criterion, reward_functions
 from vision_r1.training.dataset import grpo_dataset
+from vision_r1.training.fused_head import score_only_completions
 from vision_r1.training.sharing import share_forward, share_processing
 
 TEXT_TOKENS = 60  # of a prompt, about
@@ -173,6 +174,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
         **(args.options if shared else {}),
     )
     if shared:
+        score_only_completions()
         share_processing(processor)
         replay_decoding(model)
         share_forward(model)

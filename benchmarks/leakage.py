@@ -1,9 +1,13 @@
-"""The leakage guard: time and memory of the search for like hashes at COCO's size, and which copies are found.
+"""The image index and the leakage guard: time, memory, growth, and which copies are found.
 
-118,287 hashes are compared with 20,000 in all eight turns. The hashes are those of made pictures with the power
-spectrum of photographs; 2,000 are copies of which up to 15 bits were turned. With --images, a folder of photographs,
-each is changed in many ways, and the share that the guard finds is printed, next to the share of false finds among
-pairs of different photographs.
+Search: 118,287 hashes are compared with 20,000, and 8,000 with 8,000, in all eight turns, beside a loop over blocks of
+all pairs (the peer, on 8,000). The hashes are those of synthetic pictures with the power spectrum of photographs, of
+which 2,000 are copies with up to 15 changed bits, and those of the miniature's scenes, which are much alike.
+
+Index: a folder of photographs is indexed by one process, beside Pillow's decoding alone (the peer), then more and more
+copies of it, each with a byte more, so that none is known by its content. Then each photograph, and each of as many
+synthetic scenes of 672 x 672 pixels, is changed in many ways, and the shares that the guard finds are printed, where a
+JPEG is decoded whole and where it is decoded small, as the index does it.
 
 Example: python benchmarks/leakage.py --images ../shared/data/coco-tiny > benchmarks/results/leakage.txt
 """
@@ -14,18 +18,24 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-from vision_r1.data.images import ImageFacts, examine
+from vision_r1.data import images as image_module
+from vision_r1.data import likeness
+from vision_r1.data.images import dhash, examine, index_images, load_image
 from vision_r1.data.leakage import IndexedImage, find_leaks
 from vision_r1.data.likeness import MAX_DISTANCE, TURNS, likely_copies, turned
-from vision_r1.resources import peak_rss_mb
+from vision_r1.data.scenes import draw_scenes
+from vision_r1.data.worlds import WORLDS
+from vision_r1.resources import peak_rss_mb, processor
 
 TRAIN, BENCHMARK, COPIES = 118_287, 20_000, 2_000
+PEER = 8_000  # hashes on each side, for the loop over all pairs
 
 
 def made_hashes(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,6 +56,34 @@ def made_hashes(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def all_pairs(ours: np.ndarray, theirs: np.ndarray) -> list[tuple[int, int, int]]:
+    """Return what likely_copies finds, by comparing every pair in every turn, in blocks: the peer."""
+    found = []
+    for turn in TURNS:
+        words, rows = turned(theirs, turn).T.copy(), 32
+        for start in range(0, len(ours), rows):
+            own = ours[start : start + rows].T.copy()
+            distance = sum(
+                np.bitwise_count(word[:, None] ^ other).astype(np.uint16)
+                for word, other in zip(own, words, strict=True)
+            )
+            mine, their = np.divmod(np.flatnonzero(distance <= MAX_DISTANCE), len(theirs))
+            found += zip((mine + start).tolist(), their.tolist(), [turn] * len(mine), strict=True)
+    return sorted(found)
+
+
+def timed_search(name: str, ours: np.ndarray, theirs: np.ndarray) -> list[likeness.Candidate]:
+    began, used = time.perf_counter(), time.process_time()
+    found = likely_copies(ours, theirs)
+    seconds, used = time.perf_counter() - began, time.process_time() - used
+    pairs = len(ours) * len(theirs)
+    say(
+        f"  {len(ours):7,} x {len(theirs):6,}, {name:11} {seconds:6.2f} s ({used:.2f} s of processor time), "
+        f"{1e9 * seconds / pairs:5.1f} ns a pair, {len(found):,} found"
+    )
+    return found
+
+
 def measure_search() -> None:
     rng = np.random.default_rng(0)
     train, benchmark = made_hashes(TRAIN, rng), made_hashes(BENCHMARK, rng)
@@ -55,17 +93,78 @@ def measure_search() -> None:
         bits = np.unpackbits(turned(benchmark[other : other + 1], int(turn)).view(np.uint8))
         bits[rng.permutation(256)[: rng.integers(MAX_DISTANCE + 1)]] ^= 1
         train[place] = np.packbits(bits).view(np.uint64)
-    held, began, used = peak_rss_mb(), time.perf_counter(), time.process_time()
-    found = likely_copies(train, benchmark)
-    say(
-        f"{TRAIN:,} x {BENCHMARK:,} hashes, each in {len(TURNS)} turns: {time.perf_counter() - began:.1f} s "
-        f"({time.process_time() - used:.1f} s of processor time); the process held at most {peak_rss_mb()} MB, "
-        f"{held} MB before"
-    )
+    say(f"like hashes, each pair in {len(TURNS)} turns")
+    held = peak_rss_mb()
+    named = {pair[:3] for pair in timed_search("synthetic", train, benchmark)}
     planted = set(zip(mine.tolist(), theirs.tolist(), turns.tolist(), strict=True))
-    named = {(pair.ours, pair.theirs, pair.turn) for pair in found}
-    say(f"of {COPIES:,} copies with up to {MAX_DISTANCE} changed bits {len(planted & named):,} are found")
-    say(f"{len(named - planted):,} other pairs are named, which pixels then decide\n")
+    say(f"  of {COPIES:,} copies with up to {MAX_DISTANCE} changed bits {len(planted & named):,} are among them;")
+    say(f"  the process held at most {peak_rss_mb()} MB, {held} MB before")
+    for share in (4, 16):
+        timed_search("synthetic", train[: TRAIN // share], benchmark)
+    scenes = scene_hashes(2 * PEER)
+    for name, ours, other in (
+        ("synthetic", train[:PEER], benchmark[:PEER]),
+        ("scenes", scenes[:PEER], scenes[PEER:]),
+    ):
+        found = timed_search(name, ours, other)
+        began = time.perf_counter()
+        assert all_pairs(ours, other) == [pair[:3] for pair in found]
+        seconds = time.perf_counter() - began
+        say(f"    a loop over all pairs: {seconds:.2f} s, {1e9 * seconds / PEER**2:.1f} ns a pair, the same are found")
+
+
+def scene_hashes(count: int) -> np.ndarray:
+    """Return (count, 4) uint64: hashes of the miniature's plain scenes."""
+    scenes = draw_scenes(WORLDS["miniature"].plain, count, 0)
+    return np.frombuffer(
+        bytes.fromhex("".join(dhash(Image.fromarray(each.image)) for each in scenes)), np.uint64
+    ).reshape(-1, 4)
+
+
+def measure_index(photographs: Sequence[Path], folder: Path) -> None:
+    contents = [path.read_bytes() for path in photographs]
+    say(f"\nimage index of {len(photographs)} photographs, {sum(map(len, contents)) / len(contents) / 1e3:.0f} KB each")
+
+    def decode(content: bytes) -> None:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+
+    for name, work in (
+        ("Pillow's decoding alone", decode),
+        ("the facts of the index", lambda content: examine(content, "")),
+        ("the same, decoded whole", lambda content: dhash(load_image(io.BytesIO(content)))),
+    ):
+        fastest = np.full(len(contents), np.inf)
+        for _ in range(3):
+            for place, content in enumerate(contents):
+                began = time.perf_counter()
+                work(content)
+                fastest[place] = min(fastest[place], time.perf_counter() - began)
+        say(f"  {name:24} {1e3 * fastest.mean():5.2f} ms each, the fastest of three")
+
+    for times in (1, 4, 16):
+        paths = []
+        for number in range(times):
+            for place, content in enumerate(contents):
+                paths.append(folder / f"{times}_{number}_{place}.jpg")
+                paths[-1].write_bytes(content + bytes(number + 1))
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            faults = [facts.fault for facts in index_images(list(map(str, paths)), folder / f"{times}.sqlite", 1)]
+            seconds.append(time.perf_counter() - began)
+        assert not any(faults)
+        first, again = seconds
+        say(
+            f"  {len(paths):6,} files, one process: {first:6.2f} s, {1e3 * first / len(paths):.2f} ms each; "
+            f"again, cached: {again:.2f} s"
+        )
+        for path in paths:
+            path.unlink()
+    say(
+        f"  at the last pace {TRAIN:,} photographs take {TRAIN * first / len(paths) / 60:.1f} minutes in one process, "
+        f"{TRAIN * again / len(paths) / 60:.1f} where they are cached"
+    )
 
 
 def cropped(image: Image.Image, share: float, corner: bool = False) -> Image.Image:
@@ -111,42 +210,58 @@ CHANGES = {
 }
 
 
-def shares_found(paths: list[Path], folder: Path) -> dict[str, float]:
-    """Return, by change, the share of images whose changed copy (JPEG quality 75) the guard finds in the original."""
+def shares_found(paths: Sequence[Path], changed: dict[str, list[Path]], small: bool) -> dict[str, tuple[float, int]]:
+    """Return, by change, the share of images whose changed copy the guard finds in the original, and how many copies
+    it finds in another image."""
+    image_module.SMALL, usual = image_module.SMALL if small else 10**9, image_module.SMALL
+    likeness._means.cache_clear()
 
     def indexed(role: str, place: int, path: Path) -> IndexedImage:
-        facts: ImageFacts = examine(path.read_bytes(), str(path))  # names, not checksums: looks alone shall tell
+        facts = examine(path.read_bytes(), str(path))  # names, not checksums: looks alone shall tell
         return IndexedImage(role, "photographs", place, None, str(path), **vars(facts))
 
     benchmark = [indexed("benchmark", place, path) for place, path in enumerate(paths)]
     shares = {}
-    for number, (name, change) in enumerate(CHANGES.items()):
-        copies = []
-        for place, path in enumerate(paths):
-            with Image.open(path) as image:
-                copies.append(folder / f"{number}_{place}.jpg")
-                saved(change(image.convert("RGB"))).save(copies[-1], quality=75)
+    for name, copies in changed.items():
         leaks, _ = find_leaks([indexed("train", place, path) for place, path in enumerate(copies)] + benchmark)
         found = {leak.path: leak.benchmark_path for leak in leaks}
         right = sum(found.get(str(copy)) == str(path) for copy, path in zip(copies, paths, strict=True))
-        assert right == len(found), "a photograph was taken for another one"
-        shares[name] = right / len(paths)
+        shares[name] = right / len(paths), len(found) - right
+    image_module.SMALL = usual
     return shares
+
+
+def measure_copies(kind: str, paths: Sequence[Path], folder: Path) -> None:
+    changed = {}
+    for number, (name, change) in enumerate(CHANGES.items()):
+        changed[name] = [folder / f"{kind}_{number}_{place}.jpg" for place in range(len(paths))]
+        for path, copy in zip(paths, changed[name], strict=True):
+            with Image.open(path) as image:
+                saved(change(image.convert("RGB"))).save(copy, quality=75)
+    whole, small = (shares_found(paths, changed, small) for small in (False, True))
+    say(f"\nof {len(paths)} {kind}, changed and saved with JPEG quality 75, are found   decoded whole     small")
+    for name in CHANGES:
+        say(f"  {name:64} {100 * whole[name][0]:5.1f} %   {100 * small[name][0]:5.1f} %")
+    wrong = [sum(number for _, number in shares.values()) for shares in (whole, small)]
+    say(f"  found in another image, of {len(paths) * len(CHANGES):,} copies {wrong[0]:30} {wrong[1]:9}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, help="folder of photographs (JPEG, folders below it too)")
+    parser.add_argument("--images", required=True, type=Path, help="folder of photographs (JPEG, folders below it too)")
     args = parser.parse_args()
-    say(f"$ python benchmarks/leakage.py --images DIR   # {os.cpu_count()} cores")
+    say("$ python benchmarks/leakage.py --images DIR")
+    say(f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
     measure_search()
-    if args.images:
-        paths = sorted(args.images.rglob("*.jpg"))
-        say(f"of {len(paths)} photographs, changed and saved with JPEG quality 75, are found")
-        with tempfile.TemporaryDirectory() as folder:
-            for name, share in shares_found(paths, Path(folder)).items():
-                say(f"  {name:42} {100 * share:5.1f} %")
-        say("and no photograph is taken for another one")
+    photographs = sorted(args.images.rglob("*.jpg"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        measure_index(photographs, folder)
+        measure_copies("photographs", photographs, folder)
+        scenes = [folder / f"{place}.jpg" for place in range(len(photographs))]
+        for path, scene in zip(scenes, draw_scenes(WORLDS["miniature"].plain, len(scenes), 0), strict=True):
+            Image.fromarray(scene.image).resize((672, 672)).save(path, quality=95)
+        measure_copies("scenes", scenes, folder)
 
 
 def say(text: str) -> None:

@@ -48,7 +48,7 @@ try:
     asked = copy.deepcopy(config)
     update_config(config, configuration.load(DEFAULTS))
     update_config(config, asked)
-    configuration.check(config, yaml.safe_load((SOURCE / "config/schema.yaml").read_text()))
+    configuration.check(config, configuration.read_schema(SOURCE / "config"))
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
     places.check_exist(config, sorted({*RUN.trained_on, *RUN.tested, *RUN.kept_out}))
@@ -111,6 +111,7 @@ wildcard_constraints:
 # What programs read of the configuration, and what their code means: path -> text. See `write_records`.
 RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
 STAMPS = {}
+MODULES = {}  # that were read for them
 
 
 def digest(text):
@@ -121,7 +122,7 @@ def code(script):
     """Return the hash of what a program means, a parameter that changes when that does. Frozen, it stays what it was."""
     stamp = RUN.code(script)
     frozen = config["freeze_code"] and stamp.is_file()
-    STAMPS[stamp] = stamp.read_text() if frozen else code_stamp(SCRIPTS / script)
+    STAMPS[stamp] = stamp.read_text() if frozen else code_stamp(SCRIPTS / script, MODULES)
     return digest(STAMPS[stamp])
 
 

@@ -35,7 +35,7 @@ rule predict_suite:
 
 
 rule score_suite:
-    """Score completions with pycocotools, per data set and protocol."""
+    """Score completions, per data set and protocol."""
     input:
         predictions="<results>/predictions/{checkpoint}/{suite}.jsonl",
         files=lambda wildcards: ready(DATASETS_OF[wildcards.suite]),

@@ -18,13 +18,14 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from difflib import unified_diff
 from pathlib import Path
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/workflow"))
-from comparable import digests  # noqa: E402
+from comparable import compared, digests  # noqa: E402
 from project import SMOKE, Project, copy_project  # noqa: E402
 
 WAYS = ("all", "snakemake alone", "one job")
@@ -47,8 +48,8 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
     began = time.monotonic()
     calm.snakemake(*SMOKE)
     length = time.monotonic() - began
-    expected = digests(calm.folder / "results")
-    progress(f"undisturbed: {length:.0f} s, {len(expected)} outputs to compare")
+    outputs = len(digests(calm.folder / "results"))
+    progress(f"undisturbed: {length:.0f} s, {outputs} outputs to compare")
     table, different, number, complete, wild = Counter(), 0, 0, 0, None
     began = time.monotonic()
 
@@ -60,7 +61,7 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
         way = WAYS[number % len(WAYS)]
         hit = run_and_kill(wild, way, rng.uniform(1, max(length / 6, 8)))
         if hit is None:  # complete before its time
-            different += compare(expected, digests(wild.folder / "results"))
+            different += compare(calm, wild)
             complete, wild = complete + 1, None
             continue
         number += 1
@@ -70,9 +71,9 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
         unlock(wild)
         wild.snakemake(*SMOKE)
         complete += 1
-        different += compare(expected, digests(wild.folder / "results"))
+        different += compare(calm, wild)
     print_table(table)
-    say(f"The undisturbed run: {length:.0f} s, {len(expected)} outputs. Complete and compared: {complete} others.")
+    say(f"The undisturbed run: {length:.0f} s, {outputs} outputs. Complete and compared: {complete} others.")
     say(f"{number} kills in {minute():.0f} minutes; {different} outputs differ")
     return int(different > 0)
 
@@ -143,11 +144,20 @@ def wait_for(condition, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def compare(expected: dict[str, str], found: dict[str, str]) -> int:
+def compare(calm: Project, wild: Project) -> int:
+    """Return how many outputs differ; tell their names, and the first lines of the difference."""
+    folders = [project.folder / "results" for project in (calm, wild)]
+    expected, found = map(digests, folders)
     names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     progress(f"complete: {len(expected)} outputs compared, {len(names)} differ")
     for name in names:
+        texts = [
+            compared(folder, name).decode(errors="replace").splitlines() if (folder / name).is_file() else []
+            for folder in folders
+        ]
         progress(f"DIFFERENT: {name}")
+        for line in list(unified_diff(*texts, lineterm="", n=0))[3:9]:
+            progress(f"    {line[:300]}")
     return len(names)
 
 

@@ -23,9 +23,14 @@ def digests(results: Path) -> dict[str, str]:
     for path in sorted(results.rglob("*")):
         name = str(path.relative_to(results))
         if path.is_file() and not any(part in f"/{name}" for part in ("/.", *(f"/{cache}" for cache in CACHES))):
-            mask = next((mask for pattern, mask in MASKS.items() if fnmatch(name, pattern)), bytes)
-            found[name] = hashlib.sha256(mask(path.read_bytes())).hexdigest()
+            found[name] = hashlib.sha256(compared(results, name)).hexdigest()
     return found
+
+
+def compared(results: Path, name: str) -> bytes:
+    """Return what counts of an output."""
+    mask = next((mask for pattern, mask in MASKS.items() if fnmatch(name, pattern)), bytes)
+    return mask((results / name).read_bytes())
 
 
 def name_alone(content: bytes) -> bytes:

@@ -25,7 +25,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "tests")]
@@ -134,7 +133,7 @@ def configurations(rng: random.Random, folder: Path) -> Callable[[], None]:
 
 
 DEFAULT = load(ROOT, "miniature")
-SCHEMA = yaml.safe_load((ROOT / "config/schema.yaml").read_text(encoding="utf-8"))
+SCHEMA = configuration.read_schema(ROOT / "config")
 KINDS = {kind.__name__: kind for kind in (answers, annotations, predictions, configurations)}
 
 

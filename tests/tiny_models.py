@@ -85,7 +85,7 @@ def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> Non
     size = family(name).input_size(*upright_size(image), *PIXELS)
     question = Question(str(image), prompt, Decoding(1, *PIXELS), *size)
     generator = Generator(folder, family(name), "float32")
-    model, inputs = generator.model, generator._inputs([question])
+    model, inputs = generator.model, generator._inputs([question], generator.prepare([question]))
     tokenizer = generator.processor.tokenizer
     said = tokenizer(answer, return_tensors="pt").input_ids
     said = torch.cat([said, torch.tensor([[tokenizer.eos_token_id]])], dim=1)

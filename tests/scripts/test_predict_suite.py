@@ -139,7 +139,7 @@ def test_log_probabilities_are_the_model_s_own(predicted, tiny_checkpoint):
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     line = predicted[0]
     question = Question(line["file_name"], line["prompt"], Decoding(8, 784, 7056), 84, 84)
-    inputs = generator._inputs([question])
+    inputs = generator._inputs([question], generator.prepare([question]))
     with torch.no_grad():
         sequence = generator.model.generate(**inputs, max_new_tokens=8)
         inputs["mm_token_type_ids"] = (sequence == generator.model.config.image_token_id).int()
@@ -173,11 +173,11 @@ def test_goes_on_after_a_break(predicted, tiny_checkpoint, datasets, tmp_path, m
     arguments = words(tiny_checkpoint, datasets, output)
     answer, batches = Generator.answer, []
 
-    def counted(self, questions):
+    def counted(self, questions, images):
         if len(batches) == 2:
             raise Interrupted
         batches.append(len(questions))
-        return answer(self, questions)
+        return answer(self, questions, images)
 
     monkeypatch.setattr(Generator, "answer", counted)
     with pytest.raises(Interrupted):
@@ -209,11 +209,11 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
     original = generator._answer
     room, sizes = 2, []
 
-    def small_memory(questions):
+    def small_memory(questions, images):
         sizes.append(len(questions))
         if len(questions) > room:
             raise torch.cuda.OutOfMemoryError
-        return original(questions)
+        return original(questions, images)
 
     monkeypatch.setattr(generator, "_answer", small_memory)
     expected = [line["completion"] for line in predicted[:5]]

@@ -89,6 +89,7 @@ def test_interrupted_training_ends_with_the_same_weights(
     assert weights_hash(out / "model") == weights_hash(trained / "model")
     names = ("loss", "grad_norm", "kl", "reward", "entropy", "advantage_std")
     resumed, whole = (read_jsonl(folder / "history.jsonl") for folder in (out, trained))
+    assert [list(row) for row in resumed] == [list(row) for row in whole]  # the order of names, too
     assert [[row.get(name) for name in names] for row in resumed if "loss" in row] == [
         [row.get(name) for name in names] for row in whole if "loss" in row
     ]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("pycocotools")
+pytest.importorskip("hotcoco")
 from vision_r1.audit import (
     OTHERS,
     PUBLISHED,

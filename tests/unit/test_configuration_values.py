@@ -4,10 +4,9 @@ import copy
 import math
 
 import pytest
-import yaml
 from configurations import load
 
-from vision_r1.configuration import check
+from vision_r1.configuration import check, read_schema
 from vision_r1.files import UserError
 
 VALUES = [
@@ -49,6 +48,6 @@ def test_a_value_is_refused_by_its_key(root, default, key, value):
         section = section[name]
     section[last] = value
     with pytest.raises(UserError) as error:
-        check(config, yaml.safe_load((root / "config/schema.yaml").read_text(encoding="utf-8")))
+        check(config, read_schema(root / "config"))
     assert key in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,11 +1,14 @@
 import io
+import re
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from vision_r1.data import images as module
-from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image
+from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image, load_small
 from vision_r1.files import UserError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8)
@@ -83,6 +86,50 @@ def test_damaged_images_are_faults_in_the_same_words():
             load_image(io.BytesIO(content))
         fault = examine(content, "").fault
         assert fault.startswith("unreadable: ") and "0x" not in fault and fault == examine(content, "").fault
+
+
+FORMS = [{}, {"progressive": True}, {"subsampling": 0}, {"mode": "L"}, {"mode": "CMYK"}, {"restart_marker_blocks": 4}]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@settings(deadline=None)
+@given(cut=st.integers(0, 4000), changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=3))
+@example(cut=0, changes=[])
+@example(cut=2, changes=[])
+def test_a_small_copy_has_the_size_and_the_faults_of_the_whole_image(form, cut, changes):
+    """A JPEG whose end is missing, or of which bytes were changed."""
+    options = dict(form)
+    image = Image.radial_gradient("L").resize((331, 320)).convert(options.pop("mode", "RGB"))
+    content = bytearray(saved(image, "JPEG", **options).getvalue())
+    content = content[: len(content) - cut % len(content)]
+    for place, value in changes:
+        content[place % len(content)] = value
+    try:
+        expected = load_image(io.BytesIO(content)).size
+    except ImageFault as fault:
+        with pytest.raises(ImageFault, match=re.escape(str(fault))):
+            load_small(io.BytesIO(content))
+    else:
+        small, size, _ = load_small(io.BytesIO(content))
+        assert size == expected
+        assert changes or cut or small.size == (166, 160)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_small_copy_is_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = BLOCKS.resize((900, 600), Image.Resampling.NEAREST)
+    content = saved(image, "JPEG", exif=exif, quality=95)
+    small, size, found = load_small(content)
+    whole = load_image(content)
+    assert size == whole.size and found == orientation and min(small.size) == 150
+    assert np.abs(np.asarray(small, int) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), int)).mean() < 2
+
+
+def test_other_formats_and_small_images_are_loaded_as_they_are():
+    for content in (saved(BLOCKS, "JPEG"), saved(BLOCKS.resize((600, 400)), "PNG")):
+        assert np.array_equal(load_small(content)[0], load_image(content))
 
 
 def test_any_error_of_a_decoder_is_a_fault_of_the_file_named(tmp_path, monkeypatch):

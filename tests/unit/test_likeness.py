@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
+from vision_r1.data import likeness
 from vision_r1.data.images import dhash, examine, load_image
 from vision_r1.data.leakage import IndexedImage, find_leaks
-from vision_r1.data.likeness import MAX_DISTANCE, TURNS, Candidate, likely_copies, near, turned, turned_image
+from vision_r1.data.likeness import MAX_DISTANCE, TURNS, Candidate, likely_copies, near, turned, turned_image, turnless
 
 
 def hashes(images):
@@ -21,16 +22,58 @@ def flipped(hash_of_one, places):
     return np.packbits(bits).view(np.uint64)
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.2, 0.5]), st.integers(0, 40), st.integers(0, 40))
-def test_near_is_what_comparing_all_pairs_finds(seed, share, ours, theirs):
-    """Plain pictures have few bits, so most of their blocks are equal."""
+def steps(rng, count, share):
+    """Return hashes of which a share of the bits is set: a step is brighter, darker or neither, and never both."""
+    kind = rng.choice(3, (count, 128), p=[1 - 2 * share, share, share])
+    return np.packbits(np.concatenate([kind == 1, kind == 2], axis=1), axis=1).view(np.uint64)
+
+
+def changed_copies(rng, hashes, count):
+    """Return hashes of which 12 to 18 bits were changed, of some images, each turned in some way."""
+    chosen = hashes[rng.integers(len(hashes), size=count)]
+    turns = rng.integers(len(TURNS), size=count)
+    chosen = [turned(one[None], turn)[0] for one, turn in zip(chosen, turns, strict=True)]
+    copies = [flipped(one, rng.permutation(256)[: rng.integers(12, 19)]) for one in chosen]
+    return np.array(copies, np.uint64).reshape(-1, 4)
+
+
+@pytest.fixture(params=[(64, 4096), (3, 5)], ids=["one block", "many blocks"])
+def blocks(request, monkeypatch):
+    monkeypatch.setattr(likeness, "ROWS", request.param[0])
+    monkeypatch.setattr(likeness, "COLUMNS", request.param[1])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the blocks are the same for all examples
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.integers(0, 40), st.integers(1, 40))
+def test_what_is_found_is_what_comparing_all_pairs_in_all_turns_finds(blocks, seed, share, ours, theirs):
+    """Plain images have few set bits, so all of them are near to each other."""
     rng = np.random.default_rng(seed)
-    bits = [np.packbits(rng.random((count, 256)) < share, axis=1).view(np.uint64) for count in (ours, theirs)]
-    mine, other = bits
-    for place in range(min(ours, theirs)):
-        mine[place] = flipped(other[place], rng.permutation(256)[: rng.integers(12, 19)])
-    distance = np.bitwise_count(mine[:, None] ^ other[None]).sum(-1)
+    other = steps(rng, theirs, share)
+    mine = np.concatenate([steps(rng, ours, share), changed_copies(rng, other, ours // 2)])
+    distance = np.bitwise_count(mine[:, None] ^ other[None]).sum(-1, dtype=int)
     assert near(mine, other).tolist() == np.argwhere(distance <= MAX_DISTANCE).tolist()
+    distance = np.stack([np.bitwise_count(mine[:, None] ^ turned(other, turn)).sum(-1, dtype=int) for turn in TURNS], 2)
+    places = np.argwhere(distance <= MAX_DISTANCE).tolist()
+    assert likely_copies(mine, other) == [(*place, distance[tuple(place)]) for place in places]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.sampled_from(TURNS))
+def test_without_its_turn_a_hash_is_no_farther_from_any_other(seed, share, turn):
+    rng = np.random.default_rng(seed)
+    ours, theirs = steps(rng, 20, share), steps(rng, 20, share)
+    theirs[:10] = changed_copies(rng, ours, 10)
+    assert (turnless(turned(ours, turn)) == turnless(ours)).all()
+    with_turn, without = (
+        np.bitwise_count(one ^ other).sum(1, dtype=int)
+        for one, other in ((turned(ours, turn), theirs), (turnless(ours), turnless(theirs)))
+    )
+    assert (without <= with_turn).all()
+
+
+def test_hashes_that_differ_in_every_bit_are_not_near():
+    """256 in 8 bits is 0."""
+    one = np.full((1, 4), 2**32 - 1, np.uint64)
+    assert near(one, ~one).tolist() == []
 
 
 @pytest.mark.parametrize("places", [range(0, 256, 17)[:15], range(15), range(200, 215)])

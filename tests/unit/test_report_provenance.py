@@ -62,3 +62,10 @@ def test_leaves_are_written_as_in_json():
         ("d", "1, x"),
         ("e", "{}"),
     ]
+
+
+def test_jobs_that_the_report_does_not_wait_for_are_no_part_of_it(tmp_path):
+    """They may or may not be done when it is written: the page would differ from one run to the next."""
+    for name in ("train_sft", "release_checkpoint", "render_report"):
+        (tmp_path / f"{name}.tsv").write_text("s\tmax_rss\n2.0\t100\n")
+    assert [job["name"] for job in benchmarks(tmp_path)] == ["train_sft"]

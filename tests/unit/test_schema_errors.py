@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import yaml
 
 from vision_r1 import configuration
 from vision_r1.experiments import merge
@@ -15,7 +14,7 @@ DATASET = {"images": "b", "annotations": "a"}
 
 @pytest.fixture(scope="module")
 def schema(root):
-    return yaml.safe_load((root / "config/schema.yaml").read_text())
+    return configuration.read_schema(root / "config")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,20 @@
 """What copies of a prompt share changes no value: each family, against the model and processor left alone."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tiny_models import make_checkpoint, write_train_file
+from trl.trainer import utils
 from trl.trainer.utils import add_fused_lm_head
 
 from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor, prompt_text
+from vision_r1.training.fused_head import score_only_completions
 from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
 
 PIXELS = (784, 7056)
@@ -91,6 +95,47 @@ def test_log_probabilities_and_gradients_stay(place, copies, monkeypatch):
     again = score(shared, *inputs)
     assert torch.equal(again[0], shared_values)
     assert all(torch.equal(again[1][name], shared_gradients[name]) for name in gradients)
+
+
+def test_prompts_do_not_meet_the_head(place, monkeypatch):
+    """Only scored tokens do: the same values and gradients, in the time of the completions' part of the batch."""
+    inputs = batch(place, 2)
+    seen = []
+    original = utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(
+        utils._ChunkedLogProbFunction, "apply", lambda *args: seen.append(len(args[0])) or original(*args)
+    )
+    model = load_model(place / "model", "float32")
+    add_fused_lm_head(model)
+    monkeypatch.setattr(utils, "_use_triton", lambda device: False)
+    values, gradients = score(model, *inputs)
+    score_only_completions()
+    compact_values, compact_gradients = score(model, *inputs)
+    ids, completions, said = inputs[0]["input_ids"], *inputs[1:]
+    assert seen == [len(ids) * (ids.shape[1] + completions.shape[1] - 1), said.sum()]
+    assert torch.allclose(values, compact_values, atol=1e-6)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, compact_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
+
+
+def test_trl_asks_for_triton_there_only():
+    assert inspect.getsource(utils).count("_use_triton(") == 1
+
+
+def test_positions_are_worked_out_once_for_each_layout(place, monkeypatch):
+    inputs, _, _ = batch(place, 3)
+    model = load_model(place / "model", "float32")
+    options = {name: inputs[name] for name in ("image_grid_thw", "mm_token_type_ids", "attention_mask")}
+    seen = []
+    original = type(model.model).get_rope_index
+    monkeypatch.setattr(
+        type(model.model), "get_rope_index", lambda self, ids, **o: seen.append(len(ids)) or original(self, ids, **o)
+    )
+    plain = model.model.get_rope_index(inputs["input_ids"], **options)
+    share_forward(model)
+    shared = model.model.get_rope_index(inputs["input_ids"], **options)
+    assert all(torch.equal(*pair) for pair in zip(plain, shared, strict=True))
+    assert seen[0] == 12 and seen[1] <= 4
 
 
 def test_in_bfloat16_sharing_adds_no_error_beyond_the_format_s_own(place):

@@ -62,3 +62,11 @@ def test_a_change_of_meaning_counts(script, name, old, new):
     before = code_stamp(script)
     edit(script, name, old, new)
     assert code_stamp(script) != before
+
+
+def test_scripts_share_what_was_read_of_their_modules(script):
+    other = script.parent / "score.py"
+    other.write_text("from package import matching, rewards\n")
+    modules = {}
+    assert [code_stamp(path, modules) for path in (script, other)] == [code_stamp(script), code_stamp(other)]
+    assert modules.keys() == {script.parent / name for name in MODULES if "unused" not in name} | {other}

@@ -46,7 +46,7 @@ def test_each_order_has_pycocotools_ap_of_ids_in_that_order(val, said, levels):
     rng = np.random.default_rng(levels)
     detections = [replace(each, score=float(rng.integers(1, levels + 1))) for each in said]
     matches = match(val, detections)
-    assert any(category.ignored.any() for category in matches.categories)
+    assert matches.ignored.any()
     places = orders(val.name, len(val.images), count=4)
     found = ap_by_order(matches, places)
     for number, order in enumerate(places):

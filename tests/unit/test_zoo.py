@@ -1,4 +1,4 @@
-"""The rewards of other methods, by hand: a copy, a wrong label, silence, and where the order counts."""
+"""The rewards of other methods, by hand: what each pays for a copy, a wrong label, silence; where the order counts."""
 
 import itertools
 import json

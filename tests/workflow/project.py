@@ -38,11 +38,15 @@ class Project:
 
     def planned(self, *words, **options):
         """Return what a dry run would do: rule -> number of jobs; empty where all is current."""
-        output = self.snakemake("--dry-run", *words, **options).stdout
-        table = output.rpartition("Job stats:\n")[2] if "Job stats:" in output else ""
-        jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-        jobs.pop("total", None)
-        return jobs
+        return job_numbers(self.snakemake("--dry-run", *words, **options).stdout)
+
+
+def job_numbers(output):
+    """Return rule -> number of jobs, from what a dry run printed; empty where all is current."""
+    table = output.rpartition("Job stats:\n")[2] if "Job stats:" in output else ""
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+    jobs.pop("total", None)
+    return jobs
 
 
 def copy_project(root, folder):

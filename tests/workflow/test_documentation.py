@@ -157,7 +157,7 @@ def test_json_blocks_are_json(blocks):
 
 
 def test_yaml_blocks_are_valid_configurations(root, blocks):
-    schema = yaml.safe_load((root / "config/schema.yaml").read_text())
+    schema = configuration.read_schema(root / "config")
     for block in blocks:
         if block.language == "yaml":
             with said_with_errors(block.place):

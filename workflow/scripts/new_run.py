@@ -153,8 +153,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
     command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
     text = overlay(args.name, command, config, (train, of_train), (test, of_test), told, limits, counted)
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    configuration.check(merge(config, yaml.safe_load(text)), schema)
+    configuration.check(merge(config, yaml.safe_load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)
     return command
 

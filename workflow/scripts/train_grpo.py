@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.cuda_graphs import replay_decoding
+    from vision_r1.training.arguments import refused_by_trl
+    from vision_r1.training.fused_head import score_only_completions
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
     from vision_r1.training.lora import lora_config
     from vision_r1.training.outputs import save
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     processor = load_processor(arguments.init, model_family, arguments.min_pixels, arguments.max_pixels)
     if arguments.completion_room:
         config.max_completion_length = completion_limit(rows, processor.tokenizer, arguments.completion_room)
-    stage = prepare(arguments, config, __file__, criterion=asdict(criterion))
+    stage = prepare(arguments, config, __file__, criterion=asdict(criterion), share_copies=arguments.share_copies)
 
     model = load_model(stage.weights, arguments.dtype)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
@@ -62,21 +64,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     if colocated:
         model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")
 
-    share_processing(processor)
+    score_only_completions()
     replay_decoding(model)
-    share_forward(model)
-    trainer = GRPOTrainer(
-        model=model,
-        reward_funcs=reward_functions(criterion, criterion.part_weights(config.reward_weights)),
-        args=config,
-        train_dataset=grpo_dataset(rows),
-        processing_class=processor,
-        peft_config=lora_config(arguments),
-    )
+    if arguments.share_copies:
+        share_processing(processor)
+        share_forward(model)
+    with refused_by_trl():
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=reward_functions(criterion, criterion.part_weights(config.reward_weights)),
+            args=config,
+            train_dataset=grpo_dataset(rows),
+            processing_class=processor,
+            peft_config=lora_config(arguments),
+        )
     if colocated:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
-    if trainer.ref_model is not None:
+    if arguments.share_copies and trainer.ref_model is not None:
         share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check, load, train, save. TRL seeds every generator with --seed when the trainer is built."""
     from trl import SFTTrainer
 
+    from vision_r1.training.arguments import refused_by_trl
     from vision_r1.training.lora import lora_config
     from vision_r1.training.outputs import save
     from vision_r1.training.stage import prepare, train
@@ -48,13 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_answers_fit(rows, processor, config.max_length)
     stage = prepare(arguments, config, __file__)
 
-    trainer = SFTTrainer(
-        model=load_model(stage.weights, arguments.dtype),
-        args=config,
-        train_dataset=sft_dataset(rows),
-        processing_class=processor,
-        peft_config=lora_config(arguments),
-    )
+    model = load_model(stage.weights, arguments.dtype)
+    with refused_by_trl():
+        trainer = SFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=sft_dataset(rows),
+            processing_class=processor,
+            peft_config=lora_config(arguments),
+        )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     train(trainer, stage, guards, samples_per_step=batch)
     save(trainer, stage, samples_per_step=batch)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
+from vision_r1 import trl_fields
 from vision_r1.configuration_values import check_files, check_selection, check_values
 from vision_r1.data import mixture
 from vision_r1.experiments import (
@@ -26,6 +27,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
+from vision_r1.objectives import check_objective
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import did_you_mean, in_words
 from vision_r1.zoo import criterion_of
@@ -66,6 +68,12 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     return merged
 
 
+def read_schema(folder: str | Path) -> dict[str, Any]:
+    """Return the JSON Schema of a merged configuration, TRL's own fields among it, from the files of folder config/."""
+    own, fields = (load([Path(folder) / name]) for name in ("schema.yaml", "trl_fields.yaml"))
+    return trl_fields.merged(own, fields)
+
+
 def presets(folder: str | Path) -> dict[str, dict[str, Any]]:
     """Return recipe -> the resolved configuration of its preset, from the files of folder config/."""
     return {
@@ -90,9 +98,12 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             raise UserError(
                 f"config: experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)"
             )
+    parts = {**schema, "required": []}
     for name in config["experiments"]:
-        overrides = {key: value for key, value in config["experiments"][name].items() if key != "stages"}
-        _check_schema(merge(config, overrides), schema, f"experiments.{name}.")
+        # The sections that it doesn't touch were checked above: a study has many experiments.
+        sections = config["experiments"][name].keys() & config.keys()
+        merged = merge(config, config["experiments"][name])
+        _check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
         _check_stages(config, name)
     for name in config["experiments"]:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
@@ -132,26 +143,6 @@ def run_name(config: Mapping[str, Any]) -> str:
     return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
 
 
-def reference(schema: Mapping[str, Any]) -> str:
-    """Return the schema as a Markdown table: key, type, description."""
-    lines = ["| key | type | meaning, unit and source |", "| --- | --- | --- |"]
-    lines += [f"| `{key}` | {kind} | {text} |" for key, kind, text in _described(schema, schema, "")]
-    return "\n".join(lines) + "\n"
-
-
-def _described(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
-    if "$ref" in schema:
-        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
-    if path:
-        kinds = schema.get("type", "object")
-        kind = " or ".join(map(str, schema["enum"])) if "enum" in schema else kinds
-        yield path, kind if isinstance(kind, str) else " or ".join(kinds), schema["description"].replace("<", "&lt;")
-    for key, value in schema.get("properties", {}).items():
-        yield from _described(value, root, f"{path}.{key}" if path else key)
-    if isinstance(schema.get("additionalProperties"), Mapping):
-        yield from _described(schema["additionalProperties"], root, f"{path}.<name>")
-
-
 def _check_stages(config: Mapping[str, Any], name: str) -> None:
     """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
     where, own = f"config: experiments.{name}", stages_of(config, name)
@@ -178,6 +169,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
+    check_objective(values, f"{where}.{stage}")
     if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
         raise UserError(
             f"{where}.grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
@@ -193,7 +185,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
             f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
             f"can't be grouped by {together}"
         )
-    # TRL refuses the others when their turn comes: a smaller batch need not fit what nobody asks for.
+    # The training itself refuses the others when their turn comes: a batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
@@ -204,11 +196,11 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
             f"which is no multiple of num_generations {values['num_generations']}"
         )
     accumulation = values["gradient_accumulation_steps"]
-    period = math.lcm(accumulation, at_once) // accumulation
+    period = math.lcm(accumulation, at_once * (values.get("num_iterations") or 1)) // accumulation
     # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
     between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
     for key in ("save_steps", "max_steps") if between else ("save_steps",):
-        if values[key] % period:
+        if name in asked_for and values[key] % period:
             raise UserError(
                 f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
                 f"again every {period} steps, and a checkpoint between them can't be resumed from"
@@ -348,6 +340,8 @@ def _explain(error: ValidationError) -> str:
             for section, keys in SHARED.items():
                 if unknown in keys:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
+            if reason := trl_fields.refused(unknown):
+                return f"{unknown!r} can't be set here: {reason}"
         if unknown in RENAMED:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"
         if unknown in REMOVED:

@@ -17,14 +17,18 @@ Config = Mapping[str, Any]
 
 
 def of_values(values: Mapping[str, Any]) -> list[str]:
-    """Return a section of the configuration as words: null is left out, lists take several words."""
+    """Return a section of the configuration as words: null is left out, lists take several words, mappings are JSON."""
     words: list[str] = []
     for key, value in values.items():
         if value is None:
             continue
         words.append(f"--{key}")
-        words += map(str, value) if isinstance(value, list) else [str(value)]
+        words += map(str, value) if isinstance(value, list) else [_word(value)]
     return words
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
 
 
 def of_model(config: Config, job: str) -> list[str]:

@@ -32,10 +32,15 @@ KINDS = {
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name closest to `name`, or all known names where none is close."""
+    """Return `; did you mean 'x'?` for the known name closest to `name`, or all known names where none is close.
+
+    Too many to read in a line are in docs/configuration.md.
+    """
     names = list(known)
     close = get_close_matches(str(name), names, n=1, cutoff=0.7)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if len(names) <= 40 else "; docs/configuration.md lists those that there are"
 
 
 def in_words(error: "ValidationError") -> str:

@@ -206,13 +206,13 @@ def check_images(sizes: Mapping[str, tuple[int, int]], workers: int = 1) -> None
     Each is decoded, in `workers` threads, so that none can stop what comes after. Boxes would be wrong all over where
     the sizes differ.
     """
-    from vision_r1.data.images import ImageFault, load_image
+    from vision_r1.data.images import ImageFault, load_small
 
     found: dict[str, tuple[int, int]] = {}
 
     def fault(path: str) -> str | None:
         try:
-            found[path] = width, height = load_image(path).size
+            found[path] = width, height = load_small(path)[1]
         except ImageFault as error:
             return str(error)
         if (width, height) == sizes[path]:

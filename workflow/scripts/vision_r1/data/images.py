@@ -18,6 +18,7 @@ from vision_r1.files import UserError
 from vision_r1.progress import Progress
 
 MAX_PIXELS = 100_000_000  # of an image; a foreign file must not fill the memory
+SMALL = 144  # pixels that each side of an image keeps where only its looks matter; below it hashes begin to differ
 # Pillow decodes these itself, or with a library inside its wheel. It knows more: for EPS it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112  # EXIF
@@ -57,24 +58,40 @@ def load_image(source: str | Path | BinaryIO) -> Image.Image:
     ImageFault, naming the file where `source` is a path, for anything that can't be decoded, for more than MAX_PIXELS,
     and for numbers whose white nobody knows: 32-bit integers and floats.
     """
-    return load_upright(source)[0]
+    return _load(source)[0]
 
 
-def load_upright(source: str | Path | BinaryIO) -> tuple[Image.Image, int]:
-    """Return an image as load_image does, and its EXIF orientation before that, 1 (upright) to 8."""
+def load_small(source: str | Path | BinaryIO) -> tuple[Image.Image, tuple[int, int], int]:
+    """Return an image as load_image does, but small, its whole upright (width, height) and EXIF orientation, 1 to 8.
+
+    It is for looks and for a check that a file is whole. A JPEG is decoded at a half, a quarter or an eighth of its
+    size, no side below SMALL pixels, which leaves out most of the work but reading all of its data. Other formats
+    are decoded whole, and so are images that are small.
+    """
+    return _load(source, SMALL)
+
+
+def _load(source: str | Path | BinaryIO, least: int | None = None) -> tuple[Image.Image, tuple[int, int], int]:
     with open_image(source) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+        size = image.size
+        if least:
+            image.draft(image.mode, (least, least))
         image.load()
         orientation, colours = _orientation(image), _rgb(image)
     turn = _TURNS.get(orientation)
-    return (colours if turn is None else colours.transpose(turn)), orientation
+    return (colours if turn is None else colours.transpose(turn)), _upright(size, orientation), orientation
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
     """Return the (width, height) that an image has upright, in pixels, from its header. Raises ImageFault."""
     with open_image(path) as image:
-        return image.size[::-1] if _orientation(image) >= 5 else image.size
+        return _upright(image.size, _orientation(image))
+
+
+def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return size[::-1] if orientation >= 5 else size
 
 
 def _orientation(image: Image.Image) -> int:
@@ -146,10 +163,10 @@ def dhash(image: Image.Image) -> str:
 def examine(content: bytes, sha256: str) -> ImageFacts:
     """Return the facts about a file's content."""
     try:
-        image, orientation = load_upright(io.BytesIO(content))
+        image, size, orientation = load_small(io.BytesIO(content))
     except ImageFault as fault:
         return ImageFacts(sha256, fault=f"unreadable: {fault}")
-    return ImageFacts(sha256, *image.size, orientation, dhash(image))
+    return ImageFacts(sha256, *size, orientation, dhash(image))
 
 
 def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[ImageFacts]:
@@ -174,7 +191,7 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
 
 # The columns are the fields of ImageFacts; where these change, or their meaning does, so must the table's name.
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS facts_2 "
+    "CREATE TABLE IF NOT EXISTS facts_3 "
     "(sha256 TEXT PRIMARY KEY, width INT, height INT, orientation INT, dhash TEXT, fault TEXT)"
 )
 _cache: sqlite3.Connection
@@ -192,9 +209,9 @@ def _facts(path: str) -> ImageFacts:
     except OSError as error:
         return ImageFacts("", fault="missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}")
     sha256 = hashlib.sha256(content).hexdigest()
-    row = _cache.execute("SELECT * FROM facts_2 WHERE sha256 = ?", (sha256,)).fetchone()
+    row = _cache.execute("SELECT * FROM facts_3 WHERE sha256 = ?", (sha256,)).fetchone()
     if row:
         return ImageFacts(*row)
     facts = examine(content, sha256)
-    _cache.execute("INSERT OR IGNORE INTO facts_2 VALUES (?, ?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
+    _cache.execute("INSERT OR IGNORE INTO facts_3 VALUES (?, ?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
     return facts

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from vision_r1.data.images import load_image
+from vision_r1.data.images import load_small
 
 SEARCHED = (
     "saved again (JPEG quality 30 and up), resized, turned by 90, 180 or 270 degrees, mirrored, made a fifth brighter, "
@@ -22,9 +22,8 @@ NOT_SEARCHED = "cropped, letterboxed, made grey, made brighter by half, or paste
 # fifth brighter; 160 other photographs in 55 or more. Synthetic scenes lie closer, so pixels have the last word.
 MAX_DISTANCE = 15
 SAME_DISTANCE = 10  # of copies in the same light
-BLOCKS = 16  # one more than MAX_DISTANCE: that many bits can't change every block
 TURNS = range(8)  # all quarter turns, and all of them mirrored: see turned
-CHUNK = 250_000  # pairs compared at once, some 30 MB
+ROWS, COLUMNS = 64, 4096  # hashes compared at once: 2 MB
 
 # Compared as 16 x 16 means, with 0..255 a channel. Copies of one size differ by at most 5 on average and 58 anywhere.
 CELLS = 16
@@ -50,40 +49,61 @@ def likely_copies(ours: np.ndarray, theirs: np.ndarray) -> list[Candidate]:
 
     Hashes are (n, 4) uint64, the 256 bits of vision_r1.data.images.dhash.
     """
-    all_turned = np.concatenate([turned(theirs, turn) for turn in TURNS])
-    mine, place = near(ours, all_turned).T
-    turn, other = np.divmod(place, max(1, len(theirs)))
-    distance = np.bitwise_count(ours[mine] ^ all_turned[place]).sum(1, dtype=np.uint16)
-    return sorted(map(Candidate, mine.tolist(), other.tolist(), turn.tolist(), distance.tolist()))
+    mine, other = near(turnless(ours), turnless(theirs)).T
+    found: list[Candidate] = []
+    for turn in TURNS:
+        distance = np.bitwise_count(ours[mine] ^ turned(theirs, turn)[other]).sum(1, dtype=np.uint16)
+        close = distance <= MAX_DISTANCE
+        columns = mine[close], other[close], np.full(close.sum(), turn), distance[close]
+        found += map(Candidate, *(column.tolist() for column in columns))
+    return sorted(found)
 
 
 def near(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return (n, 2) places of hashes that differ in at most MAX_DISTANCE bits, sorted.
 
-    Such hashes agree in at least one of BLOCKS blocks of bits. So only hashes with an equal block are compared, which
-    sorting finds, and not every pair.
+    Every pair is compared whose numbers of set bits differ by no more than that: in blocks that stay in the
+    processor's cache, so that the time is the same for plain images, whose hashes are much alike.
     """
-    found = [np.zeros(0, np.int64)]
-    for own, other in zip(_blocks(ours).T, _blocks(theirs).T, strict=True):
-        order = np.argsort(other, kind="stable")
-        first, last = (np.searchsorted(other[order], own, side) for side in ("left", "right"))
-        ends = np.cumsum(last - first)
-        for start in range(0, int(ends[-1]) if len(ends) else 0, CHUNK):
-            number = np.arange(start, min(start + CHUNK, ends[-1]))
-            mine = np.searchsorted(ends, number, side="right")
-            theirs_place = order[number - ends[mine] + last[mine]]
-            distance = np.bitwise_count(ours[mine] ^ theirs[theirs_place]).sum(1, dtype=np.uint16)
-            close = distance <= MAX_DISTANCE
-            found.append(mine[close] * len(theirs) + theirs_place[close])
-    pairs = np.unique(np.concatenate(found))
-    return np.stack(np.divmod(pairs, max(1, len(theirs))), axis=1)
+    set_bits, their_set_bits = (np.bitwise_count(hashes).sum(1, dtype=np.int16) for hashes in (ours, theirs))
+    order, their_order = np.argsort(set_bits), np.argsort(their_set_bits)
+    set_bits, their_set_bits = set_bits[order], their_set_bits[their_order]
+    words, their_words = ours[order].T.copy(), theirs[their_order].T.copy()
+    found = [np.zeros((2, 0), np.int64)]
+    for row in range(0, len(ours), ROWS):
+        rows = slice(row, row + ROWS)
+        fewest, most = set_bits[rows][[0, -1]]
+        first, last = np.searchsorted(their_set_bits, (fewest - MAX_DISTANCE, most + MAX_DISTANCE + 1))
+        for column in range(first, last, COLUMNS):
+            columns = slice(column, min(column + COLUMNS, last))
+            differing = (
+                np.bitwise_count(word[rows, None] ^ their_word[columns])
+                for word, their_word in zip(words, their_words, strict=True)
+            )
+            distance = sum(differing, start=np.uint16())  # 8 bits would take 256 for 0
+            place, their_place = np.divmod(np.flatnonzero(distance <= MAX_DISTANCE), distance.shape[1])
+            found.append(np.stack([order[row + place], their_order[column + their_place]]))
+    pairs = np.concatenate(found, axis=1)
+    return pairs[:, np.lexsort(pairs[::-1])].T
 
 
-def _blocks(hashes: np.ndarray) -> np.ndarray:
-    """Return (n, BLOCKS) numbers of 16 bits each, drawn from all over the hash: neighbours are often equal."""
+def turnless(hashes: np.ndarray) -> np.ndarray:
+    """Return hashes (n, 4) that are the same for all turns of an image, so that one comparison does for eight.
+
+    A turn exchanges bits within sets of 8. Here the bits of a set stand in order, set ones first, which says how many
+    there are. Two such hashes differ in no more bits than the hashes that they are of, however one of these is turned.
+    """
     bits = np.unpackbits(hashes.view(np.uint8), axis=1)
-    order = np.random.default_rng(0).permutation(256)
-    return np.ascontiguousarray(np.packbits(bits[:, order], axis=1)).view(np.uint16)
+    number = bits[:, _exchanged_bits()].sum(2, dtype=np.uint8)
+    return np.packbits(number[:, :, None] > np.arange(8, dtype=np.uint8), axis=2)[:, :, 0].view(np.uint64)
+
+
+@cache
+def _exchanged_bits() -> np.ndarray:
+    """Return (32, 8) places of bits in a hash: turns exchange those of a row."""
+    each = np.packbits(np.eye(256, dtype=np.uint8), axis=1).view(np.uint64)
+    moved = sum(np.unpackbits(turned(each, turn).view(np.uint8), axis=1) for turn in TURNS)
+    return np.unique([np.flatnonzero(row) for row in moved], axis=0)
 
 
 def turned(hashes: np.ndarray, turn: int) -> np.ndarray:
@@ -129,4 +149,4 @@ def same_pixels(path: str, other: str, turn: int = 0, distance: int = 0) -> bool
 
 @cache
 def _means(path: str) -> np.ndarray:
-    return np.asarray(load_image(path).resize((CELLS, CELLS), Image.Resampling.BOX), np.float32)
+    return np.asarray(load_small(path)[0].resize((CELLS, CELLS), Image.Resampling.BOX), np.float32)

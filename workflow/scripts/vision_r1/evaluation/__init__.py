@@ -1,1 +1,1 @@
-"""Evaluation: prompts by protocol, prediction, scoring with pycocotools."""
+"""Evaluation: prompts by protocol, prediction, scoring as pycocotools does."""

@@ -12,17 +12,16 @@ Intervals cover the choice of test images, not the randomness of training.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
+from vision_r1.evaluation.coco_ap import Matches
+from vision_r1.evaluation.curves import CHUNK, Batch, Reached, area, batches, first_boxes, in_threads, running
 
 LEVEL = 0.95
 SEED = 0
-CHUNK = 2_000_000  # detections x resamples at once: some 100 MB
-RECALLS = np.linspace(0.0, 1.00, 101)  # pycocotools' recall thresholds
 # Each metric is a mean over these of the ten IoU thresholds .50:.95.
 AP_METRICS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 
@@ -33,7 +32,7 @@ def resamples(dataset: str, images: int, count: int) -> np.ndarray:
     They depend on the data set's name and size only, so any two checkpoints are scored on the same resamples.
     """
     rng = np.random.default_rng([SEED, zlib.crc32(dataset.encode())])
-    weights = np.zeros((count, images), np.int32)
+    weights = np.zeros((count, images), np.uint8)
     weights[0::2, : images // 2] = 1
     weights[1::2, : images - images // 2] = 1
     return rng.permuted(weights, axis=1)
@@ -69,7 +68,7 @@ def resampled_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]
 
 def _by_category(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return {AP, AP50, AP75} of every row of `weights` and category, each (n, categories)."""
-    precision = np.stack([category_ap(category, weights) for category in matches.categories], axis=1)
+    precision = category_ap(matches, weights)
     return {metric: precision[..., thresholds].mean(axis=2) for metric, thresholds in AP_METRICS.items()}
 
 
@@ -80,34 +79,53 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(number > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(number, 1), np.nan)
 
 
-def category_ap(category: CategoryMatches, weights: np.ndarray) -> np.ndarray:
-    """Return one category's AP (n, IoU thresholds) for weights (n, images); NaN where no object has weight."""
-    places, count = np.unique(category.truth_image, return_counts=True)
-    objects = weights[:, places] @ count.astype(weights.dtype)
-    rows = max(1, CHUNK // max(1, len(category.image)))
-    parts = [
-        _category_ap(category, weights[start : start + rows], objects[start : start + rows, None])
-        for start in range(0, len(weights), rows)
-    ]
-    return np.where(objects[:, None] > 0, np.concatenate(parts), np.nan)
+def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    """Return AP (n, categories, IoU thresholds) for weights (n, images); NaN where no object has weight."""
+    count, categories = len(weights), len(matches.category_ids)
+    curves, starts = batches(matches), first_boxes(matches)
+    ignored_image, ignored_before = _ignored(matches, curves, starts)
+    truth = np.searchsorted(matches.truth_category, np.arange(categories + 1))
+    objects = np.empty((count, categories), np.int64)
+    each = CHUNK // max(len(matches.image), len(matches.truth), sum(batch.hits.size for batch in curves), 1)
+
+    def count_objects(rows: slice) -> None:
+        objects[rows] = np.diff(running(weights[rows].take(matches.truth_image, axis=1)).take(truth, axis=1), axis=1)
+
+    in_threads(count_objects, count, each)
+    reached = Reached(objects)
+    values = np.zeros((count, categories, len(matches.hit)))
+
+    def score(rows: slice) -> None:
+        own = weights[rows]
+        counted = running(own.take(matches.image, axis=1))
+        ignored = running(own.take(ignored_image, axis=1))
+        for batch, before in zip(curves, ignored_before, strict=True):
+            found = (own.take(matches.image[batch.hits], axis=1) * batch.real).cumsum(axis=2, dtype=np.int32)
+            boxes = counted.take(batch.hits + 1, axis=1) - counted.take(starts[batch.category], axis=1)[..., None]
+            if before is not None:
+                boxes -= ignored.take(before[:, 1:], axis=1) - ignored.take(before[:, :1], axis=1)
+            precision = found / np.maximum(boxes, 1)
+            recalls = reached((rows, batch.category), found)
+            values[rows, batch.category, batch.threshold] = area(precision, recalls)
+
+    in_threads(score, count, each)
+    return np.where(objects[..., None] > 0, values, np.nan)
 
 
-def _category_ap(category: CategoryMatches, weights: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    values = np.zeros((len(weights), len(category.hit)))
-    weights = weights[:, category.image]
-    common = None if category.ignored.any() else weights.cumsum(axis=1)
-    for threshold, hit in enumerate(category.hit):
-        # Only where an object is found does recall rise, and the precision to its right can be the best.
-        hits = np.flatnonzero(hit)
-        if not len(hits):
-            continue
-        counted = (weights * ~category.ignored[threshold]).cumsum(axis=1) if common is None else common
-        found = weights[:, hits].cumsum(axis=1)
-        precision = found / np.maximum(counted[:, hits], 1)
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        reached = np.searchsorted(RECALLS, found / np.maximum(objects, 1), side="right")
-        values[:, threshold] = (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
-    return values
+def _ignored(
+    matches: Matches, curves: Sequence[Batch], starts: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """Return the images (k,) of all boxes that are ignored, threshold by threshold, and for each batch how many of them
+    stand before its curves' categories and up to each hit (S, 1 + L); None where that makes no difference."""
+    thresholds, places = np.nonzero(matches.ignored)
+    boxes = len(matches.image) + 1
+    ranks = thresholds * boxes + places
+    before: list[np.ndarray | None] = []
+    for batch in curves:
+        upto = np.concatenate([starts[batch.category, None], batch.hits], axis=1)
+        numbers = np.searchsorted(ranks, batch.threshold[:, None] * boxes + upto)
+        before.append(numbers if (numbers[:, -1] > numbers[:, 0]).any() else None)
+    return matches.image[places], before
 
 
 def bias(values: np.ndarray, value: float | None) -> float | None:

@@ -10,12 +10,12 @@ and `missed`, an object that no loose box or wrong class would find, once fixed.
 The cost of a kind is how much AP50 rises when it alone is fixed: a box is moved or renamed, or deleted where that
 finds no object that is still to be found; a missed object is no longer asked for. Of several boxes that would find one
 object, loose ones and ones of a wrong class together, only the surest is moved or renamed.
-Boxes that AP leaves out (CategoryMatches.vanished) are errors on the background that cost nothing.
+Boxes that AP leaves out (Matches.vanished) are errors on the background that cost nothing.
 
 A box on a crowd region is no error and not counted; fixed, it may find an object all the same.
 
-Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here pycocotools' matches decide. On 80 COCO images
-with made boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two things differ on purpose:
+Ours, because tidecv (2020) needs OpenCV and keeps its own matcher: here the matches of AP decide. On 80 COCO images
+with synthetic boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two things differ on purpose:
 - It gives a category that has boxes but no objects an AP of 0, until fixing has deleted its boxes. AP50 here is
   pycocotools', which leaves such a category out. With 70 categories that have objects and 9 that only have boxes
   tidecv's AP50 and costs are 70/79 of ours, but for the kinds whose fixing empties categories.
@@ -23,16 +23,15 @@ with made boxes all costs are within 0.02 points of 100 of tidecv 1.0.1's. Two t
 Scores should differ: where they are equal, it ranks false boxes before right ones once it has fixed anything.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from pycocotools import mask
 
 from vision_r1.evaluation.bootstrap import category_ap
-from vision_r1.evaluation.coco_ap import CategoryMatches, Detection, Matches
+from vision_r1.evaluation.coco_ap import Detection, Matches, box_array, paired_iou
+from vision_r1.evaluation.curves import CHUNK
 
 ERROR_KINDS = ("missed", "background", "duplicate", "wrong_class", "loose_box", "both")
 FOUND, LOOSE = 0.5, 0.1  # IoU
@@ -40,137 +39,147 @@ FOUND, LOOSE = 0.5, 0.1  # IoU
 
 @dataclass(frozen=True)
 class _False:
-    """A false box: its category's place and its own place in there, its kind, and the object that it is nearest to.
+    """The false boxes: places among the boxes of `matches` (n,), kinds, and the objects that they are nearest to.
 
-    ignored: it lies on a crowd region.
+    kind (n,): place in ERROR_KINDS; target (n,): place in Matches.objects, -1 in an image without objects; fixes (n,):
+    of all boxes that would find the target if they were fixed, this is the surest, and no box has found it.
     """
 
-    category: int
-    place: int
-    kind: str
-    target: int
-    ignored: bool
+    box: np.ndarray
+    kind: np.ndarray
+    target: np.ndarray
+    fixes: np.ndarray
 
 
 def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, dict[str, Any]]:
     """Return {kind: {count, cost}} for each of ERROR_KINDS; cost is in AP50, 0..1, None where there are no objects."""
     wrong = _false_boxes(matches, detections)
-    found = {int(place) for category in matches.categories for place in category.matched if place >= 0}
-    fixes = _fixes(matches, wrong, found)
-    asked = {int(place) for category in matches.categories for place in category.truth}
-    missed = asked - found - fixes.keys()
-    before = _ap50(matches, matches.categories)
+    missed = ~np.isin(matches.truth, np.concatenate([matches.matched, wrong.target[wrong.fixes]]))
+    counted = ~(matches.ignored[0] & ~matches.vanished)[wrong.box]
+    before = _ap50(matches, matches)
     costs = {}
-    for kind in ERROR_KINDS:
+    for number, kind in enumerate(ERROR_KINDS):
         if kind == "missed":
-            count, after = len(missed), _ap50(matches, [_without(each, missed) for each in matches.categories])
+            count, after = int(missed.sum()), _ap50(matches, _without(matches, missed))
         else:
-            errors = [error for error in wrong if error.kind == kind]
-            count, after = sum(not error.ignored for error in errors), _ap50(matches, _fixed(matches, errors, fixes))
+            of_kind = wrong.kind == number
+            count, after = int((of_kind & counted).sum()), _ap50(matches, _fixed(matches, wrong, of_kind))
         costs[kind] = {"count": count, "cost": None if before is None or after is None else after - before}
     return costs
 
 
-def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> list[_False]:
-    """Return all false boxes with their kinds."""
-    objects = defaultdict(list)
-    for place, (image, item) in enumerate(matches.objects):
-        if not item.crowd:
-            objects[image].append(place)
-    found = {int(place) for category in matches.categories for place in category.matched if place >= 0}
-    false = defaultdict(list)
-    for number, category in enumerate(matches.categories):
-        for place in np.flatnonzero(~category.hit[0]):
-            on_crowd = bool(category.ignored[0, place] and not category.vanished[place])
-            false[category.image[place]].append((number, int(place), on_crowd))
-    errors = []
-    for image, boxes in false.items():
-        places = objects[image]
-        if not places:
-            errors += [_False(number, place, "background", -1, ignored) for number, place, ignored in boxes]
+def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> _False:
+    """Return all false boxes; the objects that they are compared with are those of their image."""
+    objects = np.array([place for place, (_, item) in enumerate(matches.objects) if not item.crowd], int)
+    objects = objects[np.argsort([matches.objects[place][0] for place in objects], kind="stable")]
+    items = [matches.objects[place][1] for place in objects]
+    edges = np.searchsorted([matches.objects[place][0] for place in objects], np.arange(len(matches.image_ids) + 1))
+    categories = np.searchsorted(matches.category_ids, [item.category_id for item in items])
+    taken = np.isin(objects, matches.matched)
+    corners = box_array([item.bbox for item in items])
+
+    box = np.flatnonzero(~matches.hit[0])
+    boxes = box_array([detections[place].bbox for place in matches.detection[box]])
+    kind, target = np.full(len(box), ERROR_KINDS.index("background")), np.full(len(box), -1)
+    number = np.diff(edges)[matches.image[box]]
+    compared = np.flatnonzero(number)
+    for own in np.array_split(compared, 1 + number.sum() // CHUNK):
+        if not len(own):
             continue
-        items = [matches.objects[place][1] for place in places]
-        overlap = mask.iou(
-            [list(detections[matches.categories[number].detection[place]].bbox) for number, place, _ in boxes],
-            [list(item.bbox) for item in items],
-            [0] * len(items),
-        )
-        categories = np.array([item.category_id for item in items])
-        taken = np.array([place in found for place in places])
-        for (number, place, ignored), row in zip(boxes, overlap, strict=True):
-            kind, nearest = _kind(row, categories == matches.categories[number].category_id, taken)
-            errors.append(_False(number, place, kind, places[nearest], ignored))
-    return errors
+        # Every box with every object of its image, box by box.
+        starts = np.cumsum(number[own]) - number[own]
+        pair = np.repeat(np.arange(len(own)), number[own])
+        place = np.arange(len(pair)) - starts[pair] + edges[matches.image[box[own]]][pair]
+        overlap = paired_iou(boxes[own[pair]], corners[place])
+        same = categories[place] == matches.category[box[own]][pair]
+        kind[own], nearest = _kinds(overlap, same, taken[place], starts)
+        target[own] = objects[place[nearest]]
+    return _False(box, kind, target, _surest(matches, box, kind, target))
 
 
-def _kind(overlap: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:
-    """Return a false box's kind and the object behind it; IoU, class and being found, each (objects,)."""
-    own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
-    if LOOSE <= own.max() < FOUND:
-        return "loose_box", int(own.argmax())
-    if other.max() >= FOUND:
-        return "wrong_class", int(other.argmax())
-    if np.where(taken, own, 0).max() >= FOUND:
-        return "duplicate", int(own.argmax())
-    return ("background" if overlap.max() < LOOSE else "both"), int(overlap.argmax())
+def _kinds(
+    overlap: np.ndarray, same: np.ndarray, taken: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return false boxes' kinds and which of their pairs is with the object behind it, each (n,).
+
+    Of pairs of a box and an object, box by box from `starts` (n,): IoU, the right class, the object was found.
+    """
+    own, own_nearest = _highest(np.where(same, overlap, 0), starts)
+    other, other_nearest = _highest(np.where(same, 0, overlap), starts)
+    any_object, nearest = _highest(overlap, starts)
+    again, _ = _highest(np.where(same & taken, overlap, 0), starts)
+    rules = {
+        "loose_box": ((own >= LOOSE) & (own < FOUND), own_nearest),
+        "wrong_class": (other >= FOUND, other_nearest),
+        "duplicate": (again >= FOUND, own_nearest),
+        "background": (any_object < LOOSE, nearest),
+        "both": (np.ones(len(starts), bool), nearest),
+    }
+    applies, places = zip(*rules.values(), strict=True)
+    return np.select(applies, [ERROR_KINDS.index(kind) for kind in rules]), np.select(applies, places)
 
 
-def _fixes(matches: Matches, wrong: Sequence[_False], found: set[int]) -> dict[int, _False]:
-    """Return, for each object that is still to be found, the surest box that would find it if it were fixed."""
-    fixes: dict[int, _False] = {}
-    for error in sorted(wrong, key=lambda error: -matches.categories[error.category].scores[error.place]):
-        if error.kind in ("loose_box", "wrong_class") and error.target not in found:
-            fixes.setdefault(error.target, error)
-    return fixes
+def _highest(values: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each segment's highest value, and where it stands first; segments begin at `starts`."""
+    highest = np.maximum.reduceat(values, starts)
+    is_highest = values == np.repeat(highest, np.diff(starts, append=len(values)))
+    return highest, np.minimum.reduceat(np.where(is_highest, np.arange(len(values)), len(values)), starts)
 
 
-def _fixed(matches: Matches, errors: Sequence[_False], fixes: Mapping[int, _False]) -> list[CategoryMatches]:
-    """Return the matches with these false boxes fixed, or deleted where fixing finds nothing new."""
-    by_id = {category.category_id: number for number, category in enumerate(matches.categories)}
-    deleted, added = defaultdict(list), defaultdict(list)
-    for error in errors:
-        deleted[error.category].append(error.place)
-        if fixes.get(error.target) is error:
-            own = by_id[matches.objects[error.target][1].category_id]
-            source = matches.categories[error.category]
-            added[own].append((source.scores[error.place], source.image[error.place]))
-    return [_changed(each, deleted[number], added[number]) for number, each in enumerate(matches.categories)]
+def _surest(matches: Matches, box: np.ndarray, kind: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return which false boxes (n,) would find an object that is still to be found, the surest one of each object."""
+    fixable = np.isin(kind, [ERROR_KINDS.index("loose_box"), ERROR_KINDS.index("wrong_class")])
+    candidates = np.flatnonzero(fixable & ~np.isin(target, matches.matched))
+    candidates = candidates[np.argsort(-matches.scores[box[candidates]], kind="stable")]
+    _, first = np.unique(target[candidates], return_index=True)
+    surest = np.zeros(len(box), bool)
+    surest[candidates[first]] = True
+    return surest
 
 
-def _changed(category: CategoryMatches, deleted: list[int], added: list[tuple[float, int]]) -> CategoryMatches:
-    """Return a category at the lowest threshold, without some boxes, and with others that find an object."""
-    new = np.array(added, np.float64).reshape(-1, 2)
-    scores = np.concatenate([np.delete(category.scores, deleted), new[:, 0]])
-    images = np.concatenate([np.delete(category.image, deleted), new[:, 1].astype(int)])
-    hit = np.concatenate([np.delete(category.hit[0], deleted), np.ones(len(new), bool)])
-    ignored = np.concatenate([np.delete(category.ignored[0], deleted), np.zeros(len(new), bool)])
-    vanished = np.concatenate([np.delete(category.vanished, deleted), np.zeros(len(new), bool)])
-    order = np.lexsort((images, -scores))  # pycocotools' order: by score, then by image
+def _fixed(matches: Matches, wrong: _False, of_kind: np.ndarray) -> Matches:
+    """Return the matches at the lowest threshold with these false boxes (n,) fixed, or deleted where fixing finds
+    nothing new."""
+    kept = np.ones(len(matches.image), bool)
+    kept[wrong.box[of_kind]] = False
+    moved = of_kind & wrong.fixes
+    source = wrong.box[moved]
+    named = np.array([matches.objects[place][1].category_id for place in wrong.target[moved]], int)
+    category = np.concatenate([matches.category[kept], np.searchsorted(matches.category_ids, named)])
+    scores, image = (np.concatenate([own[kept], own[source]]) for own in (matches.scores, matches.image))
+    hit = np.concatenate([matches.hit[0, kept], np.ones(len(source), bool)])
+    ignored = np.concatenate([matches.ignored[0, kept], np.zeros(len(source), bool)])
+    order = np.lexsort((image, -scores, category))  # pycocotools' order: by score, then by image
     return replace(
-        category,
+        matches,
+        category=category[order],
         scores=scores[order],
-        image=images[order],
+        image=image[order],
         hit=hit[order][None],
         ignored=ignored[order][None],
-        vanished=vanished[order],
     )
 
 
-def _without(category: CategoryMatches, missed: set[int]) -> CategoryMatches:
-    kept = np.array([place not in missed for place in category.truth], bool)
-    return replace(category, truth=category.truth[kept], truth_image=category.truth_image[kept])
+def _without(matches: Matches, missed: np.ndarray) -> Matches:
+    """Return the matches at the lowest threshold without the missed objects (n,)."""
+    return replace(
+        matches,
+        hit=matches.hit[:1],
+        ignored=matches.ignored[:1],
+        truth=matches.truth[~missed],
+        truth_category=matches.truth_category[~missed],
+        truth_image=matches.truth_image[~missed],
+    )
 
 
-def _ap50(matches: Matches, categories: Sequence[CategoryMatches]) -> float | None:
-    """Return AP50 over the categories that have objects in `matches`, with their matches in `categories`.
+def _ap50(matches: Matches, changed: Matches) -> float | None:
+    """Return AP50 of the changed matches over the categories that have objects in `matches`.
 
     Where all of a category's objects were missed and are no longer asked for, its boxes are worth 0 (as TIDE).
     """
-    once = np.ones((1, len(matches.image_ids)), np.int32)
-    values = []
-    for original, category in zip(matches.categories, categories, strict=True):
-        if len(category.truth):
-            values.append(float(category_ap(category, once)[0, 0]))
-        elif len(original.truth) and not category.ignored[0].all():
-            values.append(0.0)
-    return sum(values) / len(values) if values else None
+    once = np.ones((1, len(matches.image_ids)), np.uint8)
+    lowest = replace(changed, hit=changed.hit[:1], ignored=changed.ignored[:1])
+    values = category_ap(lowest, once)[0, :, 0]
+    has_boxes = changed.by_category(~changed.ignored[:1])[:, 0] > 0
+    values[np.isnan(values) & (matches.objects_by_category > 0) & has_boxes] = 0
+    return float(np.nanmean(values)) if not np.isnan(values).all() else None

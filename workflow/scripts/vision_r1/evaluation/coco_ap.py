@@ -1,24 +1,26 @@
-"""COCO average precision of boxes, by pycocotools, and the matches behind it.
+"""COCO average precision of boxes, and the matches behind it.
 
-Ground truth is never touched, only renumbered from 1: pycocotools takes an annotation with id 0 for "no
-match", and many exported data sets count from 0.
+hotcoco matches and computes the 12 numbers. It is compiled, and its results are pycocotools' to the last bit:
+tests/unit/test_coco_matches.py holds every number and every single match to them.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from hotcoco import COCO, COCOeval
 
-from vision_r1.data.coco import CocoDataset
+from vision_r1.data.coco import CocoDataset, CocoObject
 
 # In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections an image, by area.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 LARGEST_AREA = 1e10  # of pycocotools' widest range of areas
+IOU_THRESHOLDS = 10  # .50:.95
+AT_ONCE = 1_000  # images whose matches are fetched together: at 100 boxes an image, some 150 MB
 CURVES = ("0.50", "0.75")  # IoU thresholds of the precision-recall curves
 
 
@@ -33,26 +35,39 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class CategoryMatches:
-    """One category's D detections, the best score first, ties in pycocotools' order, and its n objects.
+class Matches:
+    """What was matched over all areas, at most 100 detections an image and category.
 
-    image (D,) and truth_image (n,): places in Matches.image_ids; detection (D,): places in the list that was
+    `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
+    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
+    image_ids, object) of everything annotated, crowd regions among it.
+
+    The D detections are sorted by category, in each the best score first, ties in pycocotools' order. category and
+    image (D,): places in category_ids and image_ids, which are sorted; detection (D,): places in the list that was
     matched; hit and ignored (T, D): found an object, or counts neither for nor against, at each IoU threshold;
     vanished (D,): ignored though on no crowd region, as pycocotools does with an area below 0 (corners in the wrong
     order on one axis) or above 1e10; AP leaves such a box out, all other numbers count it as false;
-    matched (D,): place of the object in `objects` that was found at the lowest threshold, -1 for none;
-    truth (n,): places in `objects`. Crowd regions are no objects to find.
+    matched (D,): place of the object in `objects` that was found at the lowest threshold, -1 for none.
+    truth, truth_category and truth_image (n,): places in `objects`, category_ids and image_ids of the objects to find,
+    sorted by category; crowd regions are none.
     """
 
-    category_id: int
-    scores: np.ndarray
+    stats: dict[str, float | None]
+    per_category: dict[str, float | None]
+    precision: dict[str, list[float]]
+    image_ids: tuple[int, ...]
+    category_ids: tuple[int, ...]
+    objects: tuple[tuple[int, Any], ...]
+    category: np.ndarray
     image: np.ndarray
     detection: np.ndarray
+    scores: np.ndarray
     hit: np.ndarray
     ignored: np.ndarray
     vanished: np.ndarray
     matched: np.ndarray
     truth: np.ndarray
+    truth_category: np.ndarray
     truth_image: np.ndarray
 
     @property
@@ -60,22 +75,14 @@ class CategoryMatches:
         """Which boxes are false at each IoU threshold (T, D): no object was found, and it is on no crowd region."""
         return ~self.hit & (~self.ignored | self.vanished)
 
+    @property
+    def objects_by_category(self) -> np.ndarray:
+        """Number of objects to find (categories,)."""
+        return np.bincount(self.truth_category, minlength=len(self.category_ids))
 
-@dataclass(frozen=True)
-class Matches:
-    """What pycocotools matched, over all areas, at most 100 detections an image and category.
-
-    `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
-    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
-    image_ids, object) of everything annotated, crowd regions among it.
-    """
-
-    stats: dict[str, float | None]
-    per_category: dict[str, float | None]
-    precision: dict[str, list[float]]
-    image_ids: tuple[int, ...]
-    objects: tuple[tuple[int, Any], ...]
-    categories: tuple[CategoryMatches, ...]
+    def by_category(self, chosen: np.ndarray) -> np.ndarray:
+        """Return how many of the chosen boxes (T, D) each category has at each threshold (categories, T)."""
+        return np.stack([np.bincount(self.category[row], minlength=len(self.category_ids)) for row in chosen], axis=1)
 
 
 def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, Any]:
@@ -90,122 +97,139 @@ def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> 
 def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = True) -> Matches:
     """Match detections to a data set's objects once; every other number follows from the matches.
 
-    Without `areas`, four times as fast, `stats`, `per_category` and `precision` are empty.
+    Without `areas`, which is faster, `stats`, `per_category` and `precision` are empty.
     """
-    objects = [(image.id, item) for image in dataset.images for item in image.objects]
-    truth = [
-        {
-            "image_id": image_id,
-            "category_id": item.category_id,
-            "bbox": list(item.bbox),
-            "area": item.area,
-            "iscrowd": int(item.crowd),
-        }
-        for image_id, item in objects
-    ]
-    found = [
-        {
-            "image_id": detection.image_id,
-            "category_id": detection.category_id,
-            "bbox": list(detection.bbox),
-            "area": detection.bbox[2] * detection.bbox[3],
-            "iscrowd": 0,
-            "score": detection.score,
-        }
-        for detection in detections
-    ]
-    stats, per_category, curves = {}, {}, {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_coco(dataset, truth), _coco(dataset, found), "bbox")
-        if not areas:
-            evaluation.params.areaRng = evaluation.params.areaRng[:1]
-        evaluation.evaluate()
-        if areas:
-            evaluation.accumulate()
-            evaluation.summarize()
-    if areas:
-        stats = dict(zip(METRICS, map(_known, evaluation.stats), strict=True))
-        # Axes: IoU threshold, recall threshold, category by id, area (the first: all), detections an image.
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]
-        per_category = {
-            dataset.categories[category]: _known(np.mean(precision[:, :, place]))
-            for place, category in enumerate(evaluation.params.catIds)
-        }
-        known = precision[:, :, (precision > -1).all(axis=(0, 1))]
-        if known.shape[2]:
-            curves = {
-                f"{threshold:.2f}": known[place].mean(axis=1).round(4).tolist()
-                for place, threshold in enumerate(evaluation.params.iouThrs)
-                if f"{threshold:.2f}" in CURVES
-            }
-    places = {image_id: place for place, image_id in enumerate(evaluation.params.imgIds)}
-    vanishing = _vanishing(detections)
+    # Ids become places: hotcoco refuses negative ids.
+    image_ids = sorted(image.id for image in dataset.images)
+    category_ids = sorted(dataset.categories)
+    images, categories = ({key: place for place, key in enumerate(ids)} for ids in (image_ids, category_ids))
+    objects = [(images[image.id], item) for image in dataset.images for item in image.objects]
+    truth = COCO.from_arrays(
+        [{"id": place, "file_name": "", "width": 0, "height": 0} for place in range(len(image_ids))],
+        [{"id": place, "name": str(place)} for place in range(len(category_ids))],
+        np.array([place for place, _ in objects], int),
+        np.array([categories[item.category_id] for _, item in objects], int),
+        box_array([item.bbox for _, item in objects]),
+        area=np.array([item.area for _, item in objects], float),
+        iscrowd=np.array([item.crowd for _, item in objects], bool),
+    )
+    found = np.empty((len(detections), 7))  # image, box, score, category
+    found[:, 0] = [images[detection.image_id] for detection in detections]
+    found[:, 1:5] = box_array([detection.bbox for detection in detections])
+    found[:, 5] = [detection.score for detection in detections]
+    found[:, 6] = [categories[detection.category_id] for detection in detections]
+    results = truth.load_res(found)
+
+    asked_for = np.array([number for number, (_, item) in enumerate(objects) if _to_find(item)], int)
+    truth_category = np.array([categories[objects[number][1].category_id] for number in asked_for], int)
+    order = np.argsort(truth_category, kind="stable")
+    numbers = _numbers(dataset, category_ids, truth, results) if areas else ({}, {}, {})
     return Matches(
-        stats,
-        per_category,
-        curves,
-        tuple(map(int, places)),
-        tuple((places[image_id], item) for image_id, item in objects),
-        tuple(_category_matches(evaluation, place, vanishing) for place in range(len(evaluation.params.catIds))),
+        *numbers,
+        tuple(image_ids),
+        tuple(category_ids),
+        tuple(objects),
+        **_per_box(truth, results, found),
+        truth=asked_for[order],
+        truth_category=truth_category[order],
+        truth_image=np.array([objects[number][0] for number in asked_for[order]], int),
     )
 
 
-def _vanishing(detections: Sequence[Detection]) -> np.ndarray:
-    """Return which detections (n,) pycocotools never counts as false."""
-    boxes = np.array([detection.bbox for detection in detections], np.float64).reshape(-1, 4)
-    areas = boxes[:, 2] * boxes[:, 3]
-    return (areas < 0) | (areas > LARGEST_AREA)
+def box_array(boxes: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return boxes as (n, 4), also where there are none."""
+    return np.array(boxes, np.float64).reshape(-1, 4)
 
 
-def _category_matches(evaluation: COCOeval, category: int, vanishing: np.ndarray) -> CategoryMatches:
-    """Gather one category's matches over all areas, which stand first in its block of `evalImgs`."""
-    params = evaluation.params
-    images, thresholds = len(params.imgIds), len(params.iouThrs)
-    start = category * len(params.areaRng) * images
-    scores, image, detection, hit, ignored, matched, truth, truth_image = ([] for _ in range(8))
-    for place, found in enumerate(evaluation.evalImgs[start : start + images]):
-        if found is None:
-            continue
-        scores += found["dtScores"]
-        image += [place] * len(found["dtIds"])
-        detection += found["dtIds"]
-        hit.append((found["dtMatches"] > 0) & ~found["dtIgnore"].astype(bool))
-        ignored.append(found["dtIgnore"].astype(bool))
-        matched.append(found["dtMatches"][0])
-        objects = [number for number, ignore in zip(found["gtIds"], found["gtIgnore"], strict=True) if not ignore]
-        truth += objects
-        truth_image += [place] * len(objects)
-    order = np.argsort(-np.array(scores, np.float64), kind="mergesort")
-    nothing = np.zeros((thresholds, 0), bool)
-    hit = np.concatenate([nothing, *hit], axis=1)[:, order]
-    matched = np.concatenate([np.zeros(0), *matched])[order].astype(int) - 1
-    own = np.array(detection, int)[order] - 1
-    return CategoryMatches(
-        int(params.catIds[category]),
-        np.array(scores, np.float64)[order],
-        np.array(image, int)[order],
-        own,
-        hit,
-        np.concatenate([nothing, *ignored], axis=1)[:, order],
-        vanishing[own],
-        np.where(hit[0], matched, -1),
-        np.array(truth, int) - 1,
-        np.array(truth_image, int),
+def paired_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the IoU (n,) of n pairs of boxes x y width height (n, 4), by pycocotools' formula."""
+    overlap = np.minimum(boxes[:, :2] + boxes[:, 2:], others[:, :2] + others[:, 2:]) - np.maximum(
+        boxes[:, :2], others[:, :2]
     )
+    intersection = overlap[:, 0] * overlap[:, 1]
+    union = boxes[:, 2] * boxes[:, 3] + others[:, 2] * others[:, 3] - intersection
+    return np.divide(intersection, union, out=np.zeros(len(boxes)), where=(overlap > 0).all(axis=1))
+
+
+def _to_find(item: CocoObject) -> bool:
+    return not item.crowd and 0 <= item.area <= LARGEST_AREA
+
+
+def _numbers(
+    dataset: CocoDataset, category_ids: Sequence[int], truth: COCO, results: COCO
+) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, list[float]]]:
+    """Return Matches' stats, per_category and precision."""
+    evaluation = COCOeval(truth, results, "bbox")
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.run()
+    # Axes: IoU threshold, recall threshold, category by id, area (the first: all), detections an image.
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    per_category = {
+        dataset.categories[category]: _known(np.mean(precision[:, :, place]))
+        for place, category in enumerate(category_ids)
+    }
+    known = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    curves = {}
+    if known.shape[2]:
+        curves = {
+            f"{threshold:.2f}": known[place].mean(axis=1).round(4).tolist()
+            for place, threshold in enumerate(evaluation.params.iou_thrs)
+            if f"{threshold:.2f}" in CURVES
+        }
+    return dict(zip(METRICS, map(_known, evaluation.stats), strict=True)), per_category, curves
+
+
+def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndarray]:
+    """Return Matches' arrays of detections; found (n, 7): all detections as hotcoco takes them.
+
+    hotcoco gives matches as lists, so they are fetched for some images at a time.
+    """
+    images = len(truth.get_img_ids())
+    parts = [
+        _matched(truth, results, range(start, min(start + AT_ONCE, images))) for start in range(0, images, AT_ONCE)
+    ]
+    detection = np.concatenate([part[0] for part in parts])
+    scores, image, category = found[detection, 5], found[detection, 0].astype(int), found[detection, 6].astype(int)
+    order = np.lexsort((image, -scores, category))
+    own, (matched, ignored) = (
+        detection[order],
+        (np.concatenate([part[number] for part in parts], axis=1)[:, order] for number in (1, 2)),
+    )
+    hit = (matched >= 0) & ~ignored
+    areas = found[own, 3] * found[own, 4]
+    return {
+        "category": category[order],
+        "image": image[order],
+        "detection": own,
+        "scores": scores[order],
+        "hit": hit,
+        "ignored": ignored,
+        "vanished": (areas < 0) | (areas > LARGEST_AREA),
+        "matched": np.where(hit[0], matched[0], -1),
+    }
+
+
+def _matched(truth: COCO, results: COCO, images: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of these images' detections their places (n,), what each found (T, n), -1 for nothing, and whether it is
+    ignored (T, n). Detections of one image and category have pycocotools' order."""
+    evaluation = COCOeval(truth, results, "bbox")
+    evaluation.params.img_ids = list(images)
+    evaluation.params.area_rng = evaluation.params.area_rng[:1]
+    evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
+    evaluation.evaluate()
+    blocks = [block for block in evaluation.eval_imgs if block and block["dtIds"]]
+
+    def flat(lists: Iterable[Sequence[int]]) -> np.ndarray:
+        return np.fromiter(chain.from_iterable(lists), np.int32)
+
+    detection = flat(block["dtIds"] for block in blocks) - 1
+    matched, ignored = (
+        np.stack([flat(block[key][threshold] for block in blocks) for threshold in range(IOU_THRESHOLDS)])
+        for key in ("dtMatches", "dtIgnore")
+    )
+    return detection, matched - 1, ignored.astype(bool)
 
 
 def _known(value: float) -> float | None:
     """Return a number as JSON has it; pycocotools says -1 for "no ground truth of that kind"."""
     return None if value < 0 else float(value)
-
-
-def _coco(dataset: CocoDataset, entries: list[dict[str, Any]]) -> COCO:
-    """Build pycocotools' index; its own loadRes fails on an empty list."""
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": image.id} for image in dataset.images],
-        "categories": [{"id": key, "name": name} for key, name in dataset.categories.items()],
-        "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
-    }
-    coco.createIndex()
-    return coco

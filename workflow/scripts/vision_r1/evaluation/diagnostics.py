@@ -11,7 +11,7 @@ import numpy as np
 from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.bootstrap import weighted_ap
-from vision_r1.evaluation.coco_ap import Detection, Matches
+from vision_r1.evaluation.coco_ap import Detection, Matches, box_array, paired_iou
 from vision_r1.parsing import WELL_FORMED, Parsed, label_key
 
 DUPLICATE_IOU = 0.9  # an earlier box of the same label so near says the same again (ours)
@@ -29,19 +29,13 @@ ASPECT_RATIOS = {
 
 def mean_iou(matches: Matches, detections: Sequence[Detection]) -> float | None:
     """Return the mean IoU, 0..1, of the boxes that found an object at IoU 0.5 with it; None where there is none."""
-    overlaps = [
-        _overlap(detections[detection].bbox, matches.objects[place][1].bbox)
-        for each in matches.categories
-        for detection, place in zip(each.detection, each.matched, strict=True)
-        if place >= 0
-    ]
-    return float(np.mean(overlaps)) if overlaps else None
-
-
-def _overlap(box: Sequence[float], other: Sequence[float]) -> float:
-    corners = np.array([box, other], np.float64)
-    corners[:, 2:] += corners[:, :2]
-    return float(iou(corners[:1], corners[1:])[0, 0])
+    found = matches.matched >= 0
+    if not found.any():
+        return None
+    boxes = box_array([detections[place].bbox for place in matches.detection[found]])
+    return float(
+        paired_iou(boxes, box_array([matches.objects[place][1].bbox for place in matches.matched[found]])).mean()
+    )
 
 
 def slices(dataset: CocoDataset, matches: Matches) -> dict[str, dict[str, dict[str, Any]]]:
@@ -72,9 +66,7 @@ def _by_images(
 ) -> dict[str, dict[str, Any]]:
     weights = np.array([(low <= values) & (values < high) for low, high in parts.values()], np.int32)
     precision = weighted_ap(matches, weights)
-    boxes = np.zeros(len(values), int)
-    for category in matches.categories:
-        boxes += np.bincount(category.image, minlength=len(values))
+    boxes = np.bincount(matches.image, minlength=len(values))
     return {
         name: {
             "images": int(weights[row].sum()),

@@ -18,9 +18,9 @@ Rules from Rex-Omni (arXiv 2510.12798, section 5.1) and its code (github.com/IDE
 evaluation/metrics, evaluation/fastevaluate, evaluation/utils). Three things of that code are not here. By category it
 reads precision off the interpolated curve, at the last of 101 recalls that is reached, which is a little higher than
 that of all boxes. Where a category has no right box at a threshold, it takes the precision of the threshold or category
-before. It compares labels by their letters alone. In the variants other than rex_omni_images boxes are matched by
-pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners in
-the wrong order, or of absurd size, is false, also where AP leaves it out (CategoryMatches.vanished).
+before. It compares labels by their letters alone. In the variants other than rex_omni_images boxes are matched as
+by pycocotools, the first 100 of an image and category, and those on crowd regions don't count. A box with its corners
+in the wrong order, or of absurd size, is false, also where AP leaves it out (Matches.vanished).
 """
 
 from collections.abc import Sequence
@@ -61,17 +61,12 @@ def _by_category(matches: Matches, present_only: bool = False) -> tuple[np.ndarr
 
     present_only: without boxes of a category that is not annotated in their image.
     """
-    annotated: dict[int, set[int]] = {}
-    for image, item in matches.objects:
-        annotated.setdefault(item.category_id, set()).add(image)
-    hits, said = [], []
-    for category in matches.categories:
-        kept = category.hit | category.false
-        if present_only:
-            kept &= np.isin(category.image, list(annotated.get(category.category_id, ())))
-        hits.append(category.hit.sum(axis=1))
-        said.append(kept.sum(axis=1))
-    return np.array(hits), np.array(said), np.array([len(category.truth) for category in matches.categories])
+    kept = matches.hit | matches.false
+    if present_only:
+        places = {key: place for place, key in enumerate(matches.category_ids)}
+        annotated = {image * len(places) + places[item.category_id] for image, item in matches.objects}
+        kept &= np.isin(matches.image * len(places) + matches.category, list(annotated))
+    return matches.by_category(matches.hit), matches.by_category(kept), matches.objects_by_category
 
 
 def _of_categories(hits: np.ndarray, said: np.ndarray, objects: np.ndarray, zeros: bool = True) -> Numbers:

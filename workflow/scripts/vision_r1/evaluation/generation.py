@@ -26,6 +26,8 @@ from vision_r1.processors import load_processor, prompt_text
 
 log = logging.getLogger(__name__)
 
+Images = dict[str, tuple[torch.Tensor, torch.Tensor]]  # path -> its patches, and how many: (1, rows, columns)
+
 
 class Generator:
     """A checkpoint that answers questions, on the GPU where there is one.
@@ -56,45 +58,11 @@ class Generator:
         )
         self.chat = cache(partial(prompt_text, self.processor))
 
-    def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Return an answer to each of several questions, all decoded alike (see AnswerReader.read).
+    def prepare(self, questions: Sequence[Question]) -> Images:
+        """Return the images of questions that are decoded alike as the model takes them; each is processed once.
 
-        What the GPU has no memory for is halved; that size holds for later batches, and no answer is lost.
+        Needs the processor of images alone, so that a thread can do it while the model answers other questions.
         """
-        answers: list[dict[str, Any]] = []
-        while len(answers) < len(questions):
-            part = questions[len(answers) : len(answers) + self.most]
-            try:
-                answers += self._answer(part)
-                continue
-            except torch.cuda.OutOfMemoryError:
-                if len(part) == 1:
-                    raise UserError(f"{part[0].path}: too large for the GPU's memory; lower max_pixels") from None
-            # Here, where the failed call's tensors are no longer held.
-            torch.cuda.empty_cache()
-            self.most = len(part) // 2
-            log.warning("out of memory with %d questions at once; continuing with %d", len(part), self.most)
-        return answers
-
-    @torch.inference_mode()
-    def _answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        inputs, decoding = self._inputs(questions), questions[0].decoding
-        prompt_tokens = inputs["input_ids"].shape[1]
-        chosen = Drawn(questions, prompt_tokens) if decoding.sampling else Greedy()
-        sequences = self.model.generate(
-            **inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=LogitsProcessorList([chosen])
-        )
-        tokens = sequences[:, prompt_tokens:].tolist()
-        logprobs = torch.stack(chosen.steps, dim=1)
-        if not logprobs.isfinite().all():
-            raise UserError(
-                f"{self.checkpoint}: log-probabilities are not finite; give --dtype float32, or train again"
-            )
-        values = logprobs.tolist()
-        return [self.read(*row) for row in zip(tokens, values, strict=True)]
-
-    def _inputs(self, questions: Sequence[Question]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs, padded on the left. An image with several questions is processed once."""
         limits = questions[0].decoding
         images = {question.path: question for question in questions}
         processed = self.processor.image_processor(
@@ -110,15 +78,56 @@ class Generator:
                     f"{self.checkpoint}: its processor makes {question.path} {columns * cell} x {rows * cell} pixels, "
                     f"not {question.input_width} x {question.input_height} as family {self.family.name} does"
                 )
-        pixels = dict(zip(images, processed["pixel_values"].split(grids.prod(1).tolist()), strict=True))
-        grid_of = dict(zip(images, grids, strict=True))
+        pixels = processed["pixel_values"].split(grids.prod(1).tolist())
+        return dict(zip(images, zip(pixels, grids, strict=True), strict=True))
+
+    def answer(self, questions: Sequence[Question], images: Images | None = None) -> list[dict[str, Any]]:
+        """Return an answer to each of several questions, all decoded alike (see AnswerReader.read).
+
+        images: what `prepare` made of them. What the GPU has no memory for is halved; that size holds for later
+        batches, and no answer is lost.
+        """
+        images = self.prepare(questions) if images is None else images
+        answers: list[dict[str, Any]] = []
+        while len(answers) < len(questions):
+            part = questions[len(answers) : len(answers) + self.most]
+            try:
+                answers += self._answer(part, images)
+                continue
+            except torch.cuda.OutOfMemoryError:
+                if len(part) == 1:
+                    raise UserError(f"{part[0].path}: too large for the GPU's memory; lower max_pixels") from None
+            # Here, where the failed call's tensors are no longer held.
+            torch.cuda.empty_cache()
+            self.most = len(part) // 2
+            log.warning("out of memory with %d questions at once; continuing with %d", len(part), self.most)
+        return answers
+
+    @torch.inference_mode()
+    def _answer(self, questions: Sequence[Question], images: Images) -> list[dict[str, Any]]:
+        inputs, decoding = self._inputs(questions, images), questions[0].decoding
+        prompt_tokens = inputs["input_ids"].shape[1]
+        chosen = Drawn(questions, prompt_tokens) if decoding.sampling else Greedy()
+        sequences = self.model.generate(
+            **inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=LogitsProcessorList([chosen])
+        )
+        tokens = sequences[:, prompt_tokens:].tolist()
+        logprobs = torch.stack(chosen.steps, dim=1)
+        if not logprobs.isfinite().all():
+            raise UserError(
+                f"{self.checkpoint}: log-probabilities are not finite; give --dtype float32, or train again"
+            )
+        values = logprobs.tolist()
+        return [self.read(*row) for row in zip(tokens, values, strict=True)]
+
+    def _inputs(self, questions: Sequence[Question], images: Images) -> dict[str, torch.Tensor]:
+        """Return the model's inputs, padded on the left."""
         merged = self.processor.image_processor.merge_size**2
         mark = self.processor.image_token
+        shown = [images[question.path] for question in questions]
         texts = [
-            self.chat(question.prompt, question.system).replace(
-                mark, mark * int(grid_of[question.path].prod() // merged)
-            )
-            for question in questions
+            self.chat(question.prompt, question.system).replace(mark, mark * int(grid.prod() // merged))
+            for question, (_, grid) in zip(questions, shown, strict=True)
         ]
         inputs = self.processor.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
         image_token = self.processor.tokenizer.convert_tokens_to_ids(mark)
@@ -126,7 +135,7 @@ class Generator:
             "input_ids": inputs["input_ids"],
             "attention_mask": inputs["attention_mask"],
             "mm_token_type_ids": (inputs["input_ids"] == image_token).int(),
-            "pixel_values": torch.cat([pixels[question.path] for question in questions]),
-            "image_grid_thw": torch.stack([grid_of[question.path] for question in questions]),
+            "pixel_values": torch.cat([pixels for pixels, _ in shown]),
+            "image_grid_thw": torch.stack([grid for _, grid in shown]),
         }
         return {name: tensor.to(self.model.device) for name, tensor in tensors.items()}

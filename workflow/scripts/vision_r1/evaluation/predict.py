@@ -9,11 +9,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from vision_r1 import finished
 from vision_r1.evaluation.answers import Decoding, Question
@@ -25,14 +26,17 @@ from vision_r1.progress import Progress
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+Item, Made = TypeVar("Item"), TypeVar("Made")
 
 WAIT = 2.0  # seconds between two looks at the other processes' batches
 
 
 class Generates(Protocol):
-    """A backend: Generator, or VllmGenerator."""
+    """A backend: Generator, or VllmGenerator. `prepare` is what a thread can do for the next batch meanwhile."""
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]: ...
+    def prepare(self, questions: Sequence[Question]) -> Any: ...
+
+    def answer(self, questions: Sequence[Question], prepared: Any) -> list[Answer]: ...
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ def predict(
         write_jsonl(partial, [header, *([number, own[number]] for number in own if found == header)])
         progress, answered = Progress(sum(len(batches[number]) for number in todo), "prompts"), 0
         with partial.open("a", encoding="utf-8") as file:
-            for number in todo:
-                answers = backend.answer(batches[number])
+            prepared = ahead(backend.prepare, [batches[number] for number in todo])
+            for number, inputs in zip(todo, prepared, strict=True):
+                answers = backend.answer(batches[number], inputs)
                 file.write(json.dumps([number, answers], ensure_ascii=False, allow_nan=False) + "\n")
                 file.flush()
                 answered += len(batches[number])
@@ -138,6 +143,21 @@ def predict(
             partial.unlink()
 
 
+def ahead(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Yield work(item) for each item, in their order. A thread is at the next one meanwhile, and no further.
+
+    So there is memory for two. An error is raised in its item's turn.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        following: Future[Made] | None = None
+        for item in items:
+            current, following = following, thread.submit(work, item)
+            if current:
+                yield current.result()
+        if following:
+            yield following.result()
+
+
 def answer_at_once(
     requests: Sequence[Request], family: Family, generator: Generates, batch_size: int
 ) -> list[dict[str, Any]]:
@@ -145,7 +165,7 @@ def answer_at_once(
     questions = [question_of(request, family) for request in requests]
     answers: dict[Question, Answer] = {}
     for batch in plan(questions, batch_size):
-        answers |= zip(batch, generator.answer(batch), strict=True)
+        answers |= zip(batch, generator.answer(batch, generator.prepare(batch)), strict=True)
     return list(lines(requests, questions, answers, family))
 
 

@@ -238,8 +238,9 @@ def _of_policy(matches: Matches) -> dict[str, float | None]:
     if matches.stats:
         return {key: matches.stats[key] for key in OF_POLICIES}
     values = {key: own[0] for key, own in weighted_ap(matches, np.ones((1, len(matches.image_ids)), np.int32)).items()}
-    recalls = [each.hit.sum(axis=1) / len(each.truth) for each in matches.categories if len(each.truth)]
-    values["AR100"] = np.mean(recalls) if recalls else np.nan
+    objects = matches.objects_by_category
+    recalls = matches.by_category(matches.hit)[objects > 0] / objects[objects > 0, None]
+    values["AR100"] = recalls.mean() if len(recalls) else np.nan
     return {key: None if np.isnan(value) else float(value) for key, value in values.items()}
 
 

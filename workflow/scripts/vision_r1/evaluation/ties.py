@@ -14,12 +14,14 @@ closed form that we know of: the best precision at any higher recall is the maxi
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import AP_METRICS, CHUNK, RECALLS
-from vision_r1.evaluation.coco_ap import CategoryMatches, Matches
+from vision_r1.evaluation.bootstrap import AP_METRICS, category_ap
+from vision_r1.evaluation.coco_ap import Matches
+from vision_r1.evaluation.curves import CHUNK, Reached, area, batches, first_boxes, in_threads, running
 
 ORDERS = 1000
 SEED = 1
@@ -36,8 +38,13 @@ def ap_by_order(matches: Matches, places: np.ndarray) -> dict[str, np.ndarray]:
 
     As in pycocotools the mean is over categories that have objects; NaN where there is none.
     """
-    each = [_category_ap(category, places) for category in matches.categories if len(category.truth)]
-    mean = np.mean(each, axis=0) if each else np.full((len(places), 10), np.nan)
+    asked = matches.objects_by_category > 0
+    same_score = (np.diff(matches.category) == 0) & (np.diff(matches.scores) == 0) & (np.diff(matches.image) != 0)
+    tied = np.zeros(len(asked), bool)
+    tied[matches.category[1:][same_score]] = True
+    once = category_ap(matches, np.ones((1, places.shape[1]), np.uint8))[0]
+    total = once[asked & ~tied].sum(axis=0) + _sum_of_ap(matches, asked & tied, places)
+    mean = total / asked.sum() if asked.any() else np.full(total.shape, np.nan)
     return {metric: mean[:, thresholds].mean(axis=1) for metric, thresholds in AP_METRICS.items()}
 
 
@@ -52,46 +59,45 @@ def spread(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {"orders": len(next(iter(values.values()))), **numbers}
 
 
-def _category_ap(category: CategoryMatches, places: np.ndarray) -> np.ndarray:
-    """Return one category's AP (n, IoU thresholds) in each order."""
-    values = np.zeros((len(places), len(category.hit)))
-    if not len(category.scores):
-        return values
+def _sum_of_ap(matches: Matches, chosen: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the sum of the AP of the chosen (categories,) in each order (n, IoU thresholds)."""
+    kept = chosen[matches.category]
+    own = replace(
+        matches,
+        category=matches.category[kept],
+        image=matches.image[kept],
+        scores=matches.scores[kept],
+        hit=matches.hit[:, kept],
+        ignored=matches.ignored[:, kept],
+    )
+    total = np.zeros((len(places), len(matches.hit)))
+    if not kept.any():
+        return total
     # Boxes of one image with one score stand side by side in every order: they are a block.
-    new_score, new_image = (np.diff(each, prepend=-1) != 0 for each in (category.scores, category.image))
-    first = np.flatnonzero(new_score | new_image)
-    level = new_score.cumsum()[first]
-    if len(np.unique(level)) == len(first):  # no two images have a box of the same score
-        places = places[:1]
-    rows = max(1, CHUNK // len(category.scores))
-    for start in range(0, len(places), rows):
-        part = places[start : start + rows]
-        order = np.argsort(level * part.shape[1] + part[:, category.image[first]], axis=1)
-        part_values = [_threshold_ap(category, threshold, first, order) for threshold in range(len(category.hit))]
-        values[start : start + rows if len(places) > 1 else None] = np.stack(part_values, axis=1)
-    return values
+    new_score = (np.diff(own.category, prepend=-1) != 0) | (np.diff(own.scores, prepend=np.nan) != 0)
+    new_block = new_score | (np.diff(own.image, prepend=-1) != 0)
+    first, block = np.flatnonzero(new_block), new_block.cumsum() - 1
+    level, image = new_score.cumsum()[first], own.image[first]
 
+    counted = ~own.ignored if own.ignored.any() else np.ones((1, len(own.image)), bool)
+    up_to = running(counted)
+    in_block = up_to[:, 1:] - up_to[:, first][:, block]
+    amount = np.diff(up_to[:, np.append(first, len(block))], axis=1)
+    curves, starts = batches(own), first_boxes(own)
+    recalls = [Reached(own.objects_by_category)(batch.category, batch.number) for batch in curves]
 
-def _threshold_ap(category: CategoryMatches, threshold: int, first: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return AP (n,) at one IoU threshold; first (blocks,): each one's first box; order (n, blocks): blocks by rank."""
-    hit, counted = category.hit[threshold], ~category.ignored[threshold]
-    hits = np.flatnonzero(hit)
-    if not len(hits):
-        return np.zeros(len(order))
-    block = np.searchsorted(first, hits, side="right") - 1
-    found, rank = (_counts(each, hits, block, first, order) for each in (hit, counted))
-    precision = np.empty(found.shape)
-    np.put_along_axis(precision, found - 1, found / rank, axis=1)
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recalls = np.arange(1, len(hits) + 1) / len(category.truth)
-    return best @ np.diff(np.searchsorted(RECALLS, recalls, side="right"), prepend=0) / len(RECALLS)
+    def add(rows: slice) -> None:
+        order = np.argsort(level * places.shape[1] + places[rows].take(image, axis=1), axis=1)
+        ahead = np.empty((len(order), len(amount), len(first)), np.int32)  # boxes that stand before each block
+        for threshold, numbers in enumerate(amount):
+            np.put_along_axis(ahead[:, threshold], order, running(numbers[order])[:, :-1], axis=1)
+        for batch, reached in zip(curves, recalls, strict=True):
+            threshold = batch.threshold[:, None] % len(amount)
+            before = in_block[threshold, batch.hits] - up_to[threshold, starts[batch.category, None]]
+            rank = ahead[:, threshold, block[batch.hits]] + before
+            rank[:, ~batch.real] = np.iinfo(np.int32).max
+            rank.sort(axis=2)
+            total[rows] += area(batch.number / rank, reached) @ (batch.threshold[:, None] == np.arange(total.shape[1]))
 
-
-def _counts(what: np.ndarray, hits: np.ndarray, block: np.ndarray, first: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return (n, hits): how many of `what` (boxes,) stand up to and with each hit in each order."""
-    up_to = what.cumsum()
-    own = up_to[hits] - (up_to - what)[first][block]
-    amount = np.add.reduceat(what.astype(np.int32), first)[order]
-    before = np.empty_like(amount)
-    np.put_along_axis(before, order, amount.cumsum(axis=1, dtype=np.int32) - amount, axis=1)
-    return before[:, block] + own.astype(np.int32)
+    in_threads(add, len(places), CHUNK // max(amount.size, sum(batch.hits.size for batch in curves), 1))
+    return total

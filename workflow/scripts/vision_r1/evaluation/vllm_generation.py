@@ -54,12 +54,11 @@ class VllmGenerator:
         self.read = AnswerReader(self.tokenizer, ends if isinstance(ends, list) else [ends]).read
         self.never = dict.fromkeys(self.tokenizer.convert_tokens_to_ids(list(family.never_sampled)), -100.0)
 
-    def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Return an answer to each of several questions, all decoded alike; vLLM batches by itself."""
+    def prepare(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """Return vLLM's prompts, with their images."""
         limits = questions[0].decoding
-        settings = [self._settings(question) for question in questions]
         size = {"shortest_edge": limits.min_pixels, "longest_edge": limits.max_pixels}
-        prompts = [
+        return [
             {
                 "prompt": prompt_text(self.processor, question.prompt, question.system),
                 "multi_modal_data": {"image": load_image(question.path)},
@@ -67,6 +66,13 @@ class VllmGenerator:
             }
             for question in questions
         ]
+
+    def answer(
+        self, questions: Sequence[Question], prompts: list[dict[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return an answer to each of several questions, all decoded alike; vLLM batches by itself."""
+        prompts = self.prepare(questions) if prompts is None else prompts
+        settings = [self._settings(question) for question in questions]
         outputs = [each.outputs[0] for each in self.engine.generate(prompts, settings, use_tqdm=False)]
         return [
             self.read(

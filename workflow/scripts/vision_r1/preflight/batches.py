@@ -31,6 +31,7 @@ class Batches:
     rows: int
     group: int | None = None
     micro_steps_per_generation: int = 1
+    iterations: int = 1  # updates by the same completions
 
     @property
     def batch(self) -> int:
@@ -39,8 +40,8 @@ class Batches:
 
     @property
     def prompts(self) -> float:
-        """Prompts that decide one optimiser step."""
-        return self.batch / (self.group or 1)
+        """New prompts that an optimiser step takes."""
+        return self.batch / (self.group or 1) / self.iterations
 
     @property
     def sampled_at_once(self) -> int:
@@ -110,9 +111,10 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
             f"config: {name}: one generation takes {prompts} prompts and the training file has {rows} rows; "
             "give smaller batches"
         )
-    steps = _steps(values, rows, per_device * accumulation * processes / group)
+    iterations = values.get("num_iterations", 1)
+    steps = _steps(values, rows, per_device * accumulation * processes / group / iterations)
     steps -= before if values["max_steps"] < 1 else 0
-    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once)
+    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations)
 
 
 def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:

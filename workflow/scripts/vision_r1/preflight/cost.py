@@ -68,7 +68,8 @@ def seconds_per_step(
     passes += (1 if setting.gradient_checkpointing else 0) + (1 if setting.reference else 0)
     # TRL computes the sampling policy's log-probabilities again where a generation outlives the optimiser step, and
     # where vLLM sampled, whose numbers differ.
-    passes += 1 if batches.accumulation % batches.micro_steps_per_generation or engine == "vllm" else 0
+    lasting = batches.micro_steps_per_generation * batches.iterations  # micro-steps of one generation
+    passes += 1 if batches.accumulation % lasting or engine == "vllm" else 0
     sequences = batches.per_device * batches.accumulation
     training = passes * forward * sequences / speed.operations
     if batches.group is None:
@@ -78,7 +79,7 @@ def seconds_per_step(
     token = token_seconds(model, batches.sampled_at_once, length, engine, speed, together)
     gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
     times = setting.answer_tokens if (setting.mode, engine) == ("fsdp", "transformers") else 1
-    rounds = batches.accumulation / batches.micro_steps_per_generation
+    rounds = batches.accumulation / lasting
     sampling = rounds * (setting.answer_tokens * token + times * gathering)
     return sampling + forward * sequences / speed.operations, training
 

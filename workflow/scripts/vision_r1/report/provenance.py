@@ -21,7 +21,7 @@ NOT_COMPARED = (
     *("archives", "datasets", "experiments", "preflight", "run", "seed", "freeze_code"),
     *("report.title", "report.banner", "report.disclosures"),
 )
-PACKAGES = ("numpy", "pycocotools", "scipy", "matplotlib", "jinja2")  # that score and write the page
+PACKAGES = ("numpy", "hotcoco", "scipy", "matplotlib", "jinja2")  # that score and write the page
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,21 @@ def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[s
     return [(title, f"{snakemake} {shlex.quote(path)}") for title, path in dict.fromkeys(targets)]
 
 
+# What the report doesn't wait for: whether such a job is done when the report is written is chance.
+NOT_BEFORE = ("release_checkpoint", "render_report")
+
+
 def benchmarks(folder: str | Path, rules: Collection[str] = ()) -> list[dict[str, Any]]:
     """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
 
-    rules: whose files are read; none: all. An older version may have left files of rules that are gone. Snakemake
-    samples the memory every half second, so that of a shorter job is None too.
+    rules: whose files are read; none: all. An older version may have left files of rules that are gone, and those of
+    NOT_BEFORE are left out. Snakemake samples the memory every half second, so that of a shorter job is None too.
     """
     jobs = []
     for path in sorted(Path(folder).rglob("*.tsv")):
         name = str(path.relative_to(folder).with_suffix(""))
-        if rules and name.partition("/")[0] not in rules:
+        rule = name.partition("/")[0]
+        if rule in NOT_BEFORE or rules and rule not in rules:
             continue
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):

@@ -1,8 +1,10 @@
 """The arguments that all training programs share, and how they are read beside TRL's own."""
 
 import argparse
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,15 @@ class StageArguments(LoRAArguments):
         return [folder for folder in (self.init, self.continue_from) if folder]
 
 
+@contextmanager
+def refused_by_trl() -> Iterator[None]:
+    """Turn what TRL's trainer refuses when it is built into one line for the user."""
+    try:
+        yield
+    except (ValueError, NotImplementedError, ImportError) as error:
+        raise UserError(f"TRL: {' '.join(str(error).split())}") from None
+
+
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """The docstring as it stands, and the defaults."""
 
@@ -92,6 +103,9 @@ class StageParser(TrlParser):
             if each.__module__.startswith("trl."):
                 each._argument_group_name = f"options of TRL's {each.__name__}"
         super().__init__(dataclass_types, **options)
+        for action in self._actions:
+            if getattr(action.type, "__name__", "") == "dict":  # it would be called with the JSON's text
+                action.type = json.loads
 
     def error(self, message: str) -> None:
         raise UserError(f"{message}; --help lists all arguments")

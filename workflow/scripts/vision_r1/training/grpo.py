@@ -27,6 +27,9 @@ class GRPOArguments(StageArguments):
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}
     )
 
+    share_copies: bool = field(
+        default=True, metadata={"help": "encode an image, and read a prompt, once for all its completions"}
+    )
     sample_steps: int = field(
         default=100, metadata={"help": "steps between completions that --output_completions keeps"}
     )

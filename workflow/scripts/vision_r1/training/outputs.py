@@ -36,8 +36,9 @@ def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
     save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
     if not trainer.args.should_save:
         return
+    # Sorted: the trainer's state, which an interrupted training reads again, is.
     history = [
-        {name: _finite(value) for name, value in entry.items()}
+        {name: _finite(value) for name, value in sorted(entry.items())}
         for entry in trainer.state.log_history
         if entry["step"] > stage.first_step
     ]

@@ -23,7 +23,8 @@ FILE = "settings.json"
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
 _INDECISIVE = (
     *("output_dir", "run_name", "project", "report_to", "disable_tqdm", "local_rank", "resume_from_checkpoint"),
-    *("log", "save_", "hub_", "push_to_hub", "trackio_", "dataloader_", "ddp_", "skip_memory_metrics", "use_cpu"),
+    *("log", "save_", "hub_", "push_to_hub", "trackio_", "ddp_", "skip_memory_metrics", "use_cpu", "torch_empty_cache"),
+    *("dataloader_num", "dataloader_p", "dataloader_multi"),  # not dataloader_drop_last
     *("vllm_server_", "vllm_group_port"),
 )
 # What may differ between two stages of one schedule: where the first one ends, the reward, and what is not a setting.

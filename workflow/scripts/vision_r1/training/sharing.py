@@ -80,7 +80,8 @@ def _remember_images(processor: ProcessorMixin) -> None:
 
 def share_forward(model: PreTrainedModel) -> None:
     """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
-    starts and, under sdpa attention, when TRL asks for the completions' log-probabilities.
+    starts and, under sdpa attention, when TRL asks for the completions' log-probabilities. Rows of the same layout have
+    their positions worked out once.
     """
     # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
     # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
@@ -125,7 +126,34 @@ def share_forward(model: PreTrainedModel) -> None:
 
     model.register_forward_pre_hook(begin, with_kwargs=True)
     core.get_image_features = encode_once
+    core.get_rope_index = _position_once(core.get_rope_index)
     core.language_model.forward = read_once
+
+
+def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
+    """Return get_rope_index, a loop over rows in Python, for the distinct rows of a batch with one image a row."""
+
+    def once(input_ids: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **options: Any) -> Any:
+        types, mask = options.get("mm_token_type_ids"), options.get("attention_mask")
+        one_image_a_row = (
+            options.get("video_grid_thw") is None
+            and image_grid_thw is not None
+            and len(image_grid_thw) == len(input_ids)
+            and (types == 1).any(1).all()
+        )
+        if not one_image_a_row:
+            return position(input_ids, image_grid_thw=image_grid_thw, **options)
+        # Positions depend on where the image's tokens and the padding are, and on the image's shape; not on the text.
+        mask = torch.ones_like(types) if mask is None else mask
+        layout = torch.cat([types.to(mask.dtype), mask, image_grid_thw.to(mask.dtype)], dim=1)
+        distinct, index = torch.unique(layout, dim=0, return_inverse=True)
+        number = index.tolist()
+        first = torch.tensor([number.index(each) for each in range(len(distinct))], device=index.device)
+        own = {"mm_token_type_ids": types[first], "attention_mask": mask[first]}
+        positions, deltas = position(input_ids[first], image_grid_thw=image_grid_thw[first], **own)
+        return positions[:, index], deltas[index]
+
+    return once
 
 
 @dataclass

@@ -1,0 +1,177 @@
+"""Every field of TRL's configurations is a key, or is refused with a reason; what is generated is the pinned TRL's."""
+
+import os
+import subprocess
+import sys
+from dataclasses import MISSING, fields
+
+import pytest
+import yaml
+
+from vision_r1 import configuration, trl_fields
+from vision_r1.experiments import merge
+from vision_r1.files import UserError
+from vision_r1.flags import of_values
+
+HEADER = "# Generated from the pinned TRL by `make docs`: fields of its configurations, TRL's words and defaults.\n"
+GDPO = {"multi_objective_aggregation": "normalize_then_sum"}
+# A value that is not the default, by type.
+OTHER = {"boolean": True, "integer": 3, "number": 0.25, "string": "word", "object": {"key": 1}, "array": ["a", "b"]}
+
+
+def generated():
+    return {section: trl_fields.described(section) for section in trl_fields.SECTIONS}
+
+
+@pytest.fixture(scope="module")
+def schema(root):
+    return configuration.read_schema(root / "config")
+
+
+@pytest.fixture(scope="module")
+def default(root):
+    return configuration.load([root / file for file in configuration.DEFAULT])
+
+
+def test_fields_are_those_of_the_pinned_trl(root, request):
+    path = root / "config/trl_fields.yaml"
+    text = HEADER + yaml.safe_dump(generated(), sort_keys=False, width=1000, allow_unicode=True)
+    if request.config.getoption("--fix"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("section", trl_fields.SECTIONS)
+def test_no_field_is_forgotten(schema, section):
+    """And no reason is given for a field that there isn't."""
+    import trl
+
+    names = {item.name for item in fields(getattr(trl, trl_fields.SECTIONS[section])) if item.init}
+    keys = schema["properties"][section]["properties"]
+    ours = {"refinement", "step", "completion_room", "share_copies"}
+    assert names == (keys.keys() - ours) | {name for name in names if trl_fields.refused(name)}
+    assert not [name for name in keys if trl_fields.refused(name)]
+
+
+def test_every_reason_is_about_a_field():
+    import trl
+
+    names = {item.name for config in trl_fields.SECTIONS.values() for item in fields(getattr(trl, config))}
+    for reason, given in trl_fields._REASONS.items():
+        for each in given:
+            assert any(name == each or (each.endswith("_") and name.startswith(each)) for name in names), (reason, each)
+
+
+def test_our_choices_are_trls(root, schema):
+    """Where our words take the place of TRL's, its choices and types stay."""
+    trls = configuration.load([root / "config/trl_fields.yaml"])
+    for section in trl_fields.SECTIONS:
+        for name, key in schema["properties"][section]["properties"].items():
+            theirs = trls[section].get(name, {}).get("enum")
+            if theirs and name != "lr_scheduler_type":  # the others need arguments, or an evaluation
+                assert key["enum"] == theirs or name == "vllm_mode" and {*key["enum"]} == {*theirs}, name
+
+
+def other_value(name, key):
+    """Return a value of a key that is not TRL's default."""
+    special = {"activation_checkpointing_kwargs": {"every_n_layers": 2}, "debug": "underflow_overflow"}
+    special |= {"lr_scheduler_kwargs": {"num_cycles": 2}, "generation_kwargs": {"top_h": 0.5}, "bf16": False}
+    special |= {"max_length": 7, "liger_kernel_config": {"rope": True}, "warmup_steps": 4}
+    if name in special:
+        return special[name]
+    if "enum" in key:
+        return next(each for each in key["enum"] if each not in (key["default"], None))
+    kinds = [key["type"]] if isinstance(key["type"], str) else key["type"]
+    if kinds[0] == "boolean":
+        return not key["default"]
+    return [0.5, 0.25] if key.get("items") == {"type": "number"} else OTHER[kinds[0]]
+
+
+# Those whose values TRL looks at together with others, or with the machine's packages and devices.
+TOGETHER = {"fp16", "tf32", "torch_compile_backend", "torch_compile_mode", "deepspeed", "optim_target_modules"} | {
+    *("vllm_importance_sampling_clip_min", "num_generations", "steps_per_generation", "gradient_accumulation_steps"),
+    *("dataloader_prefetch_factor", "dataloader_persistent_workers", "full_determinism"),
+    *("per_device_train_batch_size", "bf16", "use_liger_kernel", "use_vllm", "torch_compile", "gradient_checkpointing"),
+}
+
+
+@pytest.mark.parametrize("section", trl_fields.SECTIONS)
+def test_values_reach_trl(section, root, tmp_path):
+    """As flags, in one call: what a key says is what TRL's object holds."""
+    import trl
+
+    from vision_r1.training.arguments import StageParser
+
+    config = getattr(trl, trl_fields.SECTIONS[section])
+    keys = configuration.load([root / "config/trl_fields.yaml"])[section]
+    given = {name: other_value(name, key) for name, key in keys.items() if name not in TOGETHER}
+    parser = StageParser((config,), "")
+    (read,) = parser.parse(of_values({**given, "output_dir": str(tmp_path), "bf16": False, "use_cpu": True}))
+    for name, value in given.items():
+        got = getattr(read, name)
+        got = getattr(got, "value", got)
+        if name == "debug":
+            got = got[0].value
+        assert got == value or [got] == value, name
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"grpo": {"sync_ref_model": True}},
+            "can't be set here: the reference model's changed weights are in no checkpoint",
+        ),
+        ({"sft": {"output_dir": "x"}}, "'output_dir' can't be set here: the pipeline sets it"),
+        ({"grpo": {"hub_token": "x"}}, "'hub_token' can't be set here: push_to_hub.py uploads a release"),
+        ({"grpo": {"importance_sampling_levle": "token"}}, "did you mean 'importance_sampling_level'"),
+        ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists those that there are"),
+        ({"grpo": {"importance_sampling_level": "word"}}, "'word' is not one of token, sequence"),
+        ({"grpo": {"top_entropy_quantile": "0.2"}}, "grpo.top_entropy_quantile: '0.2' is text, not a number"),
+        ({"grpo_stage2": {"epsilonn": 1.0}}, "grpo_stage2: unknown key 'epsilonn'; did you mean 'epsilon'"),
+        ({"experiments": {"own": {"grpo": {"entropy_coeff": 1.0}}}}, "experiments.own.*did you mean 'entropy_coef'"),
+    ],
+)
+def test_a_wrong_key_is_one_line(schema, default, values, told):
+    with pytest.raises(UserError, match=told) as error:
+        configuration.check(merge(default, values), schema)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {**GDPO, "scale_rewards": "none"},
+            "scale_rewards: none has no effect",
+        ),
+        ({"loss_type": "cispo"}, "epsilon_high: 0.2: in cispo it is the cap of the importance ratio itself"),
+        ({"loss_type": "luspo"}, "loss_type: luspo weighs whole completions"),
+        ({"epsilon_high": 0.1}, "epsilon_high: 0.1 is smaller than epsilon 0.2"),
+        ({"delta": 1.1}, "delta: 1.1 lies below the clipped ratio's end"),
+        ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo clips no importance ratio"),
+        ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
+        ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
+    ],
+)
+def test_a_contradiction_is_one_line(schema, default, values, told):
+    with pytest.raises(UserError, match=told) as error:
+        configuration.check(merge(default, {"grpo": values}), schema)
+    assert "\n" not in str(error.value)
+
+
+def test_defaults_in_the_file_are_trls(root):
+    import trl
+
+    keys = configuration.load([root / "config/trl_fields.yaml"])
+    for section, config in trl_fields.SECTIONS.items():
+        for item in fields(getattr(trl, config)):
+            if item.name in keys[section] and item.default is not MISSING:
+                assert keys[section][item.name]["default"] == getattr(item.default, "value", item.default)
+
+
+def test_reading_a_configuration_imports_no_torch(root):
+    code = "import sys; from vision_r1.configuration import read_schema; read_schema('config')"
+    code += "; sys.exit(bool({'torch', 'trl', 'transformers'} & sys.modules.keys()))"
+    environment = {**os.environ, "PYTHONPATH": "workflow/scripts"}
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, env=environment).returncode == 0

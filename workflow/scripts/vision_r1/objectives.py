@@ -1,0 +1,42 @@
+"""What of TRL's GRPO objective contradicts itself: TRL trains on and ignores one of the two, or multiplies by a cap."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vision_r1.files import UserError
+
+
+def check_objective(values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError, beginning with `where`, for the first contradiction among the keys of section grpo."""
+    for key, said in _contradictions(values):
+        raise UserError(f"{where}.{key}: {said}")
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    loss, scale = values.get("loss_type", "dapo"), values.get("scale_rewards", "group")
+    low, high, delta = values.get("epsilon", 0.2), values.get("epsilon_high"), values.get("delta")
+    if values.get("multi_objective_aggregation") == "normalize_then_sum" and scale != "group":
+        yield (
+            "scale_rewards",
+            f"{scale} has no effect where multi_objective_aggregation is normalize_then_sum (each reward is divided by "
+            "its group's deviation, the sum by the batch's); give group, or sum_then_normalize",
+        )
+    if loss == "luspo" and values.get("importance_sampling_level") != "sequence":
+        yield "loss_type", "luspo weighs whole completions; give importance_sampling_level: sequence, too"
+    if loss == "cispo" and (high is None or high <= 1):
+        yield (
+            "epsilon_high",
+            f"{low if high is None else high}: in cispo it is the cap of the importance ratio itself, which is 1 "
+            "before any update, so that it would only shrink the loss; give more than 1 (ScaleRL: 5.0)",
+        )
+    if loss in ("sapo", "vespo") and (high is not None or delta is not None):
+        yield "epsilon_high" if high is not None else "delta", f"{loss} clips no importance ratio; leave it out"
+    if loss == "cispo" and delta is not None:
+        yield "delta", "cispo has one cap only, epsilon_high; leave it out"
+    if high is not None and loss not in ("cispo", "sapo", "vespo") and high < low:
+        yield "epsilon_high", f"{high} is smaller than epsilon {low}; it is the wider, upper bound (DAPO: 0.28)"
+    if delta is not None and delta <= 1 + (low if high is None else high):
+        yield "delta", f"{delta} lies below the clipped ratio's end, 1 + epsilon_high; give more (INTELLECT-2: 4.0)"
+    mode = values.get("vllm_importance_sampling_mode", "sequence_mask")
+    if loss == "vespo" and values.get("use_vllm") and not mode.startswith("token_"):
+        yield "vllm_importance_sampling_mode", f"{mode}: vespo needs token_truncate or token_mask"
