@@ -73,15 +73,14 @@ def table(
     """Return the rewards as a Markdown table: what is summed, correlations, loopholes with the fall of AP."""
     from vision_r1.audit import rank_correlation
 
-    lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (AP falls by, at strength) |"]
+    lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (fall of AP) |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for name, own in records.items():
         ap, f1 = (f"{rank_correlation(own, metric):.2f}" for metric in ("ap", "f1"))
-        holes = [
-            f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f}, {hole['strength']:g})"
-            for hole in blind
-            if hole["criterion"] == name
-        ]
+        holes = []
+        for hole in (hole for hole in blind if hole["criterion"] == name):
+            place = "" if hole["strength"] == 1 else f" at strength {hole['strength']:g}"
+            holes.append(f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f}{place})")
         lines.append(f"| {name} | {sums[name].replace('_', ' ')} | {ap} | {f1} | {', '.join(holes) or 'none'} |")
     return "\n".join(lines) + "\n"
 
