@@ -4,6 +4,7 @@ No file is found by a glob: files of an experiment that was taken off the list s
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Run:
 
     # Checkpoints
 
-    @property
+    @cached_property  # rules ask dozens of times
     def checkpoints(self) -> list[str]:
         """The checkpoints of the report: the base model, the SFT baselines, and all behind each experiment."""
         report = self.config["report"]
