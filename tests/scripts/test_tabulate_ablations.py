@@ -148,5 +148,5 @@ def test_the_papers_numbers_stand_beside_ours_where_the_configuration_is_the_pap
     paper["report"]["banner"] = None
     paper["ablations"] = {**SECTION, "experiments": ["strict", "without_recall"]}
     made = Ablations(root, tmp_path, **paper)
-    assert "| published: base | – | – | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
+    assert "| published: base | – | – | – | – | – | 17.7 | 27.3 | 18.0 | 37.0 |" in made.table()
     assert "published: step_1" not in (tmp_path / "tables/ablations.md").read_text()  # not among the experiments

@@ -346,7 +346,7 @@ def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finishe
     subprocess.run([sys.executable, *partial], cwd=finished.folder, check=True)
     table = finished.folder / "results/smoke/tables/ablations_partial.md"
     assert re.search(r"\| broken \| 0 \| train\\_grpo: error: .*: .*probabilities.* are not finite", table.read_text())
-    assert "| strict | strict | yes | yes | yes | yes | 0.5 to 0.75 | 1 |" in table.read_text()
+    assert "| strict | strict | dual format + recall + precision | yes | 0.5 to 0.75 | 1 |" in table.read_text()
     table = finished.folder / "results/smoke/tables/ablations.md"
     logs = finished.folder / "results/smoke/logs/train_grpo/broken/grpo_stage1.log"
     finished.overlay({**broken, "ablations": {"experiments": ["strict"], "training_seeds": [0]}})
