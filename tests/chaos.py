@@ -90,9 +90,11 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
     with (project.folder / "chaos.log").open("w") as log:
         run = subprocess.Popen(words, cwd=project.folder, start_new_session=True, stdout=log, stderr=log)
     wait_for(lambda: run.poll() is not None or jobs(project), HANG)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         run.wait(seconds)
-    except subprocess.TimeoutExpired:
+    if way == "one job":  # between two jobs there is none to kill
+        wait_for(lambda: run.poll() is not None or jobs(project), HANG)
+    if run.poll() is None:
         working = jobs(project)
         programs = {name(job) for job in working}
         if way == "all":

@@ -27,8 +27,8 @@ def objective(root):
     experiments = load(root, "miniature")["experiments"]
 
     def keys(name):
-        own = OTHERS.get(name) or experiments[name]["grpo"]
-        return own | ({"steps_per_generation": 2} if "steps_per_generation" in own else {})
+        own = dict(OTHERS.get(name) or experiments[name]["grpo"])
+        return own | ({"steps_per_generation": 2} if own.pop("updates_per_generation", None) else {})
 
     return keys
 

@@ -117,7 +117,7 @@ def test_training_keys_are_trls_own(schema):
 
     from trl import GRPOConfig, SFTConfig
 
-    ours = {"completion_room", "refinement", "share_copies", "step"}
+    ours = {"completion_room", "refinement", "share_copies", "step", "updates_per_generation"}
     for section, config in (("sft", SFTConfig), ("grpo", GRPOConfig)):
         assert set(schema["properties"][section]["properties"]) - ours <= {item.name for item in fields(config)}
 

@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rewards = beginner | {"strict, stage1": Reward(Criterion.named("strict", "stage1")), **OTHERS}
     rows = sample(args.train_file, args.samples, args.seed)
     records = audit(rows, rewards, args.seed)
+    for record in records:
+        if record["strength"] == 0 and not all(record[key] for key in ("reward", "ap", "f1")):
+            raise UserError(f"{args.train_file}: right answers earn nothing by {record['criterion']}: are boxes empty?")
     blind = loopholes(records)
     own = {name: [record for record in records if record["criterion"] == name] for name in rewards}
     metrics = {"AP": kept(next(iter(own.values())), "ap"), "F1": kept(next(iter(own.values())), "f1")}
@@ -76,7 +79,8 @@ def table(
     lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (fall of AP) |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for name, own in records.items():
-        ap, f1 = (f"{rank_correlation(own, metric):.2f}" for metric in ("ap", "f1"))
+        correlations = (rank_correlation(own, metric) for metric in ("ap", "f1"))
+        ap, f1 = ("–" if each is None else f"{each:.2f}" for each in correlations)
         holes = []
         for hole in (hole for hole in blind if hole["criterion"] == name):
             place = "" if hole["strength"] == 1 else f" at strength {hole['strength']:g}"

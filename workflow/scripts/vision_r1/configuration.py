@@ -17,6 +17,7 @@ from vision_r1.experiments import (
     BASE,
     SFT,
     STAGES,
+    VISION_R1,
     chain_of,
     experiment_config,
     merge,
@@ -169,7 +170,6 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
-    check_objective(values, f"{where}.{stage}")
     if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
         raise UserError(
             f"{where}.grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
@@ -187,6 +187,8 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         )
     # The training itself refuses the others when their turn comes: a batch need not fit what nobody asks for.
     asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
+    if name in asked_for:
+        check_objective(values, f"{where}.{stage}.")
     if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
     if name in asked_for and completions % values["num_generations"]:
@@ -209,7 +211,9 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
 
 def _check_rewards(config: Mapping[str, Any]) -> None:
     """Check the parts and weights of what is asked for: those of one criterion mean nothing to another."""
-    for name in dict.fromkeys([*config["report"]["experiments"], *config["ablations"]["experiments"]]):
+    # The listed ablations of Vision-R1's parts are no obstacle to a run with another method's reward.
+    ablations = config["ablations"]["experiments"] if config["reward"]["criterion"] in VISION_R1 else []
+    for name in dict.fromkeys([*config["report"]["experiments"], *ablations]):
         for checkpoint in chain_of(config, name):
             arm, stage = split_checkpoint(checkpoint)
             if stage not in STAGES:

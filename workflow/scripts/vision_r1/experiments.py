@@ -39,7 +39,9 @@ def merge(base: Config, override: Config) -> dict[str, Any]:
 
 
 def experiment_config(config: Config, arm: str) -> dict[str, Any]:
-    """Return the configuration with the overrides of an arm's experiment merged in, and grpo.step worked out.
+    """Return the configuration with the overrides of an arm's experiment merged in.
+
+    grpo.step and grpo.updates_per_generation are worked out.
 
     Raises UserError for an unknown experiment.
     """
@@ -57,6 +59,10 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
         merged["reward"] = overrides["reward"]
         if "reward_weights" not in overrides.get("grpo", {}):
             merged["grpo"] = {key: value for key, value in merged["grpo"].items() if key != "reward_weights"}
+    if "updates_per_generation" in merged["grpo"]:
+        updates = merged["grpo"]["updates_per_generation"]
+        merged["grpo"] = {key: value for key, value in merged["grpo"].items() if key != "updates_per_generation"}
+        merged["grpo"]["steps_per_generation"] = updates * merged["grpo"]["gradient_accumulation_steps"]
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
         first = round(merged["grpo"]["step"] * sum(steps))
         for stage, own in zip(STAGES, (first, sum(steps) - first), strict=True):

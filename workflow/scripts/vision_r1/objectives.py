@@ -1,4 +1,4 @@
-"""Contradictory settings of TRL's GRPO objective. TRL would train on, ignoring one of the two or scaling by a cap."""
+"""Contradictory settings of TRL's GRPO objective, told before anything is loaded: TRL trains with most."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from vision_r1.files import UserError
 
 
 def check_objective(values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError, beginning with `where`, for the first contradiction among the keys of section grpo."""
+    """Raise UserError, `where` and the key in front, for the first contradiction among keys of section grpo."""
     for key, said in _contradictions(values):
-        raise UserError(f"{where}.{key}: {said}")
+        raise UserError(f"{where}{key}: {said}")
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -38,5 +38,6 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if delta is not None and delta <= 1 + (low if high is None else high):
         yield "delta", f"{delta} lies below the clipped ratio's end, 1 + epsilon_high; give more (INTELLECT-2: 4.0)"
     mode = values.get("vllm_importance_sampling_mode", "sequence_mask")
-    if loss == "vespo" and values.get("use_vllm") and not mode.startswith("token_"):
+    corrected = values.get("use_vllm") and values.get("vllm_importance_sampling_correction", True)
+    if loss == "vespo" and corrected and not mode.startswith("token_"):
         yield "vllm_importance_sampling_mode", f"{mode}: vespo needs token_truncate or token_mask"

@@ -32,7 +32,7 @@ class Stamps:
     """The stamps of several scripts in one folder: each of their modules is read once.
 
     kept: a file with what earlier processes found, by the hash of a module's text, so that no edit is overlooked.
-    To take all modules apart takes as long as all else in the Snakefile.
+    Parsing all modules takes as long as all else in the Snakefile.
     """
 
     def __init__(self, kept: Path | None = None) -> None:

@@ -11,6 +11,8 @@ from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any
 
+# Keys of section grpo that a stage can't have of its own.
+OF_BOTH_STAGES = ("refinement", "reward_weights", "step", "updates_per_generation")
 # Section of the configuration -> TRL's dataclass.
 SECTIONS = {"sft": "SFTConfig", "grpo": "GRPOConfig"}
 
@@ -84,6 +86,8 @@ def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
         about = " ".join(item.metadata.get("help", "").replace("%%", "%").split())  # argparse wants it doubled
         union = typing.get_origin(item.type) in (types.UnionType, typing.Union)
         kinds = [each for each in (typing.get_args(item.type) if union else (item.type,)) if each is not types.NoneType]
+        if str in kinds:  # transformers' parser reads such a union as one word
+            kinds = [each for each in kinds if typing.get_origin(each) is not list]
         none = [None] if default is None else []  # elsewhere null is not "TRL's default"
         if choices := item.metadata.get("choices") or _choices(kinds, about, names):
             schema = {"enum": [*choices, *none]}
@@ -109,7 +113,7 @@ def merged(schema: Mapping[str, Any], generated: Mapping[str, Any]) -> dict[str,
     """Merge a schema's own entries for sections sft, grpo and the stages into the generated ones, and let them win."""
     properties, stage = schema["properties"], schema["$defs"]["stage"]
     grpo = {**generated["grpo"], **properties["grpo"]["properties"]}
-    of_a_stage = {key: value for key, value in grpo.items() if key not in ("refinement", "step")}
+    of_a_stage = {key: value for key, value in grpo.items() if key not in OF_BOTH_STAGES}
     sft = {**generated["sft"], **properties["sft"]["properties"]}
     sections = {name: {**properties[name], "properties": keys} for name, keys in (("sft", sft), ("grpo", grpo))}
     stage = {**stage, "properties": {**of_a_stage, **stage["properties"]}}

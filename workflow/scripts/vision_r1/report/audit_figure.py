@@ -50,7 +50,7 @@ def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence
             figure.text(0.5, 0.5, "All published criteria are used here.", ha="center")
         for panel in axes[:, 0]:
             panel.set_ylabel("mean reward (0 to 3)")
-            panel.set_ylim(-0.1, 3.4)
+            panel.set_ylim(-0.1, max(3.4, 1.05 * max((record["reward"] for record in records), default=0)))
         _save(figure, paths)
 
 

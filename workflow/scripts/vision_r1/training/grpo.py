@@ -11,6 +11,7 @@ from trl import GRPOConfig
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
+from vision_r1.objectives import check_objective
 from vision_r1.rewards import CRITERIA, Criterion, configured_parts
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row
@@ -90,6 +91,7 @@ def parse(
     except ValueError as error:
         raise UserError(f"--{error}") from None
     check_vllm(config)
+    check_objective(vars(config), "--")
     _check_reference(arguments, config.beta)
     if not 0 < config.temperature < math.inf:
         raise UserError(f"--temperature {config.temperature}: completions are sampled, so give more than 0")

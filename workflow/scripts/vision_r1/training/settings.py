@@ -23,7 +23,18 @@ FILE = "settings.json"
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
 _INDECISIVE = (
     *("output_dir", "run_name", "project", "report_to", "disable_tqdm", "local_rank", "resume_from_checkpoint"),
-    *("log", "save_", "hub_", "push_to_hub", "trackio_", "ddp_", "skip_memory_metrics", "use_cpu", "torch_empty_cache"),
+    *(
+        "log",
+        "save_",
+        "hub_",
+        "push_to_hub",
+        "trackio_",
+        "ddp_backend",
+        "ddp_timeout",
+        "skip_memory_metrics",
+        "use_cpu",
+        "torch_empty_cache",
+    ),
     *("dataloader_num", "dataloader_p", "dataloader_multi"),  # not dataloader_drop_last
     *("vllm_server_", "vllm_group_port"),
 )
@@ -55,6 +66,7 @@ def settings_of(
         "engine": {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)},
         "code": code,
         "train_file": _hash(arguments.train_file),
+        "deepspeed_file": _hash(config.deepspeed) if isinstance(config.deepspeed, str) else None,
         "weights": [value[:16] for name, value in files if name.endswith(".safetensors")],
         "processor": {name: init[name][:16] for name in (*PROCESSOR_FILES, "config.json") if name in init},
         **method,

@@ -137,6 +137,7 @@ def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
         types, mask = options.get("mm_token_type_ids"), options.get("attention_mask")
         one_image_a_row = (
             options.get("video_grid_thw") is None
+            and types is not None
             and image_grid_thw is not None
             and len(image_grid_thw) == len(input_ids)
             and (types == 1).any(1).all()
@@ -145,7 +146,7 @@ def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
             return position(input_ids, image_grid_thw=image_grid_thw, **options)
         # Positions depend on where the image's tokens and the padding are, and on the image's shape; not on the text.
         mask = torch.ones_like(types) if mask is None else mask
-        layout = torch.cat([types.to(mask.dtype), mask, image_grid_thw.to(mask.dtype)], dim=1)
+        layout = torch.cat([types.long(), mask.long(), image_grid_thw.long()], dim=1)
         distinct, index = torch.unique(layout, dim=0, return_inverse=True)
         number = index.tolist()
         first = torch.tensor([number.index(each) for each in range(len(distinct))], device=index.device)
