@@ -57,7 +57,7 @@ def test_outputs(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frame": "guess"}, "row 1: frame: 'guess'"),
+        ({"frame": "guess"}, "row 1: frame: unknown 'guess'"),
         ({"objects": None}, "row 1: objects: not a list"),
         ({"objects": []}, "no row has objects"),
         ({"categories": None}, "row 1: categories: "),

@@ -207,7 +207,7 @@ def test_expressions_are_asked_about_the_images_of_the_other_source(tmp_path, pr
 
 def test_mistakes_leave_no_file(tmp_path, processor):
     place = coco(tmp_path / "set")
-    with pytest.raises(UserError, match="'llava' is not known"):
+    with pytest.raises(UserError, match="unknown 'llava'"):
         curate([place], tmp_path, processor, family="llava")
     with pytest.raises(UserError, match="no sample can be made of them; images {'read': 3}"):
         curate([place], tmp_path, processor, detection=0, grounding=0, negative=0)

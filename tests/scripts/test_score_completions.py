@@ -77,7 +77,7 @@ def test_standard_input(tmp_path, monkeypatch):
         (ROW | {"solution": [["dog", [300, 200, 80, 60]]]}, "box [300.0, 200.0, 80.0, 60.0] is not x1 y1 x2 y2"),
         (ROW | {"width": "wide"}, "width: 'wide'"),
         (ROW | {"input_height": 0}, "input_height: 0"),
-        (ROW | {"frame": "guess"}, "frame: 'guess'"),
+        (ROW | {"frame": "guess"}, "frame: unknown 'guess'"),
         (ROW | {"categories": "dog"}, "categories: not a list"),
         (ROW | {"num_instances": 3}, "num_instances: 3, but the ground truth has 1"),
         *[

@@ -11,7 +11,12 @@ def config(datasets=None, experiments=None, **data):
     own = {name: {"images": name} for name in ("one", "two", "three")}
     own |= {"pair": {"parts": ["two", "three"]}, "absent": {"images": None, "substitute": "pair"}}
     values = {"train": ["one"], "detection": 5, "grounding": 0, "rec": 0, "negative": 0, "keep_out": []}
-    sections = {"data": values | data, "datasets": own | (datasets or {}), "experiments": experiments or {}}
+    sections = {
+        "reward": {"criterion": "strict"},
+        "data": values | data,
+        "datasets": own | (datasets or {}),
+        "experiments": experiments or {},
+    }
     lists = {"report": {"experiments": list(sections["experiments"])}, "ablations": {"experiments": []}}
     return sections | lists | {"grpo": {}, "grpo_stage1": {}, "grpo_stage2": {}}
 

@@ -79,13 +79,15 @@ def described(section: str) -> dict[str, dict[str, Any]]:
 
 def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {item.name for item in fields(config)}
+    types_of = typing.get_type_hints(config)  # transformers' parser changes the types of the fields themselves
     for item in fields(config):
         if not item.init or refused(item.name):
             continue
         default = item.default if item.default is not MISSING else item.default_factory()
         about = " ".join(item.metadata.get("help", "").replace("%%", "%").split())  # argparse wants it doubled
-        union = typing.get_origin(item.type) in (types.UnionType, typing.Union)
-        kinds = [each for each in (typing.get_args(item.type) if union else (item.type,)) if each is not types.NoneType]
+        kind = types_of[item.name]
+        union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+        kinds = [each for each in (typing.get_args(kind) if union else (kind,)) if each is not types.NoneType]
         if str in kinds:  # transformers' parser reads such a union as one word
             kinds = [each for each in kinds if typing.get_origin(each) is not list]
         none = [None] if default is None else []  # elsewhere null is not "TRL's default"
