@@ -25,17 +25,6 @@ def load(root):
     return lambda path: yaml.safe_load((root / path).read_text())
 
 
-@pytest.fixture(scope="session")
-def schema(root):
-    return configuration.read_schema(root / "config")
-
-
-@pytest.fixture(scope="session")
-def default(load):
-    files = ["config/config.yaml", "config/datasets.yaml", "config/experiments.yaml"]
-    return {key: value for file in files for key, value in load(file).items()}
-
-
 @pytest.fixture
 def config(default):
     return copy.deepcopy(default)

@@ -12,16 +12,6 @@ from vision_r1.schema_errors import PATTERNS, did_you_mean
 DATASET = {"images": "b", "annotations": "a"}
 
 
-@pytest.fixture(scope="module")
-def schema(root):
-    return configuration.read_schema(root / "config")
-
-
-@pytest.fixture(scope="module")
-def default(root):
-    return configuration.load([root / file for file in configuration.DEFAULT])
-
-
 def keywords(schema):
     """Yield (keyword, value) of all rules in a schema."""
     for key, value in schema.items() if isinstance(schema, dict) else enumerate(schema):

@@ -23,16 +23,6 @@ def generated():
     return {section: trl_fields.described(section) for section in trl_fields.SECTIONS}
 
 
-@pytest.fixture(scope="module")
-def schema(root):
-    return configuration.read_schema(root / "config")
-
-
-@pytest.fixture(scope="module")
-def default(root):
-    return configuration.load([root / file for file in configuration.DEFAULT])
-
-
 def test_fields_are_those_of_the_pinned_trl(root, request):
     path = root / "config/trl_fields.yaml"
     text = HEADER + yaml.safe_dump(generated(), sort_keys=False, width=1000, allow_unicode=True)
