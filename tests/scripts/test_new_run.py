@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import coco_factory
 import new_run
@@ -12,7 +13,9 @@ from label_writers import content, write_csv, write_voc, write_yolo
 from vision_r1 import configuration
 from vision_r1.files import UserError, read_json
 
-OVER = ["config/paper.yaml", "config/lora_24gb.yaml"]
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = [ROOT / file for file in configuration.DEFAULT]
+OVER = [str(ROOT / "config" / name) for name in ("paper.yaml", "lora_24gb.yaml")]
 
 
 @pytest.fixture
@@ -24,15 +27,18 @@ def labelled(tmp_path):
 
 
 @pytest.fixture
-def write(root, tmp_path, monkeypatch):
-    """Return a function: words -> the configuration that they write, laid over the files of --over."""
-    monkeypatch.chdir(root)
+def write(tmp_path, monkeypatch):
+    """Return a function: words -> the configuration that they write, laid over the files of --over.
+
+    It works in an empty folder: a repository may hold results of runs.
+    """
+    monkeypatch.chdir(tmp_path)
 
     def run(*words, over=()):
         output = tmp_path / "mine.yaml"
         more = ["--over", *over] if over else []
         new_run.main(["--name", "mine", "--output_config", str(output), *map(str, words), *more])
-        return configuration.load([*configuration.DEFAULT, *over, output])
+        return configuration.load([*DEFAULT, *over, output])
 
     return run
 
@@ -60,7 +66,7 @@ def test_nothing_of_others_stays_in_report_and_data(labelled, write, over):
 
 
 def test_a_model_of_the_hub_keeps_the_machine_s_settings(labelled, write, root):
-    config, before = write(*labelled, over=OVER), configuration.load([*configuration.DEFAULT, *OVER])
+    config, before = write(*labelled, over=OVER), configuration.load([*DEFAULT, *OVER])
     for section in ("lora", "compute", "preflight", "guards"):
         assert config[section] == before[section]
     assert config["model"]["id"] == before["model"]["id"] and config["grpo_stage2"]["precision_high"] == 0.9

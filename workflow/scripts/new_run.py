@@ -87,9 +87,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if output.suffix not in (".yaml", ".yml"):
         raise UserError(f"--output_config {output}: give a name that ends in .yaml")
     folder = output.with_suffix("")
-    for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
-        if path.exists():
-            raise UserError(f"{path}: exists already; delete it, or give another --name or --output_config")
     if args.test_annotations and not args.test_images:
         raise UserError("--test_annotations: give the folder of its images, too, as --test_images")
     default = [ROOT / file for file in configuration.DEFAULT]
@@ -100,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
     if args.name in (config["run"], *(each.get("run") for each in shipped)):
         raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
+    for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
+        if path.exists():
+            raise UserError(f"{path}: exists already; delete it, or give another --name or --output_config")
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
     try:
         command = write_run(args, config, output, folder)
