@@ -94,7 +94,6 @@ def detected(
     return Matches(
         {},
         {},
-        {},
         image_ids=tuple(range(images)),
         category_ids=tuple(range(setting.categories)),
         objects=(),

@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.coco_ap import METRICS, Detection, average_precision, match
+from vision_r1.evaluation.curves import mean_curves
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,7 @@ def test_truth_has_ap_1_silence_and_wrong_labels_0_and_a_shift_something_between
 
 def test_the_area_under_the_precision_recall_curve_is_its_ap(val):
     matches = match(val, shifted(truth(val), 5)[::2])
-    for threshold, metric in (("0.50", "AP50"), ("0.75", "AP75")):
-        curve = matches.precision[threshold]
+    for metric, curve in zip(("AP50", "AP75"), mean_curves(matches).values(), strict=True):
         assert len(curve) == 101 and curve == sorted(curve, reverse=True)
         assert np.mean(curve) == pytest.approx(matches.stats[metric], abs=1e-4)
 

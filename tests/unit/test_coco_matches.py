@@ -12,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection, match
+from vision_r1.evaluation.curves import mean_curves
 
 # Few values, so that boxes, overlaps and scores are equal often; a side of 120 is large, of 40 medium.
 PLACE = st.sampled_from([0.0, 1.0, 5.0, 7.3])
@@ -83,6 +84,12 @@ def check(dataset, found):
     for place, key in enumerate(matches.category_ids):
         value = np.mean(precision[:, :, place])
         assert matches.per_category[dataset.categories[key]] == (None if value < 0 else value)
+
+    known = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    curves = {"0.50": known[0].mean(axis=1), "0.75": known[5].mean(axis=1)} if known.size else {}
+    drawn = mean_curves(matches)
+    assert drawn.keys() == curves.keys()
+    assert all(np.abs(drawn[name] - curve).max() < 5.1e-5 for name, curve in curves.items())  # four digits
 
     blocks = [e for e in evaluation.evalImgs if e and e["aRng"] == evaluation.params.areaRng[0]]
     objects = [

@@ -109,7 +109,8 @@ def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
             values[rows, batch.category, batch.threshold] = area(precision, recalls)
 
     in_threads(score, count, each)
-    return np.where(objects[..., None] > 0, values, np.nan)
+    values[objects == 0] = np.nan
+    return values
 
 
 def _ignored(

@@ -26,7 +26,6 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 LARGEST_AREA = 1e10  # of pycocotools' widest range of areas
 IOU_THRESHOLDS = 10  # .50:.95
 AT_ONCE = 1_000  # images whose matches are fetched together: at 100 boxes per image, some 150 MB
-CURVES = ("0.50", "0.75")  # IoU thresholds of the precision-recall curves
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,8 @@ class Detection:
 class Matches:
     """What was matched over all areas, with at most 100 detections per image and category.
 
-    `stats`: METRICS, None where there is no ground truth to find; `precision`: precision at 101 recalls from 0 to 1,
-    mean over the categories that have objects, at the IoU thresholds "0.50" and "0.75"; `objects`: (place in
-    image_ids, object) of everything annotated, crowd regions included.
+    `stats`: METRICS, None where there is no ground truth to find; `objects`: (place in image_ids, object) of everything
+    annotated, crowd regions included.
 
     The D detections are sorted by category, in each the best score first, ties in pycocotools' order. category and
     image (D,): places in category_ids and image_ids, which are sorted; detection (D,): places in the list that was
@@ -59,7 +57,6 @@ class Matches:
 
     stats: dict[str, float | None]
     per_category: dict[str, float | None]
-    precision: dict[str, list[float]]
     image_ids: tuple[int, ...]
     category_ids: tuple[int, ...]
     objects: tuple[tuple[int, Any], ...]
@@ -102,7 +99,7 @@ def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> 
 def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = True) -> Matches:
     """Match detections to a data set's objects once; every other number follows from the matches.
 
-    Without `areas`, which is faster, `stats`, `per_category` and `precision` are empty.
+    Without `areas`, which is faster, `stats` and `per_category` are empty.
     """
     # Ids become places in sorted lists: hotcoco refuses negative ids, and pycocotools ranks equal scores by image id.
     image_ids = sorted(image.id for image in dataset.images)
@@ -129,7 +126,8 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
     asked_for = np.array([number for number, (_, item) in enumerate(objects) if _to_find(item)], int)
     truth_category = np.array([categories[objects[number][1].category_id] for number in asked_for], int)
     order = np.argsort(truth_category, kind="stable")
-    numbers = _numbers(dataset, category_ids, truth, results) if areas else ({}, {}, {})
+    names = [dataset.categories[key] for key in category_ids]
+    numbers = _numbers(names, truth, results) if areas else ({}, {})
     return Matches(
         *numbers,
         tuple(image_ids),
@@ -162,28 +160,16 @@ def _to_find(item: CocoObject) -> bool:
 
 
 def _numbers(
-    dataset: CocoDataset, category_ids: Sequence[int], truth: COCO, results: COCO
-) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, list[float]]]:
-    """Return Matches' stats, per_category and precision."""
+    names: Sequence[str], truth: COCO, results: COCO
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Return Matches' stats and per_category; names: of the categories."""
     evaluation = COCOeval(truth, results, "bbox")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.run()
-    # Axes: IoU threshold, recall threshold, category by id, area (the first: all), detections an image.
-    # Categories without objects hold -1 there, and no mean counts them.
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    per_category = {
-        dataset.categories[category]: _known(np.mean(precision[:, :, place]))
-        for place, category in enumerate(category_ids)
-    }
-    known = precision[:, :, (precision > -1).all(axis=(0, 1))]
-    curves = {}
-    if known.shape[2]:
-        curves = {
-            f"{threshold:.2f}": known[place].mean(axis=1).round(4).tolist()
-            for place, threshold in enumerate(evaluation.params.iou_thrs)
-            if f"{threshold:.2f}" in CURVES
-        }
-    return dict(zip(METRICS, map(_known, evaluation.stats), strict=True)), per_category, curves
+    # Not from evaluation.eval, which would copy every curve: 120 MB with 1,203 categories.
+    values = evaluation.get_results(per_class=True)
+    per_category = {name: _known(values.get(f"AP/{place}", -1)) for place, name in enumerate(names)}
+    return dict(zip(METRICS, map(_known, evaluation.stats), strict=True)), per_category
 
 
 def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 from vision_r1.evaluation.coco_ap import Matches
 
 RECALLS = np.linspace(0.0, 1.00, 101)  # pycocotools' recall thresholds
+DRAWN = {"0.50": 0, "0.75": 5}  # places of the IoU thresholds whose curves are drawn
 CHUNK = 1_000_000  # numbers in one array at once
 GROWTH = 1.3  # curves of one batch differ in length by at most this factor
 
@@ -79,8 +80,12 @@ class Reached:
     """How many of RECALLS are reached when so many of all objects are found, looked up in a table."""
 
     def __init__(self, objects: np.ndarray) -> None:
-        numbers, inverse = np.unique(objects, return_inverse=True)
-        self._first = (np.cumsum(numbers + 1) - numbers - 1)[inverse].reshape(objects.shape)
+        occurs = np.zeros(objects.max(initial=0) + 1, bool)  # np.unique would sort all of them
+        occurs[objects] = True
+        numbers = np.flatnonzero(occurs)
+        first = np.zeros(len(occurs), np.int64)
+        first[numbers] = np.cumsum(numbers + 1) - numbers - 1
+        self._first = first[objects]
         tables = [np.searchsorted(RECALLS, np.arange(n + 1) / max(n, 1), side="right") for n in numbers.tolist()]
         self._table = np.concatenate(tables).astype(np.int16) if tables else np.zeros(0, np.int16)
 
@@ -91,8 +96,34 @@ class Reached:
 
 def area(precision: np.ndarray, reached: np.ndarray) -> np.ndarray:
     """Return AP (...) of precision at each hit (..., L) and the number of recalls reached with it."""
+    return np.multiply(*steps(precision, reached)).sum(axis=-1) / len(RECALLS)
+
+
+def steps(precision: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best precision at each hit or any later one (..., L), and how many recalls have it (..., L)."""
     best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    return (best * np.diff(reached, axis=-1, prepend=np.int16(0))).sum(axis=-1) / len(RECALLS)
+    return best, np.diff(reached, axis=-1, prepend=np.int16(0))
+
+
+def mean_curves(matches: Matches) -> dict[str, list[float]]:
+    """Return {IoU threshold: precision at each of RECALLS}, mean over the categories that have objects; of DRAWN.
+
+    Empty where no category has any.
+    """
+    objects = matches.objects_by_category
+    if not objects.any():
+        return {}
+    starts, boxes = first_boxes(matches), running(~matches.ignored)
+    reached, total = Reached(objects), np.zeros((len(matches.hit), len(RECALLS)))
+    for batch in batches(matches):
+        counted = boxes[batch.threshold[:, None], batch.hits + 1] - boxes[batch.threshold, starts[batch.category], None]
+        best, recalls = steps(batch.number / counted, reached(batch.category, batch.number))
+        # Each curve's values, recall after recall; where they end, precision is 0.
+        lengths = recalls.sum(axis=1)
+        place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        np.add.at(total, (np.repeat(batch.threshold, lengths), place), np.repeat(best, recalls.ravel()))
+    mean = (total / np.count_nonzero(objects)).round(4)
+    return {name: mean[place].tolist() for name, place in DRAWN.items()}
 
 
 def in_threads(function: Callable[[slice], None], rows: int, each: int) -> None:

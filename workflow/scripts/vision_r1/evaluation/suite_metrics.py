@@ -10,7 +10,8 @@ import numpy as np
 from vision_r1.data.coco import CocoDataset
 from vision_r1.evaluation.bootstrap import LEVEL, bias, interval, mean_over, resampled_ap, resamples, weighted_ap
 from vision_r1.evaluation.box_errors import error_costs
-from vision_r1.evaluation.coco_ap import CURVES, Detection, Matches, match
+from vision_r1.evaluation.coco_ap import Detection, Matches, match
+from vision_r1.evaluation.curves import DRAWN, mean_curves
 from vision_r1.evaluation.diagnostics import answer_quality, mean_iou, slices
 from vision_r1.evaluation.f1 import f1_scores
 from vision_r1.evaluation.predictions import Line, by_protocol, label_reader
@@ -178,7 +179,7 @@ def score_detections(
         **matches.stats,
         "score_policy": policy,
         "per_category": matches.per_category,
-        "precision_recall": matches.precision,
+        "precision_recall": mean_curves(matches),
         "interval": {
             "level": LEVEL,
             "resamples": count,
@@ -228,9 +229,7 @@ def _mean_f1(scores: Sequence[Any]) -> Any:
 
 
 def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
-    return {
-        threshold: np.mean([curve[threshold] for curve in curves], axis=0).round(4).tolist() for threshold in CURVES
-    }
+    return {threshold: np.mean([curve[threshold] for curve in curves], axis=0).round(4).tolist() for threshold in DRAWN}
 
 
 def _of_policy(matches: Matches) -> dict[str, float | None]:
