@@ -145,11 +145,15 @@ def test_launch_modes(root, monkeypatch, launch, processes, mode):
 
 
 def test_launch_files_that_say_nothing_known(tmp_path):
-    with pytest.raises(UserError, match="compute.launch: .*none.yaml: No such file"):
+    with pytest.raises(UserError, match="compute.launch: .*none.yaml: no such file"):
         mode_of(["--config_file", str(tmp_path / "none.yaml")], 8)
     (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")
     with pytest.raises(UserError, match="tpu.yaml: memory under XLA"):
         mode_of(["--config_file", str(tmp_path / "tpu.yaml")], 8)
+    for text, told in (("a: [", "not valid YAML"), ("- a", "not a mapping"), ("distributed_type: DEEPSPEED", "zero")):
+        (tmp_path / "odd.yaml").write_text(text)
+        with pytest.raises(UserError, match=f"odd.yaml: .*{told}"):
+            mode_of(["--config_file", str(tmp_path / "odd.yaml")], 8)
 
 
 @pytest.mark.parametrize("mode", ["zero2", "zero3", "fsdp", "ddp"])

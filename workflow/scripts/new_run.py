@@ -115,9 +115,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
 
     config: what the run is laid over, with its model.
     """
-    import yaml
-
-    from vision_r1 import configuration
+    from vision_r1 import configuration, safe_yaml
     from vision_r1.experiments import merge
     from vision_r1.files import UserError, write_text
     from vision_r1.own.data import form_of, numbers, read_part, split, write_part
@@ -153,7 +151,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
     command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
     text = overlay(args.name, command, config, (train, of_train), (test, of_test), told, limits, counted)
-    configuration.check(merge(config, yaml.safe_load(text)), configuration.read_schema(ROOT / "config"))
+    configuration.check(merge(config, safe_yaml.load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)
     return command
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
@@ -62,10 +61,7 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     """Return YAML files laid over each other, as Snakemake merges --configfile (dicts merge, lists replace)."""
     merged: dict[str, Any] = {}
     for file in files:
-        try:
-            merged = merge(merged, safe_yaml.load(Path(file).read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError, AttributeError) as error:
-            raise UserError(f"{file}: not a configuration in YAML ({error!r})") from None
+        merged = merge(merged, safe_yaml.read(file))
     return merged
 
 

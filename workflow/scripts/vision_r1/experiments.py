@@ -53,15 +53,14 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
         raise UserError(f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml{hint}")
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
     merged = merge(config, overrides)
+    merged["grpo"] = {**merged["grpo"]}  # changed below; what merge leaves alone it shares with `config`
     names = {config["reward"]["criterion"], merged["reward"]["criterion"]}
     if len(names) > 1 and not names.issubset(VISION_R1):
         # Parts and weights belong to the configuration's own criterion: another method's reward has its own.
         merged["reward"] = overrides["reward"]
         if "reward_weights" not in overrides.get("grpo", {}):
-            merged["grpo"] = {key: value for key, value in merged["grpo"].items() if key != "reward_weights"}
-    if "updates_per_generation" in merged["grpo"]:
-        updates = merged["grpo"]["updates_per_generation"]
-        merged["grpo"] = {key: value for key, value in merged["grpo"].items() if key != "updates_per_generation"}
+            merged["grpo"].pop("reward_weights", None)
+    if updates := merged["grpo"].pop("updates_per_generation", None):
         merged["grpo"]["steps_per_generation"] = updates * merged["grpo"]["gradient_accumulation_steps"]
     if "step" in merged["grpo"] and min(steps := [merged[stage]["max_steps"] for stage in STAGES]) > 0:
         first = round(merged["grpo"]["step"] * sum(steps))

@@ -96,7 +96,7 @@ def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
     Raises UserError where the folder is sealed and one of them is not as it was written.
     """
     folder = Path(folder)
-    noted = _read_seal(folder / SEAL)
+    noted = read_seal(folder / SEAL)
     present = [name for name in _sealed_names(folder) if names is None or name in names]
     if noted:  # a file that somebody added, such as a picture, is not part of the model
         present = [name for name in present if name in noted or Path(name).suffix in _LOADED]
@@ -107,10 +107,19 @@ def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
     return found
 
 
+def read_seal(seal: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a seal names; {} where there is no seal."""
+    try:
+        lines = seal.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
+
+
 def check_seal(file: str | Path) -> None:
     """Raise UserError where a file is sealed and not as it was written."""
     file = Path(file)
-    noted = _read_seal(_seal_of(file)).get(file.name)
+    noted = read_seal(_seal_of(file)).get(file.name)
     if noted and file.is_file():
         _compare(file, _seal_of(file), noted, hash_files(file.parent, [file.name])[file.name])
 
@@ -225,15 +234,6 @@ def _write_seal(seal: Path, hashes: dict[str, str]) -> None:
     """Write hashes in the format of sha256sum, which can check them, too."""
     seal.write_text("".join(f"{value}  {name}\n" for name, value in hashes.items()), encoding="utf-8")
     sync(seal)
-
-
-def _read_seal(seal: Path) -> dict[str, str]:
-    """Return the hashes of a seal by name; {} where there is no seal."""
-    try:
-        lines = seal.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
 
 
 def _compare(path: Path, seal: Path, noted: str | None, found: str | None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import SEAL, UserError, hash_folder, read_json, read_text
+from vision_r1.files import SEAL, UserError, hash_folder, read_json, read_seal
 
 PROCESSOR_FILES = (
     *("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
@@ -47,9 +47,7 @@ def sealed_files(folder: Path) -> list[str]:
 
     Raises UserError where one of them is not as it was written.
     """
-    if not (folder / SEAL).is_file():
-        return []
-    names = [line.partition("  ")[2] for line in read_text(folder / SEAL).splitlines()]
+    names = list(read_seal(folder / SEAL))
     hash_folder(folder, names)
     return names
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vision_r1 import safe_yaml
 from vision_r1.files import UserError
 from vision_r1.recipes import PRESETS
@@ -121,12 +119,9 @@ def read_published(path: str | Path) -> list[Anchor]:
 
 
 def _content(path: str | Path) -> dict[str, Any]:
-    try:
-        content = safe_yaml.load(Path(path).read_text(encoding="utf-8"))
-        missing = {"models", "tolerance", "tables"} - content.keys()
-        wrong = [key for key in ("models", "tolerance", "tables") if not isinstance(content.get(key), dict)]
-    except (OSError, yaml.YAMLError, AttributeError) as error:
-        raise UserError(f"{path}: can't be read as YAML with keys models, tolerance and tables ({error})") from None
+    content = safe_yaml.read(path)
+    missing = {"models", "tolerance", "tables"} - content.keys()
+    wrong = [key for key in ("models", "tolerance", "tables") if not isinstance(content.get(key), dict)]
     if missing:
         raise UserError(f"{path}: no key {min(missing)!r}")
     if wrong or {MEAN, "dataset"} - content["tolerance"].keys():

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from vision_r1 import safe_yaml
 from vision_r1.files import UserError
 
 MODES = {
@@ -23,12 +21,12 @@ def mode_of(launch: Sequence[str], processes: int) -> str:
         return "ddp" if processes > 1 else "single"
     path = Path(launch[launch.index("--config_file") + 1])
     try:
-        settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"config: compute.launch: {path}: {error.strerror}") from None
+        settings = safe_yaml.read(path)
+    except UserError as error:
+        raise UserError(f"config: compute.launch: {error}") from None
     kind = settings.get("distributed_type")
     if kind == "DEEPSPEED":
-        mode = f"zero{settings['deepspeed_config']['zero_stage']}"
+        mode = f"zero{(settings.get('deepspeed_config') or {}).get('zero_stage', '')}"
     else:
         mode = {"FSDP": "fsdp", "MULTI_GPU": "ddp", "NO": "single"}.get(kind, "")
     if mode not in MODES:

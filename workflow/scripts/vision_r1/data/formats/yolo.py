@@ -6,10 +6,8 @@ Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) gi
 from collections import Counter
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from vision_r1 import safe_yaml
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
 from vision_r1.files import UserError, read_text
@@ -63,17 +61,13 @@ def _label_files(image: Path) -> list[Path]:
 
 def _names(path: Path) -> tuple[list[str], bool]:
     """Return the names of the classes, and whether lines end with keypoints."""
-    text = read_text(path)
     if path.suffix.lower() not in (".yaml", ".yml"):
-        lines = [line.strip() for line in text.rstrip().splitlines()]
+        lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if "" in lines:
             raise UserError(f"{path}: line {lines.index('') + 1} is empty, and classes are counted by line; name it")
         return lines, False
-    try:
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    names = content.get("names") if isinstance(content, dict) else None
+    content = safe_yaml.read(path)
+    names = content.get("names")
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
