@@ -53,14 +53,15 @@ def check_outputs(out, checkpoint, steps):
     assert set(metrics["versions"]) >= {"torch", "transformers", "trl"}
 
 
-def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM):
-    """End a training by a signal at a step, with a whole checkpoint of it."""
+def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM, sent=None):
+    """End a training by a signal, sent after step `sent` (default: one before `step`), with a whole checkpoint."""
+    sent = sent or step - 1
     with monkeypatch.context() as patch:
         original = callbacks.LogProgress.on_log
 
         def terminate(self, args, trainer_state, control, **kwargs):
             original(self, args, trainer_state, control, **kwargs)
-            if trainer_state.global_step == step - 1:
+            if trainer_state.global_step == sent:
                 os.kill(os.getpid(), number)
 
         patch.setattr(callbacks.LogProgress, "on_log", terminate)
@@ -69,9 +70,9 @@ def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM)
     assert f"checkpoint-{step}" in _saved(state) and all(_saved(state).values())
 
 
-def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM):
+def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM, sent=None):
     """End a training by a signal at step `first`, then as `kill -9` would while checkpoint-6 is written."""
-    stop_by_signal(main, words, state, monkeypatch, first, number)
+    stop_by_signal(main, words, state, monkeypatch, first, number, sent)
 
     class Killed(BaseException):
         pass
