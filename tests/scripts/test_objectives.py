@@ -53,7 +53,7 @@ def test_a_killed_training_ends_with_the_same_weights(
 ):
     check_outputs(trained(name), tiny_checkpoint, steps=6)
     words = arguments(tiny_checkpoint, train_file, tmp_path / "grpo_stage1", **TINY | objective(name))
-    # Inside a generation, after the first of its two updates, the signal waits for the second.
+    # Noticed after the first of a generation's two updates, the signal waits for the second.
     sent = 2 if objective(name).keys() & {"steps_per_generation", "num_iterations"} else 3
     interrupt_twice(main, words, tmp_path / "grpo_stage1/state", monkeypatch, first=4, sent=sent)
     main(words)
