@@ -89,13 +89,15 @@ def _sum_of_ap(matches: Matches, chosen: np.ndarray, places: np.ndarray) -> np.n
 
     def add(rows: slice) -> None:
         order = np.argsort(level * places.shape[1] + places[rows].take(image, axis=1), axis=1)
-        ahead = np.empty((len(order), len(amount), len(first)), np.int32)  # boxes that stand before each block
-        for threshold, numbers in enumerate(amount):
-            np.put_along_axis(ahead[:, threshold], order, running(numbers[order])[:, :-1], axis=1)
+        place = np.empty(order.shape, np.int32)  # of each block in each order
+        np.put_along_axis(place, order, np.arange(len(first), dtype=np.int32)[None], axis=1)
+        ahead = running(amount.take(order, axis=1))  # boxes that stand before each place (amounts, orders, places + 1)
+        row = np.arange(len(order))[:, None, None]
         for batch, reached in zip(curves, recalls, strict=True):
             threshold = batch.threshold[:, None] % len(amount)
             before = in_block[threshold, batch.hits] - up_to[threshold, starts[batch.category, None]]
-            rank = ahead[:, threshold, block[batch.hits]] + before
+            line = (threshold * len(order) + row) * ahead.shape[2]
+            rank = ahead.reshape(-1).take(line + place.take(block[batch.hits], axis=1)) + before
             rank[:, ~batch.real] = np.iinfo(np.int32).max
             rank.sort(axis=2)
             total[rows] += area(batch.number / rank, reached) @ (batch.threshold[:, None] == np.arange(total.shape[1]))
