@@ -138,6 +138,10 @@ def test_what_is_here_for_another_configuration_is_told(root, words, tmp_path, t
     text = capsys.readouterr().out
     assert "The existing training file is for other pixel limits or another family: make it again." in text
     assert "The existing checkpoints were trained under other pixel limits: train them again." in text
+    older = tmp_path / "older.jsonl"
+    write_jsonl(older, [{key: row[key] for key in row if key != "answer"} for row in read_jsonl(train_file)])
+    check_run.main(words(load(root, "smoke"), train_file=older))
+    assert "The existing training file was written by another version: make it again." in capsys.readouterr().out
 
 
 def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words):

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import coco_factory
@@ -11,7 +12,7 @@ import yaml
 from label_writers import content, write_csv, write_voc, write_yolo
 
 from vision_r1 import configuration
-from vision_r1.files import UserError, read_json
+from vision_r1.files import UserError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = [ROOT / file for file in configuration.DEFAULT]
@@ -76,14 +77,32 @@ def test_a_model_of_the_hub_keeps_the_machine_s_settings(labelled, write, root):
 @pytest.mark.parametrize("form", ["voc", "yolo", "csv"])
 def test_other_forms_with_a_test_set_of_their_own(tmp_path, write, form):
     coco_factory.write(tmp_path, content())
-    images = tmp_path / "images"
+    images, others = tmp_path / "images", tmp_path / "test/images"
     labels = {
         "voc": lambda: write_voc(tmp_path / "xml", content()),
         "yolo": lambda: write_yolo(tmp_path, content(), images),
         "csv": lambda: write_csv(tmp_path, content()),
     }[form]()
-    config = write("--annotations", labels, "--images", images, "--test_images", images)
-    assert all(entry == {"format": form, "annotations": str(labels), "images": str(images)} for entry in places(config))
+    for name in ("images", "labels"):
+        if (tmp_path / name).is_dir():
+            shutil.copytree(tmp_path / name, tmp_path / "test" / name)
+    config = write("--annotations", labels, "--images", images, "--test_images", others)
+    expected = [{"format": form, "annotations": str(labels), "images": str(folder)} for folder in (images, others)]
+    assert places(config) == expected
+
+
+def test_training_images_in_the_test_set(labelled, write, tmp_path, caplog):
+    """All of them: nothing would be left to train on. Some: the leak guard keeps them out, and a warning says so."""
+    words = [*labelled, "--test_images", tmp_path / "images"]
+    with pytest.raises(UserError, match="images: all training images are in the test set; leave it out"):
+        write(*words)
+    coco = read_json(labelled[1])
+    kept = {each["id"] for each in coco["images"][:3]}
+    coco["images"] = [each for each in coco["images"] if each["id"] in kept]
+    coco["annotations"] = [each for each in coco["annotations"] if each["image_id"] in kept]
+    write_json(tmp_path / "three.json", coco)
+    write(*words, "--test_annotations", tmp_path / "three.json")
+    assert "3 test images are training images, too" in caplog.text
 
 
 def test_a_folder_as_the_base_model(labelled, write, tiny_checkpoint):
@@ -108,7 +127,9 @@ def test_each_value_is_explained(labelled, write, tmp_path):
         (["--name", "paper_released_data"], "another run has this name"),
         (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # known when the parts are written
         (["--model", "./typo", "--over", *OVER], r"--model \./typo: neither a folder nor a repository of the hub"),
-        (["--name", "shapes"], "is already the name of a data set or suite"),
+        (["--name", "shapes"], "already names a data set, suite"),
+        (["--name", "sft"], "'sft' already names a data set, suite, experiment or checkpoint"),
+        (["--name", "a" * 300], "at most 60"),
         (["--annotations", "missing.json"], "missing.json: no such file"),
         (["--images", "missing"], "missing: no such image folder"),
         (["--test_share", "0.01"], "can't be split"),

@@ -196,6 +196,29 @@ def test_a_damaged_checkpoint_is_refused_and_images_beside_it_are_no_damage(taug
         ask(*words)
 
 
+def test_a_run_of_another_version_is_one_line(taught, tmp_path):
+    model = shutil.copytree(taught / "model", tmp_path / "run/models/base/model")
+    write(tmp_path / "run/config.json", config())  # without templates
+    with pytest.raises(UserError, match=r"run/config\.json: written by another version of this pipeline"):
+        asking.of_checkpoint(model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_processor_type": "x", "size": [1]}, "size of its image processor: not a JSON object"),
+        ({"image_processor_type": "x", "size": {"height": 4, "width": 4}}, "sets no limits; give --min_pixels"),
+    ],
+)
+def test_a_processor_that_says_no_limits(taught, tmp_path, settings, message):
+    model = shutil.copytree(taught / "model", tmp_path / "model")
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        (model / name).unlink(missing_ok=True)
+    write(model / "preprocessor_config.json", settings)
+    with pytest.raises(UserError, match=message):
+        ask("--checkpoint", model, "--image", taught / "photo.png", "--ask", "every raccoon")
+
+
 @pytest.mark.parametrize("config", [[], {}, {"model_type": ["qwen2_5_vl"]}])
 def test_a_configuration_of_no_known_family_is_one_line(tmp_path, config):
     write(tmp_path / "config.json", config)
@@ -208,6 +231,9 @@ def test_of_another_checkpoint_the_processor_s_limits_hold(tmp_path):
     assert asking.of_checkpoint(tmp_path / "model") == {
         **{"max_new_tokens": asking.MAX_NEW_TOKENS, "min_pixels": 65536, "max_pixels": 16777216}
     }
+    write(tmp_path / "model/vision_r1.json", {"prompts": "all-in-one"})
+    with pytest.raises(UserError, match=r"vision_r1\.json: unknown key 'prompts'"):
+        asking.of_checkpoint(tmp_path / "model")
     write(tmp_path / "model/vision_r1.json", [])
     with pytest.raises(UserError, match=r"vision_r1\.json: not a JSON object"):
         asking.of_checkpoint(tmp_path / "model")

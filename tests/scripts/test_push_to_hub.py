@@ -87,6 +87,7 @@ def test_what_was_added_to_the_release_stays_here(released, api, tmp_path, capsy
         (lambda folder: (folder / "config.json").open("a").write(" "), r"config\.json: damaged or edited"),
         (lambda folder: (folder / "generation_config.json").unlink(), r"generation_config\.json: damaged or edited"),
         (lambda folder: (folder / SEAL).unlink(), r"seal\.sha256: no such file"),
+        (lambda folder: (folder / SEAL).write_text(""), r"seal\.sha256: does not name config\.json"),
     ],
 )
 def test_a_damaged_release_is_refused(released, api, tmp_path, damage, message):

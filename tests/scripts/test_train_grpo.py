@@ -280,6 +280,8 @@ def test_another_methods_reward_trains_by_its_name(tiny_checkpoint, train_file, 
         ({"stop_at": 7, "max_steps": 1}, "--stop_at 7: the schedule has 1 steps"),
         ({"temperature": 0}, "--temperature 0.0: completions are sampled"),
         ({"sample_steps": 0}, "--sample_steps 0"),
+        ({"generation_kwargs": '{"a": 1}'}, "--generation_kwargs: 'a' is not a setting"),
+        ({"cache_implementation": "x"}, "--cache_implementation: unknown 'x'"),
     ],
 )
 def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path):

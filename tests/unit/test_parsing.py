@@ -85,6 +85,7 @@ def item(box, label='"dog"'):
         (item("[1, 2, 3, 4]", '"zebra"'), "unknown_label", ["dog", "zebra"]),
         (item("[1, 2]", '"zebra"'), "wrong_arity", ["dog"]),
         (item("[1, 2, 3, 4]", r'"a \"{}[]\\ \u732b"'), "unknown_label", ["dog", 'a "{}[]\\ 猫']),
+        (item("[1, 2, 3, 4]", r'"\ud83d"'), "unknown_label", ["dog", "?"]),  # half an emoji can't be written as UTF-8
         (f'[{DOG}, {{"bbox_2d": [1, 2, 3, 4], "label": "}}{{\\"["}}, {{', "truncated", ["dog", '}{"[']),
     ],
 )

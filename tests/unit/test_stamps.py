@@ -92,8 +92,9 @@ def test_what_was_found_is_kept_for_the_next_process_by_the_text_of_each_module(
     os.utime(script.parent / "package/boxes.py", ns=(times.st_atime_ns, times.st_mtime_ns))  # and of the same size
     after = found()
     assert len(texts) == 11 and after == code_stamp(script) != before
-    (tmp_path / "kept.json").write_text("{ cut off")
-    assert found() == after
+    for damaged in ("{ cut off", "[]", "3", "null"):
+        (tmp_path / "kept.json").write_text(damaged)
+        assert found() == after
     monkeypatch.setattr(vision_r1.stamps, "_reader", lambda: "another version")
     texts.clear()
     assert found() == after and len(texts) == 5

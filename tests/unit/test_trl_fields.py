@@ -119,6 +119,9 @@ def test_values_reach_trl(section, root, tmp_path):
         ({"grpo": {"zzz": 1}}, "unknown key 'zzz'; docs/configuration.md lists all"),
         ({"grpo": {"importance_sampling_level": "word"}}, "'word' is not one of token, sequence"),
         ({"grpo": {"top_entropy_quantile": "0.2"}}, "grpo.top_entropy_quantile: '0.2' is text, not a number"),
+        ({"grpo": {"min_p": 3.0}}, "grpo.min_p: 3.0 is too large; give at most 1"),
+        ({"sft": {"dataloader_num_workers": -1}}, "sft.dataloader_num_workers: -1 is too small"),
+        ({"experiments": {"own": {"grpo": {"updates_per_generation": 4, "steps_per_generation": 8}}}}, "leave one of"),
         ({"grpo_stage2": {"epsilonn": 1.0}}, "grpo_stage2: unknown key 'epsilonn'; did you mean 'epsilon'"),
         ({"experiments": {"own": {"grpo": {"entropy_coeff": 1.0}}}}, "experiments.own.*did you mean 'entropy_coef'"),
     ],
@@ -143,6 +146,7 @@ def test_a_wrong_key_is_one_line(schema, default, values, told):
         ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo clips no importance ratio"),
         ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
         ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
+        ({"bf16": True, "fp16": True}, "fp16: true, and bf16 is true"),
     ],
 )
 def test_a_contradiction_is_one_line(schema, default, values, told):
@@ -177,6 +181,16 @@ def test_updates_by_a_generation_count_optimiser_steps(default):
     config = merge(default, {"grpo": {"gradient_accumulation_steps": 2}})
     grpo = experiment_config(config, "four_updates")["grpo"]
     assert grpo["steps_per_generation"] == 8 and "updates_per_generation" not in grpo
+
+
+@pytest.mark.parametrize("section", trl_fields.SECTIONS)
+def test_every_number_has_a_bound(schema, section):
+    """Any other number would be accepted, and end a training hours later."""
+    bounds = {"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "enum", "$ref", "anyOf", "oneOf"}
+    for name, entry in schema["properties"][section]["properties"].items():
+        kinds = entry.get("type", [])
+        if {"number", "integer"} & {*([kinds] if isinstance(kinds, str) else kinds)}:
+            assert bounds & entry.keys(), name
 
 
 def test_defaults_in_the_file_are_trls(root):

@@ -24,9 +24,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vision_r1.cli import parser, run, whole_number
+
+if TYPE_CHECKING:
+    from vision_r1.own.data import Part
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = "miniature"
@@ -78,11 +81,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1 import configuration
-    from vision_r1.experiments import merge
+    from vision_r1.experiments import BASE, SFT, merge
     from vision_r1.files import UserError
 
-    if not re.fullmatch("[a-z0-9_]+", args.name):
-        raise UserError(f"--name {args.name}: lower-case letters, digits and _ only")
+    if not re.fullmatch("[a-z0-9_]{1,60}", args.name):
+        raise UserError(f"--name {args.name}: at most 60 lower-case letters, digits and _ only")
     output = args.output_config or Path("config") / f"{args.name}.yaml"
     if output.suffix not in (".yaml", ".yml"):
         raise UserError(f"--output_config {output}: give a name that ends in .yaml")
@@ -91,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--test_annotations: give the folder of its images, too, as --test_images")
     default = [ROOT / file for file in configuration.DEFAULT]
     config = configuration.load([*default, *args.over])
-    known = {**config["datasets"], **config["evaluation"]["suites"]}
-    if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known.keys():
-        raise UserError(f"--name {args.name}: {min(taken)!r} is already the name of a data set or suite")
+    known = {BASE, SFT, *config["datasets"], *config["evaluation"]["suites"], *config["experiments"]}
+    if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known:
+        raise UserError(f"--name {args.name}: {min(taken)!r} already names a data set, suite, experiment or checkpoint")
     shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
     if args.name in (config["run"], *(each.get("run") for each in shipped)):
         raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
@@ -128,6 +131,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
         annotations = args.test_annotations or args.annotations
         test_form = args.format or form_of(annotations)
         test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
+        warn_of_common_images(train, test)
         told = "The test set was given."
     else:
         chosen = split(train, args.test_share, args.seed)
@@ -154,6 +158,20 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     configuration.check(merge(config, safe_yaml.load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)
     return command
+
+
+def warn_of_common_images(train: "Part", test: "Part") -> None:
+    """Warn of test images that are training images, too. Raises UserError where nothing would be left to train on."""
+    from vision_r1.files import UserError
+
+    trained, tested = ({Path(image.path).resolve() for image in part.coco.images} for part in (train, test))
+    if trained <= tested:
+        raise UserError(
+            f"--test_images {test.images}: all training images are in the test set; leave it out, and a share of the "
+            "images becomes the test set"
+        )
+    if common := len(trained & tested):
+        logging.warning("%d test images are training images, too: they will be kept out of training", common)
 
 
 def place(path: Path) -> Path:

@@ -13,6 +13,7 @@ Example:
 import contextlib
 import io
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,15 +54,17 @@ def dry_run(words: Sequence[str]) -> list:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
-        except FileNotFoundError as error:  # Snakemake opens it without checking
-            raise UserError(f"--configfile {error.filename}: no such file") from None
+        except OSError as error:  # Snakemake opens it without checking
+            raise UserError(f"--configfile {error.filename}: {error.strerror}") from None
     return jobs
 
 
 def last_words(*texts: str) -> str:
     """Return what went wrong: the project's own line, where there is one, else the last line of all."""
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    own = [
+        found[1] for line in lines if (found := re.match(r"(?:\S+: )?error: (.*)", line))
+    ]  # argparse names a program
     return (own or lines)[-1]
 
 
@@ -72,7 +75,8 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
     from vision_r1.configuration import DEFAULT, load
     from vision_r1.experiments import merge
 
-    _, options = parse_args(["--cores", "all", *words])
+    with contextlib.redirect_stderr(io.StringIO()):  # the dry run has named the profile already
+        _, options = parse_args(["--cores", "all", *words])
     return merge(load([*DEFAULT, *(options.configfile or ())]), parse_config(options.config))
 
 

@@ -170,8 +170,9 @@ def answer(
     sealed_files(checkpoint)
     family = family_of(checkpoint)
     settings = asking.of_checkpoint(checkpoint)
-    flags = ("dtype", "min_pixels", "max_pixels", "max_new_tokens", "templates")
-    settings |= {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
+    settings |= {name: getattr(args, name) for name in asking.KEYS if getattr(args, name) is not None}
+    if not {"min_pixels", "max_pixels"} <= settings.keys():
+        raise UserError(f"{checkpoint}: its processor sets no limits; give --min_pixels and --max_pixels")
     dtype = settings.pop("dtype", "bfloat16" if torch.cuda.is_available() else "float32")
     if dtype not in DTYPES:
         raise UserError(f"{checkpoint}: dtype {dtype!r}; give --dtype {' or '.join(DTYPES)}")

@@ -29,15 +29,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.files import SEAL, read_text
+    from vision_r1.files import SEAL, UserError, read_text
     from vision_r1.hub import check_name, upload
     from vision_r1.model_folder import check_files, check_model, check_weights, sealed_files, weight_files
 
     check_name(args.repository)
     check_files(args.release, ["README.md", SEAL])
     check_model(args.release)
-    check_weights(args.release, weight_files(args.release))
+    weights = weight_files(args.release)
+    check_weights(args.release, weights)
     names = sorted(["README.md", SEAL, *sealed_files(args.release)])
+    if missing := sorted({"config.json", "tokenizer_config.json", *weights} - {*names}):
+        raise UserError(f"{args.release / SEAL}: does not name {missing[0]}; release the checkpoint again")
     left_out = sorted({path.name for path in args.release.iterdir() if not path.name.startswith(".")} - {*names})
     sizes = {name: (args.release / name).stat().st_size for name in names}
     kind = "private" if args.private else "public"

@@ -8,6 +8,7 @@ from vision_r1.files import UserError, read_json
 from vision_r1.model_folder import ASKING, pixel_limits
 from vision_r1.run_folder import Run
 
+KEYS = ("dtype", "min_pixels", "max_pixels", "max_new_tokens", "templates")
 MAX_NEW_TOKENS = 1024  # where neither a run nor a release says how to ask
 
 
@@ -29,10 +30,15 @@ def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
 def of_checkpoint(folder: Path) -> dict[str, Any]:
     """Return what is known of how to ask a checkpoint: from its run, its release, or its processor's settings.
 
-    Raises UserError where the release's file is damaged.
+    Raises UserError where the release's file is damaged, and for a run of another version.
     """
     if run := Run.of_model(folder):
-        return of_run(run.config)
+        try:
+            return of_run(run.config)
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{run.settings}: written by another version of this pipeline; run it again, or give a release"
+            ) from None
     known: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS}
     if limits := pixel_limits(folder):
         known |= {"min_pixels": limits[0], "max_pixels": limits[1]}
@@ -40,5 +46,7 @@ def of_checkpoint(folder: Path) -> dict[str, Any]:
         kept = read_json(folder / ASKING)
         if not isinstance(kept, dict):
             raise UserError(f"{folder / ASKING}: not a JSON object; release or fetch the checkpoint again")
+        if unknown := sorted(kept.keys() - KEYS):
+            raise UserError(f"{folder / ASKING}: unknown key {unknown[0]!r}; known: {', '.join(KEYS)}")
         known |= kept
     return known

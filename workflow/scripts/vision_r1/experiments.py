@@ -52,6 +52,11 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
         hint = did_you_mean(experiment, sorted(config["experiments"]))
         raise UserError(f"config: experiments: {experiment!r} is not an experiment of config/experiments.yaml{hint}")
     overrides = {key: value for key, value in config["experiments"][experiment].items() if key != "stages"}
+    if {"updates_per_generation", "steps_per_generation"} <= overrides.get("grpo", {}).keys():
+        raise UserError(
+            f"config: experiments.{experiment}.grpo.updates_per_generation: it sets steps_per_generation, "
+            "which is given, too; leave one of them out"
+        )
     merged = merge(config, overrides)
     merged["grpo"] = {**merged["grpo"]}  # changed below; what merge leaves alone it shares with `config`
     names = {config["reward"]["criterion"], merged["reward"]["criterion"]}

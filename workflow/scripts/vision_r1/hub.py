@@ -43,9 +43,10 @@ def fetch_model(repository: str, revision: str | None, output: Path, processor_o
 
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
+    revision = revision or list_files(repository, None)[0]
     # Named by the commit and kept after a break: a retry resumes with files of the same commit and no other.
-    folder = output.with_name(f".{output.name}.{revision or 'newest'}.download")
-    revision = download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
+    folder = output.with_name(f".{output.name}.{revision}.download")
+    download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
     check_model(folder)
     if not processor_only:
         names = weight_files(folder) if (folder / INDEX).is_file() else [WEIGHTS]

@@ -57,7 +57,7 @@ def image_settings(folder: Path) -> dict[str, Any] | None:
     if (folder / "processor_config.json").is_file():
         settings = _read_object(folder / "processor_config.json").get("image_processor")
         if settings:
-            return settings
+            return _object(settings, folder, "image_processor")
     path = folder / "preprocessor_config.json"
     return _read_object(path) if path.is_file() else None
 
@@ -66,7 +66,7 @@ def pixel_limits(folder: Path) -> tuple[int, int] | None:
     """Return (fewest, most) pixels of an image from a model's processor settings, None where they set none."""
     settings = image_settings(folder) or {}
     size = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
-    size |= settings.get("size") or {}
+    size |= _object(settings.get("size") or {}, folder, "size")
     limits = size["shortest_edge"], size["longest_edge"]
     return None if None in limits else limits
 
@@ -111,7 +111,12 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    value = read_json(path)
+    return _object(read_json(path), path)
+
+
+def _object(value: Any, path: Path, key: str = "") -> dict[str, Any]:
+    """Return a value that has to be a JSON object. Raises UserError naming the path, and the key where one is given."""
     if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object; fetch it again")
+        where = f"{path}: {key} of its image processor" if key else path
+        raise UserError(f"{where}: not a JSON object; fetch it again")
     return value

@@ -29,6 +29,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"{low if high is None else high}: in cispo it is the cap of the importance ratio itself, which is 1 "
             "before any update, so that it would only shrink the loss; give more than 1 (ScaleRL: 5.0)",
         )
+    if values.get("bf16") and values.get("fp16"):
+        yield "fp16", "true, and bf16 is true, too; train in one of them"
     if loss in ("sapo", "vespo") and (high is not None or delta is not None):
         yield "epsilon_high" if high is not None else "delta", f"{loss} clips no importance ratio; leave it out"
     if loss == "cispo" and delta is not None:

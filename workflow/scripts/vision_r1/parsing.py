@@ -80,7 +80,7 @@ def parse(text: str, known: Collection[str] | None = None) -> Parsed:
             break
         else:
             boxes.append(item["bbox_2d"])
-            labels.append(item["label"])
+            labels.append(_writable(item["label"]))
     if known is not None and not known_labels(labels, known):
         faults.add(Verdict.UNKNOWN_LABEL)
     verdict = manner if len(faults) == 1 else min(faults, key=SEVERITY.index)
@@ -175,6 +175,11 @@ def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
                 yield _LENIENT.decode(_LAST_COMMA.sub(lambda each: each[1] or "", found.group())), found.group()
             except (ValueError, RecursionError):
                 continue
+
+
+def _writable(label: str) -> str:
+    """Return a label that can be written as UTF-8: half of an emoji's escape becomes a question mark."""
+    return label if label.isascii() else label.encode("utf-8", "replace").decode("utf-8")
 
 
 def _fault(item: object) -> Verdict | None:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import write_text
+from vision_r1.files import UserError, write_text
 
 
 def code_stamp(script: str | Path) -> str:
@@ -41,7 +41,8 @@ class Stamps:
         self.known: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             if kept:
-                self.known = json.loads(kept.read_text(encoding="utf-8"))
+                known = json.loads(kept.read_text(encoding="utf-8"))
+                self.known = known if isinstance(known, dict) else {}
 
     def of(self, script: str | Path) -> str:
         """Return the stamp of a script, as code_stamp does."""
@@ -60,7 +61,7 @@ class Stamps:
     def keep(self) -> None:
         """Write what was found for the next process, where that is anything new and can be written."""
         if self.kept and not self.used.keys() <= self.known.keys():
-            with suppress(OSError):
+            with suppress(OSError, UserError):
                 write_text(self.kept, json.dumps(self.used))
 
     def _reading(self, text: str) -> Any:

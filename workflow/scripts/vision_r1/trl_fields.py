@@ -56,6 +56,24 @@ _REASONS = {
     "deprecated; give vllm_importance_sampling_clip_max": ("vllm_importance_sampling_cap",),
     "deprecated": ("use_transformers_paged",),
 }
+_SHARE, _NOT_NEGATIVE, _POSITIVE = {"minimum": 0, "maximum": 1}, {"minimum": 0}, {"exclusiveMinimum": 0}
+_AT_LEAST_1 = {"minimum": 1}
+# TRL and transformers take any number; many would end a training in a traceback, or in silence. A test asks for a bound
+# of each numeric field, here or in config/schema.yaml.
+_BOUNDS = {
+    **{"adam_beta1": {"minimum": 0, "exclusiveMaximum": 1}, "adam_epsilon": _POSITIVE},
+    **dict.fromkeys(("label_smoothing_factor", "min_p", "top_entropy_quantile"), _SHARE),
+    **dict.fromkeys(("neftune_noise_alpha", "dataloader_num_workers", "router_aux_loss_coef"), _NOT_NEGATIVE),
+    **dict.fromkeys(("torch_empty_cache_steps", "dataloader_prefetch_factor", "ddp_bucket_cap_mb"), _AT_LEAST_1),
+    **dict.fromkeys(("ddp_timeout", "pad_to_multiple_of", "max_length"), _AT_LEAST_1),
+    **dict.fromkeys(("repetition_penalty", "vllm_server_timeout"), _POSITIVE),
+    "vllm_group_port": {"minimum": 1, "maximum": 65535},
+    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), _POSITIVE),
+    **dict.fromkeys(("vespo_k_pos", "vespo_k_neg", "vespo_lambda_pos", "vespo_lambda_neg"), _NOT_NEGATIVE),
+    **dict.fromkeys(("entropy_coef", "entropy_coef_min", "entropy_coef_max", "entropy_coef_delta"), _NOT_NEGATIVE),
+    **dict.fromkeys(("entropy_target", "off_policy_mask_threshold"), _NOT_NEGATIVE),
+    **dict.fromkeys(("vllm_importance_sampling_clip_max", "vllm_importance_sampling_clip_min"), _NOT_NEGATIVE),
+}
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object", list: "array"}
 # Where only TRL's help text names the choices, they are quoted after one of these phrases.
 _NAMES_CHOICES = re.compile("(?:Supported values|Supported options|Must be one of|ratios are computed at)(.*)")
@@ -99,6 +117,7 @@ def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
             for each in kinds:
                 if typing.get_origin(each) is list and typing.get_args(each)[0] in _KINDS:
                     schema["items"] = {"type": _KINDS[typing.get_args(each)[0]]}
+        schema |= _BOUNDS.get(item.name, {})
         yield item.name, {**schema, "default": getattr(default, "value", default), "description": about}
 
 

@@ -12,14 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from vision_r1.data.reading import decode, flag, whole_number
-from vision_r1.files import UserError
+from vision_r1.files import UserError, is_one_line
+from vision_r1.parsing import MAX_COORDINATE
 
 LARGEST_ID = 2**63 - 1  # pycocotools keeps ids in numpy's integers
+# Beyond these, areas and sums of pixels are infinite, or no number of numpy's.
+Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Side = Annotated[int, msgspec.Meta(le=1_000_000)]
 
 
 class ImageEntry(msgspec.Struct, gc=False):
@@ -29,8 +33,8 @@ class ImageEntry(msgspec.Struct, gc=False):
     """
 
     id: int
-    width: int | None = None
-    height: int | None = None
+    width: Side | None = None
+    height: Side | None = None
     file_name: str | None = None
     coco_url: str | None = None
     neg_category_ids: list[int] | None = None
@@ -42,7 +46,7 @@ class AnnotationEntry(msgspec.Struct, gc=False):
 
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
+    bbox: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
     id: int | None = None
     area: float | None = None
     iscrowd: int | bool = 0
@@ -76,6 +80,9 @@ def read_file(path: str | Path) -> tuple[CocoFile, Counter]:
         if image.file_name is None and image.coco_url:
             image.file_name = "/".join(image.coco_url.split("/")[-2:])
             notes["file names of coco_url"] += 1
+        name = image.file_name or ""
+        if not (name.isprintable() or is_one_line(name)):  # the first is fast
+            raise UserError(f"{path}: image {image.id}: file_name {name!r} is not one line of text; rename the file")
     content.categories = _once(path, "categories", content.categories, notes)
     numbers = [item.id for item in content.annotations if item.id is not None]
     if len(numbers) < len(content.annotations):

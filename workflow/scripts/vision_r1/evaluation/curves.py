@@ -133,6 +133,8 @@ def in_threads(function: Callable[[slice], None], rows: int, each: int) -> None:
         for part in slices:
             function(part)
         return
-    with ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)) as pool:
+    # Of a list such as 4,2, the first is for what is not nested.
+    threads = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0] or os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(function, slices):
             pass

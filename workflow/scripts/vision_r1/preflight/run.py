@@ -29,7 +29,7 @@ from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_byte
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.preflight.processor import find_processor, with_lengths
-from vision_r1.training.dataset import read_rows
+from vision_r1.training.dataset import COLUMNS, read_rows
 
 # Trainer states on disk at most: two are kept, and a third is being written.
 STATES_KEPT = 3
@@ -103,7 +103,9 @@ def _rows(
     if not Path(train_file).is_file():
         return None, []
     first = next(iter(read_jsonl(train_file)), None)
-    if isinstance(first, dict) and {"frame", "width", "height", "input_width", "input_height"} <= first.keys():
+    if isinstance(first, dict):
+        if not COLUMNS <= first.keys():
+            return None, ["The existing training file was written by another version: make it again."]
         size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
         if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
             return None, ["The existing training file is for other pixel limits or another family: make it again."]

@@ -37,7 +37,7 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
         where = f"{train_file}: row {number}"
         if not isinstance(row, dict):
             raise UserError(f"{where}: not an object; curate it again")
-        missing = _COLUMNS - row.keys()
+        missing = COLUMNS - row.keys()
         if missing:
             raise UserError(f"{where}: no column {min(missing)!r}; curate it again")
         try:
@@ -114,7 +114,7 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
     )
 
 
-_COLUMNS = {
+COLUMNS = {
     *("system", "prompt", "answer", "image", "objects", "categories", "width", "height", "input_width", "input_height"),
     *("num_instances", "frame", "task", "source_id"),
 }

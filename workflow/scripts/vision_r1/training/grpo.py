@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers.generation.configuration_utils import ALL_CACHE_IMPLEMENTATIONS
 from trl import GRPOConfig
 
 from vision_r1.families import family
@@ -93,6 +94,11 @@ def parse(
     check_vllm(config)
     check_objective(vars(config), "--")
     _check_reference(arguments, config.beta)
+    if unknown := sorted({*(config.generation_kwargs or ())} - vars(GenerationConfig()).keys()):
+        raise UserError(f"--generation_kwargs: {unknown[0]!r} is not a setting of transformers' generation")
+    if config.cache_implementation not in (None, *ALL_CACHE_IMPLEMENTATIONS):
+        known = ", ".join(ALL_CACHE_IMPLEMENTATIONS)
+        raise UserError(f"--cache_implementation: unknown {config.cache_implementation!r}; choose {known}")
     if not 0 < config.temperature < math.inf:
         raise UserError(f"--temperature {config.temperature}: completions are sampled, so give more than 0")
     if arguments.sample_steps < 1 or arguments.sample_count < 0:
