@@ -60,7 +60,7 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
         wild = wild or new_project(folder / f"wild{number}")
         way = WAYS[number % len(WAYS)]
         # Long enough for every program to get to its end now and then, the base model's training among them.
-        hit = run_and_kill(wild, way, rng.uniform(1, max(length / 3, 8)))
+        hit = run_and_kill(wild, way, rng.uniform(1, max(length / 4, 8)))
         if hit is None:  # complete before its time
             different += compare(calm, wild)
             complete, wild = complete + 1, None
