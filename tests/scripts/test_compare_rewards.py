@@ -32,7 +32,7 @@ def test_the_table_takes_the_place_of_the_last_one(tmp_path):
 
 @pytest.mark.parametrize("page", ["no marks\n", compare_rewards.END + compare_rewards.BEGIN])
 def test_a_page_without_its_marks_is_named_and_left_alone(page, tmp_path):
-    with pytest.raises(UserError, match="page.md: the table needs its marks"):
+    with pytest.raises(UserError, match="page.md: the table goes between two lines"):
         compare_rewards.main(arguments(tmp_path, page))
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
 

@@ -132,7 +132,7 @@ def test_training_keys_are_trls_own(schema):
         ),
         (
             OF_REX_OMNI | {"experiments": {"rex_omni": {"reward": {"label_aware": True}}}},
-            "config: experiments.rex_omni: label_aware: rex_omni has no such key, only Vision-R1's",
+            "config: experiments.rex_omni: label_aware: not a key of rex_omni, only of Vision-R1's",
         ),
         (
             {"report": {"experiments": ["nope"]}},

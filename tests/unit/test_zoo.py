@@ -196,7 +196,7 @@ def test_a_reward_function_for_each_part_as_trl_calls_them(name):
 
 
 def test_a_reward_of_another_method_has_no_parts_to_change():
-    with pytest.raises(ValueError, match="parser: rex_omni has no such key, only Vision-R1's criteria .paper, "):
+    with pytest.raises(ValueError, match="parser: not a key of rex_omni, only of Vision-R1's criteria .paper, "):
         criterion_of({"criterion": "rex_omni", "parser": "strict"})
     with pytest.raises(ValueError, match="criterion: unknown 'rex'; choose paper, .*perception_r1$"):
         criterion_of({"criterion": "rex"})
