@@ -7,8 +7,8 @@ alike.
 
 Index: one process indexes a folder of photographs, with Pillow's decoding alone timed for comparison; then more and
 more copies of them, each with extra bytes, so that no content is known already. Then each photograph, and each of as
-many synthetic scenes of 672 x 672 pixels, is changed in many ways, and the shares that the guard finds are printed, with
-JPEGs decoded at full size and, as the index does it, at a smaller one.
+many synthetic scenes of 672 x 672 pixels, is changed in many ways, and the shares that the guard finds are printed,
+with JPEGs decoded at full size and, as the index does it, at a smaller one.
 
 Seconds are processor time, which other work on the machine hardly changes.
 
