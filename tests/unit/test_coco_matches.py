@@ -1,4 +1,4 @@
-"""The scorer's every number and every single match against pycocotools, on data sets that are odd in every way."""
+"""Every number and every match of the scorer against pycocotools, on data sets with every peculiarity."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from vision_r1.evaluation import coco_ap
 from vision_r1.evaluation.coco_ap import Detection, match
 from vision_r1.evaluation.curves import mean_curves
 
-# Few values, so that boxes, overlaps and scores are equal often; a side of 120 is large, of 40 medium.
+# Few values, so that boxes, overlaps and scores are often equal; a side of 120 is large, one of 40 medium.
 PLACE = st.sampled_from([0.0, 1.0, 5.0, 7.3])
 SIDE = st.sampled_from([0.0, 9.7, 10.0, 12.0, 40.0, 120.0])
 ODD_SIDE = st.sampled_from([-10.0, 1e6])
@@ -124,7 +124,7 @@ def test_equals_pycocotools_match_by_match(case):
     check(*case)
 
 
-def test_of_more_than_a_hundred_boxes_the_first_hundred_count_and_images_are_fetched_in_parts(monkeypatch):
+def test_only_a_hundred_boxes_count_and_images_are_fetched_in_chunks(monkeypatch):
     monkeypatch.setattr(coco_ap, "AT_ONCE", 2)
     rng = np.random.default_rng(0)
     images, found = [], []

@@ -1,4 +1,4 @@
-"""The rewards of other methods, by hand: a copy, a wrong label, silence, and where the order counts."""
+"""The rewards of other methods, computed by hand: copies, wrong labels, empty answers, and when the order matters."""
 
 import itertools
 import json
@@ -34,12 +34,12 @@ FOREIGN = [("a", A), ("b", B), ("zebra", C)]  # a label that nobody asked for, a
     ("name", "right", "copied", "wrong_label", "foreign"),
     [
         ("rex_omni", (1,), (4 / 5,), (2 / 4,), (4 / 5,)),
-        # The wrong label: recall 1/2; precision 1/2, for a box of label b has no overlap with b's object.
+        # The wrong label: recall 1/2; precision 1/2, because one box of label b does not overlap b's object.
         ("rex_omni_code", (1,), (1,), (1 / 2,), (4 / 5,)),
-        # COCO's AP of label a is 0, that of b is 1/2 at every recall: the false box stands before the right one.
+        # COCO's AP of label a is 0, that of b is 1/2 at every recall, because the false box precedes the right one.
         ("vlm_r1_od_ap", (1, 1), (1, 1), (1, 1 / 4), (1, 1)),
         ("vlm_r1_od_length", (1, 1), (1, 2 / 3), (1, 1 / 4), (1, 2 / 3)),
-        # A box too many: its share of three boxes costs half. A wrong label still completes.
+        # An extra box is a third of the boxes and costs half of that. A wrong label still counts as a pair.
         ("vlm_r1_weighted_sum", (1, 1, 1), (1, 1, 5 / 6), (1, 1 / 2, 1), (1, 1, 5 / 6)),
         # The foreign box is dropped: format falls, F1 doesn't.
         ("perception_r1", (1, 1, 1, 1), (1, 4 / 5, 1, 1), (1, 1, 1 / 2, 1), (2 / 3, 1, 1, 1)),
@@ -53,7 +53,7 @@ def test_by_hand(name, right, copied, wrong_label, foreign):
 
 
 @pytest.mark.parametrize(
-    ("name", "silent", "said_in_vain", "both_empty"),
+    ("name", "silent", "false_box", "both_empty"),
     [
         ("rex_omni", (0,), (0,), (1,)),
         ("rex_omni_code", (0,), (0,), (1,)),
@@ -63,9 +63,9 @@ def test_by_hand(name, right, copied, wrong_label, foreign):
         ("perception_r1", (0, 0, 0, 0), (1, 0, 0, 0), (0, 0, 0, 0)),
     ],
 )
-def test_silence_and_empty_images(name, silent, said_in_vain, both_empty):
+def test_empty_answers_and_empty_images(name, silent, false_box, both_empty):
     assert parts(name, []) == silent
-    assert parts(name, [("a", A)], ()) == said_in_vain
+    assert parts(name, [("a", A)], ()) == false_box
     assert parts(name, [], ()) == both_empty
 
 
@@ -73,7 +73,7 @@ def test_rex_omni_lets_one_box_serve_several_objects():
     twice = [("a", A), ("a", A)]
     assert parts("rex_omni", [("a", A)], twice) == near(4 / 3)  # 2 S / (m + n), S = 2: more than 1
     assert parts("rex_omni_code", [("a", A)], twice) == near(1)
-    # The best box decides, whatever its label: a looser one with the right label beside it earns nothing.
+    # The best box decides, whatever its label: a looser one with the right label earns nothing.
     shadowed = [("b", A), ("a", TIGHT)]
     assert parts("rex_omni", shadowed, [("a", A)]) == (0,)
     assert parts("rex_omni_code", shadowed, [("a", A)]) == near(2 * 0.8 * 0.4 / 1.2)
@@ -87,7 +87,7 @@ def test_a_copy_of_a_box_above_average_raises_the_precision_of_rex_omnis_code():
     assert parts("rex_omni", copied, [("a", A)]) < parts("rex_omni", said, [("a", A)])
 
 
-def test_a_copy_costs_ap_only_before_a_later_right_box_of_its_label():
+def test_a_copy_costs_ap_only_before_another_right_box_of_its_label():
     objects = [("a", A), ("a", B)]
     assert parts("vlm_r1_od_ap", [("a", A), ("a", B), ("a", A)], objects) == near(1, 1)
     # Precision 1 up to recall 1/2 (51 of 101 recalls), then 2/3.
@@ -95,17 +95,17 @@ def test_a_copy_costs_ap_only_before_a_later_right_box_of_its_label():
     assert parts("vlm_r1_od_length", [("a", A), ("a", B), ("a", A)], objects) == near(1, 2 / 3)
 
 
-def test_weighted_sum_and_perception_r1_look_at_pairs_above_half():
+def test_thresholds_of_weighted_sum_and_perception_r1():
     assert parts("vlm_r1_weighted_sum", [("a", TIGHT)], [("a", A)]) == near(1, 0.8, 1)
     assert parts("vlm_r1_weighted_sum", [("a", HALF)], [("a", A)]) == near(1, 0.5, 1)  # 0.5 is enough
     assert parts("perception_r1", [("a", TIGHT)], [("a", A)]) == near(1, 1, 1, 0.8)
     assert parts("perception_r1", [("a", HALF)], [("a", A)]) == near(1, 0, 0, 0)  # not enough here
-    # The best pair first, so that TIGHT waits for what A leaves; Perception-R1's label and IoU know pairs alone.
+    # The best pair is matched first, so TIGHT gets no object; Perception-R1's label and IoU are over pairs only.
     assert parts("vlm_r1_weighted_sum", [("a", TIGHT), ("a", A)], [("a", A), ("a", B)]) == near(1, 1 / 2, 1 / 2)
     assert parts("perception_r1", [("a", A)]) == near(1, 2 / 3, 1, 1)
 
 
-def test_labels_are_compared_as_each_method_does():
+def test_labels_are_compared_as_in_each_method():
     for name, expected in (("rex_omni", (0,)), ("vlm_r1_od_ap", (1, 0)), ("vlm_r1_weighted_sum", (1, 1, 1))):
         assert parts(name, [("A", A)], [("a", A)], categories=["a", "A"]) == expected
     assert parts("perception_r1", [("A", A)], [("a", A)]) == (0, 0, 0, 0)  # not a known label
@@ -146,7 +146,7 @@ def test_the_right_answer_earns_all(name, objects):
 @settings(deadline=None)
 @given(said=OBJECTS, objects=OBJECTS, random=st.randoms(use_true_random=False))
 def test_the_order_of_predictions_does_not_matter(name, said, objects, random):
-    """It does for AP with equal scores, and in the others where two boxes are equally good and of unequal labels."""
+    """It does for AP with equal scores, and for the others if two boxes with different labels are equally good."""
     shuffled = random.sample(said, len(said))
     assert parts(name, said, objects) == pytest.approx(parts(name, shuffled, objects))
 
@@ -160,7 +160,7 @@ def test_without_ties_the_order_of_predictions_does_not_matter(name):
 
 @settings(deadline=None)
 @given(said=OBJECTS, objects=OBJECTS.filter(bool))
-def test_ap_is_that_of_the_evaluation(said, objects):
+def test_ap_equals_the_evaluations(said, objects):
     from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
     from vision_r1.evaluation import coco_ap
 
@@ -176,7 +176,7 @@ def test_ap_is_that_of_the_evaluation(said, objects):
     assert parts("vlm_r1_od_ap", said, objects) == near(1, expected if said else 0)
 
 
-def test_text_that_is_not_well_formed_loses_format_alone():
+def test_text_that_is_not_well_formed_loses_only_format():
     for name in ("vlm_r1_od_ap", "vlm_r1_weighted_sum", "perception_r1"):
         score = ZooReward(name).score(f"Here: {answer(RIGHT)}", row(RIGHT))
         assert score.verdict == Verdict.SURROUNDED
