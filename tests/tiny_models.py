@@ -87,10 +87,14 @@ def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> Non
     generator = Generator(folder, family(name), "float32")
     model, inputs = generator.model, generator._inputs([question], generator.prepare([question]))
     tokenizer = generator.processor.tokenizer
-    said = tokenizer(answer, return_tensors="pt").input_ids
-    said = torch.cat([said, torch.tensor([[tokenizer.eos_token_id]])], dim=1)
-    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), said], dim=1)
-    for key, more in (("input_ids", said), ("attention_mask", said * 0 + 1), ("mm_token_type_ids", said.int() * 0)):
+    answer_ids = tokenizer(answer, return_tensors="pt").input_ids
+    answer_ids = torch.cat([answer_ids, torch.tensor([[tokenizer.eos_token_id]])], dim=1)
+    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), answer_ids], dim=1)
+    for key, more in (
+        ("input_ids", answer_ids),
+        ("attention_mask", answer_ids * 0 + 1),
+        ("mm_token_type_ids", answer_ids.int() * 0),
+    ):
         inputs[key] = torch.cat([inputs[key], more], dim=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(200):

@@ -74,12 +74,12 @@ def test_backslashes_in_file_names(check):
 def test_exchanged_width_and_height_are_reported_as_such(cases, tmp_path):
     folder = cases / "17-width-and-height-exchanged"
     places = [str(folder / "gt.json"), str(folder / "images")]
-    said = "width and height are exchanged in all 2 images"
+    message = "width and height are exchanged in all 2 images"
     words = ["--train", "coco", "mine", *places, "--cache", str(tmp_path / "cache.sqlite")]
-    with pytest.raises(UserError, match=f"gt.json: {said}"):
+    with pytest.raises(UserError, match=f"gt.json: {message}"):
         index_images.main([*words, "--output_index", str(tmp_path / "images.jsonl")])
     images = read_coco("mine", *places).images
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         check_images({image.path: (image.width, image.height) for image in images})
 
 

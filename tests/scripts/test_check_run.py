@@ -45,7 +45,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
     check_run.main(words(config))
     text = capsys.readouterr().out
     assert text == (tmp_path / "preflight.txt").read_text()
-    for said in (
+    for sentence in (
         "Qwen/Qwen2.5-VL-7B-Instruct, bfloat16; sizes from the published config.json",
         "8,292,166,656 parameters",
         "16 prompts x 4 completions = 64 completions",
@@ -66,7 +66,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "Prediction of coco, odinw13 is not in the hours: annotations are not here yet.",
         "Nothing.",
     ):
-        assert said in text, said
+        assert sentence in text, sentence
     summary = read_json(tmp_path / "preflight.json")
     hours = sum(training["gpu_hours"] for training in summary["trainings"])
     assert f"Together {hours:,.1f} GPU-hours, {2 * hours:,.0f} EUR." in text

@@ -101,7 +101,7 @@ def test_each_value_is_explained(labelled, write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--name", "my run"], "lower-case letters, digits and _ only"),
         (["--name", "miniature"], "another run has this name"),
@@ -116,8 +116,8 @@ def test_each_value_is_explained(labelled, write, tmp_path):
         (["--model", "Qwen/Qwen2.5-VL-3B-Instruct"], "give --over"),
     ],
 )
-def test_refused_arguments_leave_no_file(labelled, write, tmp_path, words, told):
-    with pytest.raises(UserError, match=told):
+def test_refused_arguments_leave_no_file(labelled, write, tmp_path, words, message):
+    with pytest.raises(UserError, match=message):
         write(*labelled, *words)
     assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "mine").exists()
 

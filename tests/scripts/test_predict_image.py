@@ -179,8 +179,8 @@ def test_a_runs_checkpoint_and_a_release_get_the_prompts_of_their_training(taugh
     of_run, of_release = ask(*words, capsys=capsys)
     assert of_run["answers"][0]["prompt"] == of_release["answers"][0]["prompt"] == "Find raccoon."
     assert of_release["answers"][0]["truncated"]
-    told = ask(*words, "--templates", json.dumps(asdict(DEFAULT)), capsys=capsys)
-    assert told[1]["answers"][0]["prompt"].startswith("Locate every raccoon")
+    overridden = ask(*words, "--templates", json.dumps(asdict(DEFAULT)), capsys=capsys)
+    assert overridden[1]["answers"][0]["prompt"].startswith("Locate every raccoon")
 
 
 def test_a_damaged_checkpoint_is_refused_but_may_have_images_beside_it(taught, tmp_path, capsys):

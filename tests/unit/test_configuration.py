@@ -264,9 +264,9 @@ def test_an_experiments_mistake_is_reported_like_one_of_the_whole_configuration(
     """Although only the sections that the experiment overrides are checked."""
     with pytest.raises(UserError) as whole:
         configuration._check_schema(merge(config, overrides), schema, "experiments.mine.")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as nested:
         configuration.check(merge(config, {"experiments": {"mine": overrides}}), schema)
-    assert str(told.value) == str(whole.value)
+    assert str(nested.value) == str(whole.value)
 
 
 def test_a_batch_only_needs_to_fit_the_requested_experiments(config, schema):

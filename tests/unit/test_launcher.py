@@ -98,8 +98,8 @@ def test_a_second_copy_waits_and_names_the_job_that_it_waits_for(launch, tmp_pat
     words = ["--lock", str(tmp_path / "a/job.lock")]
     first, _ = hold(launch, *words)
     second = launch(*words, "--", "echo", "mine")
-    said = second.stderr.readline()
-    assert f"waiting for process {first.pid} on " in said and "which holds" in said
+    message = second.stderr.readline()
+    assert f"waiting for process {first.pid} on " in message and "which holds" in message
     first.kill()
     assert second.communicate(timeout=30)[0] == "mine\n"
     assert (tmp_path / "a/job.lock").read_text().startswith(f"process {second.pid} on ")

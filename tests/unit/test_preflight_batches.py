@@ -150,9 +150,13 @@ def test_unusable_launch_files(tmp_path):
     (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")
     with pytest.raises(UserError, match="tpu.yaml: memory under XLA"):
         mode_of(["--config_file", str(tmp_path / "tpu.yaml")], 8)
-    for text, told in (("a: [", "not valid YAML"), ("- a", "not a mapping"), ("distributed_type: DEEPSPEED", "zero")):
+    for text, message in (
+        ("a: [", "not valid YAML"),
+        ("- a", "not a mapping"),
+        ("distributed_type: DEEPSPEED", "zero"),
+    ):
         (tmp_path / "odd.yaml").write_text(text)
-        with pytest.raises(UserError, match=f"odd.yaml: .*{told}"):
+        with pytest.raises(UserError, match=f"odd.yaml: .*{message}"):
             mode_of(["--config_file", str(tmp_path / "odd.yaml")], 8)
 
 

@@ -13,11 +13,11 @@ from vision_r1.report.results import Result
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))
 
 
-def said(boxes, labels):
+def objects_of(boxes, labels):
     return Objects(np.array(boxes, np.float64).reshape(-1, 4), tuple(labels))
 
 
-NOTHING = said([], [])
+NOTHING = objects_of([], [])
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ NOTHING = said([], [])
         (NOTHING, NOTHING, 1.0),
         (NOTHING, TRUTH, 0.0),
         (TRUTH, NOTHING, 0.0),
-        (said([[0, 0, 10, 10]], [" Circle"]), TRUTH, 1 / 2),
-        (said([[0, 0, 10, 10]], ["square"]), TRUTH, 0.0),
-        (said([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 40, 40]], ["circle", "circle", "square"]), TRUTH, 2 / 3),
-        (said([[0, 0, 10, 5], [20, 20, 40, 40]], ["circle", "square"]), TRUTH, 1.5 / 2),
+        (objects_of([[0, 0, 10, 10]], [" Circle"]), TRUTH, 1 / 2),
+        (objects_of([[0, 0, 10, 10]], ["square"]), TRUTH, 0.0),
+        (objects_of([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 40, 40]], ["circle", "circle", "square"]), TRUTH, 2 / 3),
+        (objects_of([[0, 0, 10, 5], [20, 20, 40, 40]], ["circle", "square"]), TRUTH, 1.5 / 2),
     ],
 )
 def test_quality(predicted, truth, expected):

@@ -25,7 +25,7 @@ def test_every_pattern_has_an_explanation(schema):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"run": "my run"}, "run: 'my run': lower-case letters, digits and _ only"),
         ({"run": "downloads"}, "run: 'downloads' is not allowed; the name is taken"),
@@ -56,10 +56,10 @@ def test_every_pattern_has_an_explanation(schema):
         ({"data": {"train": ["scenes_trian"]}}, "section datasets; did you mean 'scenes_train'?"),
     ],
 )
-def test_errors_in_plain_english(default, schema, values, told):
+def test_errors_in_plain_english(default, schema, values, message):
     with pytest.raises(UserError) as caught:
         configuration.check(merge(default, values), schema)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_no_text_of_the_validator_is_left(default, schema):

@@ -56,14 +56,14 @@ def batch(place, copies):
     )
     generator = torch.Generator().manual_seed(0)
     completions = torch.randint(50, 200, (len(order), 6), generator=generator)
-    said = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
-    return inputs, completions, said.long()
+    written = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
+    return inputs, completions, written.long()
 
 
-def score(model, inputs, completions, said):
+def score(model, inputs, completions, written):
     """Return log-probabilities of the completions, computed as by TRL, and the gradient for each weight."""
     ids = torch.cat([inputs["input_ids"], completions], 1)
-    mask = torch.cat([inputs["attention_mask"], said], 1)
+    mask = torch.cat([inputs["attention_mask"], written], 1)
     labels = ids.masked_fill(mask == 0, -100)
     labels[:, : -completions.shape[1]] = -100
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(completions)], 1)
@@ -71,7 +71,7 @@ def score(model, inputs, completions, said):
     output = model(
         input_ids=ids, attention_mask=mask, mm_token_type_ids=types, **images, labels=labels, fused_lm_head=True
     )
-    values = output.log_probs[:, -completions.shape[1] :] * said
+    values = output.log_probs[:, -completions.shape[1] :] * written
     model.zero_grad()
     (values * torch.linspace(-1, 1, len(values))[:, None]).sum().backward()
     return values.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
@@ -111,8 +111,8 @@ def test_prompts_skip_the_language_model_head(place, monkeypatch):
     values, gradients = score(model, *inputs)
     score_only_completions()
     compact_values, compact_gradients = score(model, *inputs)
-    ids, completions, said = inputs[0]["input_ids"], *inputs[1:]
-    assert seen == [len(ids) * (ids.shape[1] + completions.shape[1] - 1), said.sum()]
+    ids, completions, written = inputs[0]["input_ids"], *inputs[1:]
+    assert seen == [len(ids) * (ids.shape[1] + completions.shape[1] - 1), written.sum()]
     assert torch.allclose(values, compact_values, atol=1e-6)
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, compact_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
@@ -152,7 +152,7 @@ def test_in_bfloat16_sharing_adds_no_error_beyond_rounding(place):
 
 
 def test_groups_of_different_sizes(place):
-    inputs, completions, said = batch(place, 5)
+    inputs, completions, written = batch(place, 5)
     kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as if a generation were split into micro-batches
     sizes = inputs["image_grid_thw"].prod(1).tolist()
     patches = torch.cat([part for row, part in enumerate(inputs["pixel_values"].split(sizes)) if row in kept])
@@ -161,7 +161,7 @@ def test_groups_of_different_sizes(place):
     for model in (plain, shared):
         add_fused_lm_head(model)
     share_forward(shared)
-    values = [score(model, inputs, completions[kept], said[kept])[0] for model in (plain, shared)]
+    values = [score(model, inputs, completions[kept], written[kept])[0] for model in (plain, shared)]
     assert torch.allclose(*values, atol=1e-5)
 
 

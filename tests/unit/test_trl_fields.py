@@ -107,7 +107,7 @@ def test_values_reach_trl(section, root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             {"grpo": {"sync_ref_model": True}},
@@ -123,14 +123,14 @@ def test_values_reach_trl(section, root, tmp_path):
         ({"experiments": {"own": {"grpo": {"entropy_coeff": 1.0}}}}, "experiments.own.*did you mean 'entropy_coef'"),
     ],
 )
-def test_a_wrong_key_is_reported_in_one_line(schema, default, values, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_a_wrong_key_is_reported_in_one_line(schema, default, values, message):
+    with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(default, values), schema)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             {**GDPO, "scale_rewards": "none"},
@@ -145,8 +145,8 @@ def test_a_wrong_key_is_reported_in_one_line(schema, default, values, told):
         ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
     ],
 )
-def test_a_contradiction_is_reported_in_one_line(schema, default, values, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_a_contradiction_is_reported_in_one_line(schema, default, values, message):
+    with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(default, {"grpo": values}), schema)
     assert "\n" not in str(error.value)
 

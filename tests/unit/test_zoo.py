@@ -16,8 +16,8 @@ from vision_r1.zoo import ZOO, ZooReward, criterion_of
 TIGHT = [0, 0, 100, 80]  # IoU 0.8 with A
 
 
-def parts(name, said, objects=(("a", A), ("b", B)), **fields):
-    return tuple(ZooReward(name).score(answer(said), row(list(objects), **fields)).parts.values())
+def parts(name, predicted, objects=(("a", A), ("b", B)), **fields):
+    return tuple(ZooReward(name).score(answer(predicted), row(list(objects), **fields)).parts.values())
 
 
 def near(*values):
@@ -80,11 +80,11 @@ def test_rex_omni_lets_one_box_serve_several_objects():
 
 
 def test_a_copy_of_a_box_above_average_raises_the_precision_of_rex_omnis_code():
-    said = [("a", A), ("a", HALF)]  # precision (1 + 0.5) / 2
-    copied = [*said, ("a", A)]  # (1 + 0.5 + 1) / 3
-    assert parts("rex_omni_code", said, [("a", A)]) == near(2 * 0.75 / 1.75)
+    predicted = [("a", A), ("a", HALF)]  # precision (1 + 0.5) / 2
+    copied = [*predicted, ("a", A)]  # (1 + 0.5 + 1) / 3
+    assert parts("rex_omni_code", predicted, [("a", A)]) == near(2 * 0.75 / 1.75)
     assert parts("rex_omni_code", copied, [("a", A)]) == near(2 * (5 / 6) / (11 / 6))
-    assert parts("rex_omni", copied, [("a", A)]) < parts("rex_omni", said, [("a", A)])
+    assert parts("rex_omni", copied, [("a", A)]) < parts("rex_omni", predicted, [("a", A)])
 
 
 def test_a_copy_costs_ap_only_before_another_right_box_of_its_label():
@@ -126,13 +126,13 @@ OBJECTS = st.lists(st.tuples(st.sampled_from(["a", "b", "B", "zebra"]), BOX), ma
 
 @pytest.mark.parametrize("name", ZOO)
 @settings(deadline=None)
-@given(said=OBJECTS, objects=OBJECTS, rest=st.text(max_size=3))
-def test_parts_are_finite_and_in_their_range(name, said, objects, rest):
-    score = ZooReward(name).score(answer(said) + rest, row(objects))
+@given(predicted=OBJECTS, objects=OBJECTS, rest=st.text(max_size=3))
+def test_parts_are_finite_and_in_their_range(name, predicted, objects, rest):
+    score = ZooReward(name).score(answer(predicted) + rest, row(objects))
     assert score.parts.keys() == ZOO[name].weights.keys()
     top = 2 if name == "rex_omni" else 1
     assert all(math.isfinite(part) and 0 <= part <= top + 1e-12 for part in score.parts.values())
-    assert (score.num_predictions, isinstance(score.verdict, Verdict)) == (len(said), True)
+    assert (score.num_predictions, isinstance(score.verdict, Verdict)) == (len(predicted), True)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -144,36 +144,38 @@ def test_the_right_answer_earns_all(name, objects):
 
 @pytest.mark.parametrize("name", ["rex_omni", "rex_omni_code"])
 @settings(deadline=None)
-@given(said=OBJECTS, objects=OBJECTS, random=st.randoms(use_true_random=False))
-def test_the_order_of_predictions_does_not_matter(name, said, objects, random):
+@given(predicted=OBJECTS, objects=OBJECTS, random=st.randoms(use_true_random=False))
+def test_the_order_of_predictions_does_not_matter(name, predicted, objects, random):
     """It does for AP with equal scores, and for the others if two boxes with different labels are equally good."""
-    shuffled = random.sample(said, len(said))
-    assert parts(name, said, objects) == pytest.approx(parts(name, shuffled, objects))
+    shuffled = random.sample(predicted, len(predicted))
+    assert parts(name, predicted, objects) == pytest.approx(parts(name, shuffled, objects))
 
 
 @pytest.mark.parametrize("name", ["vlm_r1_weighted_sum", "perception_r1"])
 def test_without_ties_the_order_of_predictions_does_not_matter(name):
-    said = [("a", TIGHT), ("b", [210, 0, 300, 100]), ("a", [400, 410, 500, 520]), ("b", [7, 9, 90, 85])]
+    predicted = [("a", TIGHT), ("b", [210, 0, 300, 100]), ("a", [400, 410, 500, 520]), ("b", [7, 9, 90, 85])]
     objects = [("a", A), ("b", B), ("b", C)]
-    assert len({tuple(map(float, parts(name, list(order), objects))) for order in itertools.permutations(said)}) == 1
+    assert (
+        len({tuple(map(float, parts(name, list(order), objects))) for order in itertools.permutations(predicted)}) == 1
+    )
 
 
 @settings(deadline=None)
-@given(said=OBJECTS, objects=OBJECTS.filter(bool))
-def test_ap_equals_the_evaluations(said, objects):
+@given(predicted=OBJECTS, objects=OBJECTS.filter(bool))
+def test_ap_equals_the_evaluations(predicted, objects):
     from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
     from vision_r1.evaluation import coco_ap
 
     names = sorted({label for label, _ in objects})
     entries = [
         [(names.index(label) + 1, label, (x1, y1, x2 - x1, y2 - y1)) for label, (x1, y1, x2, y2) in boxes]
-        for boxes in (objects, [each for each in said if each[0] in names])
+        for boxes in (objects, [each for each in predicted if each[0] in names])
     ]
     truth = tuple(CocoObject(*entry, area=entry[2][2] * entry[2][3], crowd=False) for entry in entries[0])
     dataset = CocoDataset("one", "", dict(enumerate(names, 1)), (CocoImage(1, "", 0, 0, truth),))
     found = [coco_ap.Detection(1, category, box, 1.0) for category, _, box in entries[1]]
     expected = coco_ap.average_precision(dataset, found)["AP"]
-    assert parts("vlm_r1_od_ap", said, objects) == near(1, expected if said else 0)
+    assert parts("vlm_r1_od_ap", predicted, objects) == near(1, expected if predicted else 0)
 
 
 def test_text_that_is_not_well_formed_loses_only_format():

@@ -271,8 +271,8 @@ def test_lost_outputs_are_restored_and_forced_ones_made_again(before_grpo):
         project.snakemake(*SMOKE, "--", f"results/smoke/{target}")
         assert "finished before" in (folder / "logs" / log).read_text()
         project.snakemake(*SMOKE, "--force", "--", f"results/smoke/{target}")
-        said = (folder / "logs" / log).read_text()
-        assert "finished before" not in said and "progress" in said
+        logged = (folder / "logs" / log).read_text()
+        assert "finished before" not in logged and "progress" in logged
         assert before is None or digest(project.folder, target) == before
 
 

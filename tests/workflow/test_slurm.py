@@ -283,5 +283,5 @@ def test_a_job_gets_the_gpus_of_all_its_nodes_once(cluster, root, tmp_path):
     environment = {**cluster, "VISION_R1_SENT_BY_EXECUTOR": "1", "PATH": f"{tmp_path}:{cluster['PATH']}"}
     sbatch = ["sbatch", "--wait", "--nodes", "2", "--gpus", "4", "--mem", "500", "--output", str(tmp_path / "out")]
     slurm(environment, *sbatch, "--wrap", command)
-    said = sorted(line for line in (tmp_path / "out").read_text().splitlines() if line.startswith("rank"))
-    assert said == [f"rank {rank} of 2, sees 0,1, first node at 127.0.0.1" for rank in (0, 1)]
+    printed = sorted(line for line in (tmp_path / "out").read_text().splitlines() if line.startswith("rank"))
+    assert printed == [f"rank {rank} of 2, sees 0,1, first node at 127.0.0.1" for rank in (0, 1)]
