@@ -138,7 +138,7 @@ def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
 
 
 def test_a_folder_without_weights_is_refused(folder, tmp_path):
-    with pytest.raises(UserError, match=r"holds no \.safetensors file"):
+    with pytest.raises(UserError, match=r"contains no \.safetensors file"):
         release(folder, tmp_path / "sft", "strict/grpo_stage1")
     assert not (tmp_path / "sft").exists()
 

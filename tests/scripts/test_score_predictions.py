@@ -168,11 +168,11 @@ def test_protocols_and_data_sets_never_mix(score, tmp_path):
     path = tmp_path / "p.jsonl"
     lines = right_answers(annotations)
     write_jsonl(path, [*lines, *({**each, "protocol": "other", "completion": "[]"} for each in lines)])
-    with pytest.raises(UserError, match="holds protocol all, other; name one of them: --protocol"):
+    with pytest.raises(UserError, match="has protocol all, other; choose one with --protocol"):
         score(annotations, str(path))
     assert score(annotations, str(path), "--protocol", "all")["AP"] == pytest.approx(1)
     assert score(annotations, str(path), "--protocol", "other")["AP"] == 0
-    with pytest.raises(UserError, match="holds dataset set; name one of them: --dataset"):
+    with pytest.raises(UserError, match="has dataset set; choose one with --dataset"):
         score(annotations, str(path), "--dataset", "else")
 
 

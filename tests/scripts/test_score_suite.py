@@ -172,7 +172,7 @@ def test_images_without_objects_need_no_answer(score, annotations):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "p.jsonl: holds no predictions"),
+        ([], "p.jsonl: contains no predictions"),
         ([line(1, "[]"), line(9, "[]")], "line 2: image_id 9 is not in .*annotations.json"),
         ([line(1, "[]", dataset="else")], "line 1: data set 'else' is not among set"),
         ([{"dataset": "set"}], "line 1: no field 'categories'"),
@@ -180,8 +180,8 @@ def test_images_without_objects_need_no_answer(score, annotations):
         ([line(1, "[]", categories=["cat"])], "line 1: category 'cat' is not in .*annotations.json"),
         ([line([1], "[]")], r"line 1: image_id \[1\] is not of type int"),
         ([line(1, None)], "line 1: completion None is not of type str"),
-        ([line(1, "[]", categories=[["cat"]])], "line 1: odd categories or tokens"),
-        ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: odd categories or tokens"),
+        ([line(1, "[]", categories=[["cat"]])], "line 1: invalid categories or tokens"),
+        ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: invalid categories or tokens"),
         ([line(1, "[]", frame="thirds")], "line 1: frame: unknown 'thirds'; choose"),
         ([line(1, "[]", protocol="new")], "protocol 'new' is not among all, some"),
     ],

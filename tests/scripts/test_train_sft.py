@@ -185,7 +185,7 @@ def test_weights_that_are_not_finite_are_named(tiny_checkpoint, tmp_path):
     weights[name][0, 0] = float("inf")
     (tmp_path / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"weight .*layers.0.mlp.* holds values that are not finite"):
+    with pytest.raises(UserError, match=r"weight .*layers.0.mlp.* has values that are not finite"):
         load_model(tmp_path, "float32")
 
 

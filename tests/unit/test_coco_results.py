@@ -71,9 +71,9 @@ def test_predictions_of_predict_suite_are_not_results_files(tmp_path):
     [
         ("", "the file is empty; results without a box are"),
         (b"\xef\xbb\xbf \n", "the file is empty"),
-        ('{\n"boxes": []\n}', "neither COCO results, a list, nor predictions, an object a line: holds boxes"),
-        ('{"annotations": 3}', "neither COCO results.*: holds annotations"),
-        ("3", "neither COCO results.*: holds int"),
+        ('{\n"boxes": []\n}', "neither COCO results .a list. nor predictions .an object per line.: has boxes"),
+        ('{"annotations": 3}', "neither COCO results.*: has annotations"),
+        ("3", "neither COCO results.*: has int"),
         ("[1", "not valid JSON"),
         (b"\x1f\x8bnothing", "can't be read .damaged gzip data"),
         (b"\xff\xfe[", "not UTF-8 text"),

@@ -195,14 +195,14 @@ def test_training_keys_are_trls_own(schema):
         ({"grpo_stage1": {"precision_low": 0.8}}, "config: experiments.strict.grpo_stage1.precision_low: larger than"),
         (
             {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
-            "config: experiments.strict.grpo_stage1.save_steps: 25 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.save_steps: 25 is not a multiple of 2",
         ),
         (
             {
                 "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
                 "grpo_stage1": {"max_steps": 5},
             },
-            "config: experiments.strict.grpo_stage1.max_steps: 5 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.max_steps: 5 is not a multiple of 2",
         ),
         ({"reward": {"criterion": "official"}}, "reward.criterion: 'official' is now 'released_2025'"),
         ({"report": {"experiments": ["single_beginner"]}}, "report.experiments: 'single_beginner' is now 'step_1'"),
@@ -220,7 +220,7 @@ def test_training_keys_are_trls_own(schema):
             {"grpo_stage2": {"max_steps": -1}},
             "config: experiments.step_1_2.grpo.step: it is a share of both stages' max_steps",
         ),
-        ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.': the text has to hold {phrase}$"),
+        ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.': the text must contain {phrase}$"),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "config: experiments.mine.grpo: 'family' can't differ"),
@@ -232,7 +232,10 @@ def test_training_keys_are_trls_own(schema):
         ({"lora": {"r": 8}}, "config: lora: missing: alpha"),
         ({"grpo": {"vllm_tensor_parallel_size": 2}}, "vllm_tensor_parallel_size: 1 processes .* can't be grouped by 2"),
         ({"grpo": {"vllm_mode": "remote"}}, "grpo.vllm_mode: 'remote' is not one of"),
-        ({"grpo": {"num_generations": 7}}, "128 completions are generated at once.*no multiple of num_generations 7"),
+        (
+            {"grpo": {"num_generations": 7}},
+            "128 completions are generated at once.*not a multiple of num_generations 7",
+        ),
         (
             {
                 "experiments": {

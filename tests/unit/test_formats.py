@@ -163,11 +163,11 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</a
         ('<?xml version="1.0" encoding="klingon"?><annotation/>', "not valid XML"),
         ("<annotation>&b;</annotation>", "not valid XML"),
         ("<annotation><object><name> </name></object></annotation>", "object 1 has no name"),
-        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox does not hold the num"),
+        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox does not have the num"),
         (
             "<annotation><object><name>a</name><bndbox><xmin>1</xmin><ymin>NaN</ymin><xmax>3</xmax><ymax>4</ymax>"
             "</bndbox></object></annotation>",
-            r"object 1 \(a\): bndbox does not hold the numbers",
+            r"object 1 \(a\): bndbox does not have the numbers",
         ),
     ],
 )

@@ -249,7 +249,7 @@ def test_measured_speed_is_read_from_metrics(tmp_path):
     )
     assert measured_seconds([str(tmp_path / "metrics.json")]) == {"grpo": 2.0}
     write_json(tmp_path / "base.json", {"stage": "base"})
-    with pytest.raises(UserError, match="base.json: holds no stage, seconds"):
+    with pytest.raises(UserError, match="base.json: has no stage, seconds"):
         measured_seconds([str(tmp_path / "base.json")])
 
 

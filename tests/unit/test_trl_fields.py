@@ -142,7 +142,7 @@ def test_a_wrong_key_is_reported_in_one_line(schema, default, values, message):
         ({"delta": 1.1}, "delta: 1.1 is not above the clipped ratio's bound"),
         ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo doesn't clip the importance ratio"),
         ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
-        ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
+        ({"num_iterations": 3}, "save_steps: 20 is not a multiple of 3"),
     ],
 )
 def test_a_contradiction_is_reported_in_one_line(schema, default, values, message):
