@@ -59,7 +59,8 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
     while number < kills and minute() < minutes:
         wild = wild or new_project(folder / f"wild{number}")
         way = WAYS[number % len(WAYS)]
-        hit = run_and_kill(wild, way, rng.uniform(1, max(length / 6, 8)))
+        # Long enough for every program to finish now and then, including the base model's training.
+        hit = run_and_kill(wild, way, rng.uniform(1, max(length / 3, 8)))
         if hit is None:  # the chain was complete before it could be killed
             different += compare(calm, wild)
             complete, wild = complete + 1, None

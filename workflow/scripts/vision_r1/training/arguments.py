@@ -76,6 +76,11 @@ class StageArguments(LoRAArguments):
         """Return the checkpoint folders whose weights decide the result."""
         return [folder for folder in (self.init, self.continue_from) if folder]
 
+    def outputs(self) -> dict[str, Path]:
+        """Return the outputs that the training is to write, by name; metrics come last."""
+        names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
+        return {name: Path(path) for name in names if (path := getattr(self, name))}
+
 
 @contextmanager
 def refused_by_trl() -> Iterator[None]:

@@ -3,7 +3,7 @@
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import Trainer
@@ -11,23 +11,14 @@ from transformers import Trainer
 from vision_r1 import finished
 from vision_r1.files import hash_files, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
 from vision_r1.resources import hardware, peak_rss_mb
-from vision_r1.training.arguments import StageArguments
 from vision_r1.training.checkpoints import MARKER, by_age, last_complete, mark_complete
 from vision_r1.training.recording import sampled
 from vision_r1.training.settings import FILE, versions
+from vision_r1.training.stage import Stage
 from vision_r1.training.weights import count_parameters, save_model
 
-if TYPE_CHECKING:
-    from vision_r1.training.stage import Stage
 
-
-def outputs_of(arguments: StageArguments) -> dict[str, Path]:
-    """Return the outputs that a training is to write, by name; metrics come last."""
-    names = ("output_model", "output_history", "output_completions", "output_checkpoint", "output_metrics")
-    return {name: Path(path) for name in names if (path := getattr(arguments, name))}
-
-
-def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
+def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
 
     Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
@@ -71,10 +62,10 @@ def save(trainer: Trainer, stage: "Stage", samples_per_step: float) -> None:
         },
         sealed=True,
     )
-    for path in filter(Path.is_file, outputs_of(arguments).values()):
+    for path in filter(Path.is_file, arguments.outputs().values()):
         sync(path)
     # Kept before the trainer's state goes: if Snakemake has died, its next run deletes the outputs.
-    finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, outputs_of(arguments))
+    finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, arguments.outputs())
     for path in by_age(arguments.state):
         if path != finished.place(Path(arguments.state)):
             shutil.rmtree(path)

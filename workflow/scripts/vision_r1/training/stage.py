@@ -50,7 +50,6 @@ from vision_r1.training.guards import (
     TrainingBroken,
 )
 from vision_r1.training.lora import check_adapters
-from vision_r1.training.outputs import outputs_of
 from vision_r1.training.recording import AddMetrics, check_trackers
 from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of
 from vision_r1.training.weights import keep_used_conversions, read_shapes
@@ -105,7 +104,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     with PartialState().main_process_first():
         if config.should_save and not is_done(arguments, name):
             kept = finished.place(Path(arguments.state))
-            if finished.restore(kept, name, outputs_of(arguments)):
+            if finished.restore(kept, name, arguments.outputs()):
                 log.info("%s: restored: this very training was finished before; --force trains again", kept)
     if is_done(arguments, name):
         log.info("%s: this training was finished by another job", arguments.output_metrics)
@@ -154,7 +153,7 @@ def is_done(arguments: StageArguments, name: str) -> bool:
 
     Snakemake deletes outputs before a job starts. So what a job finds after waiting for its twin is the twin's.
     """
-    if not all(path.exists() for path in outputs_of(arguments).values()):
+    if not all(path.exists() for path in arguments.outputs().values()):
         return False
     return read_json(arguments.output_metrics).get("fingerprint") == name
 
