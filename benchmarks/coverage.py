@@ -1,9 +1,10 @@
-"""Coverage of the intervals: how often a 95 % interval holds the AP over ever more images.
+"""Coverage of the intervals: how often a 95 % interval contains the true AP, that of an unlimited number of images.
 
-Images, objects and the boxes of two detectors are drawn at random: images and categories differ in difficulty, scores
-follow the quality of a box, or are all equal, as a language model's. AP over ever more images is that of 200,000. Each
-line draws many test sets of a size and counts, for AP and for the difference of the two detectors on the same images,
-the intervals that hold it. Beside them stands the percentile bootstrap of textbooks (images drawn with replacement).
+Images, objects and the boxes of two detectors are drawn at random. Images and categories differ in difficulty; scores
+follow the quality of a box, or are all equal, like a language model's. The AP of 200,000 images is taken as the true
+one. Each line draws many test sets of one size and counts how many intervals contain it, for AP and for the difference
+of the two detectors on the same images. The textbook percentile bootstrap (images drawn with replacement) is printed
+beside ours.
 
 Example: python benchmarks/coverage.py > benchmarks/results/coverage.txt
 """
@@ -22,12 +23,12 @@ from vision_r1.evaluation.coco_ap import Matches
 
 IOU_THRESHOLDS = np.arange(0.5, 1, 0.05)
 POPULATION = 200_000  # images
-QUALITY = {"better": 0.9, "worse": 0.6}  # log-odds that an object of middling difficulty is found
+QUALITY = {"better": 0.9, "worse": 0.6}  # log-odds that an object of average difficulty is found
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A kind of test set. objects: in an image, on average; skew: category k has a share of k ** -skew."""
+    """A type of test set. objects: mean per image; skew: the share of category k is proportional to k ** -skew."""
 
     categories: int
     images: int
@@ -36,9 +37,9 @@ class Setting:
     equal_scores: bool = False
 
     def __str__(self) -> str:
-        rare = ", rare ones among them" if self.skew else ""
+        rare = ", some of them rare" if self.skew else ""
         scores = ", equal scores" if self.equal_scores else ""
-        return f"{self.categories} categories{rare}, {self.objects:g} objects an image{scores}"
+        return f"{self.categories} categories{rare}, {self.objects:g} objects per image{scores}"
 
 
 SETTINGS = [
@@ -58,7 +59,7 @@ def draw(setting: Setting, images: int, rng: np.random.Generator) -> list[Matche
     image = np.repeat(np.arange(images), rng.poisson(setting.objects, images))
     category = rng.choice(setting.categories, len(image), p=shares)
     ease = easy_image[image] + easy_category[category]
-    luck = rng.normal(size=len(image))  # of an object, shared by the detectors
+    luck = rng.normal(size=len(image))  # one number per object, shared by the detectors
     return [
         detected(setting, images, rng, image, category, ease + luck + log_odds, shares) for log_odds in QUALITY.values()
     ]
@@ -73,7 +74,7 @@ def detected(
     log_odds: np.ndarray,
     shares: np.ndarray,
 ) -> Matches:
-    """Draw a detector's boxes: found objects with a quality and a score, and false boxes."""
+    """Draw a detector's boxes: those of found objects, with an IoU and a score, and false ones."""
     found = rng.random(len(image)) < 1 / (1 + np.exp(-log_odds))
     iou = rng.beta(6, 2, len(image))[found]
     false_image = np.repeat(np.arange(images), rng.poisson(0.3 * setting.objects, images))
@@ -120,7 +121,7 @@ def once(images: int) -> np.ndarray:
 
 
 def true_values(setting: Setting) -> np.ndarray:
-    """Return AP of both detectors, and their difference, over the population."""
+    """Return the AP of both detectors, and the difference, over the whole population."""
     return with_difference(
         [ap(each, once(POPULATION))[0] for each in draw(setting, POPULATION, np.random.default_rng(9))]
     )
@@ -131,8 +132,8 @@ def with_difference(pair: list[np.ndarray]) -> np.ndarray:
 
 
 def covered(setting: Setting, truth: np.ndarray, seed: int, count: int) -> np.ndarray:
-    """Draw one test set; return (2, 4): for AP of the better detector and for the difference, whether our interval and
-    the percentile bootstrap hold the truth, AP's error, and the width of our interval. NaN where there is no AP."""
+    """Draw one test set and return (2, 4): for AP of the better detector, and for the difference, whether our interval
+    and the percentile bootstrap's contain the truth, the error, and our interval's width. NaN if there is no AP."""
     rng, images = np.random.default_rng(seed), setting.images
     pair = draw(setting, images, rng)
     values = with_difference([ap(each, once(images)) for each in pair])[:, 0]
@@ -144,8 +145,8 @@ def covered(setting: Setting, truth: np.ndarray, seed: int, count: int) -> np.nd
     for place in (0, 2):
         low, high = interval(values[place], of_halves[place], lowest=-1.0)
         percentiles = np.nanpercentile(of_bootstrap[place], [2.5, 97.5])
-        holds = percentiles[0] <= truth[place] <= percentiles[1]
-        lines.append([low <= truth[place] <= high, holds, values[place] - truth[place], high - low])
+        contains = percentiles[0] <= truth[place] <= percentiles[1]
+        lines.append([low <= truth[place] <= high, contains, values[place] - truth[place], high - low])
     return np.array(lines, float)
 
 
@@ -166,7 +167,7 @@ def measure(setting: Setting, sets: int, count: int, pool: ProcessPoolExecutor) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", type=int, default=500, help="test sets of each kind")
+    parser.add_argument("--sets", type=int, default=500, help="test sets of each type and size")
     parser.add_argument("--resamples", type=int, default=300, help="resamples of each test set")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Milliseconds a step of every program as on processors with fewer instructions, alone and beside busy neighbours.
+"""Milliseconds per step of every program, as on processors with fewer instructions, idle and with busy neighbours.
 
-Steps of the base model's training, SFT, GRPO and prediction (a step answers one batch) with the sizes of the default
-configuration. Weights are random at first, so every completion has LENGTH tokens. Each instruction set and number of
-threads is a process of its own, because torch, oneDNN and MKL read their variables once. The base model is trained by
-that many processes of one thread each, the others by one process. Busy: beside one `yes` a core.
+Measures steps of the base model's training, SFT, GRPO and prediction (a step answers one batch) with the sizes of the
+default configuration. Weights start at random, so every completion has LENGTH tokens. Each instruction set and number
+of threads is measured in a separate process, because torch, oneDNN and MKL read their variables once. The base model is
+trained in that many processes of one thread each, the others in one process. Busy: one `yes` runs on each core.
 
-Example, some 8 minutes on two cores; each cell is the median of --steps:
+Example (about 8 minutes on two cores; each cell is the median of --steps):
     python benchmarks/cpus.py | tee benchmarks/results/cpus.txt
 """
 
@@ -46,24 +46,24 @@ from vision_r1.models import load_model
 from vision_r1.resources import processor
 
 ROOT = Path(__file__).parents[1]
-# Of torch, oneDNN and MKL, which minds its own on Intel's processors only.
+# Variables of torch, oneDNN and MKL; MKL obeys its own on Intel's processors only.
 VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 SETS = {"sse": ("default", "SSE41", "SSE4_2"), "avx2": ("avx2", "AVX2", "AVX2"), "best": ()}
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PROGRAMS = {"base": "make_base_model", "sft": "train_sft", "grpo": "train_grpo", "prediction": "predict_suite"}
 LOADS = ("alone", "busy")
-WARM_UP = 2  # steps that don't count
+WARM_UP = 2  # steps that are not counted
 LENGTH = 20  # tokens of a completion
-SIDE = 512  # of the square matrices that are multiplied
-AVX2_BOUND = 1.5  # of avx2 / best, with the shipped threads
-ALONE_BOUND = 4.0  # of any set alone / the program's fastest cell, with the shipped threads
+SIDE = 512  # side of the square matrices that are multiplied
+AVX2_BOUND = 1.5  # largest allowed avx2 / best, with the shipped threads
+ALONE_BOUND = 4.0  # largest allowed ratio of any set, alone, to the program's fastest cell, with the shipped threads
 
 Config = Mapping[str, Any]
 Cells = Mapping[tuple[str, int], Mapping[str, Any]]  # (instruction set, threads) -> what `measure` returns
 
 
 def prepare(config: Config, work: Path) -> None:
-    """Write a checkpoint of the base model's size, model/, and a row for each question of a batch, train.jsonl."""
+    """Write model/, a checkpoint of the base model's size, and train.jsonl, a row for each question of a batch."""
     sizes, model = config["base"], config["model"]
     own = make_processor(WORLDS[sizes["world"]])
     layers = {key: sizes[key] for key in ("hidden_size", "head_size", "text_layers", "vision_layers")}
@@ -95,7 +95,7 @@ def pretrained(config: Config, work: Path, processes: int, steps: int) -> list[f
 
 
 def trained(main: Callable, config: Config, values: Config, work: Path, threads: int, steps: int) -> list[float]:
-    """Run a training program; return the seconds of its steps, by its history."""
+    """Run a training program; return the seconds of its steps, from its history."""
     out = Path(tempfile.mkdtemp(dir=work))
     flags = {
         **{key: config["model"][key] for key in ("family", "min_pixels", "max_pixels", "dtype")},
@@ -129,7 +129,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def gflops(matrix: torch.Tensor) -> float:
-    """Return the speed of a matrix's product with itself: the median of five."""
+    """Return the speed of multiplying a matrix by itself: the median of five."""
     return 2 * SIDE**3 / float(np.median([seconds(lambda: matrix @ matrix) for _ in range(5)])) / 1e9
 
 
@@ -146,7 +146,7 @@ def neighbours(count: int) -> Iterator[None]:
 
 
 def measure(config: Config, threads: int, steps: int) -> dict[str, Any]:
-    """Return what this process computes with, its matrix products' speed, and {program: {load: ms a step}}."""
+    """Return torch's instruction set here, the speed of matrix products, and {program: {load: ms per step}}."""
     torch.set_num_threads(1)
     matrix = torch.from_numpy(np.random.default_rng(0).standard_normal((SIDE, SIDE), np.float32))
     found = {
@@ -167,24 +167,24 @@ def measure(config: Config, threads: int, steps: int) -> dict[str, Any]:
 
 
 def measured(name: str, threads: int, steps: int) -> dict[str, Any]:
-    """Measure in a process of its own, under an instruction set."""
+    """Measure in a separate process, limited to an instruction set."""
     sys.stderr.write(f"measuring {name}\n")
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     environment |= dict(zip(VARIABLES, SETS[name], strict=False))
-    words = [sys.executable, __file__, "--cell", "--threads", str(threads), "--steps", str(steps)]
-    return json.loads(subprocess.check_output(words, env=environment, text=True).splitlines()[-1])
+    command = [sys.executable, __file__, "--cell", "--threads", str(threads), "--steps", str(steps)]
+    return json.loads(subprocess.check_output(command, env=environment, text=True).splitlines()[-1])
 
 
 def machine() -> str:
-    """Name the processor, and tell which of FLAGS it has."""
+    """Return the processor's name, and which of FLAGS it has."""
     cpuinfo = Path("/proc/cpuinfo")
-    words = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
-    flags = ", ".join(f"{'' if flag in words else 'no '}{flag}" for flag in FLAGS)
-    return f"{processor()}, {os.cpu_count()} cores; {flags if words else 'flags unknown'}; torch {torch.__version__}\n"
+    known = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
+    flags = ", ".join(f"{'' if flag in known else 'no '}{flag}" for flag in FLAGS)
+    return f"{processor()}, {os.cpu_count()} cores; {flags if known else 'flags unknown'}; torch {torch.__version__}\n"
 
 
 def products(cells: Cells) -> str:
-    """Return an instruction set a line, with the speed of its matrix products; then which sets can't be told apart."""
+    """Return one line per instruction set, with the speed of its matrix products, and which sets give equal results."""
     text = f"{f'{SIDE} x {SIDE} products, one core, GFLOP/s':62s}float32 bfloat16\n"
     sets = {name: found for (name, _), found in cells.items()}
     for name, found in sets.items():
@@ -194,14 +194,14 @@ def products(cells: Cells) -> str:
     for product in dict.fromkeys(found["product"] for found in sets.values()):
         alike = [name for name, found in sets.items() if found["product"] == product]
         if len(alike) > 1:
-            text += f"not told apart here: {', '.join(alike)} (float32 products are equal to the last bit)\n"
+            text += f"the same on this machine: {', '.join(alike)} (float32 products are equal to the last bit)\n"
     return text
 
 
 def table(cells: Cells, shipped: Mapping[str, int]) -> str:
-    """Return a program and number of threads a line."""
+    """Return one line per program and number of threads."""
     names, counts = (list(dict.fromkeys(part)) for part in zip(*cells, strict=True))
-    text = "ms a step, and as a multiple of the program's fastest; *: the shipped threads\n"
+    text = "ms per step, and as a multiple of the program's fastest; *: the shipped threads\n"
     text += " " * 14 + "".join(f"{f'{name} {load}':>15s}" for load in LOADS for name in names) + "\n"
     for program in PROGRAMS:
         for threads in counts:
@@ -236,8 +236,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS), help="instruction sets")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--steps", type=int, default=5, help=f"of each cell, after {WARM_UP} that don't count")
-    parser.add_argument("--cell", action="store_true", help="measure in this process, for the program itself")
+    parser.add_argument("--steps", type=int, default=5, help=f"steps per cell, after {WARM_UP} that are not counted")
+    parser.add_argument("--cell", action="store_true", help="measure in this process (used by the program itself)")
     args = parser.parse_args()
     config = configuration.load([ROOT / "config/config.yaml", ROOT / "config/experiments.yaml"])
     if args.cell:

@@ -1,7 +1,7 @@
-"""Speed of the reward: completions a second for all three rewards, one thread, and how time grows with the boxes.
+"""Speed of the rewards: completions per second for all three, in one thread, and how time grows with boxes.
 
-Each answer repeats the boxes of its image, jittered, fenced as the model is taught; so many predictions
-meet as many objects. The released code scores about 1,000 completions a second at 8.6 boxes.
+Each answer repeats the boxes of its image, jittered, in the fenced format that the model is taught, so there are as
+many predictions as objects. The released code scores about 1,000 completions per second at 8.6 boxes.
 
 Example:
     python benchmarks/criterion.py
@@ -36,11 +36,11 @@ def batch(count: int, size: int, rng: np.random.Generator) -> tuple[list[str], d
 
 
 def seconds(criterion: Criterion, texts: list[str], columns: dict[str, list]) -> float:
-    """Return the processor time of all three rewards of one completion: the best of five rounds."""
+    """Return the processor time of all three rewards for one completion: the best of five rounds."""
     functions = reward_functions(criterion)
     rounds = []
     for _ in range(5):
-        completions = list(texts)  # a batch of its own, or the scorer would remember
+        completions = list(texts)  # a new list, because the scorer caches the scores of a batch
         start = time.process_time()
         for function in functions:
             function(completions, **columns)

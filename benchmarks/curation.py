@@ -1,9 +1,9 @@
-"""Time and memory of curation at COCO's size, beside pycocotools' index of the same file.
+"""Time and memory of curation at COCO's size, compared with pycocotools' index of the same file.
 
-Makes an annotation file of COCO train2017's size (118,287 images, 860,001 annotations with polygons), and one of a
-tenth of it. Each measurement is a process of its own: seconds of the work without imports, of the whole process, and
-peak memory. Curating is reading, filtering, sampling (30K + 9K + 1K negatives) and writing; counting tokens, with the
-miniature's tokenizer, is measured apart. leakage.py measures the image index.
+Makes an annotation file of COCO train2017's size (118,287 images, 860,001 annotations with polygons), and one a tenth
+of that size. Each measurement runs in a separate process: seconds of the work without imports, seconds of the whole
+process, and peak memory. Curating means reading, filtering, sampling (30K + 9K + 1K negatives) and writing; counting
+tokens, with the miniature's tokenizer, is measured separately. leakage.py measures the image index.
 
 Example: python benchmarks/curation.py --folder benchmark_data > benchmarks/results/curation.txt
 """
@@ -23,7 +23,7 @@ IMAGES, ANNOTATIONS = 118_287, 860_001
 
 
 def make_annotations(path: Path, share: float) -> None:
-    """Write `share` of a file like COCO train2017's: same numbers, polygons and skewed categories."""
+    """Write `share` of a file like COCO train2017's, with its numbers of images and annotations, polygons and skew."""
     rng = np.random.default_rng(0)
     images, annotations = round(IMAGES * share), round(ANNOTATIONS * share)
     sizes = rng.choice([(640, 480), (480, 640), (640, 427), (500, 375)], images)
@@ -104,18 +104,18 @@ MEASUREMENTS = {"pycocotools": index_with_pycocotools, "curate": curate}
 
 
 def measured(kind: str, file: Path) -> dict[str, float]:
-    """Run a measurement in a process of its own, and add the process's wall seconds and peak memory, MB."""
+    """Run a measurement in a separate process, and add the process's wall seconds and peak memory, MB."""
     started = time.perf_counter()
-    words = [sys.executable, __file__, "--folder", str(file.parent), "--measure", kind, str(file)]
-    finished = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, __file__, "--folder", str(file.parent), "--measure", kind, str(file)]
+    finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return {**json.loads(finished.stdout.splitlines()[-1]), "process": time.perf_counter() - started}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="folder for the made files, some 600 MB; kept")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the annotation files, 600 MB; kept")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement; the fastest counts")
-    parser.add_argument("--measure", nargs=2, metavar=("KIND", "FILE"), help="one measurement, for the program itself")
+    parser.add_argument("--measure", nargs=2, metavar=("KIND", "FILE"), help="one measurement (for internal use)")
     args = parser.parse_args()
     if args.measure:
         from vision_r1.resources import peak_rss_mb
@@ -132,7 +132,7 @@ def main() -> None:
             make_annotations(file, share)
         say(f"\n{name} of COCO train2017's size, {file.stat().st_size / 1e6:.0f} MB of JSON")
         runs = {kind: [] for kind in MEASUREMENTS}
-        for _ in range(args.repeats):  # in turn, so that both meet the same neighbours
+        for _ in range(args.repeats):  # alternating, so that other work on the machine slows both alike
             for kind in MEASUREMENTS:
                 runs[kind].append(measured(kind, file))
         for kind in MEASUREMENTS:

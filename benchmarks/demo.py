@@ -1,7 +1,7 @@
-"""How long `make demo` takes here, shared out over its rules: what `make demo` then tells people to expect.
+"""How long `make demo` takes here, divided among its rules: the times from which `make demo` estimates what is left.
 
-Each moment of the run is shared equally by the jobs that were at work, so that the seconds add up to the duration of
-the whole, however many ran side by side. Read from the benchmark files that Snakemake left; all must be of one run.
+Each moment of the run is divided equally among the jobs that were running, so the seconds add up to the duration of the
+run, however many jobs ran in parallel. Reads the benchmark files that Snakemake wrote; all must come from one run.
 
 Example, after `rm -r results/miniature; make demo`:
     python benchmarks/demo.py > benchmarks/results/demo.json
@@ -22,7 +22,7 @@ from vision_r1.resources import processor
 
 
 def read_jobs(folder: Path) -> list[tuple[str, float, float]]:
-    """Return rule, start and end of each job, by the benchmark files <folder>/<rule>.tsv and <folder>/<rule>/**.tsv."""
+    """Return rule, start and end of each job, from its benchmark file <folder>/<rule>.tsv or <folder>/<rule>/**.tsv."""
     jobs = []
     for path in folder.rglob("*.tsv"):
         with path.open(newline="") as file:
@@ -33,7 +33,7 @@ def read_jobs(folder: Path) -> list[tuple[str, float, float]]:
 
 
 def shares(jobs: Sequence[tuple[str, float, float]]) -> Counter[str]:
-    """Return the seconds of the run that are each rule's."""
+    """Return each rule's seconds of the run."""
     seconds = Counter()
     for start, end in pairwise(sorted({time for _, *times in jobs for time in times})):
         at_work = [rule for rule, began, ended in jobs if began <= start and end <= ended]

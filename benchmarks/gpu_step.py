@@ -1,9 +1,9 @@
 """A GRPO step at full size on one GPU: Qwen2.5-VL's shapes with random weights, images of 640 x 480 pixels.
 
-Every case (size x training x generations) prints, side by side, TRL's trainer left as it is and ours: seconds of the
-fastest step by part, completions and tokens a second, peak memory beside target `preflight`'s estimate, and model FLOP
-utilisation (flops_of_a_step in grpo_arms.py writes the count out). A case that does not fit says so. Nothing is
-downloaded. --options is JSON laid over the GRPOConfig of ours, to try what might help.
+Every case (size x training x generations) prints TRL's unmodified trainer and ours side by side: seconds of the fastest
+step by part, completions and tokens per second, peak memory beside target `preflight`'s estimate, and model FLOP
+utilisation (counted by flops_of_a_step in grpo_arms.py). A case that runs out of memory is reported. Nothing is
+downloaded. --options is JSON that overrides our GRPOConfig, to try out settings.
 
 Examples:
     python benchmarks/gpu_step.py | tee benchmarks/results/gpu_step.txt
@@ -28,20 +28,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=["miniature", *SIZES], default=list(SIZES))
     parser.add_argument("--training", nargs="+", choices=["lora", "full"], default=["lora", "full"])
-    parser.add_argument("--generations", nargs="+", type=int, default=[4, 8], help="completions a prompt")
-    parser.add_argument("--prompts", type=int, default=16, help="prompts a step")
-    parser.add_argument("--length", type=int, default=512, help="tokens of a completion")
+    parser.add_argument("--generations", nargs="+", type=int, default=[4, 8], help="completions per prompt")
+    parser.add_argument("--prompts", type=int, default=16, help="prompts per step")
+    parser.add_argument("--length", type=int, default=512, help="tokens per completion")
     parser.add_argument("--micro", type=int, default=8, help="completions in one forward and backward pass")
     parser.add_argument("--beta", type=float, default=0.0, help="weight of the KL term")
-    parser.add_argument("--steps", type=int, default=3, help="steps, of which the first does not count")
+    parser.add_argument("--steps", type=int, default=3, help="steps; the first is not counted")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--arms", nargs="+", choices=["ours", "trl", "released"], default=["ours", "trl"])
-    parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="of GRPOConfig, for ours")
+    parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="overrides of our GRPOConfig")
     args = parser.parse_args()
     vars(args).update(rounds=1, released_accumulation=1)
     if args.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("error: --device cuda: no GPU is visible; give --device cpu --sizes miniature to see whether it runs")
+        sys.exit("error: --device cuda: no GPU is visible; give --device cpu --sizes miniature for a trial run")
     logging.disable(logging.WARNING)
     card = torch.cuda.get_device_name() if args.device == "cuda" else "cpu"
     trainings, group_sizes = args.training, args.generations

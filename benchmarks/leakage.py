@@ -1,15 +1,16 @@
 """The image index and the leakage guard: time, memory, growth, and which copies are found.
 
-Search: 118,287 hashes are compared with 20,000, and 8,000 with 8,000, in all eight turns, beside a loop over blocks of
-all pairs (the peer, on 8,000). The hashes are those of synthetic pictures with the power spectrum of photographs, of
-which 2,000 are copies with up to 15 changed bits, and those of the miniature's scenes, which are much alike.
+Search: 118,287 hashes are compared with 20,000, and 8,000 with 8,000, in all eight orientations. On 8,000 a loop over
+blocks of all pairs is timed for comparison. Some hashes are of synthetic pictures with the power spectrum of
+photographs, 2,000 of them copies with up to 15 changed bits; the others are of the miniature's scenes, which look much
+alike.
 
-Index: a folder of photographs is indexed by one process, beside Pillow's decoding alone (the peer), then more and more
-copies of it, each with a byte more, so that none is known by its content. Then each photograph, and each of as many
-synthetic scenes of 672 x 672 pixels, is changed in many ways, and the shares that the guard finds are printed, where a
-JPEG is decoded whole and where it is decoded small, as the index does it.
+Index: one process indexes a folder of photographs, with Pillow's decoding alone timed for comparison; then more and
+more copies of them, each with extra bytes, so that no content is known already. Then each photograph, and each of as
+many synthetic scenes of 672 x 672 pixels, is changed in many ways, and the shares that the guard finds are printed,
+with JPEGs decoded at full size and, as the index does it, at a smaller one.
 
-Seconds are processor time: other work on the machine hardly changes it.
+Seconds are processor time, which other work on the machine hardly changes.
 
 Example: python benchmarks/leakage.py --images ../shared/data/coco-tiny > benchmarks/results/leakage.txt
 """
@@ -42,7 +43,7 @@ PEER = 8_000  # hashes on each side, for the loop over all pairs
 
 
 def made_hashes(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return (count, 4) uint64: hashes of pictures of 9 x 9 cells, of much contrast and of little.
+    """Return (count, 4) uint64: hashes of pictures of 9 x 9 cells, from low to high contrast.
 
     Their power falls with the square of the frequency.
     """
@@ -60,7 +61,7 @@ def made_hashes(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def all_pairs(ours: np.ndarray, theirs: np.ndarray) -> list[tuple[int, int, int]]:
-    """Return what likely_copies finds, by comparing every pair in every turn, in blocks: the peer."""
+    """Return what likely_copies finds, the slow way: by comparing every pair in every orientation, in blocks."""
     found = []
     for turn in TURNS:
         words, rows = turned(theirs, turn).T.copy(), 32
@@ -76,7 +77,7 @@ def all_pairs(ours: np.ndarray, theirs: np.ndarray) -> list[tuple[int, int, int]
 
 
 def processor_seconds() -> float:
-    """Return the processor time of this process and of those that it started and that have ended."""
+    """Return the processor time of this process and of its children that have ended."""
     return sum(sum(resource.getrusage(of)[:2]) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
@@ -86,7 +87,7 @@ def timed_search(name: str, ours: np.ndarray, theirs: np.ndarray) -> list[likene
     wall, used = time.perf_counter() - began, processor_seconds() - used
     say(
         f"  {len(ours):7,} x {len(theirs):6,}, {name:11} {used:6.2f} s ({wall:.2f} s wall), "
-        f"{1e9 * used / len(ours) / len(theirs):5.1f} ns a pair, {len(found):,} found"
+        f"{1e9 * used / len(ours) / len(theirs):5.1f} ns per pair, {len(found):,} found"
     )
     return found
 
@@ -100,12 +101,12 @@ def measure_search() -> None:
         bits = np.unpackbits(turned(benchmark[other : other + 1], int(turn)).view(np.uint8))
         bits[rng.permutation(256)[: rng.integers(MAX_DISTANCE + 1)]] ^= 1
         train[place] = np.packbits(bits).view(np.uint64)
-    say(f"like hashes, each pair in {len(TURNS)} turns")
+    say(f"similar hashes, each pair in {len(TURNS)} orientations")
     held = peak_rss_mb()
     named = {pair[:3] for pair in timed_search("synthetic", train, benchmark)}
     planted = set(zip(mine.tolist(), theirs.tolist(), turns.tolist(), strict=True))
-    say(f"  of {COPIES:,} copies with up to {MAX_DISTANCE} changed bits {len(planted & named):,} are among them;")
-    say(f"  the process held at most {peak_rss_mb()} MB, {held} MB before")
+    say(f"  {len(planted & named):,} of the {COPIES:,} copies with up to {MAX_DISTANCE} changed bits are among them;")
+    say(f"  the process used at most {peak_rss_mb()} MB, {held} MB before")
     for share in (4, 16):
         timed_search("synthetic", train[: TRAIN // share], benchmark)
     scenes = scene_hashes(2 * PEER)
@@ -117,7 +118,7 @@ def measure_search() -> None:
         began = processor_seconds()
         assert all_pairs(ours, other) == [pair[:3] for pair in found]
         seconds = processor_seconds() - began
-        say(f"    a loop over all pairs: {seconds:.2f} s, {1e9 * seconds / PEER**2:.1f} ns a pair, the same are found")
+        say(f"    a loop over all pairs: {seconds:.2f} s, {1e9 * seconds / PEER**2:.1f} ns per pair, the same result")
 
 
 def scene_hashes(count: int) -> np.ndarray:
@@ -139,7 +140,7 @@ def measure_index(photographs: Sequence[Path], folder: Path) -> None:
     for name, work in (
         ("Pillow's decoding alone", decode),
         ("the facts of the index", lambda content: examine(content, "")),
-        ("the same, decoded whole", lambda content: dhash(load_image(io.BytesIO(content)))),
+        ("the same, at full size", lambda content: dhash(load_image(io.BytesIO(content)))),
     ):
         fastest = np.full(len(contents), np.inf)
         for _ in range(3):
@@ -169,8 +170,8 @@ def measure_index(photographs: Sequence[Path], folder: Path) -> None:
         for path in paths:
             path.unlink()
     say(
-        f"  at the last pace {TRAIN:,} photographs take {TRAIN * first / len(paths) / 60:.1f} minutes in one process, "
-        f"{TRAIN * again / len(paths) / 60:.1f} where they are cached"
+        f"  at the last rate {TRAIN:,} photographs take {TRAIN * first / len(paths) / 60:.1f} minutes in one process, "
+        f"{TRAIN * again / len(paths) / 60:.1f} if they are cached"
     )
 
 
@@ -218,13 +219,13 @@ CHANGES = {
 
 
 def shares_found(paths: Sequence[Path], changed: dict[str, list[Path]], small: bool) -> dict[str, tuple[float, int]]:
-    """Return, by change, the share of images whose changed copy the guard finds in the original, and how many copies
-    it finds in another image."""
+    """Return, for each change, the share of images whose changed copy the guard matches to the original, and how many
+    copies it matches to another image."""
     image_module.SMALL, usual = image_module.SMALL if small else 10**9, image_module.SMALL
     likeness._means.cache_clear()
 
     def indexed(role: str, place: int, path: Path) -> IndexedImage:
-        facts = examine(path.read_bytes(), str(path))  # names, not checksums: looks alone shall tell
+        facts = examine(path.read_bytes(), str(path))  # a name as checksum: only looks are compared
         return IndexedImage(role, "photographs", place, None, str(path), **vars(facts))
 
     benchmark = [indexed("benchmark", place, path) for place, path in enumerate(paths)]
@@ -246,7 +247,7 @@ def measure_copies(kind: str, paths: Sequence[Path], folder: Path) -> None:
             with Image.open(path) as image:
                 saved(change(image.convert("RGB"))).save(copy, quality=75)
     whole, small = (shares_found(paths, changed, small) for small in (False, True))
-    say(f"\nof {len(paths)} {kind}, changed and saved with JPEG quality 75, are found   decoded whole     small")
+    say(f"\nfound of {len(paths)} {kind}, changed and saved with JPEG quality 75       decoded whole     small")
     for name in CHANGES:
         say(f"  {name:64} {100 * whole[name][0]:5.1f} %   {100 * small[name][0]:5.1f} %")
     wrong = [sum(number for _, number in shares.values()) for shares in (whole, small)]

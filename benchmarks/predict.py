@@ -1,10 +1,10 @@
-"""Speed of prediction: the released loop's way, one question at a time, beside ours, on the same questions.
+"""Speed of prediction: the released loop, one question at a time, and ours, on the same questions.
 
-Both answer the questions of one protocol with the same checkpoint, in turn and several times; the best round of each
-counts. The released way is the released evaluation's: processor and `generate` for each image, batch size 1. Printed
-beside the speeds: how many answers are the same text (all of them in float32).
+Both answer the questions of one protocol with the same checkpoint, alternating, several times; the best round of each
+counts. The released loop calls the processor and `generate` for each image, with batch size 1. Beside the speeds it is
+printed how many answers have the same text (all of them in float32).
 
-Example, on the miniature (its base model and test scenes are made by `snakemake --cores all data models`):
+Example on the miniature (`snakemake --cores all data models` makes its base model and test scenes):
     python benchmarks/predict.py --checkpoint results/miniature/models/base/model --family qwen2_5_vl \\
         --annotations results/miniature/data/scenes/scenes_test/annotations.json \\
         --images results/miniature/data/scenes/scenes_test/images --max_pixels 7840 --max_new_tokens 40
@@ -40,16 +40,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--min_pixels", type=int, default=784)
     parser.add_argument("--max_pixels", type=int, required=True)
     parser.add_argument("--max_new_tokens", type=int, required=True)
-    parser.add_argument("--batch_size", type=int, default=128, help="of ours (default: 128)")
+    parser.add_argument("--batch_size", type=int, default=128, help="of our loop (default: 128)")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, default=2, help="torch threads (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each way (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each loop (default: 3)")
     return parser.parse_args()
 
 
 def plain_model(generator: Generator) -> Any:
-    """Return the generator's model as transformers loads it, with the generator's settings of decoding."""
+    """Return the generator's model as transformers loads it, with the generator's decoding settings."""
     kind, model = type(generator.model), generator.model
     plain = kind.from_pretrained(generator.checkpoint, dtype=model.dtype).to(model.device).eval()
     plain.generation_config = model.generation_config
@@ -58,7 +58,7 @@ def plain_model(generator: Generator) -> Any:
 
 @torch.inference_mode()
 def released_2025(model: Any, generator: Generator, questions: Sequence[Question]) -> dict[Question, str]:
-    """Answer one question after the other, as the released evaluation does."""
+    """Answer one question after another, as the released evaluation does."""
     processor, texts = generator.processor, {}
     for question in questions:
         limits = question.decoding
@@ -100,16 +100,16 @@ def compared(
     rounds: int,
     alone: int | None = None,
 ) -> str:
-    """Answer the questions in both ways, several times in turn; return their best speeds in words.
+    """Answer the questions both ways, alternating, several times; return the best speeds as text.
 
-    One at a time, only the first `alone` questions are answered, where that is given.
+    The slow loop answers only the first `alone` questions, if that is given.
     """
     few, plain = questions[:alone], plain_model(generator)
     ways = {"released_2025, batch size 1": (few, lambda: released_2025(plain, generator, few))}
     for size in batch_sizes:
         ways[f"ours, batch size {size}"] = (questions, lambda size=size: ours(generator, questions, size))
     best, texts = dict.fromkeys(ways, float("inf")), {}
-    if device != "cpu":  # libraries set themselves up at their first call
+    if device != "cpu":  # warm-up: the libraries initialise at their first call
         released_2025(plain, generator, few[:1])
         ours(generator, questions, batch_sizes[0])
     for _ in range(rounds):

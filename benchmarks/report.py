@@ -1,8 +1,8 @@
 """Time and size of a large run's report: 3 training seeds x 8 experiments x 14 benchmarks.
 
-The run is made up, in the shapes that the pipeline writes: 52 checkpoints, each on a COCO-like set and 13 others under
-two protocols, 3,000 logged steps a stage, and a gallery chosen from 400 test images a set. Each program runs by itself,
-as its rule does.
+The run's files are made up, in the pipeline's formats: 52 checkpoints, each tested on a COCO-like set and 13 others
+under two protocols, 3,000 logged steps per stage, and a gallery chosen from 400 test images per set. Each program runs
+in its own process, as under its rule.
 
 Example:
     python benchmarks/report.py --folder report_of_many

@@ -1,12 +1,12 @@
-"""Time and memory of scoring, beside pycocotools, faster-coco-eval and hotcoco, which compute AP's 12 numbers alone.
+"""Time and memory of scoring, and of pycocotools, faster-coco-eval and hotcoco, which compute only AP's 12 numbers.
 
-Ours is all that score_predictions.py says of COCO results: the 12 numbers, intervals from 1,000 resamples, orders of
-equal scores, F1, kinds of error and slices. Everyone begins with records in memory. The synthetic data sets have
-categories as unequal as COCO's; scores are random, or 0.99 for every box ("equal", as in the released code). Each
-measurement is a process of its own: wall seconds, processor seconds, peak memory with the imports, AP, and the
-largest difference of the 12 numbers to the first line's.
+Ours computes everything that score_predictions.py reports on COCO results: the 12 numbers, intervals from 1,000
+resamples, orders of equal scores, F1, types of errors and slices. All programs begin with records in memory. The
+synthetic data sets have categories as unequal as COCO's; scores are random, or 0.99 for every box ("equal", as in the
+released code). Each measurement runs in a separate process: wall seconds, processor seconds, peak memory with the
+imports, AP, and the largest difference of the 12 numbers from the first line's.
 
-faster-coco-eval is installed by hand: pip install --no-deps faster-coco-eval
+faster-coco-eval has to be installed by hand: pip install --no-deps faster-coco-eval
 
 Example: python benchmarks/scoring.py > benchmarks/results/scoring.txt   # about 6 minutes on two idle cores
 """
@@ -33,7 +33,7 @@ from vision_r1.resources import processor
 
 RESAMPLES = 1_000
 PEERS = ("pycocotools", "faster-coco-eval", "hotcoco")
-# Images, boxes an image, categories, scores; and beside whom.
+# (images, boxes per image, categories, scores), and the peers that are measured on it.
 CASES = [
     ((5_000, 10, 80, "random"), PEERS),
     ((5_000, 100, 80, "random"), PEERS),
@@ -45,8 +45,8 @@ CASES = [
 
 
 def synthetic(images: int, boxes: int, categories: int, scores: str) -> tuple[CocoDataset, list[Detection]]:
-    """Return a data set, 7.36 objects an image as in COCO, 1 of 100 a crowd region, and boxes: jittered objects, some
-    named wrongly, and a third on the background."""
+    """Return a data set with 7.36 objects per image, as in COCO, 1 in 100 a crowd region, and boxes: jittered objects,
+    some with a wrong label, and a third on the background."""
     rng = np.random.default_rng(0)
     share = 1 / np.arange(2, categories + 2)
     share /= share.sum()
@@ -74,7 +74,7 @@ def synthetic(images: int, boxes: int, categories: int, scores: str) -> tuple[Co
 
 
 def prepared(program: str, dataset: CocoDataset, detections: list[Detection]) -> Callable[[], list[float | None]]:
-    """Return a function that computes the 12 numbers with a program, its imports and records made before."""
+    """Return a function that computes the 12 numbers with a program; imports and records are made beforehand."""
     if program == "ours":
 
         def ours() -> list[float | None]:
@@ -141,7 +141,7 @@ def measure(program: str, images: int, boxes: int, categories: int, scores: str)
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--scale", type=float, default=1, help="share of the images, to try the benchmark out")
+    arguments.add_argument("--scale", type=float, default=1, help="share of the images, for a trial run")
     arguments.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
     args = arguments.parse_args()
     if args.measure:
@@ -154,7 +154,7 @@ def main() -> None:
         first = None
         for program in ("ours", *peers):
             words = [sys.executable, __file__, "--measure", program, *case]
-            # Some libraries print past sys.stdout; the measurement is the last line.
+            # Some libraries print to the terminal, bypassing sys.stdout; the measurement is the last line.
             output = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
             own = json.loads(output.splitlines()[-1])
             first = first or own["numbers"]

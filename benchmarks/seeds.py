@@ -1,4 +1,4 @@
-"""Put several chains side by side: AP of every checkpoint by chain seed, as a Markdown table.
+"""Compare several chains: AP of every checkpoint by chain seed, as a Markdown table.
 
 Example, after `snakemake --cores all --config seed=N` for N = 0, 1, 2:
   python benchmarks/seeds.py results/miniature results/miniature_seed1 results/miniature_seed2
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="DIR", help="folder of a run")
     runs = parser.parse_args().runs
     results = pandas.concat([pandas.read_csv(f"{run}/tables/results.csv") for run in runs])
-    # A suite of one data set has no other mean than that set's.
+    # A suite of one data set has no mean; it is that set's AP.
     means = results[results["dataset"] == "mean"]
     for (suite, protocol), part in means.groupby(["suite", "protocol"], sort=False):
         table = 100 * part.pivot(index="checkpoint", columns="chain_seed", values="AP")

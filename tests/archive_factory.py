@@ -1,4 +1,4 @@
-"""Small archives with pictures for tests."""
+"""Small archives of pictures for tests."""
 
 import io
 import tarfile

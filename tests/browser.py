@@ -13,7 +13,7 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe"
 ).split()
-# Chromium reads commands from descriptor 3 and writes to 4; a shell puts the pipes there.
+# Chromium reads commands from descriptor 3 and writes answers to 4; a shell connects the pipes.
 SHELL = 'exec "$0" "$@" 3<&"$READS" 4>&"$WRITES"'
 
 
@@ -58,7 +58,7 @@ class Browser:
                 return answer["result"]
 
     def open(self, path, width=1280, dark=False, scripts=True):
-        """Load a page from disk; forgets the events before."""
+        """Load a page from disk, and forget all events before it."""
         self.events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.call(
@@ -98,22 +98,22 @@ class Browser:
 
     @property
     def complaints(self):
-        """What the console said: errors, refused scripts, exceptions, and anything that a page wrote."""
+        """All console messages: errors, refused scripts, exceptions, and what the page itself logged."""
         kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
         return [event["params"] for event in self.events if event["method"] in kinds]
 
     @property
     def requests(self):
-        """Addresses that the page asked for, data URIs apart."""
+        """Addresses that the page requested, except data URIs."""
         sent = [event["params"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
         return [each["request"]["url"] for each in sent if not each["request"]["url"].startswith("data:")]
 
     def _receive(self, seconds=60):
         deadline = time.monotonic() + seconds
         while b"\0" not in self._buffer:
-            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "chromium is silent"
+            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "no answer from chromium"
             received = os.read(self._in, 1 << 20)
-            assert received, "chromium went away"
+            assert received, "chromium has ended"
             self._buffer += received
         line, _, self._buffer = self._buffer.partition(b"\0")
         answer = json.loads(line)

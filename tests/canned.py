@@ -1,4 +1,4 @@
-"""Completions given in advance: the same for a prompt's n-th copy in every process, whatever the model would write."""
+"""Canned completions: the same for a prompt's n-th copy in every process, whatever the model would sample."""
 
 import zlib
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from vision_r1.prompts import format_answer
 
 
 def answer(prompt_ids, copy):
-    """Return no JSON for every fourth copy, else one to three boxes anywhere."""
+    """Return invalid JSON for every fourth copy, and one to three random boxes for the others."""
     if copy % 4 == 3:
         return "no boxes here"
     rng = np.random.default_rng([zlib.crc32(str(prompt_ids).encode()), copy])
@@ -20,7 +20,7 @@ def answer(prompt_ids, copy):
 
 @contextmanager
 def canned_completions(text=answer):
-    """Within this block GRPOTrainer samples nothing and takes `text(prompt ids, number of the copy)`."""
+    """Within this block GRPOTrainer uses `text(prompt ids, number of the copy)` instead of sampling."""
     import trl
 
     original = trl.GRPOTrainer._generate_single_turn

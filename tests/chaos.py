@@ -1,9 +1,9 @@
 """Kill the smoke chain at random moments, run it again each time, and compare its outputs with an undisturbed run's.
 
-Three ways to kill, in turn: Snakemake with all its jobs; Snakemake alone, whose jobs work on; one job alone. Moments
-come from --seed. A complete chain is compared and begun again, until --kills or --minutes are reached. Each kill is
-told on standard error; standard output gets a table: program, kills while it worked, by way. Exit status 1 where an
-output differs. Nothing is left behind.
+It kills in three ways, in turn: Snakemake with all its jobs, Snakemake alone (its jobs keep running), or one job alone.
+The moments depend on --seed. When a chain is complete, its outputs are compared and a new one is started, until --kills
+or --minutes is reached. Each kill is logged to standard error. Standard output gets a table of the kills, by the
+program that was running and by way of killing. The exit status is 1 if any output differs. Temporary files are removed.
 
 Example: python tests/chaos.py --kills 100 --minutes 40 > benchmarks/results/chaos.txt
 """
@@ -29,13 +29,13 @@ from comparable import compared, digests  # noqa: E402
 from project import SMOKE, Project, copy_project  # noqa: E402
 
 WAYS = ("all", "snakemake alone", "one job")
-HANG = 1800  # seconds after which something must have gone wrong, on the slowest machine
+HANG = 1800  # seconds after which something must be wrong, even on the slowest machine
 
 
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=40, help="begin no other kill after so long")
+    parser.add_argument("--minutes", type=float, default=40, help="time after which no run is killed any more")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="chaos_") as folder:
@@ -59,9 +59,9 @@ def chaos(folder: Path, kills: int, minutes: float, rng: random.Random) -> int:
     while number < kills and minute() < minutes:
         wild = wild or new_project(folder / f"wild{number}")
         way = WAYS[number % len(WAYS)]
-        # Long enough for every program to get to its end now and then, the base model's training among them.
+        # Long enough for every program to finish now and then, including the base model's training.
         hit = run_and_kill(wild, way, rng.uniform(1, max(length / 4, 8)))
-        if hit is None:  # complete before its time
+        if hit is None:  # the chain was complete before it could be killed
             different += compare(calm, wild)
             complete, wild = complete + 1, None
             continue
@@ -85,7 +85,7 @@ def new_project(folder: Path) -> Project:
 
 
 def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
-    """Run the chain, kill it after so many seconds of work; return the programs that worked, None if it completed."""
+    """Run the chain, kill it after so many seconds; return the programs that were running, None if it completed."""
     unlock(project)
     words = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", *SMOKE]
     with (project.folder / "chaos.log").open("w") as log:
@@ -93,7 +93,7 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
     wait_for(lambda: run.poll() is not None or jobs(project), HANG)
     with suppress(subprocess.TimeoutExpired):
         run.wait(seconds)
-    if way == "one job":  # between two jobs there is none to kill
+    if way == "one job":  # wait for one: between two jobs none is running
         wait_for(lambda: run.poll() is not None or jobs(project), HANG)
     if run.poll() is None:
         working = jobs(project)
@@ -114,7 +114,7 @@ def run_and_kill(project: Project, way: str, seconds: float) -> set[str] | None:
 
 
 def jobs(project: Project) -> list[psutil.Process]:
-    """Return the programs of the pipeline that work in a project's folder, whoever started them."""
+    """Return the pipeline's programs that are running in a project's folder, whoever started them."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -143,12 +143,12 @@ def wait_for(condition, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"waited {seconds:.0f} s in vain")
+            raise SystemExit(f"gave up waiting after {seconds:.0f} s")
         time.sleep(0.05)
 
 
 def compare(calm: Project, wild: Project) -> int:
-    """Return how many outputs differ; tell their names, and the first lines of the difference."""
+    """Return how many outputs differ; print their names and the first lines of the difference."""
     folders = [project.folder / "results" for project in (calm, wild)]
     expected, found = map(digests, folders)
     names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))

@@ -30,7 +30,7 @@ def content(boxes=None, categories=("circle", "square", "triangle"), size=(84, 8
 
 
 def write(folder, coco=None):
-    """Write the annotation file and one image of noise for each entry; return both paths."""
+    """Write the annotation file and a noise image for each entry; return both paths."""
     coco = content() if coco is None else coco
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The part of a run's outputs that is the same in every run: all but times and memory.
+"""The part of a run's outputs that is the same in every run: everything except times and memory.
 
-Files that hold such values are named in MASKS, each with the function that leaves them out; of the others, every byte
-counts.
+Files with such values are listed in MASKS, each with a function that removes them; all other files are compared byte by
+byte.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import re
 from fnmatch import fnmatch
 from pathlib import Path
 
-# What jobs resume from or look up: no outputs.
+# Files that jobs resume from or look up; they are not outputs.
 CACHES = ("state/", "image_cache.sqlite")
 MEASURED = {"seconds", "peak_rss_mb", "peak_gpu_mb", "hardware", "samples_per_second", "step_time"}
 MEASURED |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -28,13 +28,13 @@ def digests(results: Path) -> dict[str, str]:
 
 
 def compared(results: Path, name: str) -> bytes:
-    """Return what counts of an output."""
+    """Return the part of an output that is compared."""
     mask = next((mask for pattern, mask in MASKS.items() if fnmatch(name, pattern)), bytes)
     return mask((results / name).read_bytes())
 
 
 def name_alone(content: bytes) -> bytes:
-    """Leave out everything: that the file is there is compared."""
+    """Remove everything: only the file's existence is compared."""
     return b""
 
 
@@ -52,16 +52,16 @@ def json_lines(content: bytes) -> bytes:
 
 
 def rulegraph(content: bytes) -> bytes:
-    """Return the frames and lines of the drawing, and its words; the bars are shares of time."""
+    """Return the drawing's frames, lines and text; the bars are shares of time."""
     drawing = content.decode()
     lines = re.findall(r'<path d="[^"]*"[^>]*stroke: #aab0b7', drawing)
     return "\n".join([*lines, *re.findall(r"<!-- .* -->", re.sub(DURATION, "TIME", drawing))]).encode()
 
 
 def page(content: bytes) -> bytes:
-    """Return the report without the rulegraph, which is compared by itself, and with rules in the order of their names.
+    """Return the report without the rulegraph, which is compared separately, and with rules sorted by name.
 
-    It lists rules by time, and says 'missing' for the memory of a job below a second.
+    The report sorts rules by time, and shows 'missing' as the memory of a job that took less than a second.
     """
     text = re.sub(r'<img class="narrow" src="[^"]*"', "", content.decode())
     text = re.sub(rf'<td(?: data-sort="[\d.]*")?>{DURATION}</td>', "<td>TIME</td>", text)
@@ -72,7 +72,7 @@ def page(content: bytes) -> bytes:
 
 
 def _computed(value):
-    """Return JSON without what was measured."""
+    """Return JSON without measured values."""
     if isinstance(value, dict):
         return {key: _computed(item) for key, item in value.items() if key not in MEASURED}
     return [_computed(item) for item in value] if isinstance(value, list) else value
@@ -81,7 +81,7 @@ def _computed(value):
 MASKS = {
     "*/benchmarks/*": columns,
     "*/logs/*": name_alone,
-    "*/figures/rulegraph.png": name_alone,  # a picture of the next
+    "*/figures/rulegraph.png": name_alone,  # a picture of the next entry
     "*/figures/rulegraph.svg": rulegraph,
     "*/report/index.html": page,
     "*.json": json_values,

@@ -1,4 +1,4 @@
-"""Every configuration that is shipped: the files that are laid over the default ones, in this order."""
+"""Every shipped configuration: the files that override the default ones, in this order."""
 
 import contextlib
 from functools import cache
@@ -25,12 +25,12 @@ ON_GPUS = [name for name, files in CONFIGURATIONS.items() if "config/paper.yaml"
 
 
 def load(root, name):
-    """Return one configuration, merged as Snakemake merges --configfile (dicts merge, lists replace)."""
+    """Return one configuration, merged as Snakemake merges --configfile (dicts are merged, lists replaced)."""
     return configuration.load([root / file for file in [*configuration.DEFAULT, *CONFIGURATIONS[name]]])
 
 
 @cache
 def surveyed(root, name):
-    """Return the preflight's survey of a configuration of which nothing is here yet."""
-    with contextlib.chdir(root):  # accelerate's files are named relative to the project
+    """Return the preflight's survey of a configuration of which nothing has run yet."""
+    with contextlib.chdir(root):  # paths of accelerate's files are relative to the project
         return survey(load(root, name), root / "nothing", root / "nothing", {})

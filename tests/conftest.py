@@ -1,4 +1,4 @@
-"""Options and places that the tests share."""
+"""Options and folders that the tests share."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the tests on a SLURM: they take longest and mostly wait, while another process does the rest."""
+    """Run the SLURM tests first: they take longest and mostly wait, while another process runs the others."""
     items.sort(key=lambda item: "slurm" not in item.keywords)
 
 
@@ -23,19 +23,19 @@ def root():
 
 @pytest.fixture(scope="session")
 def coco_tiny(root):
-    """The folder with 80 + 80 real COCO images that lies beside the repository on some machines."""
+    """The folder with 80 + 80 real COCO images, which some machines have beside the repository."""
     return beside(root, "shared/data/coco-tiny")
 
 
 @pytest.fixture(scope="session")
 def raccoon(root):
-    """The folder with 200 photographs of raccoons, labelled in VOC and CSV form, that lies beside the repository."""
+    """The folder with 200 photographs of raccoons, labelled in VOC and CSV form, beside the repository."""
     return beside(root, "shared/data/raccoon")
 
 
 @pytest.fixture(scope="session")
 def cases(root):
-    """The folder with small inputs that failed once, and what is right for each."""
+    """The folder with small inputs that once failed, and the expected result of each."""
     return beside(root, "shared/cases/data")
 
 

@@ -1,4 +1,4 @@
-"""The engines of config/accelerate on CPUs: what `accelerate launch` tells its processes, and gloo in place of NCCL."""
+"""The engines of config/accelerate on CPUs, with the environment of `accelerate launch`, and gloo in place of NCCL."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ CONFIGURATIONS = Path(__file__).parents[1] / "config/accelerate"
 
 @cache
 def environment(name, *options):
-    """Return the variables that `accelerate launch --config_file <name>.yaml` sets for a process; `options` are its.
+    """Return the variables that `accelerate launch --config_file <name>.yaml <options>` sets for a process.
 
-    It runs as it is, but for what would start the processes.
+    Accelerate's own code runs; only the function that would start the processes is replaced.
     """
     from accelerate.commands import launch
     from torch.distributed import run as torchrun
@@ -30,7 +30,7 @@ def environment(name, *options):
 
 
 def run_on_cpu():
-    """Make this process take part in such a run. To be called before anything asks accelerate for its state."""
+    """Make this process take part in such a run. Must be called before anything reads accelerate's state."""
     from accelerate import state
     from accelerate.utils import DeepSpeedPlugin
     from transformers import training_args
@@ -43,13 +43,13 @@ def run_on_cpu():
         return
     import deepspeed.comm.comm  # noqa: F401
 
-    # Shared memory in place of sockets: a C++ build of minutes that speeds nothing up here.
+    # Shared memory in place of sockets would need a C++ build of minutes, which speeds nothing up here.
     sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None
     original = DeepSpeedPlugin.__post_init__
 
     def split_small_weights(self):
         original(self)
-        # ZeRO-3 keeps weights below 100,000 numbers whole, which are all of a tiny model's.
+        # ZeRO-3 does not split weights below 100,000 numbers, which would be all weights of a tiny model.
         self.deepspeed_config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
 
     DeepSpeedPlugin.__post_init__ = split_small_weights

@@ -1,4 +1,4 @@
-"""A web server for tests that knows ranges, and fails as told."""
+"""A web server for tests that supports ranges and fails on request."""
 
 import socket
 import struct
@@ -11,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Behaviour:
-    """`breaks`: after how many bytes to hang up, one for each of the first replies; `hangs`: likewise, to fall silent;
-    `resets`: likewise, to reset the connection; `statuses`: likewise, failures; `ranges`: whether parts can be asked
-    for; `seen`: the Range headers of all requests."""
+    """How the server fails, in its first replies, one value for each.
+
+    `breaks`, `hangs`, `resets`: after how many bytes to close the connection, stop sending, or reset the connection;
+    `statuses`: HTTP errors; `ranges`: whether ranges are supported; `seen`: the Range headers of all requests.
+    """
 
     content: bytes
     etag: str | None = None
@@ -27,7 +29,7 @@ class Behaviour:
 
 @contextmanager
 def serving(behaviour):
-    """Yield the address of a server that gives `behaviour.content`."""
+    """Yield the address of a server that serves `behaviour.content`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -76,7 +78,7 @@ def serving(behaviour):
 
 @contextmanager
 def started(handler):
-    """Yield the address of a server whose requests go to a handler."""
+    """Yield the address of a server with a given request handler."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -1,8 +1,8 @@
 """Feed damaged input to the readers for some minutes: answers, annotations, predictions, configurations.
 
-Each input is a right one with a few of its characters or values changed, drawn by --seed. A reader may take it or
-refuse it by a UserError; any other exception, a warning of numpy's among them, is printed with its input, and the exit
-status is 1. Printed at the end: inputs, refusals and the slowest one, by kind.
+Each input is a valid one with a few characters or values changed; the changes depend on --seed. A reader may accept it
+or raise UserError; any other exception, including numpy's warnings, is printed with its input, and the exit status is
+1. At the end it prints, for each kind, the numbers of inputs and refusals and the longest time.
 
 Examples:
     python tests/fuzz.py --minutes 5
@@ -53,7 +53,7 @@ VALUES = [None, True, -1, 0, 0.5, 2**70, float("nan"), float("inf"), "", "1", "a
 
 
 def characters(text: str, rng: random.Random) -> str:
-    """Return the text with a few pieces cut out, put in or doubled."""
+    """Return the text with a few pieces deleted, inserted or doubled."""
     for _ in range(rng.randint(1, 4)):
         start = rng.randrange(len(text) + 1)
         end = min(len(text), start + rng.choice((0, 0, 1, 5, 40)))
@@ -140,7 +140,7 @@ KINDS = {kind.__name__: kind for kind in (answers, annotations, predictions, con
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--minutes", type=float, default=1, help="over all kinds, unless --count is given")
+    parser.add_argument("--minutes", type=float, default=1, help="for all kinds together, unless --count is given")
     parser.add_argument("--count", type=int, help="inputs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
@@ -156,7 +156,7 @@ def main(argv=None) -> None:
 
 
 def fuzz(kind: str, count: int, seconds: float, rng: random.Random, folder: Path) -> int:
-    """Return how many inputs of a kind ended in an exception that is no UserError."""
+    """Return how many inputs of a kind raised an exception other than UserError."""
     began, number, refused, failures, slowest = time.monotonic(), 0, 0, 0, 0.0
     while number < count and time.monotonic() - began < seconds:
         read = KINDS[kind](rng, folder)

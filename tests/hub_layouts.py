@@ -1,8 +1,8 @@
-"""Processors' files as the hub has them, with the real chat templates and settings, and a tokenizer of a few words.
+"""Processors' files as on the hub, with the real chat templates and settings, and a tokenizer of a few words.
 
-older: as in Qwen/Qwen2.5-VL-7B-Instruct and Qwen/Qwen3-VL-8B-Instruct, and in fine-tunes of that time: a tokenizer
-  without tokenizer.json, which these two have beside the files here.
-newer: as transformers 5 saves a processor, all settings in processor_config.json.
+older: as in Qwen/Qwen2.5-VL-7B-Instruct, Qwen/Qwen3-VL-8B-Instruct and their fine-tunes of that time, but without
+  tokenizer.json, which those two have as well.
+newer: as transformers 5 saves a processor, with all settings in processor_config.json.
 """
 
 import json
@@ -19,7 +19,7 @@ LAYOUTS = ("older", "newer")
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
 SPECIAL += ["<|video_pad|>"]
 MERGES = ["a s", "s i", "Ġ a", "s t", "e r"]
-SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"  # Qwen2.5-VL's template puts it before
+SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"  # Qwen2.5-VL's template puts this in front
 CLIP = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
@@ -47,7 +47,7 @@ VIDEOS["qwen2_5_vl"].pop("image_processor_type")
 
 
 def template(name: str) -> str:
-    """Return the family's real chat template, which TRL ships."""
+    """Return the family's real chat template, from TRL."""
     return (Path(trl.__file__).parent / f"chat_templates/{name}.jinja").read_text(encoding="utf-8")
 
 
@@ -61,7 +61,7 @@ def write_processor(folder: Path, name: str, layout: str) -> None:
     for file in (folder / "older").iterdir():
         file.unlink()
     (folder / "older").rmdir()
-    ProcessorMixin.save_pretrained(processor, folder)  # transformers' own, of a class with the real one's name
+    ProcessorMixin.save_pretrained(processor, folder)  # transformers' method, on a class with the real name
     path = folder / "processor_config.json"
     _write(path, json.loads(path.read_text()) | {"video_processor": VIDEOS[name]})
 
@@ -79,7 +79,7 @@ def _write_older(folder: Path, name: str) -> None:
         **{"bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None},
         **{"errors": "replace", "model_max_length": 131072, "split_special_tokens": False},
         "tokenizer_class": "Qwen2Tokenizer",
-        # The tokenizer's own template, for text alone; the processor's, beside it, is the one that counts.
+        # The tokenizer's template is for text only; the processor's, beside it, is the one that is used.
         "chat_template": "{{ messages[0]['role'] }}",
     }
     _write(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})

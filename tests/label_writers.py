@@ -1,4 +1,4 @@
-"""The same labels in other forms than COCO's, as labelling tools write them."""
+"""The same labels in formats other than COCO's, as labelling tools write them."""
 
 import csv
 from xml.sax.saxutils import escape
@@ -10,11 +10,11 @@ NAMES = ["circle", "square", "a & b <c>"]
 
 
 def content():
-    """Three images in sub-folders, one of them empty; sizes that are powers of two, so that shares are exact."""
+    """Three images in sub-folders, one without objects; sizes are powers of two, so that relative boxes are exact."""
     boxes = {1: [(1, [8, 8, 32, 20]), (3, [2, 4, 10, 12])], 2: [(2, [0, 0, 64, 32])], 3: []}
     coco = coco_factory.content(boxes, NAMES, size=(64, 32))
     for image in coco["images"]:
-        image["file_name"] = f"{image['id']}.v1.png"  # a dot that starts no ending
+        image["file_name"] = f"{image['id']}.v1.png"  # a dot that does not start the file's extension
     return coco
 
 

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that may be killed, forked from a server that imported torch and TRL once."""
+"""Trainings in separate processes that may be killed, forked from a server that imported torch and TRL once."""
 
 import atexit
 import multiprocessing
@@ -31,15 +31,15 @@ WARM = (
 
 @dataclass
 class Run:
-    """One process; `output` is what it wrote to both streams."""
+    """One process; `output` is what it wrote to standard output and standard error."""
 
     process: multiprocessing.Process
     log: Path
 
     def wait(self, seconds):
-        """Return the exit code; raises AssertionError if it is still at work then."""
+        """Return the exit code; raises AssertionError if it has not ended by then."""
         self.process.join(seconds)
-        assert self.process.exitcode is not None, f"still at work after {seconds} s:\n{self.output()}"
+        assert self.process.exitcode is not None, f"still running after {seconds} s:\n{self.output()}"
         return self.process.exitcode
 
     def kill(self):
@@ -51,14 +51,14 @@ class Run:
 
 
 class Processes:
-    """Starts a function of this module, by name, with command line words."""
+    """Starts functions of this module, by name, with command-line arguments."""
 
     def __init__(self, folder):
         self.folder = folder
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(list(WARM))
-        os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server's only way to know them
-        os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported, which TRL does
+        os.environ["PYTHONPATH"] = os.pathsep.join(PLACES)  # the server learns of them in no other way
+        os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when trackio is imported, which TRL does
         self.runs = []
 
     def start(self, function, words, environment=None):
@@ -69,7 +69,7 @@ class Processes:
         return self.runs[-1]
 
     def start_ranks(self, function, words_of_rank, environment=None):
-        """Start one process for each list of words, as torchrun would; they find each other over gloo."""
+        """Start one process for each list of arguments, as torchrun would; they connect over gloo."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
@@ -81,7 +81,7 @@ class Processes:
         ]
 
     def run_ranks(self, function, words_of_rank, environment=None, seconds=600):
-        """Run such processes to their end and return them; raises AssertionError where one fails."""
+        """Run such processes to the end and return them; raises AssertionError if one fails."""
         ranks = self.start_ranks(function, words_of_rank, environment)
         for rank in ranks:
             assert rank.wait(seconds) == 0, rank.output()
@@ -93,7 +93,7 @@ class Processes:
 
 
 def _run(function, words, log, environment):
-    for name in ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR"):  # of a training that the tests' own process ran before
+    for name in ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR"):  # left over from an earlier training in the tests' process
         os.environ.pop(name, None)
     os.environ.update(environment)
     if environment.get("ACCELERATE_TORCH_DEVICE") == "cpu":
@@ -114,7 +114,7 @@ def _run(function, words, log, environment):
 
 
 def _die_at_a_save(step, moment):
-    """Kill the process that writes at the checkpoint of a step, before it is marked (`unmarked`) or after."""
+    """Kill the process that writes a step's checkpoint, before (`unmarked`) or after it is marked as complete."""
     from vision_r1.training import callbacks
 
     original = callbacks.mark_complete
@@ -130,7 +130,7 @@ def _die_at_a_save(step, moment):
 
 
 def _get_sigterm(step):
-    """Send this process SIGTERM in a step."""
+    """Send SIGTERM to this process during a step."""
     from vision_r1.training import callbacks
 
     def begin(self, args, state, control, **kwargs):
@@ -141,7 +141,7 @@ def _get_sigterm(step):
 
 
 def _resume_late():
-    """Let this process be the last one that reads a checkpoint: nobody may remove it before."""
+    """Make this process the last one to read a checkpoint; no other process may remove it earlier."""
     from transformers import Trainer
 
     original = Trainer._load_optimizer_and_scheduler
@@ -167,7 +167,7 @@ def grpo(words):
 
 
 def grpo_to_its_exit(words):
-    """As a program of its own: trackers write what is left when the interpreter ends, which a forked one skips."""
+    """Train in a new interpreter: trackers write the rest of their data at its exit, which a forked process skips."""
     grpo(words)
     atexit._run_exitfuncs()
 

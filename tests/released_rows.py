@@ -1,4 +1,4 @@
-"""Rows of the forms in which the authors released their training set."""
+"""Rows in the formats of the authors' released training set."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def row(problem, answer, number=0, **changes):
 
 
 def rows():
-    """One of each wording; boxes flat and nested."""
+    """One row of each wording, with flat and nested boxes."""
     return [
         row(GRIFFON["detection"].format("cup, dog"), [["cup", [1, 2, 30, 40]], ["dog", [[0, 0, 9, 9], [5, 5, 8, 8]]]]),
         row(GRIFFON["grounding"].format("dog"), [["dog", [[5, 5, 20, 20]]]], 1),

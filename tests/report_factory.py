@@ -1,4 +1,4 @@
-"""Made-up inputs of the report in the shapes that the pipeline writes: scores, histories, predictions, images."""
+"""Made-up inputs of the report in the pipeline's formats: scores, histories, predictions, images."""
 
 import json
 from pathlib import Path
@@ -43,13 +43,13 @@ def write_lines(path: Path, rows: list[Any]) -> Path:
 
 
 def policies(ap: float) -> dict[str, Any]:
-    """What score_suite.py writes of the score policies."""
+    """What score_suite.py writes about score policies."""
     ties = {"AP": {"expected": ap, "low": ap - 0.01, "high": ap + 0.01}}
     return {name: {"AP": ap, "ties": ties} for name in ("constant", "order", "token-probability")}
 
 
 def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -> dict[str, Any]:
-    """Scores of one checkpoint on one suite as score_suite.py writes them."""
+    """Scores of one checkpoint on one suite, as score_suite.py writes them."""
     protocols = {}
     for shift, protocol in enumerate(PROTOCOLS[suite]):
         datasets = {}
@@ -85,7 +85,7 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
 
 
 def comparison() -> dict[str, Any]:
-    """What compare_checkpoints.py writes: SFT is better on the mean, and worse on one data set."""
+    """What compare_checkpoints.py writes if SFT is better in the mean and worse on one data set."""
     about = {"checkpoint": "sft", "reference": "base", "suite": "odinw13", "protocol": "released-present"}
     numbers = {"value": 0.5, "reference_value": 0.3, "p": 0.002, "p_holm": 0.004, "significant": True, "metric": "AP"}
     numbers |= {"objects": 1608}
@@ -115,7 +115,7 @@ def anchors() -> list[dict[str, Any]]:
 
 
 def history(stage: int, seed: int = 0, steps: int = 100, every: int = 5) -> list[dict[str, Any]]:
-    """What TRL logs in one GRPO stage, and its closing line without rewards."""
+    """What TRL logs in one GRPO stage, including the last line, which has no rewards."""
     rng = np.random.default_rng((stage, seed))
     rows = []
     for step in range(every, steps + 1, every):
@@ -193,7 +193,7 @@ def checksums() -> list[dict[str, Any]]:
 
 
 def make_hostile(run: "Run", text: str) -> None:
-    """Plant a text, and labels and names of 10,000 characters, wherever foreign text can enter a run's report."""
+    """Put a text, and labels and names of 10,000 characters, wherever foreign text can get into a run's report."""
     long, name = "long " * 2 + "z" * 10_000, text.replace("/", "|")[:80]
 
     def named(path: str) -> str:
@@ -240,7 +240,7 @@ def make_hostile(run: "Run", text: str) -> None:
 
 
 class Run(run_folder.Run):
-    """A run with its files under `folder`, as the workflow leaves them; `changes` are laid over its configuration."""
+    """A run with its files under `folder`, as the workflow writes them; `changes` override its configuration."""
 
     def __init__(self, folder: Path, images: int = 12, changes: dict[str, Any] | None = None) -> None:
         super().__init__(folder, merge(config(), changes or {}))
@@ -273,16 +273,16 @@ class Run(run_folder.Run):
 
     @property
     def words(self) -> list[str]:
-        """The flags of a program that gathers results."""
+        """The arguments of a program that gathers results."""
         return ["--run", str(self.folder)]
 
     def configure(self, changes: dict[str, Any]) -> None:
-        """Lay keys over the run's configuration."""
+        """Override keys of the run's configuration."""
         self.config = merge(self.config, changes)
         write(self.settings, self.config)
 
     def tabulate(self, *pairs: tuple[str, str]) -> None:
-        """Write the table of results with some (checkpoint, suite) alone, as if nothing else had been measured."""
+        """Write the table of results for some (checkpoint, suite) only, as if nothing else had been measured."""
         write_csv(self.results, [line for pair in pairs for line in of_metrics(self.metrics(*pair), *pair, 0)])
 
     def _training(self, name: str, steps: int) -> dict[str, Any]:
@@ -311,7 +311,7 @@ class Run(run_folder.Run):
             (self.audit / f"{name}.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><defs></defs></svg>")
 
     def _train_file(self) -> None:
-        """Training rows about the test scenes, and their datasheet: enough for a page."""
+        """Write training rows about the test scenes, and their datasheet: enough for a page."""
         truth = json.loads(self.annotations.read_text())
         rows = []
         for record in truth["images"]:
@@ -388,7 +388,7 @@ class Run(run_folder.Run):
             write(Path(self.place(name, "annotations")), content)
         for name, rows in predictions.items():
             write_lines(self.predictions(name, "coco"), rows)
-            # The other suite's data sets are the same images under other names.
+            # The other suite's data sets have the same images under other names.
             shifted = [
                 {**row, "dataset": each, "protocol": PROTOCOLS["odinw13"][0]}
                 for each in self.config["evaluation"]["suites"]["odinw13"]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A SLURM of two nodes on this machine, for the tests: munge, slurmctld and two slurmd on loopback, private to DIR.
+# A SLURM with two nodes on this machine, for tests: munge, slurmctld and two slurmd on loopback, private to DIR.
 #   tests/slurm_local.sh install      Debian's packages (root)
 #   tests/slurm_local.sh start DIR    then: . DIR/env
-#   tests/slurm_local.sh stop DIR     jobs first, then the daemons that start has started
-#   tests/slurm_local.sh test [PYTEST ARGUMENTS]   install if need be, and run the tests that need a SLURM
-# The nodes n1 and n2 have faked sizes: 8 cores, 16 GB and 2 GPUs each (a GPU is a harmless character device).
+#   tests/slurm_local.sh stop DIR     jobs first, then the daemons that `start` has started
+#   tests/slurm_local.sh test [PYTEST ARGUMENTS]   install if needed, and run the tests that need SLURM
+# The nodes n1 and n2 have fake sizes: 8 cores, 16 GB and 2 GPUs each (a GPU is a harmless character device).
 set -euo pipefail
 CPUS=8 MEMORY=16000 DEVICES=(/dev/null /dev/zero)
 export PATH=$PATH:/usr/sbin:/sbin
@@ -15,7 +15,7 @@ install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
 }
 
-# NAME's pid file holds a living process of NAME; a stale file must not kill a stranger.
+# NAME's pid file names a running process of NAME; a stale file must not lead to the end of another process.
 alive() { [[ $(cat "/proc/$(cat "$DIR/$1.pid" 2>/dev/null)/comm" 2>/dev/null) == "${1%%.*}"* ]]; }
 
 wait_for() { # SECONDS WHAT COMMAND...
@@ -39,8 +39,8 @@ start() {
 places = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(place.getsockname()[1] for place in places))'))
     (umask 077 && mkdir -p "$DIR/munge" && head -c 1024 /dev/urandom >"$DIR/munge/key")
-    # proctrack/pgid signals like the usual proctrack/cgroup: a step's own process, not what it started in a new group.
-    # OverMemoryKill stands for the memory limit of a cgroup.
+    # proctrack/pgid signals as the usual proctrack/cgroup does: a step's own process, not its children in other groups.
+    # OverMemoryKill replaces the memory limit of a cgroup.
     cat >"$DIR/slurm.conf" <<END
 ClusterName=local
 SlurmctldHost=$host(127.0.0.1)
@@ -75,7 +75,7 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=24:00:00 PriorityTier=1
 PartitionName=urgent Nodes=n1,n2 MaxTime=24:00:00 PriorityTier=10
 END
     printf 'Name=gpu Type=fake File=%s\n' "${DEVICES[@]}" >"$DIR/gres.conf"
-    # The executor plugin takes every SLURM_* variable but the ids from a job, and with it the way to a private slurm.conf.
+    # The executor plugin removes all SLURM_* variables except ids from a job, and so the path of a private slurm.conf.
     for name in srun scontrol; do
         printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$DIR/slurm.conf" "$(command -v $name)" >"$DIR/bin/$name"
         chmod +x "$DIR/bin/$name"
@@ -107,7 +107,7 @@ stop() {
     [ ${#pids[@]} -gt 0 ] || return 0
     kill "${pids[@]}" 2>/dev/null || true
     for _ in $(seq 20); do kill -0 "${pids[@]}" 2>/dev/null || return 0; sleep 0.1; done
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done # they leave slowly; their state is not needed
+    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done # they end slowly; their state is not needed
 }
 
 case ${1:-} in

@@ -23,13 +23,13 @@ from vision_r1.miniature.tokenizer import VISION_END, VISION_START
 from vision_r1.processors import IMAGE, VIDEO, load_processor
 from vision_r1.prompts import DEFAULT
 
-PIXELS = (784, 7056)  # smallest and largest image of all trainings here
+PIXELS = (784, 7056)  # smallest and largest image in all trainings here
 
 
 def make_checkpoint(folder: Path, name: str, layout: str | None = None, head_size: int = 16) -> None:
-    """Write a model of family `name` with a layer or two and random weights, and its processor.
+    """Write a model of family `name` with one or two layers and random weights, and its processor.
 
-    layout: one of hub_layouts.LAYOUTS, for a processor as on the hub; None: the miniature's, where there is one.
+    layout: one of hub_layouts.LAYOUTS, for a processor as on the hub; None: the miniature's, if it has that family.
     """
     if layout or name != "qwen2_5_vl":
         write_processor(folder, name, layout or "newer")
@@ -81,16 +81,20 @@ def _make_qwen3_vl(tokenizer, head_size):
 
 
 def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> None:
-    """Train a checkpoint until it gives one answer to a question about an image."""
+    """Train a checkpoint until it gives a certain answer to a question about an image."""
     size = family(name).input_size(*upright_size(image), *PIXELS)
     question = Question(str(image), prompt, Decoding(1, *PIXELS), *size)
     generator = Generator(folder, family(name), "float32")
     model, inputs = generator.model, generator._inputs([question], generator.prepare([question]))
     tokenizer = generator.processor.tokenizer
-    said = tokenizer(answer, return_tensors="pt").input_ids
-    said = torch.cat([said, torch.tensor([[tokenizer.eos_token_id]])], dim=1)
-    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), said], dim=1)
-    for key, more in (("input_ids", said), ("attention_mask", said * 0 + 1), ("mm_token_type_ids", said.int() * 0)):
+    answer_ids = tokenizer(answer, return_tensors="pt").input_ids
+    answer_ids = torch.cat([answer_ids, torch.tensor([[tokenizer.eos_token_id]])], dim=1)
+    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), answer_ids], dim=1)
+    for key, more in (
+        ("input_ids", answer_ids),
+        ("attention_mask", answer_ids * 0 + 1),
+        ("mm_token_type_ids", answer_ids.int() * 0),
+    ):
         inputs[key] = torch.cat([inputs[key], more], dim=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(200):
@@ -105,7 +109,7 @@ def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> Non
 
 
 def write_train_file(folder: Path, name: str) -> Path:
-    """Write eight rows of training data, curated for family `name`: seven detections and a negative."""
+    """Write eight rows of training data, curated for family `name`: seven detection rows and a negative one."""
     rng = np.random.default_rng(0)
     rows = []
     while len(rows) < 8:

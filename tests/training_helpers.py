@@ -1,4 +1,4 @@
-"""What the tests of both training programs share."""
+"""Helpers of the tests of both training programs."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from vision_r1.files import read_json, read_jsonl
 
 
 def arguments(checkpoint, train_file, out, /, **options):
-    """Return command line words; `options` replace or, if None, remove the defaults here."""
+    """Return command-line arguments; `options` replace the defaults here or, if None, remove them."""
     values = {
         **{"family": "qwen2_5_vl", "init": checkpoint, "train_file": train_file, "state": out / "state"},
         **{
@@ -39,7 +39,7 @@ def largest_change(before, after):
 
 
 def check_outputs(out, checkpoint, steps):
-    """Everything of a finished training is there, says the same, and differs from the start."""
+    """Check that a finished training's outputs exist, agree, and that its weights differ from the initial ones."""
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")} - {"completions.jsonl"}
     assert names == {"history.jsonl", "metrics.json", "model", "state"}
     assert [path.name for path in (out / "state").iterdir()] == ["finished"]
@@ -54,7 +54,7 @@ def check_outputs(out, checkpoint, steps):
 
 
 def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM, sent=None):
-    """End a training by a signal, sent after step `sent` (default: one before `step`), with a whole checkpoint."""
+    """Stop a training with a signal after step `sent` (default: the one before `step`); its checkpoint is complete."""
     sent = sent or step - 1
     with monkeypatch.context() as patch:
         original = callbacks.LogProgress.on_log
@@ -71,7 +71,7 @@ def stop_by_signal(main, words, state, monkeypatch, step, number=signal.SIGTERM,
 
 
 def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGTERM, sent=None):
-    """End a training by a signal at step `first`, then as `kill -9` would while checkpoint-6 is written."""
+    """Stop a training with a signal at step `first`, then as `kill -9` would while checkpoint-6 is being written."""
     stop_by_signal(main, words, state, monkeypatch, first, number, sent)
 
     class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""Build a conda channel with `python`, a wrapper of this interpreter, and `pip`, the wheel that Python brings along.
+"""Build a conda channel with `python`, a wrapper of this interpreter, and `pip`, the wheel that comes with Python.
 
 Example: python tests/conda/build_channel.py /tmp/channel
 """
@@ -66,4 +66,4 @@ def main(folder):
 
 if __name__ == "__main__":
     main(sys.argv[1])
-    os._exit(0)  # rattler's threads can crash an interpreter that shuts down (seen once)
+    os._exit(0)  # rattler's threads can crash the interpreter at its exit (seen once)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-# Small matrices: more threads only wait for each other.
+# With matrices this small, more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory):
-    """A folder with a Qwen2.5-VL of one layer and random weights, and its processor."""
+    """A folder with a one-layer Qwen2.5-VL with random weights, and its processor."""
     from tiny_models import make_checkpoint
 
     folder = tmp_path_factory.mktemp("checkpoint") / "model"
@@ -24,7 +24,7 @@ def tiny_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def train_file(tmp_path_factory):
-    """Eight rows of training data: seven detections and a negative."""
+    """Eight rows of training data: seven detection rows and a negative one."""
     from tiny_models import write_train_file
 
     return write_train_file(tmp_path_factory.mktemp("scenes"), "qwen2_5_vl")
@@ -32,7 +32,7 @@ def train_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bfloat16_checkpoint(tmp_path_factory):
-    """Return a function: family -> (checkpoint, training file); its weights are bfloat16, as the hub has them."""
+    """Return a function: family -> (checkpoint, training file); the weights are bfloat16, as on the hub."""
 
     @cache
     def make(name):
@@ -50,7 +50,7 @@ def bfloat16_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory):
-    """Starts trainings in processes of their own."""
+    """Starts trainings in separate processes."""
     from processes import Processes
 
     started = Processes(tmp_path_factory.mktemp("processes"))
@@ -60,7 +60,7 @@ def processes(tmp_path_factory):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Serve a folder as the hub does a repository, with the hub's filter of names; holds what each call took."""
+    """Serve a folder like a repository of the hub, with the hub's filter of names; returns the list of downloads."""
     calls = []
 
     def snapshot_download(repository, *, repo_type, revision, local_dir, allow_patterns):

@@ -1,4 +1,4 @@
-"""The audit program on synthetic rows: table, figure, loopholes and summary, and errors that name the row."""
+"""The audit program on synthetic rows: table, figure, loopholes, summary, and errors that name the row."""
 
 import csv
 import json
@@ -89,13 +89,13 @@ def test_the_figure_is_svg_or_png(tmp_path):
         (json.dumps(STRICT | {"precision_low": 0.9}), "--criterion mine: precision_low, precision_high: "),
     ],
 )
-def test_an_impossible_reward_is_named(tmp_path, words, message):
+def test_an_invalid_reward_is_named(tmp_path, words, message):
     with pytest.raises(UserError, match=message):
         audit_rewards.main([*arguments(tmp_path, make_rows(5)), "--criterion", "mine", words])
 
 
-def test_a_reward_that_is_always_the_same_has_no_correlation(tmp_path, caplog):
-    """No box overlaps its object more than whole, and nothing else is rewarded."""
+def test_a_constant_reward_has_no_correlation(tmp_path, caplog):
+    """Only an IoU above 1 would be rewarded, which is impossible."""
     never = criterion("mine/grpo_stage1", recall_threshold=1.0, reward_weights=[0, 1, 0])
     with caplog.at_level("INFO"):
         audit_rewards.main([*arguments(tmp_path, make_rows(5)), *never])
@@ -104,7 +104,7 @@ def test_a_reward_that_is_always_the_same_has_no_correlation(tmp_path, caplog):
 
 
 def test_titles_of_the_figure_are_no_wider_than_their_panels(tmp_path, monkeypatch):
-    """The longest name of config/experiments.yaml, of two checkpoints, and one that is too long for any panel."""
+    """The longest name in config/experiments.yaml, one of two checkpoints, and one that is too long for any panel."""
     from matplotlib import pyplot
 
     drawn = []
@@ -124,7 +124,7 @@ def test_titles_of_the_figure_are_no_wider_than_their_panels(tmp_path, monkeypat
     pyplot.close("all")
 
 
-def test_loopholes_of_one_height_share_a_label():
+def test_loopholes_at_the_same_height_share_a_label():
     records = [
         {"family": family, "strength": 1.0, "ap": ap, "reward": reward}
         for family, ap, reward in [("wrong_labels", 0.2, 3.0), ("spam", 0.1, 2.95), ("jitter", 0.5, 2.0), ("x", 0, 0)]

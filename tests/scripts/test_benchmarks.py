@@ -1,4 +1,4 @@
-"""Benchmarks of training and prediction run, and count what they claim to count; their speeds are not tested."""
+"""The benchmarks of training and prediction run and measure what they claim to; their speeds are not tested."""
 
 import importlib
 import json
@@ -14,12 +14,12 @@ import pytest
 
 @pytest.fixture
 def run(root, monkeypatch, capsys):
-    """Run a benchmark with some words; return what it printed."""
+    """Run a benchmark with some arguments; return what it printed."""
     monkeypatch.syspath_prepend(root / "benchmarks")
 
-    def benchmark(name, *words, **flags):
-        words += tuple(word for flag, value in flags.items() for word in (f"--{flag}", str(value)))
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+    def benchmark(name, *arguments, **flags):
+        arguments += tuple(part for flag, value in flags.items() for part in (f"--{flag}", str(value)))
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
         importlib.import_module(name).main()
         return capsys.readouterr().out
 
@@ -28,12 +28,12 @@ def run(root, monkeypatch, capsys):
 
 
 def cells(printed, title):
-    """Return the numbers of the one line that begins with a title."""
+    """Return the numbers on the only line that begins with a title."""
     (line,) = [line.strip() for line in printed.splitlines() if line.strip().startswith(title)]
     return [float(value) for value in line[len(title) :].split()]
 
 
-def test_grpo_step_takes_every_arms_step_apart(run):
+def test_grpo_step_times_each_part_of_every_arms_step(run):
     printed = run("grpo_step", prompts=2, generations=2, length=2, steps=2, rounds=1, beta=0.04)
     from grpo_arms import PARTS
 
@@ -61,7 +61,7 @@ def test_gpu_step_compares_trl_and_ours_in_every_case(run):
         assert cells(case, "preflight's estimate of GPU memory, MB")[0] > 2000  # its fixed share alone is 2 GiB
 
 
-def test_gpu_step_without_a_gpu_says_so(run, monkeypatch):
+def test_gpu_step_without_a_gpu_fails_with_a_message(run, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -76,7 +76,7 @@ def test_gpu_predict_gives_the_same_answers_in_both_ways(run):
     assert "3 of 3 answers the same" in printed and printed.count("images/s") == 2
 
 
-def test_a_step_s_operations_are_counted_by_hand(root, monkeypatch):
+def test_flops_of_a_step_equal_a_count_by_hand(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from argparse import Namespace
     from types import SimpleNamespace
@@ -92,7 +92,7 @@ def test_a_step_s_operations_are_counted_by_hand(root, monkeypatch):
     assert flops_of_a_step(model, rows, Namespace(**vars(args) | {"lora_r": 4})) == 6 * (text + 100 * 4)
 
 
-def test_demo_shares_each_moment_of_a_run_among_the_jobs_at_work(run, tmp_path):
+def test_demo_divides_each_moment_of_a_run_among_the_running_jobs(run, tmp_path):
     for name, seconds, end in (("train", 10, 110), ("score/base", 6, 110), ("score/strict/stage2", 2, 112)):
         file = tmp_path / f"{name}.tsv"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def cpus(root, monkeypatch):
     return importlib.import_module("cpus")
 
 
-def test_cpus_takes_every_programs_steps_alone_and_busy(cpus, monkeypatch):
+def test_cpus_times_every_programs_steps_idle_and_busy(cpus, monkeypatch):
     from vision_r1.configuration import load
 
     config = load([cpus.ROOT / "config/config.yaml", cpus.ROOT / "config/experiments.yaml"])
@@ -125,7 +125,7 @@ def test_cpus_takes_every_programs_steps_alone_and_busy(cpus, monkeypatch):
     assert all(ms["alone"] > 0 and ms["busy"] > 0 for ms in found["ms"].values())
 
 
-def test_cpus_neighbours_end(cpus, monkeypatch):
+def test_cpus_ends_its_neighbours(cpus, monkeypatch):
     started, start = [], subprocess.Popen
     monkeypatch.setattr(
         subprocess, "Popen", lambda *args, **options: started.append(start(*args, **options)) or started[-1]
@@ -135,17 +135,17 @@ def test_cpus_neighbours_end(cpus, monkeypatch):
     assert started[0].poll() is not None
 
 
-def test_cpus_sets_only_an_instruction_sets_variables(cpus, monkeypatch):
+def test_cpus_sets_the_variables_of_an_instruction_set_only(cpus, monkeypatch):
     seen = []
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
-    monkeypatch.setattr(subprocess, "check_output", lambda words, env, text: seen.append(env) or "noise\n{}\n")
+    monkeypatch.setattr(subprocess, "check_output", lambda command, env, text: seen.append(env) or "noise\n{}\n")
     for name in ("avx2", "best"):
         cpus.measured(name, threads=1, steps=1)
     values = [[environment.get(variable) for variable in cpus.VARIABLES] for environment in seen]
     assert values == [["avx2", "AVX2", "AVX2"], [None] * 3]
 
 
-def test_cpus_says_for_the_shipped_threads_whether_its_bounds_hold(cpus, run, monkeypatch):
+def test_cpus_reports_for_the_shipped_threads_whether_its_bounds_hold(cpus, run, monkeypatch):
     pace = {"sse": 3.0, "avx2": 1.6, "best": 1.0}
 
     def measured(name, threads, steps):
@@ -154,7 +154,7 @@ def test_cpus_says_for_the_shipped_threads_whether_its_bounds_hold(cpus, run, mo
 
     monkeypatch.setattr(cpus, "measured", measured)
     printed = run("cpus")
-    assert "not told apart here: avx2, best" in printed and printed.count("bfloat16 takes 20.0 times as long") == 3
+    assert "the same on this machine: avx2, best" in printed and printed.count("bfloat16 takes 20.0 times as long") == 3
     lines = [line.split(maxsplit=2) for line in printed.splitlines()]
     row, alone, busy, slowest = (line[2] for line in lines if line[:2] == ["sft", "1*"])
     assert [float(word) for word in row.split()] == [300, 6, 160, 3.2, 100, 2, *[400, 8] * 3]

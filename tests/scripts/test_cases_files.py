@@ -1,4 +1,4 @@
-"""Annotation and results files as found in the wild: cases that some machines have beside the repository."""
+"""Annotation and results files as found in the wild; some machines have these cases beside the repository."""
 
 import check_dataset
 import index_images
@@ -42,7 +42,7 @@ def curate(cases, tmp_path, processor):  # noqa: F811
     return run
 
 
-def test_a_root_category_is_none(check, curate, caplog):
+def test_a_root_category_is_not_a_category(check, curate, caplog):
     assert check("01-root-same-name")["categories"] == 1
     assert "entries that are not categories ('pothole'): 1" in caplog.text
     rows = curate("02-root-other-name", detection=6, grounding=6, negative=6)
@@ -60,7 +60,7 @@ def test_a_root_category_is_none(check, curate, caplog):
         ("08-annotation-id-used-twice", ("results.json",), "gt.json"),
     ],
 )
-def test_odd_numbers_are_read_as_meant_and_said(check, score, caplog, name, files, annotations):
+def test_numbers_in_other_forms_are_read_as_meant_and_reported(check, score, caplog, name, files, annotations):
     assert check(name)["boxes"] == 2
     assert "gt.json: read as meant: " in caplog.text
     for file in files:
@@ -71,19 +71,19 @@ def test_backslashes_in_file_names(check):
     assert check("15-backslash-in-file-name")["missing"] == 0
 
 
-def test_exchanged_width_and_height_are_called_that(cases, tmp_path):
+def test_exchanged_width_and_height_are_reported_as_such(cases, tmp_path):
     folder = cases / "17-width-and-height-exchanged"
     places = [str(folder / "gt.json"), str(folder / "images")]
-    said = "width and height are exchanged in all 2 images"
+    message = "width and height are exchanged in all 2 images"
     words = ["--train", "coco", "mine", *places, "--cache", str(tmp_path / "cache.sqlite")]
-    with pytest.raises(UserError, match=f"gt.json: {said}"):
+    with pytest.raises(UserError, match=f"gt.json: {message}"):
         index_images.main([*words, "--output_index", str(tmp_path / "images.jsonl")])
     images = read_coco("mine", *places).images
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         check_images({image.path: (image.width, image.height) for image in images})
 
 
-def test_both_records_of_one_image_are_in_the_answer(curate):
+def test_objects_of_both_records_of_an_image_are_in_its_answer(curate):
     (row,) = curate("19-same-image-listed-twice", detection=6, grounding=0, negative=0)
     assert [item["bbox"] for item in row["objects"]] == [[4, 4, 24, 24], [36, 20, 56, 40]]
 
@@ -96,7 +96,7 @@ def test_both_records_of_one_image_are_in_the_answer(curate):
         ("21-results-in-an-object", "results_indented.json"),
     ],
 )
-def test_results_in_other_forms(score, name, file):
+def test_results_in_other_formats(score, name, file):
     assert score(name, file)["AP"] == pytest.approx(1)
 
 
@@ -108,7 +108,7 @@ def test_nothing_to_score_is_an_error(score, tmp_path):
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_corners_in_the_place_of_width_and_height_are_named(check, caplog):
+def test_corners_in_place_of_width_and_height_are_reported(check, caplog):
     message = "12 of 12 boxes end outside of their image; are they x1 y1 x2 y2?"
     with pytest.raises(UserError) as error:
         check("27-ground-truth-as-corners")
@@ -123,7 +123,7 @@ def test_corners_in_the_wrong_order_are_false_boxes(score):
         assert {kind: each["count"] for kind, each in metrics["errors"].items() if each["count"]} == {"background": 1}
 
 
-def test_a_box_without_width_is_said_beside_what_it_costs(check, score, caplog):
+def test_a_box_without_width_is_reported_by_checks_and_scores(check, score, caplog):
     assert check("30-box-without-width")["odd"] == {"no_area": 1}
     assert "1 of 3 boxes has no area, so it can't be found" in caplog.text
     caplog.clear()
@@ -132,6 +132,6 @@ def test_a_box_without_width_is_said_beside_what_it_costs(check, score, caplog):
     assert "boxes without area, which nothing can find: 1" in caplog.text
 
 
-def test_negatives_only_of_what_was_looked_for(curate):
+def test_negatives_are_only_of_categories_that_annotators_looked_for(curate):
     rows = curate("34-not-every-class-was-looked-for", detection=6, grounding=6, negative=6)
     assert [row["categories"] for row in rows if row["task"] == "negative"] == [["pig"]] * 6

@@ -1,4 +1,4 @@
-"""Photos and archives as found in the wild: cases that some machines have beside the repository."""
+"""Photos and archives as found in the wild; some machines have these cases beside the repository."""
 
 import json
 from pathlib import Path
@@ -18,19 +18,19 @@ def indexed(case, tmp_path):
     return read_jsonl(tmp_path / "i.jsonl")
 
 
-def test_a_photo_whose_exif_data_nobody_could_write_again(cases, tmp_path):
+def test_a_photo_whose_exif_data_cannot_be_written_again(cases, tmp_path):
     (line,) = indexed(cases / "11-turned-photo-odd-exif", tmp_path)
     assert (line["width"], line["height"], line["fault"]) == (48, 64, None)
 
 
-def test_a_png_whose_exif_data_is_none_is_read_without_it(cases, tmp_path):
+def test_a_png_with_invalid_exif_data_is_read_without_it(cases, tmp_path):
     case = cases / "13-png-broken-exif-in-a-benchmark"
     dataset = read_coco("mine", case / "gt.json", case / "images")
     check_images({image.path: (image.width, image.height) for image in dataset.images})
     assert not any(line["fault"] for line in indexed(case, tmp_path))
 
 
-def test_a_cut_photo_is_refused_before_a_model_is_asked_for(cases, tmp_path):
+def test_a_truncated_photo_is_refused_before_a_model_is_loaded(cases, tmp_path):
     case = cases / "37-cut-jpeg-in-a-benchmark"
     words = ["--dataset", "t", str(case / "gt.json"), str(case / "images"), "--family", "qwen2_5_vl"]
     words += ["--checkpoint", str(tmp_path / "no model"), "--min_pixels", "784", "--max_pixels", "7840"]
@@ -44,7 +44,7 @@ def test_a_cut_photo_is_refused_before_a_model_is_asked_for(cases, tmp_path):
 @pytest.mark.parametrize(
     ("case", "files"), [("31-tar-archive", {"set/1.jpg"}), ("33-zip-with-backslashes", {"set/1.jpg"})]
 )
-def test_an_archive_is_unpacked_whatever_its_name_and_its_slashes(cases, tmp_path, case, files):
+def test_an_archive_is_unpacked_whatever_its_name_and_slashes(cases, tmp_path, case, files):
     output = tmp_path / "o"
     words = [
         "--archive",

@@ -34,7 +34,7 @@ def test_missing_images_are_counted_and_an_empty_folder_is_an_error(tmp_path, ca
 
 
 @pytest.mark.parametrize("text", ["pictures=3", "images", "images=many"])
-def test_odd_expectations(tmp_path, text):
+def test_invalid_expectations(tmp_path, text):
     with pytest.raises(SystemExit):
         check(coco_factory.write(tmp_path), tmp_path, "--expect", text)
 
@@ -43,7 +43,7 @@ BOX = [10, 20, 30, 40]
 
 
 @pytest.mark.parametrize(
-    ("boxes", "odd", "said"),
+    ("boxes", "odd", "warning"),
     [
         ([BOX, BOX, [5, 5, 0, 12]], {"no_area": 1}, "1 of 3 boxes has no area, so it can't be found"),
         ([BOX, BOX, [5, 5, 9, -2]], {"no_area": 1}, "1 of 3 boxes has no area, so it can't be found"),
@@ -53,10 +53,10 @@ BOX = [10, 20, 30, 40]
         ([BOX, BOX, [-20, 5, 10, 10]], {"outside": 1}, "1 of 3 boxes ends outside of its image"),
     ],
 )
-def test_a_few_odd_boxes_are_counted_and_warned_of(tmp_path, caplog, boxes, odd, said):
+def test_a_few_suspicious_boxes_are_counted_with_a_warning(tmp_path, caplog, boxes, odd, warning):
     places = coco_factory.write(tmp_path, coco_factory.content({1: [(1, box) for box in boxes]}))
     assert check(places, tmp_path)["odd"] == odd
-    assert (said or "") in caplog.text and bool(caplog.messages) == bool(said)
+    assert (warning or "") in caplog.text and bool(caplog.messages) == bool(warning)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_few_odd_boxes_are_counted_and_warned_of(tmp_path, caplog, boxes, odd,
         ([[5, 5, 0, 12]], "1 of 1 boxes has no area"),
     ],
 )
-def test_a_file_of_odd_boxes_is_refused(tmp_path, caplog, boxes, message):
+def test_a_file_of_suspicious_boxes_is_refused(tmp_path, caplog, boxes, message):
     places = coco_factory.write(tmp_path, coco_factory.content({1: [(1, box) for box in boxes]}))
     with pytest.raises(UserError, match=f"annotations.json: {message}"):
         check(places, tmp_path)

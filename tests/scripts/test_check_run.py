@@ -1,4 +1,4 @@
-"""The preflight program: its page, its JSON, and what makes it stop."""
+"""The preflight program: its page, its JSON, and the problems that stop a run."""
 
 import shutil
 
@@ -16,7 +16,7 @@ from vision_r1.processors import load_processor, prompt_text
 
 @pytest.fixture
 def words(tmp_path):
-    """Return command line words for a configuration; nothing of the run exists but what a test puts there."""
+    """Return the program's arguments for a configuration; of the run only files that a test writes exist."""
 
     def build(config, train_file=None):
         write_json(tmp_path / "config.json", config)
@@ -35,7 +35,7 @@ def words(tmp_path):
 
 @pytest.fixture
 def in_root(root, monkeypatch):
-    """Accelerate's files are named relative to the project."""
+    """Paths of accelerate's files are relative to the project."""
     monkeypatch.chdir(root)
 
 
@@ -45,7 +45,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
     check_run.main(words(config))
     text = capsys.readouterr().out
     assert text == (tmp_path / "preflight.txt").read_text()
-    for said in (
+    for sentence in (
         "Qwen/Qwen2.5-VL-7B-Instruct, bfloat16; sizes from the published config.json",
         "8,292,166,656 parameters",
         "16 prompts x 4 completions = 64 completions",
@@ -66,7 +66,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "Prediction of coco, odinw13 is not in the hours: annotations are not here yet.",
         "Nothing.",
     ):
-        assert said in text, said
+        assert sentence in text, sentence
     summary = read_json(tmp_path / "preflight.json")
     hours = sum(training["gpu_hours"] for training in summary["trainings"])
     assert f"Together {hours:,.1f} GPU-hours, {2 * hours:,.0f} EUR." in text
@@ -87,7 +87,7 @@ def test_the_miniatures_page_with_its_data_and_checkpoints(root, words, tmp_path
     text = capsys.readouterr().out
     assert "The existing training file was counted with another processor: make it again." in text
     assert "Counted: prompt 107 tokens (9 of the image, 98 of the text), right answer 35." in text
-    # Answers of 25, 30 and 35 tokens are over the limit: three of eight.
+    # Three of eight answers are above the limit: those of 25, 30 and 35 tokens.
     assert "completions end at 20 tokens, 3 objects fit; 37.5 % of the right answers are longer" in text
     assert "An object takes 5 tokens of an answer (on average, by the model's own tokenizer)." in text
     assert "sft: 0.0 GPU-hours, at the speed of an earlier training." in text
@@ -105,7 +105,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
         UserError, match=r"step_1/grpo_stage1 needs about \d+.* GiB on each GPU, the card has 40: give sm"
     ):
         check_run.main(words(paper))
-    assert "Problems" in (tmp_path / "preflight.txt").read_text(), "the page is there all the same"
+    assert "Problems" in (tmp_path / "preflight.txt").read_text(), "the page is written nevertheless"
 
     rows = read_jsonl(train_file)
     write_jsonl(tmp_path / "data/train.jsonl", [*rows[:4], {**rows[4], "image": "gone.png"}, *rows[5:]])
@@ -128,8 +128,8 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
         check_run.main(words(smoke))
 
 
-def test_what_is_here_for_another_configuration_is_told(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
-    """It is no error: Snakemake makes it again."""
+def test_files_of_another_configuration_are_reported(root, words, tmp_path, train_file, tiny_checkpoint, capsys):
+    """They are no error: Snakemake makes them again."""
     smaller = load(root, "smoke")
     smaller["model"]["max_pixels"] = 3136
     shutil.copytree(tiny_checkpoint, tmp_path / "models/sft/model")
@@ -166,7 +166,7 @@ def test_a_vllm_server_is_on_other_gpus(root, in_root, words, capsys):
     assert "The GPUs of the vLLM server are not counted" in text and "GiB  vLLM" not in text
 
 
-def test_vllms_share_of_a_gpu_holds_its_weights(root, in_root, words):
+def test_vllms_share_of_a_gpu_must_have_room_for_its_weights(root, in_root, words):
     config = load(root, "vllm")
     config["grpo"]["vllm_gpu_memory_utilization"] = 0.15
     with pytest.raises(UserError, match="11.9 GiB are vLLM's share of a GPU, its weights are 15.4 GiB there"):
@@ -175,7 +175,7 @@ def test_vllms_share_of_a_gpu_holds_its_weights(root, in_root, words):
     check_run.main(words(config))
 
 
-def test_an_unknown_model_leaves_its_parts_out(root, in_root, words, capsys):
+def test_estimates_that_need_an_unknown_model_are_left_out(root, in_root, words, capsys):
     config = load(root, "paper")
     config["model"]["id"] = "me/mine"
     check_run.main(words(config))
@@ -184,7 +184,7 @@ def test_an_unknown_model_leaves_its_parts_out(root, in_root, words, capsys):
     assert "GPU-hours" not in text and "16 prompts x 4 completions" in text
 
 
-def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_root, words, tmp_path, capsys):
+def test_prompts_of_suites_with_annotations_are_counted(root, in_root, words, tmp_path, capsys):
     def annotations(name, objects):
         """Two images of 100 x 56 pixels and three categories; `objects` are (image, category)."""
         images = [{"id": key, "file_name": f"{key}.png", "width": 100, "height": 56} for key in (1, 2)]
@@ -217,7 +217,7 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
     annotations("odinw_pothole", [])
     check_run.main(words(config))
     text = capsys.readouterr().out
-    # Present categories: two in the first image, one in the second. All categories: 2 data sets x 2 images x 3.
+    # Present categories: two in the first image and one in the second; all categories: 2 data sets x 2 images x 3.
     assert "odinw13, protocol released-present: 3 prompts" in text and "all-categories: 12 prompts" in text
     assert read_json(tmp_path / "preflight.json")["prediction"]["gpu_hours"] > one > 0
     assert "prediction: " in text and "not in the hours" not in text
@@ -225,7 +225,7 @@ def test_prompts_of_the_suites_are_counted_where_annotations_are_there(root, in_
 
 @pytest.fixture
 def of_folder(root, tmp_path):
-    """A configuration whose base model is a folder as the hub has it, and that folder."""
+    """A configuration whose base model is a folder with the hub's layout, and that folder."""
     folder = tmp_path / "my model"
     make_checkpoint(folder, "qwen2_5_vl", "older")
     config = load(root, "smoke")
@@ -246,7 +246,7 @@ def test_the_processor_of_the_run_counts_what_curation_did_not(of_folder, words,
     assert lengths["text"] == max(count["prompt_tokens"] - count["image_tokens"] for count in counts)
     text = prompt_text(processor, max((row["prompt"] for row in rows), key=len))
     assert "You are a helpful assistant." in text
-    assert lengths["text"] == len(processor.tokenizer(text).input_ids) - 1, "all but the image"
+    assert lengths["text"] == len(processor.tokenizer(text).input_ids) - 1, "all tokens except the image's"
 
     write_jsonl(tmp_path / "data/train.jsonl", [row | count for row, count in zip(rows, counts, strict=True)])
     check_run.main(words(config))
@@ -254,7 +254,7 @@ def test_the_processor_of_the_run_counts_what_curation_did_not(of_folder, words,
     assert read_json(tmp_path / "preflight.json")["lengths"] == lengths
 
 
-def test_a_base_model_that_can_not_be_trained_stops_the_run(of_folder, words):
+def test_an_untrainable_base_model_stops_the_run(of_folder, words):
     config, folder = of_folder
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:-1])

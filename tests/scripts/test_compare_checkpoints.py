@@ -1,4 +1,4 @@
-"""From predictions over scores to the comparison, as the workflow does it."""
+"""From predictions to scores to the comparison, as in the workflow."""
 
 import csv
 
@@ -60,6 +60,6 @@ def test_an_unknown_reference(scored):
         main(["--reference", "best", *scored])
 
 
-def test_a_folder_that_is_no_run(tmp_path):
+def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(UserError, match=r"no config\.json in it; give the folder of a run"):
         main(["--run", str(tmp_path), *("--reference", "base", "--output_json", "c.json", "--output_csv", "c.csv")])

@@ -1,4 +1,4 @@
-"""The comparison of rewards: a figure, a table between the marks of a page, and the page that is shipped."""
+"""The comparison of rewards: a figure, a table between the markers of a page, and the shipped page."""
 
 import compare_rewards
 import pytest
@@ -17,7 +17,7 @@ def arguments(folder, page, figure="rewards.png"):
     return [word for name, file in words.items() for word in (f"--{name}", str(folder / file))]
 
 
-def test_the_table_takes_the_place_of_the_last_one(tmp_path):
+def test_the_table_replaces_the_previous_one(tmp_path):
     page = f"# Before\n\n{compare_rewards.BEGIN}an older table\n{compare_rewards.END}\nAfter\n"
     compare_rewards.main(arguments(tmp_path, page))
     written = (tmp_path / "page.md").read_text(encoding="utf-8")
@@ -31,8 +31,8 @@ def test_the_table_takes_the_place_of_the_last_one(tmp_path):
 
 
 @pytest.mark.parametrize("page", ["no marks\n", compare_rewards.END + compare_rewards.BEGIN])
-def test_a_page_without_its_marks_is_named_and_left_alone(page, tmp_path):
-    with pytest.raises(UserError, match="page.md: the table needs its marks"):
+def test_a_page_without_markers_is_named_and_left_unchanged(page, tmp_path):
+    with pytest.raises(UserError, match="page.md: the table goes between two lines"):
         compare_rewards.main(arguments(tmp_path, page))
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
 
@@ -42,7 +42,7 @@ def test_the_figure_is_svg_or_png(tmp_path):
         compare_rewards.main(arguments(tmp_path, compare_rewards.BEGIN + compare_rewards.END, "rewards.doc"))
 
 
-def test_the_shipped_page_has_every_reward_in_its_table_and_in_words(root):
+def test_the_shipped_page_has_every_reward_in_its_table_and_text(root):
     page = (root / "docs/rewards.md").read_text(encoding="utf-8")
     table = page[page.index(compare_rewards.BEGIN) : page.index(compare_rewards.END)]
     for name in ZOO:

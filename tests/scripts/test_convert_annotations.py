@@ -1,4 +1,4 @@
-"""From annotations in other forms to a checked data set: the program, and real photographs in two forms."""
+"""From annotations in other formats to a checked data set: the program, and real photographs in two formats."""
 
 import check_dataset
 import coco_factory
@@ -20,7 +20,7 @@ def check(annotations, images, output):
     return read_json(output)
 
 
-def test_every_form_is_a_data_set(tmp_path):
+def test_every_format_becomes_a_data_set(tmp_path):
     coco_factory.write(tmp_path, content())
     images = tmp_path / "images"
     places = {
@@ -36,7 +36,7 @@ def test_every_form_is_a_data_set(tmp_path):
         assert not checked["odd"] and not checked["read_as_meant"]
 
 
-def test_what_is_odd_leaves_no_file(tmp_path):
+def test_invalid_input_leaves_no_file(tmp_path):
     coco_factory.write(tmp_path, content())
     path = write_csv(tmp_path, content())
     path.write_text(path.read_text().replace("circle", ""))
@@ -47,7 +47,7 @@ def test_what_is_odd_leaves_no_file(tmp_path):
     assert not (tmp_path / "out.json").exists()
 
 
-def test_what_is_left_out_is_said(tmp_path, caplog):
+def test_images_that_are_left_out_are_reported(tmp_path, caplog):
     coco_factory.write(tmp_path, content())
     annotations = write_voc(tmp_path / "xml", content())
     (annotations / "3.v1.xml").unlink()

@@ -85,7 +85,7 @@ def test_tokens_are_what_the_processor_makes(tmp_path, processor):
         assert len(end) == row["answer_tokens"]
 
 
-def test_says_where_there_are_fewer_than_asked_for(tmp_path, processor, caplog):
+def test_a_source_with_too_few_samples_is_reported(tmp_path, processor, caplog):
     rows, summary = curate([coco(tmp_path / "set")], tmp_path, processor, negative=50)
     assert summary["short"] == ["negative"] and summary["samples"]["negative"]["written"] == 3
     assert "negative: 50 samples asked for, 3 possible" in caplog.text
@@ -106,7 +106,7 @@ def test_faulty_images_are_dropped_and_counted(tmp_path, processor):
     assert faults[3] == "size_differs: 90 x 84 pixels, its annotations are for 84 x 84"
 
 
-def test_every_kind_of_image_is_taken_and_trained_on(tmp_path, processor):
+def test_every_type_of_image_is_accepted_and_trained_on(tmp_path, processor):
     import numpy as np
 
     from vision_r1.families import family
@@ -118,7 +118,7 @@ def test_every_kind_of_image_is_taken_and_trained_on(tmp_path, processor):
         entry["file_name"] = name
     place = coco(tmp_path / "set", content)
     folder, exif = tmp_path / "set/images", Image.Exif()
-    exif[0x0112] = 8  # lies on its side
+    exif[0x0112] = 8  # turned on its side
     plain = Image.fromarray(np.random.default_rng(0).integers(256, size=(84, 112, 3), dtype=np.uint8))
     plain.convert("CMYK").save(folder / "cmyk.jpg")
     plain.convert("L").save(folder / "grey.jpg")
@@ -182,7 +182,7 @@ def test_the_selection_split_is_a_data_set(tmp_path, processor):
     assert (checked["images"], checked["missing"], checked["categories"]) == (3, 0, 3)
 
 
-def test_expressions_are_asked_about_the_images_of_the_other_source(tmp_path, processor):
+def test_expressions_refer_to_the_images_of_another_source(tmp_path, processor):
     place = coco(tmp_path / "train", coco_factory.content({9: [(1, [10, 20, 30, 40])]}))
     (tmp_path / "train/images/9.png").rename(tmp_path / "train/images/000000000009.jpg")
     content = {"id": 4, "file_name": "COCO_train2014_000000000009.jpg", "width": 84, "height": 84, "caption": "red cup"}
@@ -223,7 +223,7 @@ def test_mistakes_leave_no_file(tmp_path, processor):
     assert not (tmp_path / "train.jsonl").exists()
 
 
-def test_a_category_without_boxes_can_only_be_denied(tmp_path, processor):
+def test_a_category_without_boxes_is_only_used_in_negatives(tmp_path, processor):
     place = coco(tmp_path / "set", coco_factory.content({1: [(1, [10, 20, 30, 40])]}, ("cat, black", "unicorn")))
     rows, _ = curate([place], tmp_path, processor, min_per_category=5, grounding=5)
     asked = {row["task"]: row["categories"] for row in rows}

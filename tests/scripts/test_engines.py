@@ -1,6 +1,6 @@
-"""The engines of config/accelerate, two processes over gloo: the update of one process, and weights as their parent's.
+"""The engines of config/accelerate, with two processes over gloo: same update as one process, same layout of weights.
 
-No GPU is needed. `mixed_precision: "no"` takes the place of bf16 where numbers are compared with those of one process.
+No GPU is needed. Where numbers are compared with those of one process, `mixed_precision: "no"` replaces bf16.
 """
 
 import sys
@@ -37,14 +37,14 @@ HUB_NAMES = {
 
 
 def weights(folder):
-    """Return {name: (type, shape)} of a checkpoint; a tied lm_head may come or go."""
+    """Return {name: (type, shape)} of a checkpoint, without lm_head, which may be missing when it is tied."""
     with safe_open(folder / "model.safetensors", "pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys() if name != "lm_head.weight"}  # noqa: SIM118
         return {name: (weight.get_dtype(), weight.get_shape()) for name, weight in slices.items()}
 
 
 def check_weights(folder, parent, family, dtype="float32"):
-    """A trained checkpoint has the hub's names, as its parent, with shapes and type; plain transformers loads it."""
+    """Check that a checkpoint has its parent's names, shapes and types, and that plain transformers loads it."""
     assert weights(folder) == weights(parent)
     assert all(any(name.startswith(start) for name in weights(folder)) for start in HUB_NAMES[family])
     assert read_json(folder / "config.json")["dtype"] == dtype
@@ -53,7 +53,7 @@ def check_weights(folder, parent, family, dtype="float32"):
 
 @pytest.fixture(scope="module")
 def alone(processes, tiny_checkpoint, train_file, tmp_path_factory):
-    """Return the folder with the trainings of one process that accumulates what two would share: sft, canned_grpo."""
+    """Return the folder with trainings sft and canned_grpo of one process, which accumulates the batches of two."""
     out = tmp_path_factory.mktemp("alone")
     for function, options in (("sft", SFT), ("canned_grpo", GRPO)):
         steps = 2 * options.get("gradient_accumulation_steps", 1)
@@ -71,7 +71,7 @@ def test_two_processes_make_the_update_of_one(
     def words(name):
         return arguments(tiny_checkpoint, train_file, tmp_path / name, **options, use_cpu=None)
 
-    # Rank 1 would write to places of its own, if it wrote; the state folder is shared.
+    # If rank 1 wrote anything, it would be to its own paths; only the state folder is shared.
     both = [words("two"), [*words("other"), "--state", str(tmp_path / "two/state")]]
     processes.run_ranks(function, both, engines.environment(engine, "--mixed_precision", "no"))
     one, two = alone / function, tmp_path / "two"
@@ -87,7 +87,7 @@ def test_two_processes_make_the_update_of_one(
     apart = largest_change(one / "model", two / "model")
     sys.stdout.write(f"{engine}, {function}: weights moved by up to {moved:.2g}, the two runs are {apart:.2g} apart\n")
     assert apart < 5e-6 < 1e-2 * moved
-    # No kl: TRL logs the mean over all tokens of both processes, but the mean of two micro-batches' means.
+    # kl is not compared: for two processes TRL logs a mean over all tokens, for two micro-batches a mean of means.
     names = ("loss", "reward", "reward_std", "frac_reward_zero_std", "grad_norm", "advantage_std")
     histories = [read_jsonl(folder / "history.jsonl") for folder in (one, two)]
     assert function == "sft" or histories[0][0]["reward_std"] > 0
@@ -106,7 +106,7 @@ AS_SHIPPED = {"use_cpu": None, "bf16": True, "dtype": "bfloat16", "gradient_chec
     ids=["sft", "grpo"],
 )
 def test_in_bfloat16_as_shipped(engine, function, options, bfloat16_checkpoint, processes, tmp_path):
-    """Qwen3-VL with the files of config/accelerate as they are, gradient checkpointing and TRL's own sampling."""
+    """Qwen3-VL with the unchanged files of config/accelerate, gradient checkpointing and TRL's sampling."""
     checkpoint, train_file = bfloat16_checkpoint("qwen3_vl")
     words = arguments(checkpoint, train_file, tmp_path, family="qwen3_vl", **{**options, **AS_SHIPPED})
     processes.run_ranks(function, [words, words], engines.environment(engine))
@@ -116,7 +116,7 @@ def test_in_bfloat16_as_shipped(engine, function, options, bfloat16_checkpoint, 
     assert metrics["final"]["grad_norm"] > 0 or function == "grpo"
 
 
-def test_other_weights_than_the_parents_are_not_handed_on(tiny_checkpoint, tmp_path):
+def test_weights_with_another_layout_than_the_parents_are_refused(tiny_checkpoint, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     with pytest.raises(UserError, match="model.safetensors: not a whole safetensors file"):

@@ -1,4 +1,4 @@
-"""Trainings of two processes that are killed or stopped, under each engine: they end with the undisturbed weights."""
+"""Trainings of two processes that are killed or stopped, under each engine, end with the undisturbed weights."""
 
 import signal
 import subprocess
@@ -27,7 +27,7 @@ GRPO = {
 
 @pytest.fixture
 def ranks(processes):
-    """Return a function that trains with two processes; `dies` and `stops` say when (processes.py)."""
+    """Return a function that trains with two processes; `dies` and `stops` are moments of processes.py."""
 
     def train(engine, function, words, dies=None, stops=None):
         environment = {**engines.environment(engine), "DIE_AT": dies or "", "STOP_AT": stops or ""}
@@ -44,7 +44,7 @@ def ranks(processes):
 
 
 def check_same(out, whole):
-    """Both ended with the same bits, and logged the same."""
+    """Check that both trainings ended with the same bits and logged the same values."""
     assert weights_hash(out / "model") == weights_hash(whole / "model")
     names = ("step", "loss", "grad_norm", "kl", "reward", "entropy")
     histories = [
@@ -61,7 +61,7 @@ def test_killed_at_every_save(engine, ranks, bfloat16_checkpoint, tmp_path):
     out = tmp_path / "killed"
     began = [
         ranks(engine, "sft", words(out), dies=moment)
-        for moment in ("2 unmarked", "4 unmarked", "4 marked", None)  # the last one: nothing but outputs is missing
+        for moment in ("2 unmarked", "4 unmarked", "4 marked", None)  # after the last one only the outputs are missing
     ]
     for log, beginning in zip(began, ("afresh", "afresh", "from checkpoint-2", "from checkpoint-4"), strict=True):
         assert beginning in log
@@ -82,7 +82,7 @@ def test_adapters(engine, ranks, bfloat16_checkpoint, tmp_path):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_continuous_stages(engine, ranks, bfloat16_checkpoint, tmp_path):
-    """Stage 1 gets SIGTERM, stage 2 is killed after its last checkpoint; TRL samples, with a KL term."""
+    """Stage 1 gets SIGTERM, stage 2 is killed after its last checkpoint; TRL does the sampling, with a KL term."""
     base, train_file = bfloat16_checkpoint("qwen2_5_vl")
 
     def chain(out):
@@ -107,8 +107,8 @@ def test_continuous_stages(engine, ranks, bfloat16_checkpoint, tmp_path):
     assert read_json(disturbed / "stage2/metrics.json")["steps"] == 2
 
 
-def test_no_rank_is_left_when_one_dies(tiny_checkpoint, train_file, tmp_path, root):
-    """Under the real launcher; rank 1 kills itself in its second step."""
+def test_no_rank_survives_another_ranks_death(tiny_checkpoint, train_file, tmp_path, root):
+    """With the real launcher; rank 1 kills itself in its second step."""
     program = tmp_path / "die.py"
     program.write_text(
         "import os, signal, sys\n"

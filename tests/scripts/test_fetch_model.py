@@ -1,4 +1,4 @@
-"""Fetching the base model, or its processor alone: from a folder, from the hub, and what goes wrong."""
+"""Fetching the base model, or only its processor: from a folder, from the hub, and what can go wrong."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ def fetch(tmp_path, source, name, *more):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model's folder as on the hub, with much beside it that nobody needs here."""
+    """A model's folder as on the hub, with many other files that aren't needed here."""
     folder = tmp_path_factory.mktemp("folder") / "my model"
     make_checkpoint(folder, "qwen2_5_vl", "older")
     (folder / "LICENSE").write_text("the base model's licence")
@@ -52,7 +52,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def folder(model, tmp_path):
-    """A copy that may be harmed."""
+    """A copy that tests may damage."""
     return shutil.copytree(model, tmp_path / "my model")
 
 
@@ -61,19 +61,19 @@ def needed(folder, weights=True):
     return names if weights else names - {"model.safetensors"}
 
 
-def test_of_a_folder_only_what_is_needed_is_taken_and_again(tmp_path, folder):
+def test_only_needed_files_of_a_folder_are_taken_and_it_can_be_repeated(tmp_path, folder):
     for _ in range(2):
         metrics = tmp_path / "base/metrics.json"
         taken = fetch(tmp_path, "folder", folder, "--output_metrics", str(metrics))
         assert {path.name for path in taken.iterdir()} == needed(folder) | {SEAL}
     assert read_json(metrics) == {"stage": "base", "source": "folder", "id": str(folder), "revision": "0" * 40}
     assert sorted(os.listdir(tmp_path / "base")) == [".metrics.json.sha256", "metrics.json", "model"]
-    assert (taken / "model.safetensors").samefile(folder / "model.safetensors"), "weights take no room twice"
+    assert (taken / "model.safetensors").samefile(folder / "model.safetensors"), "weights are linked, not copied"
     assert not (taken / "config.json").samefile(folder / "config.json"), "an edit here leaves the other folder alone"
     load_model(taken, "float32")
 
 
-def test_a_processor_comes_without_weights(tmp_path, model):
+def test_a_processor_is_fetched_without_weights(tmp_path, model):
     taken = fetch(tmp_path, "folder", model, "--processor_only")
     assert {path.name for path in taken.iterdir()} == needed(model, weights=False) | {SEAL}
     load_processor(taken, family("qwen2_5_vl"), *PIXELS)
@@ -93,7 +93,7 @@ def test_links_of_the_hub_s_cache_arrive_as_files(tmp_path, model):
     load_processor(taken, family("qwen2_5_vl"), *PIXELS)
 
 
-def test_what_can_not_be_trained_from_is_refused_and_nothing_is_written(tmp_path, folder):
+def test_an_untrainable_model_is_refused_and_nothing_is_written(tmp_path, folder):
     size = os.path.getsize(folder / "model.safetensors")
     os.truncate(folder / "model.safetensors", size - 100)
     with pytest.raises(UserError, match=r"model.safetensors: cut off or damaged"):
@@ -107,13 +107,13 @@ def test_what_can_not_be_trained_from_is_refused_and_nothing_is_written(tmp_path
     assert not (tmp_path / "base").exists()
 
 
-def test_of_the_hub_only_what_is_needed_is_taken_and_weights_last(tmp_path, model, hub):
+def test_only_needed_files_of_the_hub_are_downloaded_weights_last(tmp_path, model, hub):
     left = tmp_path / f"base/.model.{'1' * 40}.download"
     left.mkdir(parents=True)
     taken = fetch(tmp_path, "hub", model)
     assert {path.name for path in taken.iterdir()} == needed(model) | {SEAL}
     assert hub == [needed(model, weights=False), {"model.safetensors"}]
-    assert not left.exists(), "what is left of a download of another commit"
+    assert not left.exists(), "leftovers of another commit's download"
     taken = fetch(tmp_path, "hub", model, "--processor_only")
     assert hub[2:] == [needed(model, weights=False)]
     assert {path.name for path in taken.iterdir()} == needed(model, weights=False) | {SEAL}
@@ -128,7 +128,7 @@ def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path
 
 
 @pytest.mark.parametrize("source", ["folder", "hub"])
-def test_a_model_in_shards_comes_whole(tmp_path, model, hub, source):
+def test_all_shards_of_a_model_are_fetched(tmp_path, model, hub, source):
     shards = tmp_path / "shards"
     write_processor(shards, "qwen2_5_vl", "newer")
     load_model(model, "float32").save_pretrained(shards, max_shard_size="100KB")

@@ -1,4 +1,4 @@
-"""The authors' released set: rows with images inside become image files and questions without the set's own wording."""
+"""The authors' released set: embedded images become files, and the set's questions are reworded as ours."""
 
 import json
 
@@ -27,7 +27,7 @@ def save_parquet(table, folder):
 
 
 def save_arrow(table, folder):
-    """As the authors' code reads it: load_from_disk of one Dataset."""
+    """Save the format that the authors' code reads: one Dataset for load_from_disk."""
     Dataset.from_list(table).save_to_disk(folder / "data", num_shards=2)
     (folder / "data/cache-1.arrow").write_bytes(b"not of the data set")
 
@@ -100,14 +100,14 @@ def test_lists_of_names(text, known, names):
     st.sampled_from([", ", ", and "]),
 )
 def test_known_names_are_found_whole(names, last):
-    # A name that another one begins with, or that holds a separator with another one, can be read in two ways.
+    # A name that is a prefix of another, or that contains a separator and another name, can be read in two ways.
     names = [name.strip(", ") for name in dict.fromkeys(names)]
     names = [f"{place} {name} {place}" for place, name in enumerate(names)]
     text = ", ".join(names[:-1]) + (last if names[:-1] else "") + names[-1]
     assert list(split_names(text, frozenset(names))) == names
 
 
-def test_the_maps_tell_names_apart(tmp_path):
+def test_the_id_maps_resolve_ambiguous_names(tmp_path):
     maps = json.dumps({"background": 0, "cat, black": 1, "cup": 2})
     table = [
         row(GRIFFON["detection"].format("cat, black, cup and dog"), [["cup", [1, 2, 30, 40]]], target_id_maps=maps),
@@ -151,7 +151,7 @@ def changed(**values):
         (None, "neither Arrow shards nor Parquet files"),
     ],
 )
-def test_what_is_not_of_the_form_is_named(tmp_path, table, message):
+def test_a_row_in_another_format_is_named(tmp_path, table, message):
     with pytest.raises(UserError, match=message):
         fetch(tmp_path, table)
     assert not (tmp_path / "samples.jsonl").exists() and not (tmp_path / "images").exists()
@@ -160,7 +160,7 @@ def test_what_is_not_of_the_form_is_named(tmp_path, table, message):
 @pytest.mark.parametrize(
     ("save", "name"), [(save_parquet, "train-0.parquet"), (save_arrow, "data/data-00001-of-00002.arrow")]
 )
-def test_a_cut_file_is_named(tmp_path, save, name):
+def test_a_truncated_file_is_named(tmp_path, save, name):
     fetch(tmp_path, rows(), save)
     file = tmp_path / "given/data" / name
     file.write_bytes(file.read_bytes()[:-1500])
@@ -169,7 +169,7 @@ def test_a_cut_file_is_named(tmp_path, save, name):
 
 
 def test_benchmark_images_are_found_by_their_pixels(tmp_path):
-    """Rows have no file names: a test image is known by its pixels, whatever the set saved them as."""
+    """Rows have no file names, so a test image is recognised by its pixels, whatever its file format in the set."""
     scenes = [scene.image for scene in draw_scenes(WORLDS["miniature"].plain, 12, 3)]
     saved = [encoded(scenes[0], "PNG"), encoded(scenes[1], "WEBP"), encoded(scenes[2]), encoded(scenes[3], "PNG")]
     (tmp_path / "test").mkdir()
@@ -179,7 +179,7 @@ def test_benchmark_images_are_found_by_their_pixels(tmp_path):
         entries.append({"id": number, "file_name": f"{number}.jpg", "width": 84, "height": 84})
     coco = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "dog"}]}
     (tmp_path / "test.json").write_text(json.dumps(coco))
-    # What a JPEG decodes to, saved without loss: other bytes, the very same pixels.
+    # A decoded JPEG, saved without loss: other bytes, the same pixels.
     with Image.open(tmp_path / "test/0.jpg") as decoded:
         saved[0] = encoded(np.asarray(decoded), "PNG")
     sizes = {"width": 84, "height": 84}
@@ -197,7 +197,7 @@ def test_benchmark_images_are_found_by_their_pixels(tmp_path):
 
 
 class Hub:
-    """Stands in for the hub: lists the files of a folder with two shards, and hands out those that are asked for."""
+    """A stand-in for the hub: lists the files of a folder with two shards, and provides those that are requested."""
 
     def __init__(self, monkeypatch, table, names=("a.parquet", "README.md", "b.parquet")):
         self.table, self.names, self.listed, self.asked = table, names, [], []
@@ -222,14 +222,14 @@ def test_the_commit_of_the_first_download_is_locked(tmp_path, monkeypatch):
     for _ in range(2):
         fetch(tmp_path, folder=None)
         assert read_json(tmp_path / "lock.json") == {"repositories": {"owner/data": {"revision": "b" * 40}}}
-    # The smallest file is fetched and checked first; the second time, the locked commit is asked for.
+    # The smallest file is fetched and checked first; the second time the locked commit is requested.
     assert hub.asked == [("b" * 40, ["b.parquet"]), ("b" * 40, ["a.parquet", "b.parquet"])] * 2
     assert hub.listed == [("owner/data", "dataset", None), ("owner/data", "dataset", "b" * 40)]
     with pytest.raises(UserError, match="repositories.owner/data.revision is 'b+', but the download now has 'c+'"):
         fetch(tmp_path, folder=None, revision="c" * 40)
 
 
-def test_another_form_is_noticed_before_the_whole_download(tmp_path, monkeypatch):
+def test_another_format_is_noticed_before_the_whole_download(tmp_path, monkeypatch):
     hub = Hub(monkeypatch, changed(problem="Where is the dog?"))
     with pytest.raises(UserError, match="b.parquet: row 2: problem 'Where is the dog\\?' is in none"):
         fetch(tmp_path, folder=None)

@@ -1,4 +1,4 @@
-"""A disk that is really full in the middle of a training: one line names it; with room, the same bits come out."""
+"""A disk that really fills up during a training: one line names it; with more space, the result has the same bits."""
 
 import subprocess
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def disk(tmp_path):
-    """Return a function that mounts, or makes larger, a disk of so many bytes, and returns its folder."""
+    """Return a function that mounts or enlarges a disk of a given number of bytes, and returns its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
 

@@ -1,4 +1,4 @@
-"""What the index records of images besides their faults."""
+"""What the index records about images besides their faults."""
 
 import logging
 
@@ -7,7 +7,7 @@ import index_images
 from PIL import Image
 
 
-def test_a_turn_that_sizes_can_t_show_is_said(tmp_path, caplog):
+def test_a_rotation_that_sizes_do_not_reveal_is_reported(tmp_path, caplog):
     annotations, images = coco_factory.write(tmp_path)
     names = sorted(path.name for path in (tmp_path / "images").iterdir())
     exif = Image.Exif()

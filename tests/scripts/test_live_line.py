@@ -1,4 +1,4 @@
-"""`snakemake --logger live` as a person sees it on a terminal, and as a pipe gets it."""
+"""`snakemake --logger live` on a terminal and in a pipe."""
 
 import json
 import os
@@ -26,7 +26,7 @@ rule broken:
     log: "logs/broken.log"
     shell: "echo the reason of the failure > {{log}}; exit 3"
 """
-# Waits half-way until it is allowed to go on.
+# Waits half-way until it may continue.
 SLOW = """
 import logging, pathlib, time
 from vision_r1.progress import Progress
@@ -42,7 +42,7 @@ TYPICAL = {"machine": "2 cores of a Z80", "seconds": {"slow": 480}}
 
 
 class Run:
-    """A run of Snakemake in a folder; `output` is what it has written up to now, on a terminal or into a pipe."""
+    """A run of Snakemake in a folder; `output` is what it has written so far, to a terminal or a pipe."""
 
     def __init__(self, root, folder, words, terminal):
         self.output = ""
@@ -54,18 +54,18 @@ class Run:
             env=os.environ | {"PYTHONPATH": str(root / "workflow/scripts"), "TERM": "xterm"},
             **{"cwd": folder, "stdin": subprocess.DEVNULL, "stdout": writes, "stderr": writes},
             start_new_session=True,
-            # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+            # A shell makes its background processes ignore Ctrl-C, and their children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(writes)
 
     def read_until(self, text):
-        """Read until `text` was written; the end of the output comes too early."""
+        """Read until `text` has been written; fails if the output ends before."""
         while text not in self.output:
             assert self._read(), self.output
 
     def end(self):
-        """Read to the end; return the exit status and the lines that are left to see."""
+        """Read to the end; return the exit status and the lines that remain visible."""
         while self._read():
             pass
         lines = self.output.replace("\r\n", "\n").split("\n")
@@ -75,7 +75,7 @@ class Run:
         assert select.select([self.reads], [], [], PATIENCE)[0], f"silent for {PATIENCE} s:\n{self.output}"
         try:
             part = os.read(self.reads, 4096).decode()
-        except OSError:  # how a terminal ends
+        except OSError:  # what reading a closed terminal raises
             part = ""
         self.output += part
         return part
@@ -143,6 +143,6 @@ def test_ctrl_c_ends_the_run_and_its_jobs(start, tmp_path, terminal):
     assert not (tmp_path / "slow.txt").exists()
 
 
-def test_a_table_of_durations_that_is_not_there_is_named(start):
+def test_a_missing_table_of_durations_is_named(start):
     status, seen = start("--logger-live-typical", "none.json").end()
     assert status == 1 and seen[0] == "error: none.json: no such file"

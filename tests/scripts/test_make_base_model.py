@@ -35,7 +35,7 @@ def arguments(folder, **changes):
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
-def test_writes_a_loadable_model_and_the_same_weights_again(tmp_path):
+def test_writes_a_loadable_model_and_repeats_its_weights(tmp_path):
     from transformers import AutoModelForImageTextToText
 
     for name in ("a", "b"):
@@ -77,7 +77,7 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_is_kept(tmp_path
     assert [(tmp_path / "b" / name).read_bytes() for name in names] == expected
     assert [path.name for path in (tmp_path / "b/state").iterdir()] == ["finished"]
 
-    shutil.rmtree(tmp_path / "b/model")  # as Snakemake does where it has not seen the job end
+    shutil.rmtree(tmp_path / "b/model")  # as Snakemake does if it has not seen the job end
     monkeypatch.setattr(pretrain, "pretrain", lambda *_, **__: pytest.fail("nothing is left to train"))
     make_base_model.main(arguments(tmp_path / "b", **longer))
     assert [(tmp_path / "b" / name).read_bytes() for name in names] == expected
@@ -96,7 +96,7 @@ def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
     assert len(processor.tokenizer(answer).input_ids) == 6
 
 
-def test_an_impossible_setting_writes_nothing(tmp_path):
+def test_an_invalid_setting_writes_nothing(tmp_path):
     with pytest.raises(UserError, match="--detection_share"):
         make_base_model.main(arguments(tmp_path, detection_share=0.9))
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ def test_writes_images_and_annotations(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [["--shift", "fog"], ["--count", "0"], ["--seed", "-1"]])
-def test_refuses_what_cannot_be(wrong, tmp_path, capsys):
+def test_refuses_impossible_arguments(wrong, tmp_path, capsys):
     arguments = [
         "--count",
         "1",

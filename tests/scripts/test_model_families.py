@@ -1,4 +1,4 @@
-"""Every family, from a base as on the hub, through the programs: SFT, GRPO, interrupted, reloaded, predicting."""
+"""Every family, from a base with the hub's layout, through all programs: SFT, GRPO, interruption, prediction."""
 
 import sys
 from types import SimpleNamespace
@@ -68,7 +68,7 @@ def test_plain_transformers_reads_what_was_saved(trained, name):
 
 
 def test_the_processor_s_files_are_the_base_s_with_the_limits_of_the_training(trained):
-    """So what loads the base model loads this, whatever its version: vLLM, plain transformers with torchvision."""
+    """So software that loads the base model loads this one, too: vLLM, plain transformers with torchvision."""
     for stage in ("sft", "grpo"):
         names = {path.name for path in trained[stage].iterdir()} & set(PROCESSOR_FILES)
         assert names == {path.name for path in trained["base"].iterdir()} & set(PROCESSOR_FILES)
@@ -86,7 +86,7 @@ def test_it_predicts(trained, name):
 
 
 def test_vllm_is_given_the_same_prompt(trained, name, monkeypatch):
-    """Its own tokenizer may have another template than the processor, or none."""
+    """vLLM's tokenizer may have another template than the processor, or none."""
     prompts = []
 
     class Engine:

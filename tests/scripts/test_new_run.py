@@ -1,4 +1,4 @@
-"""The program that writes a run on own data: every form of labels, both kinds of split, and what it refuses."""
+"""The program that writes a run on the user's data: every label format, both types of split, and what it refuses."""
 
 import json
 import shlex
@@ -29,9 +29,9 @@ def labelled(tmp_path):
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Return a function: words -> the configuration that they write, laid over the files of --over.
+    """Return a function: arguments -> the configuration that the program writes, merged over the files of --over.
 
-    It works in an empty folder: a repository may hold results of runs.
+    It works in an empty folder, because a repository may contain results of runs.
     """
     monkeypatch.chdir(tmp_path)
 
@@ -57,16 +57,16 @@ def test_a_split_is_two_coco_files_without_a_common_image(labelled, write):
 
 
 @pytest.mark.parametrize("over", [(), OVER])
-def test_nothing_of_others_stays_in_report_and_data(labelled, write, over):
+def test_report_and_data_have_nothing_of_other_runs(labelled, write, over):
     config = write(*labelled, over=over)
     shown = json.dumps([config["report"], config["data"], config["evaluation"]["suite_protocols"]["mine"]]).lower()
-    shown = shown.replace("has seen synthetic scenes only", "")  # true of the small base
+    shown = shown.replace("has seen synthetic scenes only", "")  # this is true of the small base model
     for word in ("miniature", "scenes", "shapes", "coarse", "coco", "odinw", "49k", "released"):
         assert word not in shown
     assert (config["report"]["banner"] is None) == bool(over)
 
 
-def test_a_model_of_the_hub_keeps_the_machine_s_settings(labelled, write, root):
+def test_a_model_from_the_hub_keeps_the_machines_settings(labelled, write, root):
     config, before = write(*labelled, over=OVER), configuration.load([*DEFAULT, *OVER])
     for section in ("lora", "compute", "preflight", "guards"):
         assert config[section] == before[section]
@@ -75,7 +75,7 @@ def test_a_model_of_the_hub_keeps_the_machine_s_settings(labelled, write, root):
 
 
 @pytest.mark.parametrize("form", ["voc", "yolo", "csv"])
-def test_other_forms_with_a_test_set_of_their_own(tmp_path, write, form):
+def test_other_formats_with_a_separate_test_set(tmp_path, write, form):
     coco_factory.write(tmp_path, content())
     images, others = tmp_path / "images", tmp_path / "test/images"
     labels = {
@@ -120,12 +120,12 @@ def test_each_value_is_explained(labelled, write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--name", "my run"], "lower-case letters, digits and _ only"),
         (["--name", "miniature"], "another run has this name"),
         (["--name", "paper_released_data"], "another run has this name"),
-        (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # known when the parts are written
+        (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # refused by the schema
         (["--model", "./typo", "--over", *OVER], r"--model \./typo: neither a folder nor a repository of the hub"),
         (["--name", "shapes"], "already names a data set, suite"),
         (["--name", "sft"], "'sft' already names a data set, suite, experiment or checkpoint"),
@@ -137,14 +137,14 @@ def test_each_value_is_explained(labelled, write, tmp_path):
         (["--model", "Qwen/Qwen2.5-VL-3B-Instruct"], "give --over"),
     ],
 )
-def test_what_is_refused_leaves_nothing(labelled, write, tmp_path, words, told):
-    with pytest.raises(UserError, match=told):
+def test_refused_arguments_leave_no_file(labelled, write, tmp_path, words, message):
+    with pytest.raises(UserError, match=message):
         write(*labelled, *words)
     assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "mine").exists()
 
 
 @pytest.mark.parametrize("name", ["2024", "on", "null", "0x1f", "2024_"])
-def test_a_name_stays_text(labelled, write, name):
+def test_a_name_that_looks_like_yaml_stays_text(labelled, write, name):
     config = write(*labelled, "--name", name)
     assert config["run"] == name and config["report"]["suites"] == [name]
     assert config["evaluation"]["suites"][name] == [f"{name}_test"]
@@ -164,7 +164,7 @@ def test_a_configuration_without_its_suffix_is_refused(labelled, write, tmp_path
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_folder_that_is_no_model_is_refused(labelled, write, tmp_path):
+def test_a_folder_without_a_model_is_refused(labelled, write, tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match="config.json: a model of family None"):
         write(*labelled, "--model", tmp_path, over=OVER)

@@ -1,4 +1,4 @@
-"""On a CPU the default configuration computes in float32: few CPUs have fast bfloat16, and fewer float16."""
+"""On a CPU the default configuration computes in float32: few CPUs have fast bfloat16, and fewer have fast float16."""
 
 import json
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ SMALL = {"max_steps": 2, "per_device_train_batch_size": 8, "save_steps": 2, "log
 
 
 class Recorder(TorchDispatchMode):
-    """Notes the name of every operation, and of those with an operand of 16 bits."""
+    """Records the names of all operations, and of those with a 16-bit operand."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The shipped objectives train: killed and resumed, each ends with the weights of its undisturbed training."""
+"""The shipped objectives train; killed and resumed, each ends with the weights of its undisturbed training."""
 
 import pytest
 from configurations import load
@@ -8,13 +8,13 @@ from training_helpers import arguments, check_outputs, interrupt_twice, largest_
 from vision_r1.files import UserError, read_jsonl
 
 OBJECTIVES = ("gspo", "cispo", "gdpo", "dr_grpo", "clip_higher", "kl_free", "four_updates")
-# Two rewards for a bare number, as in test_train_grpo.py.
+# Completions of one token, as in test_train_grpo.py: released_2025 rewards a bare number.
 TINY = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "temperature": 1.0, "max_completion_length": 1},
     **{"loss_type": "grpo", "criterion": "released_2025", "beta": 0.0},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
-OTHERS = {  # no experiment of ours has them
+OTHERS = {  # objectives that no shipped experiment has
     "adaptive_entropy": {"use_adaptive_entropy": True, "entropy_coef": 0.01, "entropy_target": 5.0},
     "high_entropy": {"top_entropy_quantile": 0.5},
     "two_sided": {"num_iterations": 2, "delta": 4.0, "epsilon_high": 0.28},
@@ -23,7 +23,7 @@ OTHERS = {  # no experiment of ours has them
 
 @pytest.fixture(scope="module")
 def objective(root):
-    """Return a function: the keys of an experiment's section grpo, two updates by each generation in place of four."""
+    """Return a function: name -> keys of an experiment's section grpo, with two updates per generation, not four."""
     experiments = load(root, "miniature")["experiments"]
 
     def keys(name):
@@ -35,7 +35,7 @@ def objective(root):
 
 @pytest.fixture(scope="module")
 def trained(objective, tiny_checkpoint, train_file, tmp_path_factory):
-    """Return a function: the folder of an objective's six undisturbed steps."""
+    """Return a function: name -> the folder of an objective's undisturbed training of six steps."""
     folders = {}
 
     def train(name):
@@ -53,17 +53,17 @@ def test_a_killed_training_ends_with_the_same_weights(
 ):
     check_outputs(trained(name), tiny_checkpoint, steps=6)
     words = arguments(tiny_checkpoint, train_file, tmp_path / "grpo_stage1", **TINY | objective(name))
-    # Noticed after the first of a generation's two updates, the signal waits for the second.
+    # A signal during the first of a generation's two updates takes effect after the second.
     sent = 2 if objective(name).keys() & {"steps_per_generation", "num_iterations"} else 3
     interrupt_twice(main, words, tmp_path / "grpo_stage1/state", monkeypatch, first=4, sent=sent)
     main(words)
     assert weights_hash(tmp_path / "grpo_stage1/model") == weights_hash(trained(name) / "model")
 
 
-def test_gspo_differs_from_grpo_only_where_completions_serve_several_updates(
+def test_gspo_differs_from_grpo_only_with_several_updates_per_generation(
     trained, tiny_checkpoint, train_file, tmp_path
 ):
-    """With one update by each generation the ratio is 1, and its gradient the mean over tokens, in both."""
+    """With one update per generation the ratio is 1, and in both its gradient is the mean over tokens."""
     once = tmp_path / "once"
     main(arguments(tiny_checkpoint, train_file, once, **TINY | {"importance_sampling_level": "sequence"}))
     assert largest_change(once / "model", trained("kl_free") / "model") < 1e-6
@@ -77,13 +77,13 @@ def test_without_sharing_the_first_update_is_the_same(trained, tiny_checkpoint, 
         assert own[name] == pytest.approx(first[name], rel=1e-4), name
 
 
-def test_trls_own_refusals_are_one_line(tiny_checkpoint, train_file, tmp_path):
+def test_trls_errors_are_one_line(tiny_checkpoint, train_file, tmp_path):
     words = arguments(tiny_checkpoint, train_file, tmp_path / "out", **TINY, router_aux_loss_coef=0.1)
     with pytest.raises(UserError, match="TRL: .*router_aux_loss_coef.* is set to 0.1") as error:
         main(words)
     assert "\n" not in str(error.value)
 
 
-def test_a_knob_that_trl_does_not_have(tiny_checkpoint, train_file, tmp_path):
+def test_an_unknown_field_of_trl_is_an_error(tiny_checkpoint, train_file, tmp_path):
     with pytest.raises(UserError, match="importance_sampling_levle"):
         parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **TINY, importance_sampling_levle="sequence"))

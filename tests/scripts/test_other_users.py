@@ -1,4 +1,4 @@
-"""What another user of the machine can do to a run, tried as that user; only root can become another user."""
+"""What another user of the machine can do to a run, tried as that user (which only root can become)."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 @pytest.fixture
 def place():
-    """A folder where everybody can write; pytest's own are for their owner alone."""
+    """A folder where everybody can write; pytest's are only for their owner."""
     if not shutil.which("setpriv") or os.getuid() != 0:
         pytest.skip("needs root and setpriv")
     with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def start(words, folder, **environment):
     return subprocess.run(list(map(str, words)), cwd=folder, env={**os.environ, **environment}, **options)
 
 
-def test_a_link_planted_where_the_gpus_locks_lie_harms_no_file(root, place):
+def test_a_link_planted_in_place_of_a_gpu_lock_damages_no_file(root, place):
     precious, locks = place / "precious", place / "vision_r1_gpus_0/all"
     precious.write_text("kept")
     precious.chmod(0o600)
@@ -43,7 +43,7 @@ def test_a_link_planted_where_the_gpus_locks_lie_harms_no_file(root, place):
     assert precious.read_text() == "kept"
 
 
-def test_the_lock_of_another_user_s_run_stays(root, place):
+def test_another_users_lock_is_left_alone(root, place):
     lock = place / ".snakemake/locks/0.input.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text("results/data/train.jsonl\n")
@@ -59,7 +59,7 @@ def test_the_lock_of_another_user_s_run_stays(root, place):
                 assert "a run is still at work here, or may be (" in finished.stdout
                 assert (
                     f"{working.pid} of root" in finished.stdout
-                )  # beside what else root runs, whose folders nobody can see
+                )  # among root's other processes, whose folders can't be seen
         finally:
             working.kill()
     assert lock.exists()

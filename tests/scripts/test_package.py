@@ -1,4 +1,4 @@
-"""The package, installed by pip from a git address into an empty virtual environment and used from another folder."""
+"""The package, installed by pip from a git address into an empty virtual environment and used in another folder."""
 
 import json
 import os
@@ -36,14 +36,14 @@ ROW = {
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment whose pip finds `wheels` alone, and the repository at an address."""
+    """A virtual environment whose pip only finds `wheels`, and the repository at its address."""
 
     folder: Path
     wheels: Path
     repository: str
 
     def run(self, *words, folder):
-        """Run one of the environment's programs in a folder, without the variables that could show it the sources."""
+        """Run one of the environment's programs in a folder, without variables that could point to the sources."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
         pip = {
             "PIP_CONFIG_FILE": os.devnull,
@@ -67,7 +67,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def repository(root, tmp_path_factory):
-    """The address of a repository with what the package is built from, as it lies here, committed or not."""
+    """The address of a repository with the package's current sources, committed or not."""
     folder = tmp_path_factory.mktemp("repository")
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(root / "workflow/scripts", folder / "workflow/scripts", ignore=ignored)
@@ -81,14 +81,14 @@ def repository(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def install_command(root):
-    """The command of docs/rewards.md: the part before the extra, and the part behind it."""
+    """The command in docs/rewards.md: the part before the extra, and the part after it."""
     (command,) = re.findall(r"^pip install \"vision-r1.*\"", (root / "docs/rewards.md").read_text(), re.M)
     return re.fullmatch(r"(.*vision-r1)\[pipeline\](.*)", command).groups()
 
 
 @pytest.fixture(scope="module")
 def environment(root, repository, install_command, tmp_path_factory):
-    """An environment with pip, the package and what it asks for; nothing else."""
+    """An environment with pip, the package and its requirements, and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     wheels, python = folder / "wheels", folder / "venv/bin/python"
     settings = tomllib.loads((root / "pyproject.toml").read_text())
@@ -98,7 +98,7 @@ def environment(root, repository, install_command, tmp_path_factory):
     options = ["--only-binary", ":all:", "--timeout", "15", "--retries", "1", "--dest", wheels]
     downloaded = subprocess.run([*PIP, "download", *options, *needed], capture_output=True, text=True)
     if downloaded.returncode:
-        pytest.skip(f"no packages from here: {downloaded.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"can't download packages: {downloaded.stderr.strip().splitlines()[-1]}")
     venv.create(folder / "venv")
     own_pip = [*PIP, "--python", python, "install", "--no-index", "--find-links", wheels, "pip"]
     subprocess.run(own_pip, check=True, capture_output=True)
@@ -108,7 +108,7 @@ def environment(root, repository, install_command, tmp_path_factory):
     return environment
 
 
-def test_the_criterion_needs_numpy_and_scipy_alone(environment, tmp_path):
+def test_the_criterion_needs_only_numpy_and_scipy(environment, tmp_path):
     installed = {path.name.partition("-")[0] for path in environment.library.glob("*.dist-info")}
     assert installed == {"pip", "numpy", "scipy", "vision_r1"}
     (tmp_path / "row.json").write_text(json.dumps(ROW))

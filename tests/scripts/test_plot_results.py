@@ -11,18 +11,18 @@ def files(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_draws_every_figure_the_same_each_time(tmp_path):
+def test_every_figure_is_the_same_each_time(tmp_path):
     run = Run(tmp_path, images=1)
     tabulate_results.main(run.words)
     plot_results.main(run.words)
     assert files(tmp_path / "figures") == {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
     before = [(tmp_path / f"figures/{name}.svg").read_bytes() for name in FIGURES]
-    run.configure({"report": {"banner": None}})  # stands under the PNG alone
+    run.configure({"report": {"banner": None}})  # shown only below the PNG
     plot_results.main(run.words)
     assert before == [(tmp_path / f"figures/{name}.svg").read_bytes() for name in FIGURES]
 
 
-def test_the_page_knows_the_colours_of_the_style(tmp_path):
+def test_the_page_has_the_colours_of_the_style(tmp_path):
     run = Run(tmp_path, images=1)
     tabulate_results.main(run.words)
     plot_results.main(run.words)
@@ -31,10 +31,10 @@ def test_the_page_knows_the_colours_of_the_style(tmp_path):
         "#009e73",
         "#cc79a7",
         "#e69f00",
-    ]  # a third experiment's, and so on
+    ]  # colours of further experiments
 
 
-def test_missing_numbers_and_hostile_names_draw_too(tmp_path):
+def test_missing_numbers_and_hostile_names_are_drawn(tmp_path):
     run = Run(tmp_path, images=1)
     scores = metrics(0.3, 1400, "odinw13", ["$x_{", "<script>", "a" * 10_000, "\u202eabc", "\x00"])
     scores["protocols"]["released-present"]["mean"] = None

@@ -1,4 +1,4 @@
-"""Asking checkpoints about one image or a folder: JSON in original pixels, drawings, a page; hub, runs and releases."""
+"""Asking checkpoints about an image or a folder: JSON in original pixels, drawings, a page; hub, runs and releases."""
 
 import json
 import re
@@ -27,7 +27,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\u202e.png"
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
-    """A checkpoint as on the hub that sees a raccoon at 10 20 40 50 of the resized image, and a photo for it."""
+    """A checkpoint as on the hub that predicts a raccoon at 10 20 40 50 of the resized image, and a photo for it."""
     folder = tmp_path_factory.mktemp("taught")
     Image.new("RGB", (190, 121), "white").save(folder / "photo.png")
     make_checkpoint(folder / "model", "qwen2_5_vl", "older")
@@ -44,7 +44,7 @@ def ask(*words, capsys=None):
     return json.loads(capsys.readouterr().out)
 
 
-def test_one_image_gives_boxes_in_original_pixels_and_standard_output_is_json_alone(taught, tmp_path):
+def test_boxes_of_an_image_are_in_original_pixels_and_standard_output_is_only_json(taught, tmp_path):
     words = [predict_image.__file__, "--checkpoint", taught / "model", "--image", taught / "photo.png"]
     words += ["--ask", "every raccoon", "--output", tmp_path / "boxes.png"]
     done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True)
@@ -72,7 +72,7 @@ def test_a_folder_is_drawn_image_by_image(taught, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.PNG.png", "b.png.png"}
 
 
-def test_checkpoints_stand_side_by_side_on_a_page_of_its_own(taught, tiny_checkpoint, tmp_path, capsys):
+def test_checkpoints_are_side_by_side_on_a_self_contained_page(taught, tiny_checkpoint, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     shutil.copy(taught / "photo.png", photos / HOSTILE)
@@ -115,7 +115,7 @@ def test_a_text_becomes_a_question(text, task, expected):
         ({"--templates": "{}"}, "templates: give system"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(taught, tmp_path, monkeypatch, changes, message):
+def test_mistakes_are_reported_in_one_line_and_nothing_is_written(taught, tmp_path, monkeypatch, changes, message):
     monkeypatch.chdir(tmp_path)
     shutil.copy(taught / "photo.png", "photo.png")
     (tmp_path / "empty").mkdir()
@@ -143,7 +143,7 @@ def test_several_checkpoints_or_images_are_not_drawn_to_one_file(taught, tmp_pat
             predict_image.main(list(map(str, words)))
 
 
-def test_a_model_of_the_hub_is_downloaded_once(taught, tmp_path, monkeypatch, capsys, hub):
+def test_a_model_from_the_hub_is_downloaded_once(taught, tmp_path, monkeypatch, capsys, hub):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(taught / "model", tmp_path / "me/vl")
     words = ["--checkpoint", f"me/vl@{REVISION}", "--image", taught / "photo.png", "--ask", "every raccoon"]
@@ -154,7 +154,7 @@ def test_a_model_of_the_hub_is_downloaded_once(taught, tmp_path, monkeypatch, ca
     assert (tmp_path / f"results/downloads/models/me--vl@{REVISION}/model.safetensors").is_file()
 
 
-def test_without_the_hub_its_name_is_told_in_one_line(taught, tmp_path, monkeypatch):
+def test_without_the_hub_one_line_names_the_model(taught, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     words = ["--checkpoint", "me/nothing", "--image", str(taught / "photo.png"), "--ask", "raccoon"]
@@ -167,7 +167,7 @@ def own_words():
     return asdict(DEFAULT) | {"grounding": "Find {phrase}."}
 
 
-def test_a_run_s_checkpoint_and_a_release_are_asked_in_their_own_words(taught, tmp_path, capsys):
+def test_a_runs_checkpoint_and_a_release_get_the_prompts_of_their_training(taught, tmp_path, capsys):
     settings = config() | {"templates": own_words()}
     settings["model"] |= {"dtype": "float32", "min_pixels": PIXELS[0], "max_pixels": PIXELS[1]}
     model = tmp_path / "run/models/strict/grpo_stage2/model"
@@ -179,11 +179,11 @@ def test_a_run_s_checkpoint_and_a_release_are_asked_in_their_own_words(taught, t
     of_run, of_release = ask(*words, capsys=capsys)
     assert of_run["answers"][0]["prompt"] == of_release["answers"][0]["prompt"] == "Find raccoon."
     assert of_release["answers"][0]["truncated"]
-    told = ask(*words, "--templates", json.dumps(asdict(DEFAULT)), capsys=capsys)
-    assert told[1]["answers"][0]["prompt"].startswith("Locate every raccoon")
+    overridden = ask(*words, "--templates", json.dumps(asdict(DEFAULT)), capsys=capsys)
+    assert overridden[1]["answers"][0]["prompt"].startswith("Locate every raccoon")
 
 
-def test_a_damaged_checkpoint_is_refused_and_images_beside_it_are_no_damage(taught, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_refused_but_may_have_images_beside_it(taught, tmp_path, capsys):
     release = shutil.copytree(taught / "model", tmp_path / "release")
     seal_folder(release)
     shutil.copy(taught / "photo.png", release / "photo.png")
@@ -220,13 +220,13 @@ def test_a_processor_that_says_no_limits(taught, tmp_path, settings, message):
 
 
 @pytest.mark.parametrize("config", [[], {}, {"model_type": ["qwen2_5_vl"]}])
-def test_a_configuration_of_no_known_family_is_one_line(tmp_path, config):
+def test_an_unknown_family_is_reported_in_one_line(tmp_path, config):
     write(tmp_path / "config.json", config)
     with pytest.raises(UserError, match=f"a model of family .*; known: {', '.join(FAMILIES)}"):
         family_of(tmp_path)
 
 
-def test_of_another_checkpoint_the_processor_s_limits_hold(tmp_path):
+def test_other_checkpoints_use_the_limits_of_their_processor(tmp_path):
     make_checkpoint(tmp_path / "model", "qwen3_vl", "older")
     assert asking.of_checkpoint(tmp_path / "model") == {
         **{"max_new_tokens": asking.MAX_NEW_TOKENS, "min_pixels": 65536, "max_pixels": 16777216}

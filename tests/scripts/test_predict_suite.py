@@ -1,4 +1,4 @@
-"""Prediction with a tiny untrained model: its answers mean nothing, but are the same however they are computed."""
+"""Prediction with a tiny untrained model: its answers are meaningless, but the same however they are computed."""
 
 import json
 import logging
@@ -72,7 +72,7 @@ def predicted(tiny_checkpoint, datasets, tmp_path_factory):
     return read_jsonl(output)
 
 
-def test_every_request_has_its_line(predicted, datasets):
+def test_every_request_has_a_line(predicted, datasets):
     expected = [
         (dataset.name, name, request.image.id, request.prompt)
         for dataset in read_all(datasets)
@@ -95,7 +95,7 @@ def test_the_same_question_of_two_protocols_has_one_answer(predicted):
     assert len(answers) == 15
 
 
-def test_tokens_say_where_they_are_and_how_probable(predicted):
+def test_tokens_have_offsets_and_log_probabilities(predicted):
     for line in predicted:
         offsets, logprobs = zip(*line["tokens"], strict=True)
         assert len(offsets) == line["num_tokens"] <= PROTOCOLS[line["protocol"]]["max_new_tokens"]
@@ -113,7 +113,9 @@ def test_text_does_not_depend_on_the_batch(predicted, tiny_checkpoint, datasets,
         assert [value for _, value in one["tokens"]] == pytest.approx([value for _, value in many["tokens"]], abs=2e-3)
 
 
-def test_sampled_text_depends_on_the_seed_and_on_no_batch(predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch):
+def test_sampled_text_depends_on_the_seed_and_not_on_the_batch(
+    predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch
+):
     sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 50, "presence_penalty": 1.5, "seed": 42}
 
     def sampled(name, seed=42, **options):
@@ -135,7 +137,7 @@ def test_bfloat16(predicted, tiny_checkpoint, datasets, tmp_path):
 
 
 def test_log_probabilities_are_the_model_s_own(predicted, tiny_checkpoint):
-    """Against one forward pass over prompt and completion."""
+    """Compared with one forward pass over prompt and completion."""
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     line = predicted[0]
     question = Question(line["file_name"], line["prompt"], Decoding(8, 784, 7056), 84, 84)
@@ -152,7 +154,7 @@ def test_log_probabilities_are_the_model_s_own(predicted, tiny_checkpoint):
     assert own.tolist() == pytest.approx([value for _, value in line["tokens"]], abs=1e-3)
 
 
-def test_reads_a_row_up_to_its_end(tiny_checkpoint):
+def test_a_row_is_read_up_to_its_end_token(tiny_checkpoint):
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     tokenizer = generator.processor.tokenizer
     text = '[{"bbox_2d": [1, 2, 3, 44], "label": "ein Größtes"}] 猫'
@@ -168,7 +170,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_goes_on_after_a_break(predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch, caplog):
+def test_resumes_after_an_interruption(predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch, caplog):
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
     answer, batches = Generator.answer, []
@@ -219,7 +221,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
     expected = [line["completion"] for line in predicted[:5]]
     assert [a["completion"] for a in generator.answer(questions)] == expected
     assert sizes == [5, 2, 2, 1]
-    # The next batch is asked in the size that fits, at once.
+    # The next batch starts with the size that fits.
     sizes.clear()
     assert [a["completion"] for a in generator.answer(questions)] == expected
     assert sizes == [2, 2, 1]
@@ -228,7 +230,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
         generator.answer(questions)
 
 
-def test_goes_on_with_another_number_of_processes(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
+def test_resumes_with_another_number_of_processes(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
     monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
@@ -246,7 +248,9 @@ def test_goes_on_with_another_number_of_processes(tiny_checkpoint, datasets, pre
     assert read_jsonl(output) == predicted
 
 
-def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch):
+def test_complete_answers_are_gathered_without_loading_a_model(
+    tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
+):
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
 
@@ -264,10 +268,10 @@ def test_what_is_answered_is_gathered_without_a_model(tiny_checkpoint, datasets,
     assert read_jsonl(output) == predicted
 
 
-def test_a_process_that_begins_when_all_is_gathered_answers_nothing(
+def test_a_process_that_starts_after_the_answers_are_gathered_has_nothing_to_do(
     tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
 ):
-    """The first of two found all batches of an earlier attempt; on several nodes the second may start later."""
+    """The first of two processes found all batches of an earlier attempt; on another node the second starts later."""
     output = tmp_path / "suite.jsonl"
     arguments = words(tiny_checkpoint, datasets, output)
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -295,7 +299,7 @@ def test_an_output_that_snakemake_deleted_is_restored_without_a_model(
 
 @pytest.mark.slow
 def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
-    """As accelerate launch starts them; one is killed in the middle of a line, and both are restarted."""
+    """They start as under accelerate launch; one is killed in the middle of a line, and both are restarted."""
     output = tmp_path / "suite.jsonl"
     command = [sys.executable, predict_suite.__file__, *words(tiny_checkpoint, datasets, output)]
 
@@ -360,7 +364,7 @@ def test_mistakes(tiny_checkpoint, datasets, tmp_path):
         main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", batch_size=0))
 
 
-def test_a_processor_that_makes_other_sizes_is_an_error(tiny_checkpoint, datasets):
+def test_a_processor_with_another_resizing_rule_is_an_error(tiny_checkpoint, datasets):
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     path = read_all(datasets)[0].images[0].path
     with pytest.raises(UserError, match="84 x 84 pixels, not 96 x 96 as family qwen2_5_vl does"):

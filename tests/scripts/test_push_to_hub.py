@@ -1,4 +1,4 @@
-"""Uploading a release: dry by default, the hub's client does the work, and no token is printed."""
+"""Uploading a release: a dry run by default; the hub's client does the work, and no token is printed."""
 
 import shutil
 import socket
@@ -30,7 +30,7 @@ def released(tmp_path_factory):
 
 @pytest.fixture
 def api(monkeypatch):
-    """Take the place of the hub's client; holds each call."""
+    """Replace the hub's client; returns the list of calls."""
     calls = []
 
     class Api:
@@ -60,7 +60,7 @@ def test_without_upload_it_only_shows_files_sizes_and_card(released, api, capsys
     assert "Nothing was uploaded" in shown and ".snakemake_timestamp" not in shown and api == []
 
 
-def test_with_upload_just_the_files_that_are_shown_go_to_the_repository(released, api, capsys):
+def test_with_upload_exactly_the_shown_files_go_to_the_repository(released, api, capsys):
     push(released, "--upload", "--private")
     (_, repository, made), (_, sent) = api
     assert (repository, made) == ("me/model", {"private": True, "exist_ok": True})
@@ -69,7 +69,7 @@ def test_with_upload_just_the_files_that_are_shown_go_to_the_repository(released
     assert "https://hub.example/commit/1" in capsys.readouterr().out
 
 
-def test_what_was_added_to_the_release_stays_here(released, api, tmp_path, capsys):
+def test_files_added_to_the_release_are_not_uploaded(released, api, tmp_path, capsys):
     folder = shutil.copytree(released, tmp_path / "release")
     for name in ("photo.jpg", "boxes.png"):
         (folder / name).write_text("mine alone")
@@ -98,7 +98,7 @@ def test_a_damaged_release_is_refused(released, api, tmp_path, damage, message):
     assert api == []
 
 
-def test_a_public_repository_is_not_taken_for_a_private_one(released, api):
+def test_a_private_upload_to_a_public_repository_is_refused(released, api):
     words = ["--release", str(released), "--repository", "me/public", "--upload"]
     with pytest.raises(UserError, match="me/public: exists and is public"):
         push_to_hub.main([*words, "--private"])
@@ -111,20 +111,20 @@ def test_a_public_repository_is_not_taken_for_a_private_one(released, api):
     ("name", "message"),
     [("model", "give owner/name"), ("a/b/c", "not a repository name"), ("me/mo del", "not a repository name")],
 )
-def test_a_name_that_no_repository_has_is_refused(released, api, name, message):
+def test_an_invalid_repository_name_is_refused(released, api, name, message):
     with pytest.raises(UserError, match=message):
         push_to_hub.main(["--release", str(released), "--repository", name, "--upload"])
     assert api == []
 
 
-def test_a_folder_that_is_no_release_is_refused(tmp_path, api):
+def test_a_folder_without_a_release_is_refused(tmp_path, api):
     with pytest.raises(UserError, match=r"README\.md: no such file"):
         push(tmp_path, "--upload")
     assert api == []
 
 
-def test_a_hub_that_is_not_there_is_one_line(released, tmp_path):
-    with socket.socket() as closed:  # bound and not listening: every connection is refused
+def test_an_unreachable_hub_is_reported_in_one_line(released, tmp_path):
+    with socket.socket() as closed:  # bound but not listening: every connection is refused
         closed.bind(("127.0.0.1", 0))
         environment = {"HF_ENDPOINT": f"http://127.0.0.1:{closed.getsockname()[1]}", "HF_TOKEN": TOKEN}
         environment |= {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(push_to_hub.__file__).parent)}
@@ -142,7 +142,7 @@ def test_a_hub_that_is_not_there_is_one_line(released, tmp_path):
     assert len(lines) == 3 and all(line.startswith("me/model") and "can't be" in line for line in lines)
 
 
-def test_a_hub_that_refuses_is_one_line_without_the_token(released):
+def test_a_refusal_by_the_hub_is_reported_in_one_line_without_the_token(released):
     class Refuses(BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -1,4 +1,4 @@
-"""A released checkpoint: plain transformers loads it, the hub reads its card, and foreign text in it is only text."""
+"""A released checkpoint: plain transformers loads it, the hub reads its card, and foreign text stays text."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HOSTILE = "</a><script>alert(1)</script> | `x` \u202e\n# heading\n---\nlicense: 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run's folder: a model, its base, and the files that the card is made from."""
+    """A run's folder: a model, its base model, and the files from which the card is made."""
     folder = tmp_path_factory.mktemp("release")
     make_checkpoint(folder / "models/sft/model", "qwen2_5_vl", "older")
     (folder / "models/sft/model/.snakemake_timestamp").touch()
@@ -63,7 +63,7 @@ def release(folder, output, checkpoint="sft"):
 
 @pytest.fixture
 def copied(folder, tmp_path):
-    """A copy of the run, to change files in."""
+    """A copy of the run whose files may be changed."""
     return shutil.copytree(folder, tmp_path / "run")
 
 
@@ -79,7 +79,7 @@ print(model.config.model_type, len(AutoTokenizer.from_pretrained("sft")) > 10)
     assert loaded.stdout == "qwen2_5_vl True\n", loaded.stderr
 
 
-def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
+def test_the_processor_is_released_with_the_hubs_files(folder, tmp_path):
     release(folder, tmp_path / "sft")
     for name in ("chat_template.json", "vocab.json", "preprocessor_config.json", "video_preprocessor_config.json"):
         assert (tmp_path / "sft" / name).read_bytes() == (folder / "models/sft/model" / name).read_bytes()
@@ -87,7 +87,7 @@ def test_the_processor_is_released_as_the_hub_has_it(folder, tmp_path):
     assert "You are a helpful assistant." in prompt_text(processor, "Where?")
 
 
-def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp_path):
+def test_weights_are_linked_and_small_files_copied(folder, tmp_path):
     release(folder, tmp_path / "sft")
     trained = folder / "models/sft/model"
     weights, settings = (tmp_path / "sft" / name for name in ("model.safetensors", "config.json"))
@@ -96,7 +96,7 @@ def test_weights_take_no_room_twice_and_small_files_are_free_to_edit(folder, tmp
     assert not (tmp_path / "sft/.snakemake_timestamp").exists()
 
 
-def test_the_card_says_base_data_method_results_and_licence(folder, tmp_path):
+def test_the_card_has_base_data_method_results_and_licence(folder, tmp_path):
     text = release(folder, tmp_path / "sft")
     data = ModelCard(text).data
     assert (data.license, data.base_model, data.library_name) == ("other", "Qwen/x", "transformers")
@@ -109,11 +109,11 @@ def test_the_card_says_base_data_method_results_and_licence(folder, tmp_path):
     assert "not comparable with the paper" in text and "coarse labels on purpose" in text
 
 
-def test_the_card_of_a_grpo_stage_tells_its_own_thresholds_and_parent(folder, tmp_path):
+def test_the_card_of_a_grpo_stage_has_its_thresholds_and_parent(folder, tmp_path):
     text = release(folder, tmp_path / "strict/grpo_stage2", "strict/grpo_stage2")
     assert "chain seed 0, training seed 0" in text and "| seed of this training (--seed) | 2 |" in text
     assert "| recall\\_threshold | 0.75 |" in text and "was trained from checkpoint strict/grpo\\_stage1" in text
-    assert "| missing | | | | |" in text  # the comparison does not know this checkpoint
+    assert "| missing | | | | |" in text  # the comparison does not have this checkpoint
 
 
 def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
@@ -137,13 +137,13 @@ def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
     assert ModelCard(text).data.license == "other"
 
 
-def test_a_folder_without_weights_is_no_model(folder, tmp_path):
-    with pytest.raises(UserError, match=r"holds no \.safetensors file"):
+def test_a_folder_without_weights_is_refused(folder, tmp_path):
+    with pytest.raises(UserError, match=r"contains no \.safetensors file"):
         release(folder, tmp_path / "sft", "strict/grpo_stage1")
     assert not (tmp_path / "sft").exists()
 
 
-def test_a_made_model_claims_no_benchmark(copied, tmp_path):
+def test_the_card_of_a_miniature_claims_no_benchmark(copied, tmp_path):
     settings = json.loads((copied / "config.json").read_text())
     settings["model"] |= {"source": "made", "id": None, "revision": None}
     write(copied / "config.json", settings)
@@ -151,7 +151,7 @@ def test_a_made_model_claims_no_benchmark(copied, tmp_path):
     assert "model-index" not in text and "| odinw13 | released-present | 50.0" in text
 
 
-def test_a_release_has_a_seal_and_is_made_of_a_model_that_is_as_it_was_written(folder, tmp_path):
+def test_a_release_has_a_seal_and_damaged_models_are_not_released(folder, tmp_path):
     release(folder, tmp_path / "release")
     assert hash_folder(tmp_path / "release").keys() >= {"model.safetensors", "config.json", "LICENSE"}
     (tmp_path / "release/README.md").write_text("a card of my own")
@@ -204,7 +204,7 @@ def test_the_card_s_program_runs_as_printed_and_draws_the_boxes(folder, tmp_path
     assert np.abs(np.array([xs.min(), ys.min(), xs.max(), ys.max()]) - expected).max() <= 3
 
 
-def test_the_card_asks_for_labels_that_were_trained_on(folder, tmp_path):
+def test_the_cards_example_asks_for_labels_of_the_training(folder, tmp_path):
     text = release(folder, tmp_path / "sft")
     (question,) = re.findall(r"question = '(.*)'", text)
     rows = [json.loads(line) for line in (folder / "data/train.jsonl").open()]
@@ -224,7 +224,7 @@ def test_a_label_in_the_card_s_program_is_only_text(copied, tmp_path):
     assert "\nimport os" not in text.replace("import os\n", "") and "\u202e" not in text
 
 
-def test_a_release_says_how_it_is_asked(folder, tmp_path):
+def test_a_release_records_how_to_prompt_it(folder, tmp_path):
     release(folder, tmp_path / "sft")
     asked = json.loads((tmp_path / "sft/vision_r1.json").read_text())
     assert asked["templates"] == asdict(DEFAULT) and asked["dtype"] == "float32"

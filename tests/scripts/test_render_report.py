@@ -25,7 +25,7 @@ HOSTILE = (
 
 
 class Tags(HTMLParser):
-    """Collects what a browser would act on."""
+    """Collects the parts of a page that a browser would act on."""
 
     def __init__(self, text):
         super().__init__()
@@ -65,7 +65,7 @@ def section(page, start, end=None):
     return text[text.index(start) : text.index(end) if end else None]
 
 
-def test_the_first_screen_says_what_happened(complete):
+def test_the_first_screen_shows_what_happened(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
     assert "the SFT baseline reached 56.1, higher" in text
@@ -74,7 +74,7 @@ def test_the_first_screen_says_what_happened(complete):
     assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text
 
 
-def test_a_typical_image_stands_under_the_verdict(complete):
+def test_a_typical_image_is_below_the_verdict(complete):
     page = page_of(complete)
     row = page[page.index('class="typical"') : page.index("<table")]
     assert re.findall(r'alt="([^:]+): ', row) == ["ground truth", "base", "strict stage 2"]
@@ -87,7 +87,7 @@ def test_each_link_leads_to_a_place_of_the_page(complete):
     assert len(links) > 10 and set(links) <= set(places) and len(places) == len(set(places))
 
 
-def test_the_cost_is_summed_up_by_rule(complete):
+def test_the_cost_is_summed_by_rule(complete):
     cost = section(page_of(complete, "--gpus", "train_sft", "8"), "What it took", "The configuration against")
     # Two jobs of 24.5 s and 3 s on 8 GPUs: 220 GPU-seconds.
     assert "train_sft228 s24 s812 MB80.1" in cost and "all228 s0.1" in cost
@@ -96,7 +96,7 @@ def test_the_cost_is_summed_up_by_rule(complete):
 
 
 def write_presets(folder, default, paper):
-    """Write a folder config/ whose recipe paper differs from `default` in this, and the others in more."""
+    """Write a folder config/ whose recipe `paper` overrides keys of `default`; other recipes differ in more keys."""
     far = {"model": {"family": "far"}}
     files = {"config": default, "datasets": {}, "experiments": {}, "paper": paper}
     for name, content in (files | {"released_2025": far, "upstream_2026": far}).items():
@@ -104,7 +104,7 @@ def write_presets(folder, default, paper):
     return folder
 
 
-def test_the_nearest_recipe_s_configuration_stands_beside_this_run_s(complete, tmp_path):
+def test_the_nearest_recipes_configuration_is_compared_with_this_runs(complete, tmp_path):
     def against(paper):
         flags = ["--config", str(write_presets(tmp_path, complete.config, paper))]
         return section(page_of(complete, *flags), "The configuration against", "The command")
@@ -119,7 +119,7 @@ def test_inputs_have_checksums_and_trainings_their_hardware(complete):
     assert f"training file12,048{'a' * 64}" in text and "hardwareAMD EPYC, 2 cores (where" in text
 
 
-def test_differences_stand_with_their_certainty(complete):
+def test_differences_have_intervals(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "released-present +20.0 +15.0 +25.0 1,608 0.004 yes crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
@@ -128,14 +128,14 @@ def test_differences_stand_with_their_certainty(complete):
 def test_the_main_table_has_intervals_and_stars(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     main = text[text.index("Did it work?") : text.index("Read this with the numbers")]
-    # In the mean's column, and again beside every data set; one data set got worse.
+    # In the mean's column, and again beside each data set; one data set got worse.
     assert main.count("+15.0 to +25.0 *") == 2 and main.count("\N{MINUS SIGN}15.0 to \N{MINUS SIGN}5.0 *") == 1
 
 
-def test_errors_and_slices_say_why(complete):
+def test_errors_and_slices_are_shown(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     why = text[text.index("Why?") : text.index("How sure are the numbers?")]
-    # Four data sets with 48 errors each are one line of the suite.
+    # The suite's line sums four data sets with 48 errors each.
     assert "base 5.6 5.6 5.6 5.6 5.6 5.6" in why and "192 192 192 192 192 192" in why and "2 to 5 objects" in why
 
 
@@ -150,7 +150,7 @@ def test_the_audit_and_the_training_data_are_in_the_page(complete):
     assert "12 samples about 12 images" in text and "6 samples, drawn as annotated" in text
 
 
-def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_banner(complete, tmp_path):
+def test_published_numbers_are_shown_for_their_configuration_and_otherwise_a_banner(complete, tmp_path):
     report = complete.config["report"] | {"banner": None}
     own = dict(CONFIG, report=report, evaluation=CONFIG["evaluation"] | complete.config["evaluation"])
     own |= {"datasets": CONFIG["datasets"] | complete.config["datasets"]}
@@ -165,7 +165,7 @@ def test_published_numbers_stand_where_the_configuration_is_theirs_and_else_a_ba
     assert "Not the configuration of recipe paper (model.max_pixels): not comparable with its numbers." in text["other"]
 
 
-def test_many_experiments_fold(tmp_path):
+def test_many_experiments_are_folded(tmp_path):
     run = Run(tmp_path, images=1)
     names = [f"arm{number}" for number in range(6)]
     report = {"experiments": ["strict", "released_2025", *names]}
@@ -225,7 +225,7 @@ def test_rendering_twice_gives_the_same_page(complete):
     assert page_of(complete) == page_of(complete)
 
 
-def test_missing_parts_are_called_missing(tmp_path):
+def test_missing_parts_are_shown_as_missing(tmp_path):
     run = Run(tmp_path, images=2)
     scores = metrics(0.3, 1400, "coco")
     scores["protocols"]["released-one-prompt"]["mean"] = None
@@ -241,7 +241,7 @@ def test_missing_parts_are_called_missing(tmp_path):
 
 
 def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):
-    """The second seed has its stage 1 only: no range is told, no average is made of what is there."""
+    """The second seed has only stage 1: no range is shown, and no mean of the numbers that exist."""
     run = Run(tmp_path, images=1)
     run.configure({"report": {"training_seeds": [0, 1], "experiments": ["strict"]}})
     names = [name for name in CHECKPOINTS if "released_2025" not in name] + ["sft_s1", "strict_s1/grpo_stage1"]

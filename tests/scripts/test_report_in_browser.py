@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk, at two widths, light and dark, with scripts and without."""
+"""The page in a real browser, opened from disk, at two widths, light and dark, with and without scripts."""
 
 import itertools
 import threading
@@ -29,7 +29,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server():
-    """A web server on this machine that notes what it is asked for."""
+    """A web server on this machine that records requests."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -74,15 +74,15 @@ def hostile(address):
 
 
 def check(browser, path, width):
-    """Nothing runs or is asked for, and nothing is wider than the screen, folded parts open or not."""
+    """Check that nothing runs or is requested, and that nothing is wider than the screen, folded parts open or not."""
     for opened in ("false", "true"):
         browser.ask(f"document.querySelectorAll('details').forEach(each => each.open = {opened})")
         assert browser.ask("document.documentElement.scrollWidth") <= width
     assert not browser.complaints and browser.requests == [path.as_uri()]
 
 
-def test_the_traps_work(browser, tmp_path, server):
-    """What the other tests look for would be seen."""
+def test_the_browser_detects_what_the_other_tests_look_for(browser, tmp_path, server):
+    """On a page that does it, scripts, requests and overflow are noticed."""
     path = tmp_path / "page.html"
     write_text(path, f"<!doctype html><title>as written</title>{hostile(server[0])}<p style='width:3000px'>wide")
     browser.open(path)
@@ -91,7 +91,7 @@ def test_the_traps_work(browser, tmp_path, server):
 
 
 @pytest.mark.parametrize(("width", "dark"), SCREENS)
-def test_hostile_text_runs_nothing_and_overflows_nothing(browser, hostile_page, server, width, dark):
+def test_hostile_text_neither_runs_nor_overflows(browser, hostile_page, server, width, dark):
     server[1].clear()
     browser.open(hostile_page, width, dark)
     assert "script" in browser.ask("document.title") and "Did it work?" in browser.ask("document.body.innerText")
@@ -160,7 +160,7 @@ def test_a_long_table_is_filtered_and_keeps_its_head_in_sight(browser, tmp_path)
     assert browser.ask(f"{table}.parentElement.scrollTop") > 0 and abs(browser.ask(offset)) < 2
 
 
-def test_every_head_of_a_column_is_a_button(browser, page):
+def test_every_column_head_is_a_button(browser, page):
     browser.open(page)
     heads = "[...document.querySelectorAll('table')].filter(table => table.tBodies[0].rows.length > 2 && table.tHead)"
     assert browser.ask(f"{heads}.every(table => table.querySelector('thead tr:last-child button'))")
@@ -172,7 +172,7 @@ def test_the_gallery_opens_by_keyboard(browser, page):
     assert not browser.ask(f"{gallery}.open")
     browser.ask("document.querySelector('a[href=\"#images\"]').focus()")
     browser.press("Enter")
-    assert browser.ask(f"{gallery}.open"), "a link to what is folded away unfolds it"
+    assert browser.ask(f"{gallery}.open"), "a link to a folded part unfolds it"
     answer = "document.querySelector('#gallery figure details')"
     assert not browser.ask(f"{answer}.open")
     browser.ask(f"{answer}.querySelector('summary').focus()")

@@ -1,4 +1,4 @@
-"""Offline scoring: one line out for each line in; a bad line is named with its field."""
+"""Offline scoring: one line out for each line in; errors name the line and the field."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def test_criterion_stage_and_frame_are_chosen(tmp_path):
     assert score(tmp_path, wrong_label, options=[*released_2025, "--frame", "rel1000"])[0]["precision"] < 0.1
 
 
-def test_rewards_of_other_methods_have_parts_of_their_own_and_no_stage(tmp_path):
+def test_rewards_of_other_methods_have_other_parts_and_no_stage(tmp_path):
     (scored,) = score(tmp_path, ROW, options=["--criterion", "vlm_r1_od_ap"])
     assert scored == {"id": "x1", "format": 1, "ap": 1, "verdict": "fenced"}
     for words, message in [

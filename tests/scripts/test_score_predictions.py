@@ -1,4 +1,4 @@
-"""The scorer that anyone can use: on real images, with files of other tools, and with every mistake that we know of."""
+"""The stand-alone scorer: on real images, with files of other tools, and with every mistake that we know of."""
 
 import contextlib
 import io
@@ -45,8 +45,8 @@ def val(coco_tiny):
     return coco_tiny / "annotations/instances_val2017.json"
 
 
-def said(annotations, shift=0, category=lambda own: own, score=0.99):
-    """The ground truth as a detector would say it; crowd regions are no objects."""
+def results_of(annotations, shift=0, category=lambda own: own, score=0.99):
+    """Return the ground truth as a detector's results, without crowd regions."""
     return [
         {
             "image_id": each["image_id"],
@@ -65,7 +65,7 @@ def test_real_images_from_right_to_wrong(score, val):
     here = {each["id"]: set() for each in content["images"]}
     for each in content["annotations"]:
         here[each["image_id"]].add(each["category_id"])
-    perfect = score(val, said(val))
+    perfect = score(val, results_of(val))
     assert (perfect["AP"], perfect["interval"]["AP"]) == (pytest.approx(1), pytest.approx([1, 1]))
     assert perfect["mean_iou"] == pytest.approx(1)
     assert {name: each["mean"]["F1"] for name, each in perfect["F1"].items()} == pytest.approx(
@@ -73,17 +73,17 @@ def test_real_images_from_right_to_wrong(score, val):
     )
     assert sum(each["count"] for each in perfect["errors"].values()) == 0
     assert score(val, [])["AP"] == 0
-    wrong = [{**each, "category_id": min(known - here[each["image_id"]])} for each in said(val)]
+    wrong = [{**each, "category_id": min(known - here[each["image_id"]])} for each in results_of(val)]
     metrics = score(val, wrong)
     assert metrics["AP"] == 0 and metrics["errors"]["wrong_class"]["count"] == len(wrong)
-    assert 0 < score(val, said(val, shift=5))["AP"] < 1
+    assert 0 < score(val, results_of(val, shift=5))["AP"] < 1
 
 
 def test_the_twelve_numbers_are_pycocotools(score, val, tmp_path):
     rng = np.random.default_rng(1)
     results = [
         {**each, "bbox": np.abs(np.array(each["bbox"]) + rng.normal(0, 5, 4)).tolist(), "score": float(rng.random())}
-        for each in said(val)
+        for each in results_of(val)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(val))
@@ -104,7 +104,7 @@ def test_the_twelve_numbers_are_pycocotools(score, val, tmp_path):
 
 
 def test_predictions_with_text(score, tmp_path):
-    """All of it from one file: answers, three score policies, and both parsers."""
+    """One file gives everything: answers, three score policies, and both parsers."""
     annotations = coco_factory.write(tmp_path)[0]
     twice = format_answer([(20, 20, 80, 60), (20, 20, 80, 60)], ["circle", "circle"])
     back = '[{"bbox_2d": [80, 60, 20, 20], "label": "circle"}]'
@@ -123,9 +123,9 @@ def test_predictions_with_text(score, tmp_path):
     assert (metrics["counts"]["predictions"], released_2025["counts"]["predictions"]) == (2, 3)
 
 
-def test_says_what_ties_make_of_ap_and_f1(score, val, caplog):
+def test_prints_what_tied_scores_mean_for_ap_and_f1(score, val, caplog):
     caplog.set_level(logging.INFO)
-    metrics = score(val, said(val, shift=5))
+    metrics = score(val, results_of(val, shift=5))
     ties = metrics["score_policies"]["given"]["ties"]
     printed = caplog.messages[1:]
     points = {key: f"{100 * ties['AP'][key]:.2f}" for key in ("expected", "low", "high")}
@@ -138,8 +138,8 @@ def test_says_what_ties_make_of_ap_and_f1(score, val, caplog):
     assert len(printed) == 3 + 4
 
 
-def test_score_policies_rank_anew(score, tmp_path):
-    """A wrong box said first and unsure: only the tokens' probabilities put it last."""
+def test_score_policies_change_the_ranking(score, tmp_path):
+    """The wrong box comes first and has a low probability: only the tokens' probabilities rank it last."""
     annotations = coco_factory.write(tmp_path, coco_factory.content({1: [(1, [10, 20, 30, 40])], 2: []}))[0]
     text = format_answer([(100, 0, 120, 20), (20, 20, 80, 60)], ["circle", "circle"])
     middle = text.index("}") + 1
@@ -151,7 +151,7 @@ def test_score_policies_rank_anew(score, tmp_path):
     assert metrics["AP50"] == pytest.approx(1) and metrics["score_policy"] == "token-probability"
 
 
-def test_nothing_said_is_ap_0_but_an_empty_file_says_nothing(score, tmp_path):
+def test_empty_answers_have_ap_0_but_an_empty_file_is_an_error(score, tmp_path):
     annotations = coco_factory.write(tmp_path)[0]
     assert score(annotations, [])["AP"] == 0
     write_jsonl(tmp_path / "silent.jsonl", [line(3, "[]")])
@@ -168,11 +168,11 @@ def test_protocols_and_data_sets_never_mix(score, tmp_path):
     path = tmp_path / "p.jsonl"
     lines = right_answers(annotations)
     write_jsonl(path, [*lines, *({**each, "protocol": "other", "completion": "[]"} for each in lines)])
-    with pytest.raises(UserError, match="holds protocol all, other; name one of them: --protocol"):
+    with pytest.raises(UserError, match="has protocol all, other; choose one with --protocol"):
         score(annotations, str(path))
     assert score(annotations, str(path), "--protocol", "all")["AP"] == pytest.approx(1)
     assert score(annotations, str(path), "--protocol", "other")["AP"] == 0
-    with pytest.raises(UserError, match="holds dataset set; name one of them: --dataset"):
+    with pytest.raises(UserError, match="has dataset set; choose one with --dataset"):
         score(annotations, str(path), "--dataset", "else")
 
 

@@ -24,7 +24,7 @@ def line(image_id, completion, dataset="set", protocol="all", **changes):
 
 
 def right_answers(annotations):
-    """Answers in the model's frame, which is twice as wide as the images."""
+    """Right answers in the model's frame, which is twice as wide as the images."""
     return [
         line(
             image.id,
@@ -77,7 +77,7 @@ def test_right_answers_have_ap_1(score, annotations, tmp_path):
     assert set(np.load(tmp_path / "m.resamples.npz")) == {"all/AP/set", "all/AP50/set", "all/AP75/set"}
 
 
-def test_bad_answers_are_counted_not_fatal(score):
+def test_bad_answers_are_counted_and_not_fatal(score):
     unknown = format_answer([(0, 0, 20, 20)], ["dragon"])
     metrics = score([line(1, "I see nothing", truncated=True), line(2, unknown), line(3, "")])
     values = metrics["protocols"]["all"]["datasets"]["set"]
@@ -87,7 +87,7 @@ def test_bad_answers_are_counted_not_fatal(score):
     assert values["answers"]["verdicts"] == {"not_json": 2, "unknown_label": 1}
 
 
-def test_each_protocol_is_scored_alone_and_gaps_have_no_mean(score, annotations, caplog):
+def test_protocols_are_scored_separately_and_incomplete_ones_have_no_mean(score, annotations, caplog):
     lines = right_answers(annotations)
     some = [{**each, "protocol": "some"} for each in lines[1:]]
     metrics = score([*lines, *({**each, "dataset": "other"} for each in lines), *some], ("set", "other"))["protocols"]
@@ -107,8 +107,8 @@ def test_policies_and_f1_have_means_too(score, annotations):
         dict.fromkeys(("AP", "AP50", "AP75", "AR100"), 2 / 3)
     )
     assert policies["order"]["ties"]["AP"] == pytest.approx(dict.fromkeys(("expected", "low", "high"), 2 / 3))
-    assert policies["order"]["AR100"] == pytest.approx(2 / 3)  # counted by ourselves
-    # The other set: 1 of 3 objects found, by no false box.
+    assert policies["order"]["AR100"] == pytest.approx(2 / 3)  # counted by hand
+    # The other set: 1 of 3 objects found, and no false box.
     assert scores["mean_F1"]["micro"]["0.95"] == pytest.approx({"precision": 1, "recall": 2 / 3, "F1": 3 / 4})
 
 
@@ -149,7 +149,7 @@ def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, reader):
     [
         ("o ", LETTERS, "o "),
         ("o", LETTERS, "o"),
-        ("o", ("o ",), "o "),  # the one that was asked for
+        ("o", ("o ",), "o "),  # the category that was asked for
         ("q", ("Q",), "Q"),
         ("q", LETTERS, "q"),
         (" Q ", LETTERS, "Q"),
@@ -159,7 +159,7 @@ def test_names_that_differ_in_spaces_case_or_a_backslash(tmp_path, reader):
         ("t", LETTERS, None),
     ],
 )
-def test_whose_label_it_is(label, asked, expected):
+def test_which_category_a_label_belongs_to(label, asked, expected):
     ids = dict(enumerate(LETTERS))
     found = label_reader(ids)(label, asked)
     assert (found is None and expected is None) or ids[found] == expected
@@ -172,7 +172,7 @@ def test_images_without_objects_need_no_answer(score, annotations):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "p.jsonl: holds no predictions"),
+        ([], "p.jsonl: contains no predictions"),
         ([line(1, "[]"), line(9, "[]")], "line 2: image_id 9 is not in .*annotations.json"),
         ([line(1, "[]", dataset="else")], "line 1: data set 'else' is not among set"),
         ([{"dataset": "set"}], "line 1: no field 'categories'"),
@@ -180,8 +180,8 @@ def test_images_without_objects_need_no_answer(score, annotations):
         ([line(1, "[]", categories=["cat"])], "line 1: category 'cat' is not in .*annotations.json"),
         ([line([1], "[]")], r"line 1: image_id \[1\] is not of type int"),
         ([line(1, None)], "line 1: completion None is not of type str"),
-        ([line(1, "[]", categories=[["cat"]])], "line 1: odd categories or tokens"),
-        ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: odd categories or tokens"),
+        ([line(1, "[]", categories=[["cat"]])], "line 1: invalid categories or tokens"),
+        ([line(1, "[]", tokens=[[3, -1], [1, -1]])], "line 1: invalid categories or tokens"),
         ([line(1, "[]", frame="thirds")], "line 1: frame: unknown 'thirds'; choose"),
         ([line(1, "[]", protocol="new")], "protocol 'new' is not among all, some"),
     ],
@@ -210,7 +210,7 @@ def test_metrics_are_strict_json(score, tmp_path):
     json.loads((tmp_path / "m.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_category_that_was_asked_for_by_another_name_is_scored(score, annotations):
+def test_a_category_that_was_asked_for_under_another_name_is_scored(score, annotations):
     lines = right_answers(annotations)
     for each in lines:
         each["protocol"], each["categories"] = "named", ["ring", "square", "triangle"]

@@ -1,4 +1,4 @@
-"""A trained model is trained further, asked and released as it was written, or refused by the name of the file."""
+"""A trained model that was damaged or edited is not trained further, asked or released; the error names the file."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def trained(tiny_checkpoint, train_file, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
-def test_a_changed_byte_of_a_model(name, trained, train_file, tmp_path):
+def test_a_changed_byte_of_a_model_is_refused(name, trained, train_file, tmp_path):
     model = shutil.copytree(trained / "model", tmp_path / "model")
     content = bytearray((model / name).read_bytes())
     content[-30] ^= 1
@@ -33,7 +33,7 @@ def test_a_changed_byte_of_a_model(name, trained, train_file, tmp_path):
 
 
 @pytest.mark.parametrize("name, read", [("metrics.json", read_json), ("history.jsonl", read_jsonl)])
-def test_a_changed_digit_of_what_a_training_wrote(name, read, trained):
+def test_a_changed_digit_in_a_trainings_outputs_is_refused(name, read, trained):
     text = (trained / name).read_text()
     assert read(trained / name)
     (trained / name).write_text(text.replace("1", "2", 1))

@@ -1,4 +1,4 @@
-"""The ablations' table and figure, from made metrics: what is measured, what is missing, what failed."""
+"""The ablations' table and figure, from made-up metrics: measured, missing and failed arms."""
 
 import csv
 
@@ -18,7 +18,7 @@ SHIFT = {("beginner_only", "_s1"): 0.004, ("without_recall", "_s2"): 0.06}
 
 
 class Ablations:
-    """A run's files."""
+    """A run's files, with made-up metrics."""
 
     def __init__(self, root, folder, **changes):
         self.folder = folder
@@ -76,7 +76,7 @@ def test_mean_spread_and_paired_differences(made):
     assert float(line["mean"]) == pytest.approx(0.47 + 0.0046667, abs=1e-6) and line["seeds"] == "3"
     assert float(line["difference"]) == pytest.approx(-0.03 + 0.004 / 3)
     assert float(line["difference_high"]) < 0 and float(line["p"]) < float(line["p_holm"]) < 0.01
-    assert float(line["images_low"]) == pytest.approx(-0.03 + 0.004 / 3)  # both have the noise of the same images
+    assert float(line["images_low"]) == pytest.approx(-0.03 + 0.004 / 3)  # both arms have the noise of the same images
     unsure = made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]
     assert float(unsure["difference"]) == pytest.approx(0.02) and float(unsure["p"]) > 0.05
     assert made.lines()["strict", "shapes", "released-one-prompt", "AP"]["difference"] == ""
@@ -87,7 +87,7 @@ def test_mean_spread_and_paired_differences(made):
         assert (made.folder / name).stat().st_size > 500
 
 
-def test_a_method_is_its_criterion_its_parts_and_their_weights(root):
+def test_a_method_is_described_by_criterion_parts_and_weights(root):
     from vision_r1.report.ablations import method_of
 
     config = configurations.load(root, "miniature")
@@ -96,7 +96,7 @@ def test_a_method_is_its_criterion_its_parts_and_their_weights(root):
     assert method_of(config, "base") == ("–",) * 4
 
 
-def test_budgets_that_differ_are_said(root, tmp_path):
+def test_different_budgets_are_reported(root, tmp_path):
     section = {"experiments": ["strict", "after_sft", "sft_matched"]}
     config = merge(configurations.load(root, "miniature"), {"ablations": section})
     write_json(tmp_path / "config.json", config)
@@ -112,7 +112,7 @@ def test_budgets_that_differ_are_said(root, tmp_path):
     )
 
 
-def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
+def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
     made.remove("without_recall_s1/grpo_stage2", "shapes", "shapes13")
     made.remove("beginner_only_s2/grpo_stage2", "shapes13")
     log = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage2.log"
@@ -129,7 +129,7 @@ def test_a_failed_arm_is_shown_with_its_cause_and_the_others_stay(made):
     assert float(made.lines()["strict", "shapes", "released-one-prompt", "AP"]["seeds"]) == 3
 
 
-def test_an_experiment_without_any_number_is_failed(made):
+def test_an_experiment_without_numbers_has_failed(made):
     for seed in SEEDS:
         made.remove(f"without_recall{seed}/grpo_stage2", "shapes", "shapes13")
     text = made.table("--partial")
@@ -143,7 +143,7 @@ def test_a_missing_file_is_an_error(made):
         made.table()
 
 
-def test_the_papers_numbers_stand_beside_ours_where_the_configuration_is_the_papers(root, tmp_path):
+def test_the_papers_numbers_are_shown_only_with_the_papers_configuration(root, tmp_path):
     paper = configurations.load(root, "paper")
     paper["report"]["banner"] = None
     paper["ablations"] = {**SECTION, "experiments": ["strict", "without_recall"]}

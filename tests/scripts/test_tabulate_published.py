@@ -1,4 +1,4 @@
-"""A published table beside ours, as people read it."""
+"""A published table with our numbers, as Markdown."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def table(root, tmp_path):
 BASE = ("base", "coco", "released-one-prompt", {"AP": 0.187, "AP50": 0.26, "AP75": 0.18, "AR100": 0.3})
 
 
-def test_ours_stands_below_theirs_with_the_difference(table):
+def test_ours_is_below_theirs_with_the_difference(table):
     lines, text = table("table_10", [BASE])
     assert lines[0] == ["", "whose", "COCO mAP", "AP50", "AP75", "AR100"]
     assert lines[1] == ["base model", "published", "0.177", "0.273", "0.188", "0.298"]
@@ -44,20 +44,20 @@ def test_ours_stands_below_theirs_with_the_difference(table):
     assert "base model: AP75: 18.8, where table 1 prints 18.0." in text
 
 
-def test_a_model_that_is_not_ours_stands_alone(table):
+def test_a_model_that_we_do_not_have_is_shown_alone(table):
     lines, _ = table("table_1", [BASE])
     assert [line[1] for line in lines if line[0].startswith("Griffon")] == ["published"] * 3
     assert [line[1] for line in lines if line[0] == "Qwen2.5-VL-7B"] == ["published", "ours", "difference"]
     assert lines[1][2:] == ["–", "–", "0.467", "–", "–", "–", "0.55"]
 
 
-def test_our_model_stands_in_for_theirs_without_a_difference(table):
+def test_another_model_of_ours_is_shown_without_a_difference(table):
     lines, text = table("table_4", [BASE])
     assert [line[1] for line in lines[1:]] == ["published", "ours, Qwen/Qwen2.5-VL-7B-Instruct"] * 3
     assert "Theirs is trained on detection data alone" in text
 
 
-def test_a_setting_that_is_not_the_recipe_s_is_named(table, root):
+def test_a_setting_that_differs_from_the_recipe_is_named(table, root):
     grpo = configurations.load(root, "paper")["grpo"] | {"beta": 0.04}
     _, text = table("table_10", [BASE], grpo=grpo)
     assert "Ours of STEP = 1 is not as recipe paper has it: grpo.beta." in text
@@ -65,7 +65,7 @@ def test_a_setting_that_is_not_the_recipe_s_is_named(table, root):
     assert "is not as recipe" not in table("table_10", [BASE])[1]
 
 
-def test_without_a_model_from_the_hub_it_is_theirs_alone(table):
+def test_without_a_model_from_the_hub_the_table_is_only_theirs(table):
     lines, text = table("table_9", preset="miniature")
     assert {line[1] for line in lines[1:]} == {"published"} and len(lines) == 9
     assert "Not comparable" in text

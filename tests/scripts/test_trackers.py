@@ -1,4 +1,4 @@
-"""Each tracker that logging.report_to knows follows a training of a few steps, without a network."""
+"""Each tracker that logging.report_to accepts records a training of a few steps, without a network."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ GRPO = {
 
 @pytest.fixture
 def train(processes, tiny_checkpoint, train_file, tmp_path):
-    """Return a function that trains in a process of its own; gives the folder of its outputs."""
+    """Return a function that trains in a separate process and returns the folder of its outputs."""
 
     def run(tracker, **environment):
         out = tmp_path / "grpo_stage1"
@@ -41,7 +41,7 @@ def test_wandb_offline(train):
     pytest.importorskip("wandb")
     out = train("wandb", WANDB_MODE="offline")
     (file,) = (out / "wandb").glob("offline-run-*/run-*.wandb")
-    content = file.read_bytes()  # records of protocol buffers; wandb has no reader for them
+    content = file.read_bytes()  # protocol buffer records, for which wandb has no reader
     assert content.count(b"train/loss") >= 3
     assert all(b"train/global_step\x82\x01\x01%d" % step in content for step in (1, 2, 3))
 

@@ -13,7 +13,7 @@ from vision_r1.zoo import criterion_of
 
 GRPO = {
     **{"per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "temperature": 1.0},
-    # One token: untrained, the model says a bare number often enough, which the released_2025 format reward takes.
+    # One token: the untrained model often writes a bare number, which the released_2025 format reward accepts.
     **{"max_completion_length": 1, "criterion": "released_2025"},
     **{"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75},
 }
@@ -26,7 +26,7 @@ def beta(request):
 
 @pytest.fixture(scope="module")
 def trained(beta, tiny_checkpoint, train_file, tmp_path_factory):
-    """Six steps without a break: one and a half passes over the eight rows."""
+    """Six steps without interruption: one and a half passes over the eight rows."""
     out = tmp_path_factory.mktemp("runs") / "grpo_stage1"
     kept = {"output_completions": out / "completions.jsonl", "sample_steps": 3, "sample_count": 5}
     main(arguments(tiny_checkpoint, train_file, out, **GRPO, beta=beta, **kept))
@@ -57,8 +57,8 @@ def test_some_completions_are_kept_with_their_rewards(trained):
     assert len({row["source_id"] for row in same}) == 2  # four completions of one prompt, one of the next
 
 
-def test_the_spread_of_a_group_is_not_that_of_the_batch(trained):
-    """The last step's rewards, four completions of each of two prompts, of which five are kept whole."""
+def test_the_logged_spread_is_that_of_groups_not_of_the_batch(trained):
+    """The last step has four completions of each of two prompts; five of the completions are kept."""
     last = [entry for entry in read_jsonl(trained / "history.jsonl") if "loss" in entry][-1]
     kept = [row for row in read_jsonl(trained / "completions.jsonl") if row["step"] == 6]
     first_group = np.std([sum(row["rewards"].values()) for row in kept[:4]], ddof=1)
@@ -89,7 +89,7 @@ def test_interrupted_training_ends_with_the_same_weights(
     assert weights_hash(out / "model") == weights_hash(trained / "model")
     names = ("loss", "grad_norm", "kl", "reward", "entropy", "advantage_std")
     resumed, whole = (read_jsonl(folder / "history.jsonl") for folder in (out, trained))
-    assert [list(row) for row in resumed] == [list(row) for row in whole]  # the order of names, too
+    assert [list(row) for row in resumed] == [list(row) for row in whole]  # also the order of names
     assert [[row.get(name) for name in names] for row in resumed if "loss" in row] == [
         [row.get(name) for name in names] for row in whole if "loss" in row
     ]
@@ -112,7 +112,7 @@ STAGE2 = {"recall_threshold": 0.75, "precision_low": 0.75, "precision_high": 0.9
 
 
 def chain(tiny_checkpoint, train_file, out, beta, switch):
-    """Return the words of stage 1 up to step `switch` of 6, and of a stage 2 that resumes from there."""
+    """Return the arguments of stage 1 up to step `switch` of 6, and of a stage 2 that resumes from there."""
     both = {**GRPO, "beta": beta, "reference": tiny_checkpoint}
     stage1 = {"stop_at": switch, "output_checkpoint": out / "stage1/checkpoint"}
     stage2 = {**STAGE2, "continue_from": out / "stage1/checkpoint"}
@@ -124,7 +124,7 @@ def chain(tiny_checkpoint, train_file, out, beta, switch):
 
 @pytest.fixture
 def switching_run(beta, tiny_checkpoint, train_file, tmp_path, monkeypatch):
-    """Return a function: train in one run whose thresholds rise at a step of trainer_state; gives its folder."""
+    """Return a function that trains in one run whose thresholds rise at a given step, and returns its folder."""
 
     def run(switch):
         from dataclasses import replace
@@ -178,7 +178,7 @@ def test_continuous_refinement_is_one_run_with_a_switch(
     assert (metrics["steps"], metrics["samples_seen"]) == (6 - switch, 2 * (6 - switch))
 
 
-def test_a_stage_that_can_not_go_on_says_why(tiny_checkpoint, train_file, tmp_path):
+def test_a_stage_that_cannot_continue_gives_the_reason(tiny_checkpoint, train_file, tmp_path):
     stage1, stage2 = chain(tiny_checkpoint, train_file, tmp_path, 0.0, 2)
     main(stage1)
     with pytest.raises(UserError, match="other settings: learning_rate 0.001 -> 0.01; stages of one schedule"):
@@ -204,8 +204,8 @@ def test_image_tokens_are_never_sampled(tiny_checkpoint, train_file, tmp_path, m
     assert len(set(forbidden)) == 4 and image in forbidden
 
 
-def test_where_a_vllm_server_is_decides_nothing(tiny_checkpoint, train_file, tmp_path):
-    """So a training resumes with a server that was restarted, on another machine."""
+def test_the_address_of_a_vllm_server_is_not_a_setting_of_the_training(tiny_checkpoint, train_file, tmp_path):
+    """So a training can resume after its server was restarted on another machine."""
 
     def settings(**options):
         parsed, *_, config = parse_args(arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, **options))
@@ -233,7 +233,7 @@ def test_criterion_flags(tiny_checkpoint, train_file, tmp_path):
 
 
 def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint, train_file, tmp_path):
-    """Every experiment that is shipped, and one with each kind of value: the reward of a section, not of a name."""
+    """Every shipped experiment, and one with each type of value: a reward comes from its section, not from a name."""
     config, rewards = load(root, "paper"), []
     config["experiments"]["changed"] = {
         "reward": {"criterion": "paper", "label_aware": True, "quality": "giou", "inclusive": False},
@@ -251,7 +251,7 @@ def test_the_audit_reads_a_criterion_as_the_training_does(root, tiny_checkpoint,
         assert parse_args(words)[2] == criterion_of(values)
 
 
-def test_another_methods_reward_trains_by_its_name(tiny_checkpoint, train_file, tmp_path):
+def test_another_methods_reward_is_trained_with_by_name(tiny_checkpoint, train_file, tmp_path):
     options = {key: value for key, value in GRPO.items() if key not in STAGE_THRESHOLDS} | {"max_completion_length": 8}
     main(arguments(tiny_checkpoint, train_file, tmp_path, **{**options, "criterion": "perception_r1", "max_steps": 1}))
     (logged,) = [entry for entry in read_jsonl(tmp_path / "history.jsonl") if "loss" in entry]

@@ -1,4 +1,4 @@
-"""Each guard is provoked in a real training: it ends with the cause, keeps its last checkpoint, writes no output."""
+"""Each guard is triggered in a real training, which then ends with the cause, its last checkpoint and no output."""
 
 import pytest
 import train_grpo
@@ -19,7 +19,7 @@ GRPO = {
 
 
 def stopped(main, words, out, match):
-    """Run a training that a guard must stop; return the step of the checkpoint that is left."""
+    """Run a training that a guard must stop; return the step of the remaining checkpoint."""
     with pytest.raises(TrainingBroken, match=match):
         main(words)
     assert [path.name for path in out.iterdir()] == ["state"]
@@ -43,7 +43,7 @@ def test_grpo(options, match, tiny_checkpoint, train_file, tmp_path):
     assert stopped(train_grpo.main, words, tmp_path, match) >= 2
 
 
-def test_boxes_said_twice(tiny_checkpoint, train_file, tmp_path):
+def test_duplicate_boxes(tiny_checkpoint, train_file, tmp_path):
     def parrot(prompt_ids, copy):
         return format_answer(5 * [[10, 10, 20, 20 + copy]], 5 * ["circle"])
 
@@ -67,4 +67,4 @@ def test_a_process_that_hangs_ends_itself(processes, tiny_checkpoint, train_file
     run = processes.start("hang_in_a_reward", words)
     assert run.wait(60) == 1
     assert "training stopped: no step in 0.03 minutes after step 0 (guard_stalled_minutes)" in run.output()
-    assert "hang_in_a_reward" in run.output()  # the stack names where it hangs
+    assert "hang_in_a_reward" in run.output()  # the stack shows where it hangs

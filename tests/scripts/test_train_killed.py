@@ -1,4 +1,4 @@
-"""`kill -9` at random moments, also while a checkpoint is written, in all three trainings: same weights, same logs."""
+"""`kill -9` at random moments, even while a checkpoint is written, in all three trainings: same weights, same logs."""
 
 import contextlib
 import random
@@ -30,7 +30,7 @@ GRPO = {
 
 @pytest.fixture(scope="module")
 def chain(tiny_checkpoint, train_file, tmp_path_factory):
-    """Return a function: name of a training and a folder -> what runs it there; and the folder of whole runs."""
+    """Return a function (training, folder) -> the arguments of `start`, and the folder of uninterrupted runs."""
     whole = tmp_path_factory.mktemp("whole")
     shared = {**GRPO, "reference": tiny_checkpoint}
 
@@ -50,7 +50,7 @@ def chain(tiny_checkpoint, train_file, tmp_path_factory):
 
 
 def checkpoints(state):
-    """Return {path: is it whole}; a checkpoint may vanish while one looks."""
+    """Return {path: is it complete}; a checkpoint may be removed meanwhile."""
     found = {}
     for path in state.glob("*/checkpoint-*"):
         with contextlib.suppress(OSError, UserError):
@@ -77,7 +77,7 @@ def test_killed_at_random_moments(name, chain, processes, tmp_path):
 
     seed = time.time_ns() % 100_000
     rng = random.Random(seed)
-    sys.stdout.write(f"{name}: seed {seed}\n")  # pytest shows it where the test fails
+    sys.stdout.write(f"{name}: seed {seed}\n")  # pytest shows it if the test fails
     out = tmp_path / name
     first, *middle, end = MOMENTS
     killed = 0

@@ -1,4 +1,4 @@
-"""Adapters in both training programs: saved whole, exact across interruption and stages. Needs requirements-gpu.txt."""
+"""Adapters in both training programs: merged models, exact resumption, stages. Needs requirements-gpu.txt."""
 
 import shutil
 
@@ -40,7 +40,7 @@ def test_split_weights_are_refused(monkeypatch, variable):
 
 @pytest.fixture(scope="module", params=PROGRAMS)
 def trained(request, tiny_checkpoint, train_file, tmp_path_factory):
-    """Return program, its options and the folder of six steps without a break."""
+    """Return the program, its options and the folder of six uninterrupted steps."""
     pytest.importorskip("peft")
     main, options = PROGRAMS[request.param]
     out = tmp_path_factory.mktemp("lora") / request.param
@@ -57,7 +57,9 @@ def test_the_model_is_merged_and_whole(trained, tiny_checkpoint):
     assert changed and not any(part in name for name in changed for part in ("norm", "embed", "lm_head", "bias"))
 
 
-def test_an_interrupted_training_ends_alike(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
+def test_an_interrupted_training_ends_with_the_same_weights(
+    trained, tiny_checkpoint, train_file, tmp_path, monkeypatch
+):
     main, options, whole = trained
     out = tmp_path / whole.name
     words = arguments(tiny_checkpoint, train_file, out, **options, **LORA)
@@ -78,7 +80,7 @@ def test_a_training_that_was_killed_at_its_very_end(trained, tiny_checkpoint, tr
     out = tmp_path / whole.name
     words = arguments(tiny_checkpoint, train_file, out, **options, **LORA)
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # main imports it from there
         main(words)
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
@@ -86,7 +88,7 @@ def test_a_training_that_was_killed_at_its_very_end(trained, tiny_checkpoint, tr
 
 
 def test_continuous_stages_keep_the_initial_model_as_reference(tiny_checkpoint, train_file, tmp_path):
-    """With stage 2's rewards those of stage 1, the two stages are one run of six steps, KL included."""
+    """If stage 2 has the rewards of stage 1, both stages together equal one run of six steps, including KL."""
     pytest.importorskip("peft")
     both = {**GRPO, **LORA, "beta": 0.04, "reference": tiny_checkpoint}
     train_grpo.main(arguments(tiny_checkpoint, train_file, tmp_path / "one", **both))
@@ -128,6 +130,6 @@ def test_adapters_of_other_layers_are_not_loaded(tiny_checkpoint, tmp_path):
         check_adapters(some, tmp_path)
     some.save_pretrained(tmp_path)
     check_adapters(some, tmp_path)
-    check_adapters(load_model(tiny_checkpoint, "float32"), tmp_path / "none")  # nothing to do with adapters
+    check_adapters(load_model(tiny_checkpoint, "float32"), tmp_path / "none")  # no adapters, nothing to check
     with pytest.raises(UserError, match="adapter_model.safetensors: 2 weights differ from the model's, the first is"):
         check_adapters(adapted(".*[qv]_proj"), tmp_path)

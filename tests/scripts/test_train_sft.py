@@ -13,7 +13,7 @@ BATCH = {"per_device_train_batch_size": 2}
 
 @pytest.fixture(scope="module")
 def trained(tiny_checkpoint, train_file, tmp_path_factory):
-    """Six steps without a break: one and a half passes over the eight rows."""
+    """Six steps without interruption: one and a half passes over the eight rows."""
     out = tmp_path_factory.mktemp("runs") / "sft"
     main(arguments(tiny_checkpoint, train_file, out, **BATCH))
     return out
@@ -44,12 +44,12 @@ def test_another_training_does_not_resume_from_this_state(
     caplog.set_level("INFO")
     main(arguments(tiny_checkpoint, train_file, out, **BATCH, seed=2))
     assert f"starting afresh, as {first.name} was trained with other settings: seed 1 -> 2\n" in caplog.text
-    assert [path.name for path in (out / "state").iterdir()] == ["finished"]  # nor is it kept beside the outputs
+    assert [path.name for path in (out / "state").iterdir()] == ["finished"]  # it is not kept beside the outputs either
     assert weights_hash(out / "model") != weights_hash(trained / "model")
 
 
 def test_zeros_after_a_power_cut(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch, caplog):
-    """The newest checkpoint has its sizes and its mark, and zeros inside: the one before is resumed."""
+    """The newest checkpoint has the right sizes and its mark, but contains zeros, so the previous one is used."""
     out = tmp_path / "sft"
     words = arguments(tiny_checkpoint, train_file, out, **BATCH)
     stop_by_signal(main, words, out / "state", monkeypatch, step=5)
@@ -69,17 +69,17 @@ def test_state_of_a_training_that_was_killed_at_its_very_end(
     out = tmp_path / "sft"
     words = arguments(tiny_checkpoint, train_file, out, **BATCH)
     with monkeypatch.context() as patch:
-        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # imported by main, so found here
+        patch.setattr(outputs, "save", lambda *args, **kwargs: None)  # main imports it from there
         main(words)
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
 
 
-def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
+def test_outputs_that_snakemake_deleted_are_restored_from_the_state_folder(
     tiny_checkpoint, train_file, tmp_path, monkeypatch, caplog
 ):
-    """Snakemake was killed alone: its job finished, and the next run deletes the outputs before it starts the job."""
+    """Only Snakemake was killed: its job finished, and the next run deletes the outputs before it starts the job."""
     out = tmp_path / "sft"
     words = arguments(tiny_checkpoint, train_file, out, **BATCH)
     main(words)
@@ -94,7 +94,7 @@ def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
     assert end.value.code == 0
     assert "restored: this very training was finished before" in caplog.text
     assert {path: path.read_bytes() for path in written} == written
-    main([*words, "--learning_rate", "2e-3"])  # another training takes the place of what was kept
+    main([*words, "--learning_rate", "2e-3"])  # another training replaces the kept outputs
     assert (out / "model/model.safetensors").read_bytes() != written[out / "model/model.safetensors"]
     shutil.rmtree(out / "model")
     (out / "state/finished/output_model/model.safetensors").write_bytes(b"damaged")
@@ -102,7 +102,7 @@ def test_outputs_that_snakemake_deleted_are_taken_from_the_state_folder(
     check_outputs(out, tiny_checkpoint, steps=6)
 
 
-def test_answers_are_not_cut_unless_asked(tiny_checkpoint, train_file, tmp_path):
+def test_answers_are_not_truncated_unless_requested(tiny_checkpoint, train_file, tmp_path):
     assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path))[2].max_length is None
     assert parse_args(arguments(tiny_checkpoint, train_file, tmp_path, max_length=512))[2].max_length == 512
 
@@ -185,7 +185,7 @@ def test_weights_that_are_not_finite_are_named(tiny_checkpoint, tmp_path):
     weights[name][0, 0] = float("inf")
     (tmp_path / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"weight .*layers.0.mlp.* holds values that are not finite"):
+    with pytest.raises(UserError, match=r"weight .*layers.0.mlp.* has values that are not finite"):
         load_model(tmp_path, "float32")
 
 
@@ -202,7 +202,7 @@ def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
         load_model(tmp_path, "float32")
 
 
-def test_help_lists_our_options_before_trl_s(capsys):
+def test_help_lists_our_options_before_trls(capsys):
     with pytest.raises(SystemExit):
         parse_args(["--help"])
     text = capsys.readouterr().out

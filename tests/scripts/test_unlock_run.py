@@ -1,4 +1,4 @@
-"""A folder is unlocked only where nothing is at work in it, as far as can be seen."""
+"""A folder is unlocked only if, as far as can be seen, no process is working in it."""
 
 import socket
 
@@ -38,20 +38,20 @@ def locked(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words", [("python", "workflow/scripts/train_grpo.py"), ("/usr/bin/python3", "-m", "snakemake")]
 )
-def test_a_job_whose_folder_cant_be_seen_may_be_at_work(locked, monkeypatch, words):
+def test_a_job_with_an_unreadable_folder_counts_as_running(locked, monkeypatch, words):
     monkeypatch.setattr(psutil, "process_iter", lambda: [OfAnotherUser(*words)])
     with pytest.raises(UserError, match="still at work here, or may be \\(77 of somebody\\)"):
         unlock_run.main([])
     assert not locked
 
 
-def test_what_is_no_job_is_nothing_to_wait_for(locked, monkeypatch):
+def test_processes_that_are_not_jobs_do_not_count(locked, monkeypatch):
     monkeypatch.setattr(psutil, "process_iter", lambda: [OfAnotherUser("python", "other.py")])
     unlock_run.main([])
     assert locked == [["snakemake", "--unlock", "--quiet"]]
 
 
-def test_a_run_of_another_machine_cant_be_seen(locked, tmp_path, monkeypatch):
+def test_a_run_on_another_machine_keeps_its_lock(locked, tmp_path, monkeypatch):
     monkeypatch.setattr(psutil, "process_iter", list)
     (tmp_path / ".snakemake/started_on").write_text("login2, process 7")
     with pytest.raises(UserError, match=r"a run on another machine \(login2, process 7\)"):

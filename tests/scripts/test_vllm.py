@@ -1,4 +1,4 @@
-"""vLLM on a CPU, through the programs, in the environment that `make test-vllm` makes. Not part of `make test`."""
+"""vLLM on a CPU, in the programs, in the environment of `make test-vllm`. Not part of `make test`."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 ENVIRONMENT = {
     **{"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"},
-    **{"TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"},  # compiling takes longer than all that follows
+    **{"TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"},  # compiling takes longer than all the tests
 }
 PROTOCOLS = {
     "every": {"prompts": "per-category", "max_new_tokens": 24},
     "small": {"prompts": "per-category", "max_new_tokens": 24, "max_pixels": 3136},
 }
-# vLLM's CPU build packs the weights of linear layers when it has loaded them, and can't take new ones afterwards, which
-# TRL sends. Without oneDNN they stay as they are. The reward is an answer's length: untrained, nobody writes JSON.
+# vLLM's CPU build packs the weights of linear layers after loading, and can't take the new ones that TRL sends later.
+# Without oneDNN they stay unpacked. The reward is an answer's length, because an untrained model writes no JSON.
 TRAIN = """
 import os, sys
 import vllm._custom_ops
@@ -43,7 +43,7 @@ cli.run(train_grpo.main, sys.argv[1:])
 
 
 def run(root, words, code=0, **environment):
-    """Run a program, or code after -c, in a process of its own."""
+    """Run a program, or code after -c, in a separate process."""
     places = {"PYTHONPATH": os.pathsep.join([str(root / "workflow/scripts"), str(root / "tests")])}
     done = subprocess.run(
         [sys.executable, *map(str, words)],
@@ -60,7 +60,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def checkpoint(name, tmp_path_factory):
-    """A folder as on the hub. Weights three times as large as usual say something else about each image."""
+    """A folder as on the hub. With weights three times as large as usual, answers differ between images."""
     folder = tmp_path_factory.mktemp(name) / "model"
     make_checkpoint(folder, name, {"qwen2_5_vl": "older", "qwen3_vl": "newer"}[name], head_size=32)
     model = load_model(folder, "float32")
@@ -73,7 +73,7 @@ def checkpoint(name, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def words(root, name, checkpoint, tmp_path_factory):
-    """Return a function: (backend, output) -> the command that predicts. Images have to be resized for `small` only."""
+    """Return a function: (backend, output) -> the command that predicts. Only for `small` images have to be resized."""
     side = 96 if name == "qwen3_vl" else 84
     scenes = coco_factory.write(tmp_path_factory.mktemp("data"), coco_factory.content(size=(side, side)))
 
@@ -101,7 +101,7 @@ def predicted(root, words, tmp_path_factory):
 
 
 def apart(one, other):
-    """Return how far the log-probabilities of two equal answers are apart at most."""
+    """Return the largest difference of the log-probabilities of two equal answers."""
     assert [offset for offset, _ in one["tokens"]] == [offset for offset, _ in other["tokens"]]
     return max(abs(a - b) for (_, a), (_, b) in zip(one["tokens"], other["tokens"], strict=True))
 
@@ -121,7 +121,7 @@ def test_answers_and_log_probabilities_are_those_of_transformers(predicted, name
 
 
 def test_two_processes_share_the_questions(root, words, predicted, tmp_path):
-    """As on two GPUs, but for the cards: those are in tests/unit/test_launcher.py."""
+    """As on two GPUs, except for the GPUs themselves: tests/unit/test_launcher.py has those."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run(root, [*launch, *words("vllm", tmp_path / "both.jsonl")])
     both = read_jsonl(tmp_path / "both.jsonl")
@@ -129,8 +129,8 @@ def test_two_processes_share_the_questions(root, words, predicted, tmp_path):
     assert max(map(apart, both, predicted["vllm"])) <= 2e-4
 
 
-def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path):
-    """vLLM finds sampled tokens as probable as the trainer does, at each step: prompts and weights are the same."""
+def test_a_training_samples_with_a_colocated_vllm(root, name, checkpoint, tmp_path):
+    """At each step vLLM and the trainer give sampled tokens the same probability: prompts and weights agree."""
     rows, out, again, other = write_train_file(tmp_path, name), *(tmp_path / each / "grpo" for each in "abc")
     options = {
         **{"family": name, "per_device_train_batch_size": 8, "num_generations": 4, "loss_type": "grpo", "beta": 0.04},
@@ -145,14 +145,14 @@ def test_a_training_samples_by_a_colocated_vllm(root, name, checkpoint, tmp_path
     logged = [entry for entry in read_jsonl(out / "history.jsonl") if "loss" in entry]
     apart = [entry["sampling/sampling_logp_difference/mean"] for entry in logged]
     log.info("%s: log-probabilities are %s apart in the mean, KL %s", name, apart, [entry["kl"] for entry in logged])
-    # Not zero: vLLM counts without the tokens that are never sampled.
+    # Not zero: vLLM's probabilities leave out the tokens that are never sampled.
     assert max(apart) < 0.1 and logged[-1]["kl"] > 0.01
 
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, again, **options)], code=143, STOP_AT="2")
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, again, **options)])
     assert weights_hash(again / "model") == weights_hash(out / "model")
 
-    # Another training seed draws other completions for the same prompts; left alone, vLLM would not.
+    # Another training seed draws other completions for the same prompts; by default, vLLM would draw the same ones.
     options |= {"seed": 2, "max_steps": 1, "output_completions": other / "completions.jsonl"}
     run(root, ["-c", TRAIN, *arguments(checkpoint, rows, other, **options)])
     one, two = (read_jsonl(each / "completions.jsonl")[:8] for each in (out, other))

@@ -5,7 +5,7 @@ from vision_r1 import configuration
 
 @pytest.fixture(scope="session")
 def schema(root):
-    """The schema of a configuration, TRL's fields among it."""
+    """The schema of a configuration, including TRL's fields."""
     return configuration.read_schema(root / "config")
 
 

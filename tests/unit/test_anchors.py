@@ -45,7 +45,7 @@ def test_every_number_is_reproduced_or_not_or_not_run(published):
     [(0.16, 0.17, "reproduced"), (0.15, 0.166, "not reproduced"), (0.188, 0.2, "not reproduced")],
 )
 def test_within_the_tolerance_of_the_range_over_orders_of_equal_scores(published, low, high, status):
-    """17.7 +- 1: the range counts, whatever pycocotools' own order gives."""
+    """17.7 +- 1: the range is compared, whatever AP pycocotools' order gives."""
     own = (low + high) / 2
     lines = check(published, QWEN, metrics(own, 0.485, {"AP": {"expected": own, "low": low, "high": high}}))
     assert statuses(lines)["coco", "mean", "AP"] == status
@@ -53,14 +53,14 @@ def test_within_the_tolerance_of_the_range_over_orders_of_equal_scores(published
     assert (line["low"], line["high"]) == (low, high)
 
 
-def test_our_own_number_belongs_to_its_range():
+def test_the_given_orders_number_is_part_of_the_range():
     scores = metrics(0.2, 0.4, {"AP": {"expected": 0.1, "low": 0.09, "high": 0.11}})
     assert measure(scores, "base", Place("coco", "released-one-prompt", "mean", "AP")) == (0.2, 0.09, 0.2)
     assert measure(scores, "base", Place("coco", "released-one-prompt", "mean", "AR100")) == (0.35, 0.35, 0.35)
     assert measure(scores, "sft", Place("coco", "released-one-prompt", "mean", "AP")) == (None, None, None)
 
 
-def test_anchors_are_of_suites_protocols_and_data_sets_that_we_have(published, root):
+def test_anchors_name_existing_suites_protocols_and_data_sets(published, root):
     asked = {recipe: configurations.load(root, recipe)["evaluation"] for recipe in ("paper", "upstream_2026")}
     for anchor in published:
         evaluation = asked[anchor.recipe]

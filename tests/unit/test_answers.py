@@ -1,4 +1,4 @@
-"""Where each token's text begins in an answer, for tokenizers of bytes: a character may take several tokens."""
+"""Where each token's text begins in an answer, for byte tokenizers: a character may take several tokens."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ END = 256
 
 
 class Bytes:
-    """A tokenizer with one token a byte, as BPE has without its merges."""
+    """A tokenizer with one token per byte, like BPE without merges."""
 
     calls = 0
 
@@ -29,7 +29,7 @@ def test_a_character_begins_at_its_first_token():
 
 
 @given(st.text(max_size=20))
-def test_offsets_are_those_of_the_decoded_beginnings(text):
+def test_offsets_equal_the_lengths_of_decoded_prefixes(text):
     tokens = list(text.encode(errors="ignore"))
     begins = [len(bytes(tokens[:place]).decode(errors="ignore")) for place in range(len(tokens))]
     assert offsets([*tokens, END])[1][:-1] == begins

@@ -26,7 +26,7 @@ def unpacked(path, output, max_bytes=1000, max_files=10):
     return unpack(path, output, max_bytes, max_files)
 
 
-def test_unpacks_a_tree_and_says_what_it_was(tmp_path):
+def test_unpacks_a_tree_and_records_it(tmp_path):
     archive = zipped(tmp_path / "a.zip", [("set/", ""), ("set/images/1.jpg", "one"), ("set/b.json", "{}")])
     (tmp_path / "a").mkdir()
     (tmp_path / "a/old").write_text("old")
@@ -47,8 +47,8 @@ def test_unpacks_a_tree_and_says_what_it_was(tmp_path):
     assert found == [".a.lock", "1.jpg", "a", "a.zip", "b.json", "images", "set"]
 
 
-def test_the_same_files_packed_otherwise_have_the_same_hash(tmp_path):
-    """As sha256sum prints them: what GitHub packs of a commit may have other bytes tomorrow."""
+def test_the_same_files_in_another_archive_have_the_same_hash(tmp_path):
+    """Hashes of files, as sha256sum prints them: GitHub's archive of a commit may have other bytes tomorrow."""
     files = [("set/b.json", "{}"), ("set/images/1.jpg", "one"), ("a", "")]
     lines = [f"{hashlib.sha256(content.encode()).hexdigest()}  {name}\n" for name, content in sorted(files)]
     wanted = hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -102,7 +102,7 @@ def test_a_false_size_does_not_pass_the_limit(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a.zip"]
 
 
-def test_damaged_missing_and_clashing(tmp_path):
+def test_damaged_missing_and_clashing_files(tmp_path):
     with pytest.raises(UserError, match="none.zip: can't be unpacked: .*No such file"):
         unpacked(tmp_path / "none.zip", tmp_path / "a")
     archive = zipped(tmp_path / "a.zip", [("a", b"content")])
@@ -124,7 +124,7 @@ def tarred(path, members):
 
 
 def test_a_tar_of_a_folder_itself_is_unpacked(tmp_path):
-    """As `tar czf x.tgz .` writes it: ./, ./a.txt."""
+    """Members are named as by `tar czf x.tgz .`: ./, ./a.txt."""
     (tmp_path / "set").mkdir()
     (tmp_path / "set/a.txt").write_text("one")
     with tarfile.open(tmp_path / "a.tgz", "w:gz") as file:
@@ -164,13 +164,13 @@ def test_unsafe_tar_archives_are_not_unpacked(tmp_path, member):
     assert [path.name for path in tmp_path.rglob("*")] == ["a.tar.gz"]
 
 
-def test_a_cut_tar_is_damaged(tmp_path):
+def test_a_truncated_tar_is_damaged(tmp_path):
     archive = tarred(tmp_path / "a.tar.gz", [("a", b"content" * 999), ("b", bytes(range(256)) * 40)])
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(UserError, match="damaged .*; delete it and download it again"):
         unpacked(archive, tmp_path / "a", max_bytes=10**6)
     (tmp_path / "b.tar.gz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="neither zip nor tar, it begins with b'no archive'"):
         unpacked(tmp_path / "b.tar.gz", tmp_path / "b")
 
 
@@ -186,8 +186,8 @@ def test_images_are_counted_and_giant_ones_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "b").exists()
 
 
-def bent_tar(path, size=None, kind=tarfile.REGTYPE, name="a", behind=b""):
-    """Write a gzipped tar whose last header says `size` in base 256, as tarfile itself would not."""
+def forged_tar(path, size=None, kind=tarfile.REGTYPE, name="a", behind=b""):
+    """Write a gzipped tar whose last header has `size` in base 256, which tarfile itself would not write."""
     member = tarfile.TarInfo(name)
     member.type = kind
     header = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
@@ -199,12 +199,12 @@ def bent_tar(path, size=None, kind=tarfile.REGTYPE, name="a", behind=b""):
 
 
 @pytest.mark.parametrize("size", [-1024, -512, -1])
-def test_a_negative_size_in_a_tar_does_not_lead_back(tmp_path, size):
+def test_a_negative_size_in_a_tar_header_is_refused(tmp_path, size):
     with pytest.raises(UserError, match=f"a.tar.gz: damaged .a header of {size} bytes"):
-        unpacked(bent_tar(tmp_path / "a.tar.gz", size), tmp_path / "a")
+        unpacked(forged_tar(tmp_path / "a.tar.gz", size), tmp_path / "a")
 
 
-def test_a_negative_size_among_the_attributes(tmp_path):
+def test_a_negative_size_in_extended_attributes_is_refused(tmp_path):
     path = tmp_path / "a.tar.gz"
     member = tarfile.TarInfo("ok")
     member.pax_headers = {"size": "-1024"}
@@ -216,19 +216,19 @@ def test_a_negative_size_among_the_attributes(tmp_path):
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_a_giant_header_is_not_read(tmp_path, kind):
-    archive = bent_tar(tmp_path / "a.tar.gz", 6 * 2**30, kind, behind=b"\0" * 99_999)
+    archive = forged_tar(tmp_path / "a.tar.gz", 6 * 2**30, kind, behind=b"\0" * 99_999)
     with pytest.raises(UserError, match="damaged .a header of 6442450944 bytes"):
         unpacked(archive, tmp_path / "a")
 
 
-def test_a_long_name_is_one(tmp_path):
+def test_a_long_name_is_read_whole(tmp_path):
     name = "d" * 90 + "/" + "é" * 100 + ".json"
     unpacked(tarred(tmp_path / "a.tar", [(name, b"{}")]), tmp_path / "a")
     assert (tmp_path / "a" / name).read_text() == "{}"
 
 
-def test_a_tar_that_is_damaged_in_its_middle_loses_nothing_in_silence(tmp_path):
-    """Python's own reader takes a header that is none for the end."""
+def test_a_tar_that_is_damaged_in_its_middle_does_not_lose_files_silently(tmp_path):
+    """Python's tarfile takes an invalid header for the end of the archive."""
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as file:
         for name in "abc":
@@ -241,7 +241,7 @@ def test_a_tar_that_is_damaged_in_its_middle_loses_nothing_in_silence(tmp_path):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_broken_compression_is_one_line(tmp_path, method):
+def test_broken_compression_is_reported_in_one_line(tmp_path, method):
     path = tmp_path / "a.zip"
     content = random.Random(0).randbytes(500)
     with zipfile.ZipFile(path, "w", method) as file:
@@ -258,7 +258,7 @@ def test_broken_compression_is_one_line(tmp_path, method):
             unpacked(tmp_path / "b.tar", tmp_path / "b")
 
 
-def test_names_that_no_file_can_have(tmp_path):
+def test_impossible_file_names_are_refused(tmp_path):
     path = tmp_path / "a.tar.gz"
     member = tarfile.TarInfo("ok")
     member.pax_headers = {"path": "a\0b"}
@@ -273,7 +273,7 @@ def test_names_that_no_file_can_have(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tgz", "a"])
-def test_the_content_says_what_an_archive_is(tmp_path, name):
+def test_the_type_of_an_archive_is_read_from_its_content(tmp_path, name):
     zipped(tmp_path / name, [("x", b"zip")])
     unpacked(tmp_path / name, tmp_path / "out")
     assert (tmp_path / "out/x").read_text() == "zip"
@@ -298,7 +298,7 @@ def test_names_as_windows_and_macos_write_them(tmp_path, make):
 
 
 def test_names_of_other_code_pages(tmp_path, caplog):
-    """A zip's name is UTF-8 where a flag says so; without it, it often is UTF-8 all the same, else anything."""
+    """A flag marks a zip's names as UTF-8; without it they are often UTF-8 nevertheless, or any code page."""
     right = zipped(tmp_path / "a.zip", [("größe.jpg", b"x")])
     unpacked(right, tmp_path / "a")
     silent = bytearray(right.read_bytes())
@@ -315,7 +315,7 @@ def test_names_of_other_code_pages(tmp_path, caplog):
     assert "c.zip: the code page of 1 names is unknown; the first is 'gr" in caplog.text
 
 
-def test_two_unpackings_at_once_lose_nothing(tmp_path):
+def test_two_simultaneous_unpackings_lose_nothing(tmp_path):
     archive = zipped(tmp_path / "a.zip", [(f"set/{number}", b"x") for number in range(300)])
     with ThreadPoolExecutor(4) as pool:
         manifests = list(pool.map(lambda _: unpacked(archive, tmp_path / "a", max_files=300), range(4)))

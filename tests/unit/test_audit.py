@@ -1,4 +1,4 @@
-"""The audit: perturbations start at the right answer and grow; AP is pycocotools'; the known blind spots show."""
+"""The audit: perturbations start at the right answer and grow, AP equals pycocotools', known blind spots are found."""
 
 import json
 
@@ -28,7 +28,7 @@ def make_rows(count, frame="pixel"):
     rng = np.random.default_rng(0)
     rows = []
     for index in range(count):
-        low = rng.integers(0, 300, (index % 5, 2))  # none in every fifth image
+        low = rng.integers(0, 300, (index % 5, 2))  # every fifth image has none
         boxes = np.concatenate([low, low + rng.integers(60, 180, low.shape)], axis=1).astype(float).tolist()
         objects = [{"label": LABELS[rng.integers(3)], "bbox": box} for box in boxes]
         size = {"width": 500, "height": 500, "input_width": 504, "input_height": 504}
@@ -46,7 +46,7 @@ def of(records, criterion, family):
     return [r for r in records if (r["criterion"], r["family"]) == (criterion, family)]
 
 
-def test_official_is_blind_to_spam_duplicates_and_labels_and_strict_sees_them(records):
+def test_released_2025_ignores_spam_duplicates_and_labels_and_strict_does_not(records):
     blind = {(found["criterion"], found["family"]) for found in loopholes(records)}
     for family in ("spam", "duplicates", "wrong_labels", "unknown_labels"):
         assert ("released_2025", family) in blind
@@ -86,17 +86,17 @@ def test_ap_and_f1_by_hand():
     for found, ap, f1 in [
         (truth, 1, 1),
         ([(box, [" A"]), (other, ["b"])], 0.5, 0.5),
-        # Nobody's label costs AP nothing, and F1 a false box.
+        # A label that nobody asked for costs AP nothing, and is a false box for F1.
         ([(box, ["a"]), (np.vstack([box, box]), ["b", "stranger"])], 1, 4 / 5),
         ([(box, ["a"]), (box, ["stranger"])], 0.5, 0.5),
         ([(np.zeros((0, 4)), [])] * 2, 0, 0),
     ]:
         assert ap_and_f1(truth, found) == pytest.approx({"ap": ap, "f1": f1})
-    # 80 of 100: above the IoU thresholds 0.5 to 0.75, and 0.8.
+    # IoU 80 / 100 reaches the thresholds 0.5 to 0.75 and 0.8.
     assert ap_and_f1(truth[:1], [(box * [1, 1, 1, 0.8], ["a"])]) == pytest.approx({"ap": 0.7, "f1": 0.7})
 
 
-def test_rewards_of_other_methods_are_audited_as_they_are_configured_and_are_no_reference_else():
+def test_rewards_of_other_methods_are_audited_only_if_they_are_configured():
     rows = [row for row in make_rows(15) if row["objects"]]
     rex_omni = Reward.of({"criterion": "rex_omni"})
     entries = audited({"rex_omni/grpo_stage1": rex_omni})
@@ -104,7 +104,7 @@ def test_rewards_of_other_methods_are_audited_as_they_are_configured_and_are_no_
     assert {entry["name"] for entry in entries[1:]} == set(PUBLISHED)
     records = audit(rows, {"strict": Reward(Criterion.named("strict", "stage1")), **OTHERS}, seed=0)
     for name in OTHERS:
-        assert of(records, name, "jitter")[0]["reward"] == pytest.approx(3, abs=0.05)  # of whole coordinates
+        assert of(records, name, "jitter")[0]["reward"] == pytest.approx(3, abs=0.05)  # coordinates are rounded
     for record in of(records, "vlm_r1_weighted_sum", "missed"):
         parts = [record[f"rewards/{part}"] for part in ("format", "iou", "completeness")]
         assert record["reward"] == pytest.approx(np.dot(parts, [1.5, 1.05, 0.45]))
@@ -125,7 +125,7 @@ def test_rows_of_a_relative_frame():
 STAGE1 = {"recall_threshold": 0.5, "precision_low": 0.5, "precision_high": 0.75}
 
 
-def test_equal_rewards_are_audited_once_and_a_published_one_is_known():
+def test_equal_rewards_are_audited_once_and_published_ones_recognised():
     ours, stage2 = {"criterion": "strict", **STAGE1}, {"recall_threshold": 0.75, "precision_low": 0.6}
     settings = {
         "strict/grpo_stage1": ours,
@@ -145,7 +145,7 @@ def test_equal_rewards_are_audited_once_and_a_published_one_is_known():
     )
 
 
-def test_a_label_aware_criterion_and_the_weights_are_what_is_audited():
+def test_changed_parts_and_weights_are_audited():
     rows = [row for row in make_rows(15) if row["objects"]]
     paper = {"criterion": "paper", **STAGE1}
     settings = {
@@ -165,6 +165,6 @@ def test_a_label_aware_criterion_and_the_weights_are_what_is_audited():
 
 
 @pytest.mark.parametrize("weights", [[1, 1], [0, 0, 0], [1, -1, 1]])
-def test_weights_that_can_not_be(weights):
+def test_invalid_weights(weights):
     with pytest.raises(ValueError, match="reward_weights: "):
         Reward.of({"criterion": "strict", **STAGE1, "reward_weights": weights})

@@ -1,4 +1,4 @@
-"""The weighted AP against pycocotools: on all images, on parts of them, and on images that are there twice."""
+"""The weighted AP against pycocotools: on all images, on parts of them, and with images that occur twice."""
 
 import importlib.util
 import sys
@@ -16,7 +16,7 @@ METRICS = ("AP", "AP50", "AP75")
 
 
 def scene(seed, images=40, categories=4, ties=True):
-    """Return a data set with crowd regions, empty images and an absent category, and boxes with equal scores."""
+    """Return a data set with crowd regions, empty images and an absent category, and detections with equal scores."""
     rng = np.random.default_rng(seed)
     records, detections = [], []
     for number in range(images):
@@ -57,8 +57,8 @@ def test_weights_of_zero_leave_images_out():
         assert values[metric][0] == pytest.approx(part[metric], abs=1e-12)
 
 
-def test_a_weight_of_two_is_an_image_that_is_there_twice():
-    """Where scores differ; where they are equal, the two copies' boxes stand side by side, not image by image."""
+def test_a_weight_of_two_equals_an_image_that_occurs_twice():
+    """This holds if scores differ; equal ones would be ordered box by box instead of image by image."""
     dataset, detections = scene(4, ties=False)
     weights = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40)).astype(np.int32)
     assert weights.max() > 1
@@ -85,19 +85,19 @@ def test_a_category_absent_from_a_resample_is_left_out_of_its_mean():
     assert np.isnan(weighted_ap(matches, np.zeros((1, 40), np.int32))["AP"]).all()
 
 
-def test_resamples_belong_to_the_data_set_not_to_the_checkpoint():
+def test_resamples_depend_on_the_data_set_not_on_the_checkpoint():
     assert (resamples("a", 30, 5) == resamples("a", 30, 5)).all()
     assert (resamples("a", 30, 5) != resamples("b", 30, 5)).any()
 
 
-def test_a_resample_is_a_half_of_the_images_rounded_down_and_up_in_turn():
+def test_a_resample_has_half_of_the_images_alternately_rounded_down_and_up():
     assert resamples("a", 31, 4).sum(axis=1).tolist() == [15, 16, 15, 16]
     weights = resamples("a", 30, 2000)
     assert set(weights.ravel().tolist()) == {0, 1} and (weights.sum(axis=1) == 15).all()
     assert weights.mean(axis=0) == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_interval_is_that_of_scoring_halves_anew():
+def test_the_interval_equals_that_of_rescored_halves():
     dataset, detections = scene(6)
     weights = resamples("set", 40, 60)
     slow = []
@@ -108,14 +108,14 @@ def test_the_interval_is_that_of_scoring_halves_anew():
         slow.append(average_precision(replace(dataset, images=tuple(kept)), boxes)["AP"])
     matches = match(dataset, detections)
     assert weighted_ap(matches, weights)["AP"] == pytest.approx(slow, abs=1e-12)
-    # No category is absent from a half here: only the spread of Student's t, with 39 degrees of freedom, is added.
+    # No half lacks a category here, so only the spread of Student's t, with 39 degrees of freedom, is added.
     fast = resampled_ap(matches, weights)["AP"]
     assert fast.mean() == pytest.approx(np.mean(slow))
     assert fast.std() == pytest.approx(np.std(slow) * (40 / 39) ** 0.5 * 2.02269 / 1.95996, rel=1e-4)
 
 
 def test_rare_categories_count_in_the_mean_of_the_halves():
-    """One category is found and in every image, one is missed and in one image: half of the halves hold it."""
+    """One category is in every image and found; another is in one image, so in half of the halves, and missed."""
     box = (0.0, 0.0, 20.0, 20.0)
     images = [CocoImage(n, "", 99, 99, (CocoObject(1, "a", box, 400, crowd=False),)) for n in range(20)]
     rare = CocoObject(2, "b", (50.0, 50.0, 20.0, 20.0), 400, crowd=False)
@@ -136,7 +136,7 @@ def test_one_image_has_no_interval():
 
 def test_interval_and_bias():
     values = np.array([*range(1001), np.nan], float) / 1000
-    # Halves are 0.1 too high, 0.41 of what all images are.
+    # Halves exceed all images by 0.1, which is 0.41 of the bias of all images.
     assert bias(values, 0.4) == pytest.approx(0.1 / (2**0.5 - 1))
     assert recentred(0.4, values).mean() == pytest.approx(0.4 - 0.1 / (2**0.5 - 1))
     assert interval(0.5, values) == pytest.approx([0.025, 0.975])
@@ -144,14 +144,14 @@ def test_interval_and_bias():
     assert interval(0.5, np.array([np.nan])) is None and bias(np.array([np.nan]), 1.0) is None
 
 
-def test_an_interval_stays_where_numbers_can_be():
+def test_an_interval_stays_within_possible_values():
     values = np.linspace(-0.5, 0.5, 1001)
     assert interval(0.0, values) == pytest.approx([0, 0.475])
     assert interval(0.0, values, lowest=-1) == pytest.approx([-0.475, 0.475])
 
 
-def test_intervals_hold_the_ap_of_ever_more_images(root, monkeypatch):
-    """Test sets of 20 categories on 150 images, all boxes of one score: plain percentiles hold it in 2 of 100."""
+def test_intervals_contain_the_true_ap(root, monkeypatch):
+    """Test sets of 20 categories and 150 images, with equal scores: plain percentiles contain it in 2 of 100."""
     spec = importlib.util.spec_from_file_location("benchmark_of_coverage", root / "benchmarks/coverage.py")
     benchmark = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, benchmark)

@@ -1,4 +1,4 @@
-"""One false box of each kind, and what fixing it is worth, counted by hand."""
+"""One false box of each type, and the gain from fixing it, counted by hand."""
 
 import coco_factory
 import numpy as np
@@ -25,7 +25,7 @@ def test_no_errors_cost_nothing(costs):
     assert costs(RIGHT) == {kind: {"count": 0, "cost": 0} for kind in ERROR_KINDS}
 
 
-# AP50 with both found and one false box before them: precision 2/3 up to recall 1.
+# AP50 if both are found after one false box: precision 2/3 up to recall 1.
 @pytest.mark.parametrize(
     ("kind", "box", "category"),
     [
@@ -34,7 +34,7 @@ def test_no_errors_cost_nothing(costs):
         ("both", (12, 0, 20, 20), 2),  # IoU 0.25 with a circle
     ],
 )
-def test_a_false_box_that_is_deleted(costs, kind, box, category):
+def test_a_false_box_is_fixed_by_deleting_it(costs, kind, box, category):
     found = costs([*RIGHT, Detection(1, category, box, 0.85 if kind == "duplicate" else 0.95)])
     assert {name: each["count"] for name, each in found.items() if each["count"]} == {kind: 1}
     # A box of a category without objects costs nothing: pycocotools leaves that category out.
@@ -42,21 +42,21 @@ def test_a_false_box_that_is_deleted(costs, kind, box, category):
     assert found[kind]["cost"] == pytest.approx(cost)
 
 
-def test_a_loose_box_is_moved(costs):
+def test_a_loose_box_is_fixed_by_moving_it(costs):
     found = costs([RIGHT[0], Detection(2, 1, (50, 40, 20, 20), 0.8)])  # IoU 1/3
     assert found["loose_box"] == {"count": 1, "cost": pytest.approx(1 - 51 / 101)}
-    # The object would be found by the loose box: it counts as that, not as missed.
+    # Fixing the loose box would find the object, so it doesn't count as missed.
     assert found["missed"] == {"count": 0, "cost": 0}
 
 
-def test_a_wrong_class_is_named_anew_and_only_the_surer_of_two(costs):
+def test_a_wrong_class_is_fixed_for_the_box_with_the_higher_score(costs):
     wrong = [Detection(2, 2, (40, 40, 20, 20), score) for score in (0.7, 0.8)]
     found = costs([RIGHT[0], *wrong])
     assert found["wrong_class"] == {"count": 2, "cost": pytest.approx(1 - 51 / 101)}
     assert found["missed"]["count"] == 0
 
 
-def test_a_missed_object_is_no_longer_asked_for(costs):
+def test_a_missed_object_is_fixed_by_removing_it(costs):
     found = costs(RIGHT[:1])
     assert found["missed"] == {"count": 1, "cost": pytest.approx(1 - 51 / 101)}
 
@@ -73,8 +73,8 @@ def test_a_box_that_ap_leaves_out_is_an_error_that_costs_nothing(costs, box):
     assert found["background"] == {"count": 1, "cost": 0}
 
 
-def test_only_the_surest_of_all_boxes_finds_an_object_whatever_is_wrong_with_them(costs):
-    """As tidecv: fixing loose boxes alone finds nothing where a surer one of a wrong class would find the object."""
+def test_of_all_false_boxes_only_the_one_with_the_highest_score_finds_an_object(costs):
+    """As in tidecv: fixing loose boxes gains nothing if a wrong class with a higher score would find the object."""
     loose, wrong = Detection(2, 1, (50, 40, 20, 20), 0.6), Detection(2, 2, (40, 40, 20, 20), 0.7)
     found = costs([RIGHT[0], loose, wrong])
     assert found["loose_box"] == {"count": 1, "cost": pytest.approx(0)}  # deleted, below the one that is right
@@ -82,18 +82,18 @@ def test_only_the_surest_of_all_boxes_finds_an_object_whatever_is_wrong_with_the
     assert found["missed"]["count"] == 0
 
 
-def test_a_box_on_a_crowd_is_no_error_but_may_find_an_object(tmp_path):
+def test_a_box_on_a_crowd_is_not_an_error_but_may_find_an_object(tmp_path):
     content = coco_factory.content({**OBJECTS, 3: [(1, [0, 0, 60, 60])]})
     content["annotations"][2]["iscrowd"] = 1
     content["annotations"] += [{**content["annotations"][0], "id": 9, "image_id": 3, "bbox": [30, 30, 20, 20]}]
-    detections = [*RIGHT, Detection(3, 1, (40, 30, 20, 20), 0.7)]  # IoU 1/3 with the object, inside of the crowd
+    detections = [*RIGHT, Detection(3, 1, (40, 30, 20, 20), 0.7)]  # IoU 1/3 with the object, inside the crowd
     dataset = read_coco("set", coco_factory.write(tmp_path, content)[0])
     found = error_costs(match(dataset, detections), detections)
     assert found["loose_box"] == {"count": 0, "cost": pytest.approx(1 - 67 / 101)}
     assert sum(each["count"] for each in found.values()) == 0
 
 
-# Costs that tidecv 1.0.1 gave for these boxes, points of AP50; crowd regions were given to it as regions to ignore.
+# Costs from tidecv 1.0.1 for these boxes, in points of AP50; crowd regions were passed to it as regions to ignore.
 TIDECV = {
     "missed": 9.919,
     "background": 0,
@@ -104,7 +104,7 @@ TIDECV = {
 }
 
 
-def test_real_images_cost_what_tidecv_says(coco_tiny):
+def test_costs_on_real_images_equal_tidecvs(coco_tiny):
     dataset = read_coco("val", coco_tiny / "annotations/instances_val2017.json", coco_tiny / "val2017")
     rng = np.random.default_rng(0)
     ids = list(dataset.categories)

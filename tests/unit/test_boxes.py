@@ -42,7 +42,7 @@ def test_bounds_and_symmetry(a, b):
     assert np.diag(giou(a, a)) == pytest.approx(1)
 
 
-def test_boxes_without_area_divide_by_nothing():
+def test_boxes_without_area_do_not_divide_by_zero():
     flat = np.array([[1.0, 1, 1, 1]])
     assert iou(flat, flat).item() == 0
     assert np.isfinite(giou(flat, flat)).all()

@@ -10,7 +10,7 @@ from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs
 
 
 def dataloader(processes):
-    """Rows 0..11 as TRL's loader gives them to process 0: groups of two, in an order drawn afresh each epoch."""
+    """Rows 0..11 as TRL's loader gives them to process 0: in groups of two, in a new random order each epoch."""
     batches = BatchSampler(RepeatSampler(range(12), mini_repeat_count=2, batch_size=2, seed=0), 4, drop_last=False)
     if processes > 1:
         batches = BatchSamplerShard(batches, num_processes=processes, process_index=0)
@@ -19,7 +19,7 @@ def dataloader(processes):
 
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("epoch", [None, 0.5, 1.0, 2.25])
-def test_a_resumed_epoch_has_the_order_it_had(processes, epoch):
+def test_a_resumed_epoch_keeps_its_order(processes, epoch):
     whole, resumed = dataloader(processes), dataloader(processes)
     orders = [[batch.tolist() for batch in whole] for _ in range(3)]
     assert orders[0] != orders[1] != orders[2]
@@ -27,7 +27,7 @@ def test_a_resumed_epoch_has_the_order_it_had(processes, epoch):
     assert [batch.tolist() for batch in resumed] == orders[int(epoch or 0)]
 
 
-def test_progress_is_logged_between_the_logging_steps_too(monkeypatch, caplog):
+def test_progress_is_also_logged_between_logging_steps(monkeypatch, caplog):
     monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
     caplog.set_level(logging.INFO)
     progress, state = LogProgress(end=4), SimpleNamespace(max_steps=6, global_step=0, is_world_process_zero=True)

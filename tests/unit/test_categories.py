@@ -23,7 +23,7 @@ def dropped(entries, used=()):
         ([("person", "person"), ("bicycle", "vehicle")], {2}, []),  # COCO's person is its own supercategory
         ([("cat", None), ("dog", None)], set(), []),  # no annotation at all
         ([("N/A", None), ("cat", None), ("n/a", None), ("Background", None)], {2}, [1, 3, 4]),
-        ([("none", None), ("cat", None)], {1, 2}, []),  # a placeholder's name that boxes have
+        ([("none", None), ("cat", None)], {1, 2}, []),  # a placeholder's name, but it has boxes
         ([("", None), ("cat", None)], {2}, [1]),
         ([("cat", None), ("dog", None), ("cat", None)], {2}, [3]),
         ([("cat", None), ("dog", None), ("cat", None)], {2, 3}, [1]),
@@ -34,7 +34,7 @@ def test_roots_placeholders_and_repeated_names_without_boxes(entries, used, expe
     assert dropped(entries, used) == expected
 
 
-def test_dropped_for_every_reader_of_the_file_and_said_in_the_log(tmp_path, caplog):
+def test_entries_are_dropped_for_every_reader_and_logged(tmp_path, caplog):
     coco = coco_factory.content({1: [(2, [10, 20, 30, 40])]}, ["shapes", "circle", "N/A"])
     coco["categories"][1]["supercategory"] = "shapes"
     for merge_names in (True, False):

@@ -43,12 +43,12 @@ def zeros_in_the_mark(folder):
 
 
 def zeros(folder, name):
-    """What a power cut leaves of a file that had its size, but was not on the disk yet."""
+    """Write zeros, which a power cut leaves of a file that already had its size but whose content wasn't on disk."""
     (folder / name).write_bytes(bytes((folder / name).stat().st_size))
 
 
 @pytest.mark.parametrize("damage", [truncate, lose_a_file, lose_the_mark, zeros_in_the_mark])
-def test_a_damaged_checkpoint_is_passed_over_and_removed(damage, tmp_path):
+def test_a_damaged_checkpoint_is_skipped_and_removed(damage, tmp_path):
     older, newest = checkpoint(tmp_path, 75), checkpoint(tmp_path, 100)
     assert last_complete(tmp_path) == newest
     damage(newest)
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_removed(damage, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "shards/0.pt"])
-def test_zeros_of_the_right_size_are_noticed_before_they_are_resumed(name, tmp_path, caplog):
+def test_files_of_zeros_are_noticed_before_resuming(name, tmp_path, caplog):
     older, newest = checkpoint(tmp_path, 75), checkpoint(tmp_path, 100)
     assert damaged_file(newest) is None
     zeros(newest, name)
@@ -81,7 +81,7 @@ def test_processes_share_the_hashing(tmp_path):
     assert damaged_file(folder) is None and read_json(folder / "complete.json")["seconds"] == 1.5
 
 
-def test_all_is_on_the_disk_before_the_mark_is_written(tmp_path, monkeypatch):
+def test_all_files_are_on_disk_before_the_mark_is_written(tmp_path, monkeypatch):
     folder, order = checkpoint(tmp_path, 10, mark=False), []
 
     def note(path):
@@ -93,7 +93,7 @@ def test_all_is_on_the_disk_before_the_mark_is_written(tmp_path, monkeypatch):
     assert set(order[: order.index("complete.json")]) == files
 
 
-def test_sync_of_a_file_that_can_not_be_written_is_an_error(tmp_path, monkeypatch):
+def test_a_failed_sync_is_an_error(tmp_path, monkeypatch):
     def fail(descriptor):
         raise OSError("no space left")
 
@@ -103,12 +103,12 @@ def test_sync_of_a_file_that_can_not_be_written_is_an_error(tmp_path, monkeypatc
         sync(tmp_path / "file")
 
 
-def test_a_folder_without_files_is_no_checkpoint(tmp_path):
+def test_a_folder_without_files_is_not_a_checkpoint(tmp_path):
     (tmp_path / "checkpoint-5").mkdir()
     assert not is_complete(tmp_path / "checkpoint-5")
 
 
-def test_no_state_no_checkpoint(tmp_path):
+def test_without_state_there_is_no_checkpoint(tmp_path):
     assert last_complete(tmp_path / "nowhere") is None
     remove_damaged(tmp_path / "nowhere")
 
@@ -121,7 +121,7 @@ def test_states_of_the_last_two_trainings_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "older"]
 
 
-def test_what_snakemake_adds_to_an_output_folder_does_not_count(tmp_path):
+def test_snakemakes_files_in_an_output_folder_are_ignored(tmp_path):
     folder = checkpoint(tmp_path, 10)
     (folder / ".snakemake_timestamp").write_text("")
     assert is_complete(folder)

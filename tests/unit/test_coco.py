@@ -80,7 +80,7 @@ def test_one_clear_line_for_each_mistake(tmp_path, mistake, message):
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_missing_cut_and_foreign_files(tmp_path):
+def test_missing_truncated_and_foreign_files(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_coco("set", tmp_path / "none.json")
     annotations, _ = coco_factory.write(tmp_path)
@@ -93,7 +93,7 @@ def test_missing_cut_and_foreign_files(tmp_path):
         read_coco("set", annotations)
 
 
-def test_odd_names_are_kept_as_they_are(tmp_path):
+def test_unusual_names_are_kept_unchanged(tmp_path):
     names = ["a, b", 'say "x"', "👨‍👩‍👧", "it's", "</script>", "\u202eright to left"]
     dataset = read_coco("set", *coco_factory.write(tmp_path, coco_factory.content({1: []}, names)))
     assert list(dataset.categories.values()) == names
@@ -116,14 +116,14 @@ def test_images_need_not_exist_where_only_annotations_are_read(tmp_path):
         read_coco("set", annotations, images)
 
 
-def test_a_name_is_given_once(tmp_path):
+def test_a_name_given_twice_is_an_error(tmp_path):
     places = coco_factory.write(tmp_path)
     assert [dataset.name for dataset in read_all([("a", *places), ("b", places[0])])] == ["a", "b"]
     with pytest.raises(UserError, match="--dataset a: the name is given twice"):
         read_all([("a", *places), ("a", *places)])
 
 
-def test_image_files_are_of_the_annotated_size(tmp_path):
+def test_image_files_must_have_the_annotated_size(tmp_path):
     upright, turned, broken = (str(tmp_path / name) for name in ("upright.jpg", "turned.jpg", "broken.jpg"))
     Image.new("L", (60, 40)).save(upright)
     exif = Image.Exif()
@@ -135,7 +135,7 @@ def test_image_files_are_of_the_annotated_size(tmp_path):
         check_images({upright: (61, 40)})
     with pytest.raises(UserError, match="broken.jpg: not a readable image"):
         check_images({broken: (60, 40)})
-    cut = tmp_path / "cut.jpg"  # its header is whole
+    cut = tmp_path / "cut.jpg"  # its header is intact
     cut.write_bytes((tmp_path / "upright.jpg").read_bytes()[:-20])
     with pytest.raises(UserError, match=r"cut.jpg: .* truncated .* \(1 more of 3 images can't be used\)"):
         check_images({upright: (60, 40), str(cut): (60, 40), broken: (60, 40)}, workers=2)

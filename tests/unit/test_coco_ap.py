@@ -1,4 +1,4 @@
-"""The scorer against pycocotools itself and against cases whose AP is known."""
+"""The scorer against pycocotools itself, and on cases whose AP is known."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ def val(coco_tiny):
 
 
 def truth(dataset):
-    """Everything that is there, said as a detector would."""
+    """Return detections that equal the ground truth."""
     return [
         Detection(image.id, item.category_id, item.bbox, 0.99)
         for image in dataset.images
@@ -35,7 +35,7 @@ def shifted(detections, pixels):
     return [replace(item, bbox=(item.bbox[0] + pixels, *item.bbox[1:])) for item in detections]
 
 
-def test_truth_has_ap_1_silence_and_wrong_labels_0_and_a_shift_something_between(val, capsys):
+def test_ap_is_1_for_the_truth_0_for_no_boxes_or_wrong_labels_and_between_for_shifted_boxes(val, capsys):
     perfect = average_precision(val, truth(val))
     assert perfect["AP"] == pytest.approx(1)
     assert perfect["AP50"] == pytest.approx(1)
@@ -78,7 +78,7 @@ def test_equals_plain_pycocotools_number_for_number(val, tmp_path):
 
 
 def test_hand_counted_case(tmp_path):
-    """One of two objects found, a third box beside: precision 1 up to recall .5, of 101 points 51."""
+    """One of two objects is found, by the first box: precision 1 up to recall .5, which is 51 of 101 points."""
     coco = coco_factory.content({1: [(1, [0, 0, 20, 20]), (1, [40, 40, 20, 20])], 2: []})
     dataset = read_coco("set", coco_factory.write(tmp_path, coco)[0])
     found = [Detection(1, 1, (0, 0, 20, 20), 0.99), Detection(2, 1, (0, 0, 20, 20), 0.5)]
@@ -86,7 +86,7 @@ def test_hand_counted_case(tmp_path):
     assert scores["AP"] == pytest.approx(51 / 101)
     assert scores["per_category"] == {"circle": pytest.approx(51 / 101), "square": None, "triangle": None}
     assert (scores["APs"], scores["APl"]) == (pytest.approx(51 / 101), None)
-    # The stray box first: precision 1/2 where one of two is found.
+    # With the stray box first, precision is 1/2 up to recall .5.
     assert average_precision(dataset, [replace(found[0], score=0.1), found[1]])["AP"] == pytest.approx(51 / 101 / 2)
 
 

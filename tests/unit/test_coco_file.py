@@ -1,4 +1,4 @@
-"""Annotation files as other tools write them: read as they are meant, counted and logged."""
+"""Annotation files of other tools: their peculiarities are read as meant, counted and logged."""
 
 import codecs
 import copy
@@ -122,7 +122,7 @@ def test_byte_order_mark_and_gzip(tmp_path, wrap):
         read_coco("set", annotations)
 
 
-def test_what_is_really_odd_is_named_though_other_things_were_read_as_meant(tmp_path):
+def test_errors_are_named_even_if_other_values_are_read_as_meant(tmp_path):
     coco = coco_factory.content()
     whole_as_float(coco)
     coco["annotations"][2]["bbox"] = [1, 2, 3]
@@ -133,14 +133,14 @@ def test_what_is_really_odd_is_named_though_other_things_were_read_as_meant(tmp_
         read_coco("set", *written(tmp_path, coco))
 
 
-def test_a_file_whose_name_has_a_backslash_is_that_file(tmp_path):
+def test_an_existing_file_with_a_backslash_in_its_name_is_used(tmp_path):
     coco = coco_factory.content()
     coco["images"][0]["file_name"] = "a\\1.png"
     dataset = read_coco("set", *coco_factory.write(tmp_path, coco))
     assert dataset.images[0].path.endswith("a\\1.png") and not dataset.notes
 
 
-def test_sizes_that_nobody_says_are_those_of_the_upright_image(tmp_path):
+def test_missing_sizes_are_those_of_the_upright_image(tmp_path):
     coco = coco_factory.content({1: []})
     no_sizes(coco)
     annotations, images = written(tmp_path, coco)
@@ -174,7 +174,7 @@ PLACES = [(section, key) for section, entries in coco_factory.content().items() 
 
 @settings(deadline=None)
 @given(st.sampled_from(PLACES), JSON)
-def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory, place, value):
+def test_any_value_anywhere_is_read_or_refused_in_one_line(tmp_path_factory, place, value):
     section, key = place
     coco = coco_factory.content()
     coco[section][1][key] = value
@@ -192,7 +192,7 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory,
 @given(
     st.integers(), st.sampled_from([int, float, str, lambda number: f" 00{number} " if number >= 0 else str(number)])
 )
-def test_a_whole_number_is_one_however_it_is_written(number, write):
+def test_whole_numbers_are_accepted_in_every_notation(number, write):
     try:
         value = write(number)
     except OverflowError:
@@ -203,7 +203,7 @@ def test_a_whole_number_is_one_however_it_is_written(number, write):
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), "", "a", "1.5", "1e3", [1], True])
-def test_what_is_no_whole_number_is_left_for_the_check_of_types(value):
+def test_other_values_are_left_to_the_type_check(value):
     notes = Counter()
     assert whole_number(value, notes) is value and not notes
     assert flag(value, notes) is value

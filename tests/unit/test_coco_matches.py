@@ -1,4 +1,4 @@
-"""The scorer's every number and every single match against pycocotools, on data sets that are odd in every way."""
+"""Every number and every match of the scorer against pycocotools, on data sets with every peculiarity."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation.coco_ap import Detection, match
 from vision_r1.evaluation.curves import mean_curves
 
-# Few values, so that boxes, overlaps and scores are equal often; a side of 120 is large, of 40 medium.
+# Few values, so that boxes, overlaps and scores are often equal; a side of 120 is large, one of 40 medium.
 PLACE = st.sampled_from([0.0, 1.0, 5.0, 7.3])
 SIDE = st.sampled_from([0.0, 9.7, 10.0, 12.0, 40.0, 120.0])
 ODD_SIDE = st.sampled_from([-10.0, 1e6])
@@ -123,7 +123,7 @@ def test_equals_pycocotools_match_by_match(case):
     check(*case)
 
 
-def test_of_more_than_a_hundred_boxes_the_first_hundred_count():
+def test_only_the_first_hundred_boxes_count():
     rng = np.random.default_rng(0)
     images, found = [], []
     for number in range(5):

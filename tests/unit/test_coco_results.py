@@ -1,4 +1,4 @@
-"""COCO results files in the forms that tools write, and the errors for malformed ones."""
+"""COCO results files in the formats of several tools, and the errors for malformed ones."""
 
 import codecs
 import gzip
@@ -54,11 +54,11 @@ def read(tmp_path, dataset):
         LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'),
     ],
 )
-def test_every_form_reads_the_same(read, content):
+def test_every_format_reads_the_same(read, content):
     assert read(content) == read(LIST) and len(read(LIST)) == 2
 
 
-def test_lines_of_predict_suite_are_none_of_them(tmp_path):
+def test_predictions_of_predict_suite_are_not_results_files(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text('{"completion": "[]", "image_id": 1}\n{"completion"')
     assert read_entries(path) is None
@@ -71,26 +71,26 @@ def test_lines_of_predict_suite_are_none_of_them(tmp_path):
     [
         ("", "the file is empty; results without a box are"),
         (b"\xef\xbb\xbf \n", "the file is empty"),
-        ('{\n"boxes": []\n}', "neither COCO results, a list, nor predictions, an object a line: holds boxes"),
-        ('{"annotations": 3}', "neither COCO results.*: holds annotations"),
-        ("3", "neither COCO results.*: holds int"),
+        ('{\n"boxes": []\n}', "neither COCO results .a list. nor predictions .an object per line.: has boxes"),
+        ('{"annotations": 3}', "neither COCO results.*: has annotations"),
+        ("3", "neither COCO results.*: has int"),
         ("[1", "not valid JSON"),
         (b"\x1f\x8bnothing", "can't be read .damaged gzip data"),
         (b"\xff\xfe[", "not UTF-8 text"),
     ],
 )
-def test_one_line_for_what_is_no_results_file(read, content, message):
+def test_a_file_without_results_is_reported_in_one_line(read, content, message):
     with pytest.raises(UserError, match=f"results.json: {message}") as error:
         read(content)
     assert "\n" not in str(error.value)
 
 
-def test_odd_numbers_are_counted(read, caplog):
+def test_numbers_in_other_forms_are_counted(read, caplog):
     read(LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'))
     assert "read as meant: whole numbers written as 1.0: 2; numbers written as text: 1" in caplog.text
 
 
-def test_boxes_of_categories_that_are_none_are_left_out(tmp_path, read, caplog):
+def test_boxes_of_entries_that_are_not_categories_are_left_out(tmp_path, read, caplog):
     coco = coco_factory.content()
     coco["categories"].append({"id": 9, "name": "shapes"})
     coco["categories"][0]["supercategory"] = "shapes"
@@ -99,7 +99,7 @@ def test_boxes_of_categories_that_are_none_are_left_out(tmp_path, read, caplog):
     assert "boxes of entries that are not categories, left out: 1" in caplog.text
 
 
-def test_boxes_of_a_file_with_two_ids_are_of_one_image(tmp_path, read, caplog):
+def test_boxes_under_both_ids_of_a_file_belong_to_one_image(tmp_path, read, caplog):
     coco = coco_factory.content()
     coco["images"][1]["file_name"] = "1.png"
     other = read_coco("set", coco_factory.write(tmp_path / "other", coco)[0])
@@ -109,7 +109,7 @@ def test_boxes_of_a_file_with_two_ids_are_of_one_image(tmp_path, read, caplog):
     assert "boxes repeated under another id of a file, left out: 1" in caplog.text
 
 
-def test_most_boxes_outside_of_their_images_are_warned_of(read, caplog):
+def test_a_warning_is_logged_if_most_boxes_end_outside_their_images(read, caplog):
     corners = {**ENTRIES[0], "bbox": [50, 40, 80, 70]}
     read(json.dumps([*ENTRIES, corners]))
     assert not caplog.messages
@@ -119,7 +119,7 @@ def test_most_boxes_outside_of_their_images_are_warned_of(read, caplog):
 
 @settings(deadline=None)
 @given(st.sampled_from(list(ENTRIES[0])), JSON)
-def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory, key, value):
+def test_any_value_anywhere_is_read_or_refused_in_one_line(tmp_path_factory, key, value):
     folder = tmp_path_factory.mktemp("results")
     annotations = folder / "annotations.json"
     annotations.write_text(json.dumps(coco_factory.content()))
@@ -138,8 +138,8 @@ def test_any_value_in_any_place_is_read_or_refused_in_one_line(tmp_path_factory,
     st.lists(st.tuples(*[st.floats(0, 600)] * 2, *[st.floats(30, 400)] * 2), min_size=1, max_size=20),
     st.booleans(),
 )
-def test_boxes_within_their_images_are_not_odd_and_as_corners_only_outside(boxes, as_corners):
-    """As x y width height; a box read with its far corner for its size can only grow."""
+def test_boxes_within_images_are_fine_and_read_as_corners_can_only_end_outside(boxes, as_corners):
+    """If the far corner is read as width and height, a box can only grow."""
     boxes = np.array(boxes)
     sizes = np.full((len(boxes), 2), 1000.0)
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
@@ -154,5 +154,5 @@ def test_boxes_within_their_images_are_not_odd_and_as_corners_only_outside(boxes
     assert any("x1 y1 x2 y2" in sentence for sentence in in_words(found, len(boxes))) == (2 * expected > len(boxes))
 
 
-def test_nothing_is_said_of_images_of_unknown_size():
+def test_boxes_in_images_of_unknown_size_are_not_checked():
     assert oddities(np.array([[50.0, 40, 2000, 70]]), np.zeros((1, 2))) == {}

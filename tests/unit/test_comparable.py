@@ -1,4 +1,4 @@
-"""Outputs that hold times are compared without them: another time is no difference, another number is one."""
+"""Outputs that contain times are compared without them: another time is not a difference, another number is."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_times_are_left_out(tmp_path):
         ("tables/results.csv", "0.5", "0.6"),
     ],
 )
-def test_anything_else_counts(tmp_path, name, old, new):
+def test_any_other_change_is_a_difference(tmp_path, name, old, new):
     first = compared(tmp_path)
     assert FILES[name].count(old) == 1
     second = compared(tmp_path, **{name: FILES[name].replace(old, new)})

@@ -11,7 +11,7 @@ NOISE = {name: rng.normal(0, 0.05, 1000) for name in ("a", "b", "c")}
 
 
 def measured(values, suite="odinw13", protocol="all", incomplete=(), images=50):
-    """A checkpoint with these AP by data set; all checkpoints share the noise of the images."""
+    """A checkpoint with these APs by data set; all checkpoints share the noise of the images."""
     datasets = {
         name: {"AP": value, "counts": {"images": images, "ground_truth": 2 * images}} for name, value in values.items()
     }
@@ -21,7 +21,7 @@ def measured(values, suite="odinw13", protocol="all", incomplete=(), images=50):
     return Measured("file", suite, metrics, {protocol: samples})
 
 
-def test_a_shared_shift_is_certain_however_noisy_the_images_are():
+def test_a_shared_shift_is_significant_however_noisy_the_images_are():
     lines = compare("sft", [measured({"a": 0.32, "b": 0.5})], "base", [measured({"a": 0.3, "b": 0.5})])
     mean, _, _, first, second = lines
     assert [line.dataset for line in lines] == [MEAN, MEAN, MEAN, "a", "b"]
@@ -33,7 +33,7 @@ def test_a_shared_shift_is_certain_however_noisy_the_images_are():
     assert (second.difference, second.p, second.significant) == (0, 1, False)
 
 
-def test_a_fall_is_a_regression_of_its_data_set_only():
+def test_a_drop_is_a_regression_of_its_data_set_only():
     own = measured({"a": 0.4, "b": 0.2, "c": 0.3})
     noisy = own.samples["all"]["AP"]["c"] + rng.normal(0, 0.05, 1000)
     own.samples["all"]["AP"]["c"] = noisy - 0.02
@@ -63,8 +63,8 @@ def test_holm_over_the_benchmarks_of_one_table():
     assert [line.p_holm for line in lines if line.dataset == "a"] == [line.p for line in lines if line.dataset == "a"]
 
 
-def test_ap50_and_ap75_are_families_of_their_own():
-    """AP50 rises surely and AP75 falls surely where AP stays; neither is corrected for the other."""
+def test_ap50_and_ap75_are_separate_families():
+    """AP50 rises and AP75 falls significantly while AP stays; neither is corrected for the other."""
     own, base = measured({"a": 0.3}), measured({"a": 0.3})
     own.metrics["all"]["mean"] |= {"AP50": 0.4, "AP75": 0.25}
     own.samples["all"]["AP50"]["a"] = base.samples["all"]["AP50"]["a"] + 0.1
@@ -73,10 +73,10 @@ def test_ap50_and_ap75_are_families_of_their_own():
     assert (ap.difference, ap50.difference, ap75.difference) == pytest.approx((0, 0.1, -0.05))
     assert (ap50.low, ap75.high) == pytest.approx((0.1, -0.05))
     assert (ap.significant, ap50.significant, ap75.significant) == (False, True, True)
-    assert ap50.p_holm == ap50.p and not ap75.regression  # of data sets only
+    assert ap50.p_holm == ap50.p and not ap75.regression  # regressions are of data sets only
 
 
-def test_gaps_are_gaps():
+def test_missing_measurements_stay_missing():
     lines = compare("x", [measured({"a": 0.3}, incomplete=["b"])], "base", [measured({"a": 0.2, "b": 0.4})])
     assert (lines[0].difference, lines[0].p, lines[0].significant) == (None, None, False)
     assert lines[3].difference == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""The configuration: every file validates, every mistake is one clear line, the reference is current."""
+"""The configuration: every file is valid, every mistake is reported in one line, the reference is up to date."""
 
 import copy
 
@@ -38,19 +38,19 @@ def test_default_is_valid(config, schema):
 def test_shipped_configurations_are_valid(root, schema, name):
     config = load_configuration(root, name)
     configuration.check(config, schema)
-    # Four updates by each generation: the miniature's number; 1531 steps, the paper's, are no multiple.
+    # Four updates per generation divide the miniature's number of steps, but not the paper's 1531.
     others = {"four_updates", "gspo", "cispo", "clip_higher"} if name in ON_GPUS else set()
     every = [name for name in config["experiments"] if name not in others]
     configuration.check(merge(config, {"ablations": {"experiments": every}}), schema)
 
 
-def test_criteria_have_the_names_that_the_code_knows(schema):
+def test_the_schema_has_the_codes_criteria(schema):
     assert schema["properties"]["reward"]["properties"]["criterion"]["enum"] == [*CRITERIA, *ZOO]
     assert list(CRITERIA) == list(VISION_R1)
 
 
-def test_parts_and_weights_stay_with_the_criterion_that_they_were_given_for(config, schema):
-    """Another method's reward has its own, and so has Vision-R1's where the configuration's is another method's."""
+def test_parts_and_weights_apply_only_to_their_criterion(config, schema):
+    """Another method's reward has its own parts, and so does Vision-R1's if the configuration has another method's."""
     config["report"]["experiments"] = ["rex_omni", "strict", "without_format"]
     vision_r1 = {"reward": {"criterion": "paper", "differentiate": False}, "grpo": {"reward_weights": [1.0, 0.5, 0.0]}}
     rex_omni = {"reward": {"criterion": "rex_omni"}, "grpo": {"reward_weights": [2.0]}}
@@ -77,8 +77,8 @@ def test_no_configuration_is_forgotten(root):
 
 
 @pytest.mark.parametrize("name", [name for name in ON_GPUS if name != "paper"])
-def test_an_overlay_of_the_paper_says_only_what_differs(load, root, name):
-    """A key that repeats paper.yaml's value would stay behind when that changes."""
+def test_an_overlay_of_the_paper_only_has_keys_that_differ(load, root, name):
+    """A key that repeats paper.yaml's value would not follow when that changes."""
     base = load_configuration(root, "paper")
 
     def repeated(values, others, path):
@@ -92,7 +92,7 @@ def test_an_overlay_of_the_paper_says_only_what_differs(load, root, name):
 
 
 def test_trls_other_defaults_are_set_for_the_paper(load):
-    """Where TRL's own default is another value, leaving the key out would change the method in silence."""
+    """If TRL's default differs, leaving the key out would silently change the method."""
     paper = load("config/paper.yaml")["grpo"]
     values = {
         **{"loss_type": "grpo", "beta": 0.2, "num_generations": 4, "num_train_epochs": 1, "shuffle_dataset": True},
@@ -132,7 +132,7 @@ def test_training_keys_are_trls_own(schema):
         ),
         (
             OF_REX_OMNI | {"experiments": {"rex_omni": {"reward": {"label_aware": True}}}},
-            "config: experiments.rex_omni: label_aware: rex_omni has no such key, only Vision-R1's",
+            "config: experiments.rex_omni: label_aware: not a key of rex_omni, only of Vision-R1's",
         ),
         (
             {"report": {"experiments": ["nope"]}},
@@ -195,14 +195,14 @@ def test_training_keys_are_trls_own(schema):
         ({"grpo_stage1": {"precision_low": 0.8}}, "config: experiments.strict.grpo_stage1.precision_low: larger than"),
         (
             {"grpo": {"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "grpo_stage1": {"save_steps": 25}},
-            "config: experiments.strict.grpo_stage1.save_steps: 25 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.save_steps: 25 is not a multiple of 2",
         ),
         (
             {
                 "grpo": {"steps_per_generation": 2, "save_steps": 2, "refinement": "continuous"},
                 "grpo_stage1": {"max_steps": 5},
             },
-            "config: experiments.strict.grpo_stage1.max_steps: 5 is no multiple of 2",
+            "config: experiments.strict.grpo_stage1.max_steps: 5 is not a multiple of 2",
         ),
         ({"reward": {"criterion": "official"}}, "reward.criterion: 'official' is now 'released_2025'"),
         ({"report": {"experiments": ["single_beginner"]}}, "report.experiments: 'single_beginner' is now 'step_1'"),
@@ -220,7 +220,7 @@ def test_training_keys_are_trls_own(schema):
             {"grpo_stage2": {"max_steps": -1}},
             "config: experiments.step_1_2.grpo.step: it is a share of both stages' max_steps",
         ),
-        ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.': the text has to hold {phrase}$"),
+        ({"templates": {"rec": "Where?"}}, "templates.rec: 'Where.': the text must contain {phrase}$"),
         ({"sft": {"max_pixels": 7}}, "sft: 'max_pixels' can't differ between arms.*set section model"),
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "config: experiments.mine.grpo: 'family' can't differ"),
@@ -232,7 +232,10 @@ def test_training_keys_are_trls_own(schema):
         ({"lora": {"r": 8}}, "config: lora: missing: alpha"),
         ({"grpo": {"vllm_tensor_parallel_size": 2}}, "vllm_tensor_parallel_size: 1 processes .* can't be grouped by 2"),
         ({"grpo": {"vllm_mode": "remote"}}, "grpo.vllm_mode: 'remote' is not one of"),
-        ({"grpo": {"num_generations": 7}}, "128 completions are generated at once.*no multiple of num_generations 7"),
+        (
+            {"grpo": {"num_generations": 7}},
+            "128 completions are generated at once.*not a multiple of num_generations 7",
+        ),
         (
             {
                 "experiments": {
@@ -244,7 +247,7 @@ def test_training_keys_are_trls_own(schema):
         ),
     ],
 )
-def test_a_mistake_is_one_clear_line(config, schema, change, message):
+def test_a_mistake_is_reported_in_one_line(config, schema, change, message):
     with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(config, change), schema)
     assert "\n" not in str(error.value)
@@ -260,24 +263,24 @@ def test_a_mistake_is_one_clear_line(config, schema, change, message):
         {"reward": {"criterio": "strict"}, "grpo": {"beta": -1, "learning_rate": "1e-6"}},
     ],
 )
-def test_an_experiment_s_mistake_is_told_as_one_of_the_whole_configuration(config, schema, overrides):
-    """Though only the sections that it overrides are checked."""
+def test_an_experiments_mistake_is_reported_like_one_of_the_whole_configuration(config, schema, overrides):
+    """Although only the sections that the experiment overrides are checked."""
     with pytest.raises(UserError) as whole:
         configuration._check_schema(merge(config, overrides), schema, "experiments.mine.")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as nested:
         configuration.check(merge(config, {"experiments": {"mine": overrides}}), schema)
-    assert str(told.value) == str(whole.value)
+    assert str(nested.value) == str(whole.value)
 
 
-def test_a_batch_needs_to_fit_the_experiments_that_are_asked_for_only(config, schema):
+def test_a_batch_only_needs_to_fit_the_requested_experiments(config, schema):
     smaller = merge(config, {"grpo": {"per_device_train_batch_size": 8, "steps_per_generation": 1}})
     configuration.check(smaller, schema)
     with pytest.raises(UserError, match="config: experiments.group_of_16.grpo_stage1: 8 completions"):
         configuration.check(merge(smaller, {"ablations": {"experiments": ["strict", "group_of_16"]}}), schema)
 
 
-def test_a_shared_stage_needs_to_fit_the_report_s_experiments_only(config, schema):
-    """With another stage 2, half of all steps is elsewhere than where step_1's stage 1 ends: no matter to strict."""
+def test_a_shared_stage_only_needs_to_fit_the_reports_experiments(config, schema):
+    """With another stage 2, step_1's stage 1 doesn't end after half of all steps, which doesn't matter to strict."""
     longer = merge(config, {"grpo_stage2": {"max_steps": 300}})
     configuration.check(longer, schema)
     with pytest.raises(
@@ -286,13 +289,13 @@ def test_a_shared_stage_needs_to_fit_the_report_s_experiments_only(config, schem
         configuration.check(merge(longer, {"report": {"experiments": ["step_1_2"]}}), schema)
 
 
-def test_a_chain_seed_has_a_folder_of_its_own(config):
+def test_each_chain_seed_has_its_own_folder(config):
     assert configuration.run_name(config) == "miniature"
     assert configuration.run_name(merge(config, {"seed": 1})) == "miniature_seed1"
 
 
-def test_a_protocol_s_split_is_the_data_set_s(config):
-    """Where both name one."""
+def test_a_protocols_split_must_be_the_data_sets(config):
+    """If both name a split, they must agree."""
     config["evaluation"]["protocols"]["released-one-prompt"]["split"] = "val2017"
     configuration._check_references(config)
     config["datasets"]["scenes_test"]["split"] = "test"
@@ -302,7 +305,7 @@ def test_a_protocol_s_split_is_the_data_set_s(config):
         configuration._check_references(config)
 
 
-def test_paper_scale_takes_no_number_of_the_miniature(default, load):
+def test_paper_scale_inherits_no_number_from_the_miniature(default, load):
     """A key of a scale section that paper.yaml leaves out would silently keep the miniature's value."""
     paper = load("config/paper.yaml")
     for section in SCALE_SECTIONS:
@@ -321,10 +324,10 @@ def test_shifts_of_the_schema_are_those_of_the_code(schema):
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_answers_of_a_made_world_fit_its_protocols(root, name):
-    """The longest right answer of every synthetic test set has fewer tokens than the protocols allow."""
+    """The longest right answer in every synthetic test set is shorter than the protocols' limit."""
     for protocol in load_configuration(root, name)["evaluation"]["protocols"].values():
         for style in WORLDS[name].styles.values():
-            most = 1 + 5 * style.objects[1] + 1  # fences, five tokens an object, the end
+            most = 1 + 5 * style.objects[1] + 1  # fences, five tokens per object, the end
             assert most <= protocol["max_new_tokens"]
 
 
@@ -341,7 +344,7 @@ def test_reference_is_current(root, request):
 
 
 def test_page_of_configurations_is_current(root, request):
-    """What each configuration states of GPUs, memory and hours is what the preflight computes."""
+    """The GPUs, memory and hours on the page are those that the preflight computes."""
     from vision_r1.preflight.page import table
 
     path = root / "docs/configurations.md"

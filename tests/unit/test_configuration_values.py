@@ -1,4 +1,4 @@
-"""Values that no key may have are refused by the key's name, before any job."""
+"""Values that are invalid for every key are refused before any job, with the key's name."""
 
 import copy
 import math
@@ -40,7 +40,7 @@ def default(root):
 
 
 @pytest.mark.parametrize(("key", "value"), VALUES)
-def test_a_value_is_refused_by_its_key(root, default, key, value):
+def test_a_refusal_names_the_key(root, default, key, value):
     config = copy.deepcopy(default)
     *path, last = key.split(".")
     section = config

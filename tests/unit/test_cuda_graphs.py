@@ -1,4 +1,4 @@
-"""Decoding steps that are recorded and replayed write what usual decoding writes (here on the CPU, without a graph)."""
+"""Recorded and replayed decoding steps give the same text as usual decoding (here on the CPU, without a graph)."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def checkpoint(request, tmp_path_factory):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Let the CPU record, in blocks of four tokens; return the numbers of steps that each recording served."""
+    """Record on the CPU, in blocks of four tokens; return the numbers of steps that each recording was used for."""
     served = []
 
     def record(step):
@@ -39,7 +39,7 @@ def recorded(monkeypatch):
 
 
 def prompts(padded=True):
-    """Return three text prompts, each twice, of different lengths (padded on the left) or of one."""
+    """Return three text prompts, each twice, of different lengths (padded on the left) or all of the same length."""
     ids = torch.randint(50, 200, (3, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.arange(9)[None] >= torch.tensor([[0], [3], [5]]) * padded
     return {"input_ids": ids.repeat_interleave(2, 0), "attention_mask": mask.long().repeat_interleave(2, 0)}
@@ -54,19 +54,19 @@ def written(model, padded, **options):
 @pytest.mark.parametrize("options", [{"do_sample": False}, {"do_sample": True, "top_k": 0}])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_the_same_tokens_are_written(checkpoint, recorded, padded, shared, options):
+def test_the_same_tokens_are_generated(checkpoint, recorded, padded, shared, options):
     usual = load_model(checkpoint, "float32")
     expected = written(usual, padded, **options)
     model = load_model(checkpoint, "float32")
     replay_decoding(model)
     if shared:
         share_forward(model)
-    for _ in range(2):  # nothing of one generation is left to the next
+    for _ in range(2):  # nothing is carried over to the next generation
         assert torch.equal(written(model, padded, **options), expected)
     assert recorded == [4, 4, 2] * 2  # the first of the 11 tokens follows from the prompt
 
 
-def test_other_passes_are_left_alone(checkpoint, recorded):
+def test_other_passes_are_not_recorded(checkpoint, recorded):
     model = load_model(checkpoint, "float32")
     replay_decoding(model)
     inputs = prompts()
@@ -82,7 +82,7 @@ def test_other_passes_are_left_alone(checkpoint, recorded):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("adapters", [False, True])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_a_graph_writes_the_same_on_a_gpu(checkpoint, monkeypatch, adapters, autocast):
+def test_a_graph_gives_the_same_text_on_a_gpu(checkpoint, monkeypatch, adapters, autocast):
     recorder, recorded = cuda_graphs.RECORDERS["cuda"], []
     monkeypatch.setattr(cuda_graphs, "BLOCK", 8)
     monkeypatch.setitem(cuda_graphs.RECORDERS, "cuda", lambda step: (recorded.append(step), recorder(step))[1])
@@ -108,7 +108,7 @@ def test_a_graph_writes_the_same_on_a_gpu(checkpoint, monkeypatch, adapters, aut
     assert len(recorded) == 2 * 4
     assert torch.equal(texts[2], texts[3])  # a replay repeats bit for bit
     likely = texts[0].argmax(-1) == texts[2].argmax(-1)
-    same = likely.cumprod(0).bool()[..., None]  # up to where a tie fell differently
+    same = likely.cumprod(0).bool()[..., None]  # up to the first tie that was broken differently
     assert likely[0].all()
     assert same.float().mean() > (0.5 if autocast else 0.99)
     assert ((texts[0] - texts[2]) * same).abs().max() < (0.1 if autocast else 1e-3)

@@ -18,14 +18,14 @@ FAMILY = family("qwen2_5_vl")
 
 
 class Letters:
-    """Counts letters in the place of tokens."""
+    """Counts letters in place of tokens."""
 
     def count(self, rows):
         return [(len(row["prompt"]), len(row["answer"])) for row in rows]
 
 
 def recipe(**changes):
-    """A recipe; `grounding=3` draws so many from all sources, `grounding={"one": 3, "two": 1}` from each."""
+    """A recipe; `grounding=3` draws three from all sources together, `grounding={"one": 3, "two": 1}` from each."""
     counts = {"detection": 2, "grounding": 3, "rec": 0, "negative": 2} | {
         task: changes.pop(task) for task in TASKS if task in changes
     }
@@ -61,7 +61,7 @@ def curated(sources, wanted, refused=(), tokens=None):
         ((10.123, 20, 40.123, 60), False, ([10.12, 20, 40.12, 60], "kept")),
     ],
 )
-def test_boxes_are_cut_to_the_image_or_dropped_with_a_reason(corners, crowd, expected):
+def test_boxes_are_clipped_to_the_image_or_dropped_with_a_reason(corners, crowd, expected):
     objects = Objects(np.array([0]), np.array([0]), np.array([corners], float))
     kept, lost, tally = clean(objects, np.array([crowd]), [Frame("pixel", 100, 80, 112, 84)])
     box, fate = expected
@@ -79,7 +79,7 @@ def test_a_box_that_answers_round_to_nothing_is_too_small():
     assert clean(narrow, np.zeros(1, bool), frames, "down")[2] == {"read": 1, "too_small": 1}
 
 
-def test_a_box_that_is_there_twice_counts_once():
+def test_a_duplicate_box_counts_once():
     places, labels = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
     boxes = np.array([[1, 2, 30.001, 40], [1, 2, 30.002, 40], [1, 2, 30, 40], [1, 2, 30, 40]])
     frames = [Frame("rel1000", 84, 84, 84, 84)] * 2
@@ -105,7 +105,7 @@ def test_rows_have_every_column(tmp_path):
         assert (row["num_instances"] == 0) == (row["task"] == "negative")
 
 
-def test_counts_and_what_was_not_possible(tmp_path):
+def test_counts_and_shortages(tmp_path):
     sources = [source(tmp_path)]
     rows, tally, _ = curated(sources, recipe(detection=9, negative=9))
     assert tally.samples["detection"] == {
@@ -136,7 +136,7 @@ def test_over_long_rows_are_dropped_not_cut(tmp_path):
     prompt = min(row["prompt_tokens"] for row in rows)
     rows, tally, _ = curated(data, recipe(detection=2, negative=0, grounding=2, max_prompt_tokens=prompt - 1))
     assert {row["task"] for row in rows} == {"grounding"}
-    assert tally.samples["detection"]["prompt_too_long"] == 6  # others were tried in their place
+    assert tally.samples["detection"]["prompt_too_long"] == 6  # others replaced them
 
 
 def test_a_label_with_a_dropped_box_is_neither_grounded_nor_denied(tmp_path):
@@ -160,7 +160,7 @@ def test_a_label_with_a_duplicate_box_is_grounded(tmp_path):
     assert [(row["categories"], row["num_instances"]) for row in rows] == [(["circle"], 1)]
 
 
-def test_seed_decides_and_tasks_draw_apart(tmp_path):
+def test_draws_depend_on_the_seed_and_tasks_draw_independently(tmp_path):
     boxes = {number: [(number % 3 + 1, [10, 20, 30, 40])] for number in range(1, 30)}
     data = [source(tmp_path, coco_factory.content(boxes))]
 
@@ -212,7 +212,7 @@ def test_objects_keep_the_order_of_the_annotations(tmp_path):
     assert [item["bbox"][0] for item in rows[0]["objects"]] == [50, 10, 30]
 
 
-def test_refused_images_are_counted_and_used_for_nothing(tmp_path):
+def test_refused_images_are_counted_and_not_used(tmp_path):
     data = source(tmp_path)
     refused = {data.images()[0].path: "in_benchmark", data.images()[1].path: "unreadable"}
     rows, tally, _ = curated([data], recipe(negative=9, min_instances=0), refused)
@@ -241,12 +241,12 @@ def given_sample(number, task="rec", box=(10.0, 20.0, 40.0, 60.0), image=None):
     return Sample(number, image or f"{number}.png", 84, 84, task, (f"thing {number}",), objects)
 
 
-def test_given_questions_are_taken_as_they_are():
+def test_given_questions_are_taken_unchanged():
     boxes = {3: (10.0, 20.0, 10.0, 60.0)}
     samples = tuple(given_sample(number, box=boxes.get(number, (-9.0, 20.0, 40.0, 60.0))) for number in range(5))
     samples += (given_sample(5, image="4.png"), given_sample(6, "detection"))
     rows, tally, _ = curated([Source("given", "file", None, samples=samples)], recipe(rec=9, detection=9))
-    # The third's box is no box, so its answer would be wrong; of two questions about an image one is taken.
+    # The third question's box is invalid, so its answer would be wrong; only one of two questions per image is taken.
     assert sorted(row["source_id"] for row in rows if row["image"] != "4.png") == [f"given/{n}" for n in (0, 1, 2, 6)]
     assert len(rows) == 5 and {row["task"] for row in rows} == {"rec", "detection"}
     first = next(row for row in rows if row["source_id"] == "given/0")
@@ -261,7 +261,7 @@ def test_sources_share_a_file(tmp_path):
     assert tally.images["read"] == 6 and {row["source_id"].split("/")[0] for row in rows} == {"one", "two"}
 
 
-def test_of_a_whole_set_each_question_is_taken():
+def test_without_a_number_every_question_is_taken():
     samples = tuple(given_sample(number, image="one.png") for number in range(4))
     samples += (given_sample(4, "detection", box=None),)
     given = Source("given", "file", None, samples=samples, whole=True)
@@ -269,12 +269,12 @@ def test_of_a_whole_set_each_question_is_taken():
     assert {row["source_id"] for row in rows} == {f"given/{number}" for number in range(4)}
     rows, *_ = curated(
         [given], recipe(detection=9, grounding=0, rec=0, negative=9)
-    )  # what nothing answers is a negative
+    )  # a question without boxes is a negative
     (row,) = rows
     assert (row["task"], row["objects"], row["prompt"]) == ("negative", [], DEFAULT.ask("detection", ["thing 4"]))
 
 
-def test_a_number_is_split_by_source(tmp_path):
+def test_a_number_can_be_split_by_source(tmp_path):
     boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)}
     sources = [source(tmp_path, coco_factory.content(boxes), name) for name in ("one", "two", "three")]
 
@@ -290,7 +290,7 @@ def test_a_number_is_split_by_source(tmp_path):
     assert drawn(grounding={"one": 25, "three": 2})[0] == {"one": 19, "three": 2}  # no other source fills the gap
 
 
-def test_sources_with_the_same_images_serve_a_task_once_with_each():
+def test_an_image_of_two_sources_is_used_once_per_task():
     phrases = [Source(name, "file", None, samples=tuple(map(given_sample, range(6)))) for name in ("one", "two")]
     rows, *_ = curated(phrases, recipe(detection=0, grounding=0, negative=0, rec={"one": 4, "two": 9}))
     assert len({row["image"] for row in rows}) == len(rows) == 6
@@ -299,7 +299,7 @@ def test_sources_with_the_same_images_serve_a_task_once_with_each():
 
 @pytest.mark.parametrize(
     ("asked", "hard"),
-    [(8, 4), (20, 10), (26, 12)],  # the last one: 12 hard images are all there are, easy ones fill up
+    [(8, 4), (20, 10), (26, 12)],  # in the last case there are only 12 hard images, and easy ones fill up
 )
 def test_half_of_detection_is_hard(tmp_path, asked, hard):
     few, many = [(1, [10, 20, 30, 40])], [(1, [3 * place, 20, 9, 9]) for place in range(3)]
@@ -311,7 +311,7 @@ def test_half_of_detection_is_hard(tmp_path, asked, hard):
     assert tally.samples["detection"]["hard"] == hard and "hard" not in tally.samples["grounding"]
 
 
-def test_hard_ones_fill_up_where_easy_ones_run_out_and_too_long_ones_are_replaced(tmp_path):
+def test_hard_images_replace_missing_easy_ones_and_rows_that_are_too_long(tmp_path):
     few, many = [(1, [10, 20, 30, 40])], [(1, [3 * place, 20, 9, 9]) for place in range(3)]
     boxes = {number: [*many, (2, [1, 1, 9, 9])] if number < 5 else many if number < 12 else few for number in range(14)}
     wanted = {"detection": 8, "grounding": 0, "negative": 0, "hard_share": 0.5, "hard_instances": 2}
@@ -324,11 +324,11 @@ def test_hard_ones_fill_up_where_easy_ones_run_out_and_too_long_ones_are_replace
     assert tally.samples["detection"]["answer_too_long"] > 0
 
 
-def test_images_are_held_out_of_the_named_sources_and_their_copies_by_id(tmp_path):
+def test_images_of_named_sources_are_held_out_and_so_are_copies_by_id(tmp_path):
     boxes = {number: [(1, [10, 20, 30, 40])] for number in range(1, 20)}
     one, two = (source(tmp_path, coco_factory.content(boxes), name) for name in ("one", "two"))
     one = Source("one", one.file, "coco", coco=one.coco)
-    # Other files, but COCO's numbers say that they are the same photographs.
+    # The files differ, but by their COCO ids they are the same photographs.
     phrases = tuple(
         Sample(900 + number, f"{number}.png", 84, 84, "rec", ("thing",), (Object("thing", (1, 2, 30, 40)),), number)
         for number in range(1, 20)
@@ -345,7 +345,7 @@ def test_images_are_held_out_of_the_named_sources_and_their_copies_by_id(tmp_pat
     assert tally.images["held_out"] == 10
 
 
-def test_categories_of_one_name_are_one(tmp_path):
+def test_categories_with_the_same_name_are_merged(tmp_path):
     coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (2, [50, 5, 20, 25])]}, ("crane", "Crane", "boat"))
     rows, *_ = curated([source(tmp_path, coco)], recipe())
     assert {row["task"]: (row["categories"], row["num_instances"]) for row in rows} == {

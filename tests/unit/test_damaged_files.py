@@ -1,4 +1,4 @@
-"""Archives and images with bytes changed at random: read, or refused in one line; no other error gets out."""
+"""Archives and images with randomly changed bytes are read or refused in one line; no other exception escapes."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Tokens are drawn from the right distribution, each question with random numbers of its own."""
+"""Tokens are drawn from the right distribution, for each question with its own random numbers."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ def draw(count, written=(), **changes):
     return scores.argmax(1), chosen.steps[0]
 
 
-def test_tokens_come_as_often_as_they_are_probable():
+def test_tokens_are_as_frequent_as_they_are_probable():
     tokens, logprobs = draw(20_000)
     expected = (SCORES[0] / 0.7).softmax(0)
     assert torch.allclose(tokens.bincount(minlength=5) / 20_000, expected, atol=0.015)
@@ -37,18 +37,18 @@ def test_tokens_come_as_often_as_they_are_probable():
 @pytest.mark.parametrize(
     ("changes", "left"), [({"top_k": 2}, {0, 4}), ({"top_p": 0.6}, {0, 4}), ({"temperature": 0.01}, {0})]
 )
-def test_what_is_cut_off_never_comes(changes, left):
+def test_tokens_that_are_cut_off_are_never_drawn(changes, left):
     assert set(draw(2000, **changes)[0].tolist()) == left
 
 
-def test_a_token_of_the_answer_is_penalised_once_and_one_of_the_prompt_not():
+def test_tokens_of_the_answer_are_penalised_once_and_those_of_the_prompt_are_not():
     _, logprobs = draw(2000, written=[0, 0], presence_penalty=1.5)
     tokens, _ = draw(2000, written=[0, 0], presence_penalty=1.5)
     penalised = SCORES[0] - torch.tensor([1.5, 0, 0, 0, 0])
     assert torch.allclose(logprobs, (penalised / 0.7).log_softmax(0)[tokens], atol=1e-6)
 
 
-def test_a_question_s_tokens_depend_on_its_image_and_seed_and_on_no_batch_or_folder():
+def test_a_questions_tokens_depend_on_image_and_seed_but_not_on_batch_or_folder():
     alone = Drawn(questions(3)[1:2], prompt_tokens=2)
     together = Drawn([replace(each, path=f"elsewhere/{each.path}") for each in questions(3)], prompt_tokens=2)
     other = Drawn(questions(3, seed=43)[1:2], prompt_tokens=2)
@@ -60,13 +60,13 @@ def test_a_question_s_tokens_depend_on_its_image_and_seed_and_on_no_batch_or_fol
     assert drawn["alone"] == drawn["together"] != drawn["other"]
 
 
-def test_greedy_notes_the_most_probable():
+def test_greedy_records_the_most_probable_tokens_log_probability():
     greedy = Greedy()
     assert greedy(torch.tensor([[4, 4]]), SCORES) is SCORES
     assert greedy.steps[0].item() == pytest.approx(SCORES[0].log_softmax(0)[0].item())
 
 
-def test_vllm_is_asked_for_the_same_sampling():
+def test_vllm_gets_the_same_sampling_parameters():
     from vision_r1.evaluation.vllm_generation import VllmGenerator
 
     generator = object.__new__(VllmGenerator)

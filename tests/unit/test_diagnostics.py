@@ -1,4 +1,4 @@
-"""Numbers beside AP, counted by hand."""
+"""Numbers other than AP, counted by hand."""
 
 import coco_factory
 import pytest
@@ -24,7 +24,7 @@ BOXES = [
     Detection(1, 1, (0, 0, 20, 20), 0.9),  # found
     Detection(2, 1, (40, 40, 20, 16), 0.8),  # found, IoU 0.8: at 7 of 10 thresholds
     Detection(2, 2, (60, 0, 20, 20), 0.7),  # false
-    Detection(3, 1, (5, 5, 20, 20), 0.6),  # in a crowd: neither
+    Detection(3, 1, (5, 5, 20, 20), 0.6),  # in a crowd: neither found nor false
 ]
 
 

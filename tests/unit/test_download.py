@@ -11,7 +11,7 @@ from vision_r1.data.lock import locked
 from vision_r1.files import UserError
 
 CONTENT = b"PK\3\4" + bytes(range(256)) * 40
-OTHER = CONTENT[:4] + CONTENT[4:][::-1]  # an archive as well, as far as its first bytes tell
+OTHER = CONTENT[:4] + CONTENT[4:][::-1]  # by its first bytes an archive, too
 RIGHT = Expected(len(CONTENT), hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest())
 UNKNOWN = Expected()
 
@@ -38,14 +38,14 @@ def test_downloads_and_verifies(output, expected):
         fetch([url], output, expected)
 
 
-def test_goes_on_where_the_connection_broke(output):
+def test_resumes_where_the_connection_broke(output):
     behaviour = Behaviour(CONTENT, breaks=[3000, 2000])
     with serving(behaviour) as url:
         fetch([url], output)
     assert behaviour.seen == [None, "bytes=3000-", "bytes=5000-"]
 
 
-def test_a_later_call_goes_on_too(output, monkeypatch):
+def test_a_later_call_resumes(output, monkeypatch):
     monkeypatch.setattr(module, "ATTEMPTS", 1)
     behaviour = Behaviour(CONTENT, breaks=[3000])
     with serving(behaviour) as url:
@@ -56,7 +56,7 @@ def test_a_later_call_goes_on_too(output, monkeypatch):
     assert behaviour.seen == [None, "bytes=3000-"]
 
 
-def test_a_server_without_ranges_starts_anew(output):
+def test_without_ranges_the_download_restarts(output):
     behaviour = Behaviour(CONTENT, ranges=False, breaks=[3000])
     with serving(behaviour) as url:
         fetch([url], output)
@@ -67,7 +67,7 @@ def test_without_a_checksum_only_the_same_version_is_continued(output):
     behaviour = Behaviour(CONTENT, breaks=[3000])
     with serving(behaviour) as url:
         fetch([url], output, UNKNOWN)
-    assert behaviour.seen == [None, None]  # no ETag: nothing would tell a mixture
+    assert behaviour.seen == [None, None]  # without an ETag a mixture of versions would go unnoticed
     output.unlink()
     same = Behaviour(CONTENT, etag='"1"', breaks=[3000])
     with serving(same) as url:
@@ -80,7 +80,7 @@ def test_without_a_checksum_only_the_same_version_is_continued(output):
         fetch([url], output, UNKNOWN)
 
 
-def test_a_part_that_does_not_fit_is_thrown_away(output):
+def test_a_partial_file_that_does_not_fit_is_deleted(output):
     output.parent.mkdir()
     (output.parent / "file.zip.part").write_bytes(b"x" * 3000)
     behaviour = Behaviour(CONTENT)
@@ -90,7 +90,7 @@ def test_a_part_that_does_not_fit_is_thrown_away(output):
 
 
 @pytest.mark.parametrize(("part", "seen"), [(CONTENT, 1), (CONTENT + b"x", 2)])
-def test_a_part_that_is_whole_or_too_long(output, part, seen):
+def test_a_partial_file_that_is_complete_or_too_long(output, part, seen):
     output.parent.mkdir()
     (output.parent / "file.zip.part").write_bytes(part)
     behaviour = Behaviour(CONTENT)
@@ -99,7 +99,7 @@ def test_a_part_that_is_whole_or_too_long(output, part, seen):
     assert len(behaviour.seen) == seen
 
 
-def test_passing_failures_are_tried_again(output):
+def test_temporary_failures_are_retried(output):
     behaviour = Behaviour(CONTENT, statuses=[503, 429, 500])
     with serving(behaviour) as url:
         fetch([url], output)
@@ -113,7 +113,7 @@ def test_mirrors_are_tried_in_order(output):
     assert [len(behaviour.seen) for behaviour in (gone, wrong, right)] == [1, 1, 1]
 
 
-def test_all_places_and_reasons_are_named(output, monkeypatch):
+def test_all_addresses_and_reasons_are_named(output, monkeypatch):
     monkeypatch.setattr(module, "ATTEMPTS", 2)
     with serving(Behaviour(CONTENT, statuses=[403])) as first, serving(Behaviour(CONTENT[:-1])) as second:
         nobody = "http://127.0.0.1:9/file.zip"
@@ -135,7 +135,7 @@ def test_a_right_file_is_used_and_a_wrong_one_replaced(output, caplog):
     assert f"5 bytes, not {len(CONTENT)}" in caplog.text
 
 
-def test_a_full_disk_is_seen_before_the_transfer(output, monkeypatch):
+def test_a_full_disk_is_noticed_before_the_transfer(output, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage(10, 9, 1))
     with serving(Behaviour(CONTENT)) as url, pytest.raises(UserError, match="make room"):
@@ -155,7 +155,7 @@ def test_the_first_download_is_locked_and_later_ones_must_match(output, tmp_path
         fetch([wrong, right], output, UNKNOWN, lock)
 
 
-def test_a_file_put_there_by_hand_is_locked_too(output, tmp_path):
+def test_a_file_downloaded_by_hand_is_locked(output, tmp_path):
     output.parent.mkdir()
     output.write_bytes(CONTENT)
     fetch(["http://127.0.0.1:9/"], output, UNKNOWN, tmp_path / "lock.json")
@@ -168,7 +168,7 @@ def test_a_file_put_there_by_hand_is_locked_too(output, tmp_path):
             module.ATTEMPTS = attempts
 
 
-def test_offline_nothing_is_asked_for(output, monkeypatch):
+def test_offline_nothing_is_requested(output, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     behaviour = Behaviour(CONTENT)
     with serving(behaviour) as url:
@@ -183,7 +183,7 @@ def test_offline_nothing_is_asked_for(output, monkeypatch):
     assert behaviour.seen == []
 
 
-def test_a_server_that_hangs_is_left_and_asked_again(output, monkeypatch):
+def test_a_request_to_a_hanging_server_is_retried(output, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT", (1, 0.2))
     behaviour = Behaviour(CONTENT, hangs=[0, 3000])
     with serving(behaviour) as url:
@@ -191,14 +191,14 @@ def test_a_server_that_hangs_is_left_and_asked_again(output, monkeypatch):
     assert behaviour.seen == [None, None, "bytes=3000-"]
 
 
-def test_a_connection_that_is_reset_is_taken_up_again(output):
+def test_a_download_resumes_after_a_connection_reset(output):
     behaviour = Behaviour(CONTENT, resets=[3000])
     with serving(behaviour) as url:
         fetch([url], output)
     assert len(behaviour.seen) == 2
 
 
-def test_a_disk_that_fills_up_on_the_way_keeps_what_came(output, monkeypatch):
+def test_a_disk_that_fills_up_keeps_the_partial_file(output, monkeypatch):
     original = module.Part._receive
 
     def full(self, response, start, total):
@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_came(output, monkeypatch):
         fetch([url], output)
 
 
-def test_gone_everywhere(output):
+def test_a_file_that_is_gone_everywhere(output):
     with serving(Behaviour(b"", statuses=[404])) as first, serving(Behaviour(b"", statuses=[404])) as second:
         with pytest.raises(UserError, match=r"can't be downloaded; put the file there .*status 404; .*status 404"):
             fetch([first, second], output)

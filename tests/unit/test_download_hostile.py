@@ -1,4 +1,4 @@
-"""Servers that send something other than the file: one error, at once, and nothing of it is locked."""
+"""Servers that send something other than the file: one immediate error, and nothing is locked."""
 
 import time
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ PAGE = b"  <!DOCTYPE html><html>Sign in</html>"
 
 @contextmanager
 def answering(body=b"", status=200, endless=False, **headers):
-    """Yield the address of a server that gives every request this answer, and the list of requests."""
+    """Yield the address of a server that answers every request like this, and the list of requests."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -32,7 +32,7 @@ def answering(body=b"", status=200, endless=False, **headers):
                 until = time.monotonic() + 20
                 while endless and time.monotonic() < until:
                     self.wfile.write(body)
-            except OSError:  # it hung up
+            except OSError:  # the client hung up
                 pass
 
         def log_message(self, *arguments):
@@ -43,7 +43,7 @@ def answering(body=b"", status=200, endless=False, **headers):
 
 
 def refused(url, tmp_path, expected=Expected(), name="file.zip"):  # noqa: B008
-    """Return the error of a download, after which nothing is there or locked."""
+    """Return the error of a download that must leave no file and no lock entry."""
     lock = tmp_path / "lock.json"
     with pytest.raises(UserError) as error:
         download([url], tmp_path / "out" / name, expected, lock, longest_wait=0)
@@ -63,14 +63,14 @@ def refused(url, tmp_path, expected=Expected(), name="file.zip"):  # noqa: B008
         ("file.zip", b"", "no archive for content"),
     ],
 )
-def test_what_is_not_of_the_kind_is_not_the_file(tmp_path, name, body, reason):
+def test_content_of_another_type_is_refused(tmp_path, name, body, reason):
     with answering(body, Content_Length=len(body)) as (url, seen):
         assert reason in refused(f"{url}/{name}", tmp_path, name=name)
     assert len(seen) == 1
 
 
 @pytest.mark.parametrize("body", [ARCHIVE, b"\x1f\x8b" + b"x" * 999, b"BZh" + b"x" * 999])
-def test_an_archive_is_one_whatever_its_name_ends_in(tmp_path, body):
+def test_archives_are_recognised_whatever_their_extension(tmp_path, body):
     with answering(body, Content_Length=len(body)) as (url, _):
         download([f"{url}/file.zip"], tmp_path / "file.zip", Expected(), tmp_path / "lock.json")
     assert (tmp_path / "file.zip").read_bytes() == body and (tmp_path / "lock.json").exists()
@@ -87,26 +87,26 @@ def test_a_body_that_does_not_end(tmp_path, monkeypatch, known):
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "/again", "http://[bad", "ftp://127.0.0.1/file.zip"])
-def test_redirects_that_lead_to_no_file(tmp_path, target):
+def test_redirects_that_lead_nowhere(tmp_path, target):
     with answering(status=302, Location=target, Content_Length="0") as (url, seen):
         refused(f"{url}/again", tmp_path)
     assert len(seen) == (31 if target == "/again" else 1)  # the first, and the 30 redirects that requests follows
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "1e3"])
-def test_a_length_that_is_none(tmp_path, length):
+def test_an_invalid_content_length(tmp_path, length):
     with answering(ARCHIVE, Content_Length=length) as (url, seen):
         assert f"sends a Content-Length of {length!r}" in refused(f"{url}/file.zip", tmp_path)
     assert len(seen) == 1
 
 
-def test_a_file_that_is_packed_once_more_on_its_way(tmp_path):
+def test_a_compressed_transfer_is_refused(tmp_path):
     with answering(ARCHIVE, Content_Encoding="gzip", Content_Length=len(ARCHIVE)) as (url, seen):
         assert "Content-Encoding: gzip" in refused(f"{url}/file.zip", tmp_path)
     assert len(seen) == 1
 
 
-def test_secrets_in_addresses_are_not_said(tmp_path, caplog, monkeypatch):
+def test_secrets_in_addresses_are_not_shown(tmp_path, caplog, monkeypatch):
     assert shown("https://me:word@host:1/a/b.zip?token=word#word") == "https://host:1/a/b.zip"
     with answering(status=401, Content_Length="0") as (url, _):
         secret = url.replace("//", "//user:SECRET@") + "/file.zip?token=SECRET"

@@ -1,4 +1,4 @@
-"""Experiments are overrides; each trains checkpoints of its own, and starts from others by their names."""
+"""Experiments are overrides; each trains its own checkpoints, and starts from others by name."""
 
 import copy
 
@@ -28,7 +28,7 @@ def config(root):
     return load(root, "miniature")
 
 
-def test_experiments_override_and_leave_the_base_alone(config):
+def test_experiments_override_without_changing_the_configuration(config):
     before = copy.deepcopy(config)
     released_2025 = experiment_config(config, "released_2025_s3")
     assert released_2025["reward"]["criterion"] == "released_2025"
@@ -57,7 +57,7 @@ def test_seeds_differ_by_chain_training_seed_and_stage(config):
         for stage in ("grpo_stage1", "grpo_stage2")
     ]
     assert len(set(seeds)) == len(seeds)
-    # Arms are compared under the same seed, so that they see the same prompts.
+    # Arms that are compared have the same seed, so that they see the same prompts.
     assert seed_of(config, "strict_s1/grpo_stage1") == seed_of(config, "released_2025_s1/grpo_stage1")
 
 
@@ -86,22 +86,22 @@ def test_a_stage_is_shared_by_its_name(config):
         *("without_recall_s2/grpo_stage1", "without_recall_s2/grpo_stage2"),
     ]
     assert parent_checkpoint(config, "beginner_only_s2/grpo_stage2") == "strict_s2/grpo_stage1"
-    # Alone it needs strict's stage 1 all the same.
+    # Even alone it needs strict's stage 1.
     assert checkpoints_of(config, ["beginner_only"], [0]) == ["base", "sft", *chain_of(config, "beginner_only")]
     assert chain_of(config, "beginner_only_s2") == ["strict_s2/grpo_stage1", "beginner_only_s2/grpo_stage2"]
     with pytest.raises(UserError, match="experiments.beginner_only: trains grpo_stage2, .*ask for strict/grpo_stage1"):
         training_values(config, "beginner_only/grpo_stage1")
 
 
-def test_names_tell_who_trains_whatever_the_order(config):
-    """An experiment of a user's own, trained as another one, neither renames it nor takes its name."""
+def test_a_shared_stage_keeps_its_experiment_whatever_the_order(config):
+    """A user's experiment with the settings of another one neither renames it nor takes its name."""
     names = config["experiments"]
     config["experiments"] = {"again": names["strict"], **dict(reversed(names.items()))}
     assert final_checkpoint(config, "again_s1") == "again_s1/grpo_stage2"
     assert final_checkpoint(config, "strict") == "strict/grpo_stage2"
 
 
-def test_one_schedule_goes_on_only_with_its_own_settings(config):
+def test_a_schedule_can_only_be_continued_with_its_settings(config):
     assert resumes(config, "step_1_2/grpo_stage2") and not resumes(config, "step_1/grpo_stage1")
     assert not resumes(config, "strict/grpo_stage2")
     first, second = (training_values(config, name) for name in ("step_1/grpo_stage1", "step_1_2/grpo_stage2"))
@@ -119,7 +119,7 @@ def test_step_is_the_share_of_stage_1(config):
         first, second = (training_values(config, checkpoint) for checkpoint in chain_of(config, name))
         assert (first["stop_at"], first["max_steps"], second["max_steps"]) == (steps[0], 200, 200)
         assert "step" not in first
-    config["grpo_stage2"]["max_steps"] = -1  # epochs decide, and the share of them is not known
+    config["grpo_stage2"]["max_steps"] = -1  # epochs decide, so the share in steps is unknown
     assert experiment_config(config, "step_1_3")["grpo_stage1"]["max_steps"] == 100
 
 
@@ -131,7 +131,7 @@ def test_an_experiment_can_be_an_sft_baseline(config):
     config["experiments"]["both"] = own
     assert chain_of(config, "both") == ["both/sft", "both/grpo_stage1", "both/grpo_stage2"]
     assert reference_checkpoint(config, "both/grpo_stage2") == "both/sft"
-    assert chain_of(config, "after_sft_s1")[0] == "sft_s1"  # without an own one it is the baseline
+    assert chain_of(config, "after_sft_s1")[0] == "sft_s1"  # without its own SFT it uses the baseline
 
 
 def test_a_training_file_belongs_to_the_experiment_that_overrides_it(config):

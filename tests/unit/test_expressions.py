@@ -1,4 +1,4 @@
-"""Region phrases of Visual Genome and expressions of gRefCOCO become samples, or one error that names the item."""
+"""Region phrases of Visual Genome and expressions of gRefCOCO become samples, or an error names the item."""
 
 import json
 
@@ -38,13 +38,13 @@ def test_a_region_phrase_is_a_question_about_one_box(tmp_path):
     assert (first.image_id, first.coco_id, second.categories) == (1, None, ("two dogs",))
 
 
-def test_images_of_the_other_folder_are_of_another_data_set(tmp_path):
+def test_images_in_the_other_folder_belong_to_another_data_set(tmp_path):
     file, image_data = genome(tmp_path, "a cup", parent="VG_100K_2")
     assert list(read_regions(file, image_data, "any/VG_100K")) == []
     assert len(list(read_regions(file, image_data, "any/VG_100K_2"))) == 1
 
 
-def test_an_image_of_coco_has_its_number_there(tmp_path):
+def test_an_image_from_coco_has_its_coco_id(tmp_path):
     file, image_data = genome(tmp_path, "a cup", coco_id=139)
     (source,) = read_sources([("regions", "genome", file, "any/VG_100K", image_data)])
     (image,) = source.images()
@@ -52,7 +52,7 @@ def test_an_image_of_coco_has_its_number_there(tmp_path):
 
 
 @given(st.lists(st.sampled_from(["a", "A", "b", "c", " ", "d e", "d  e", "f", "g", "h", "i", "j"]), max_size=30))
-def test_of_many_phrases_a_few_are_kept_and_none_that_is_there_twice(tmp_path_factory, phrases):
+def test_only_a_few_phrases_per_image_are_kept_and_no_repeated_ones(tmp_path_factory, phrases):
     file, image_data = genome(tmp_path_factory.mktemp("genome"), *phrases)
     kept = [sample.categories[0] for sample in read_regions(file, image_data, "VG_100K")]
     plain = [" ".join(phrase.split()).casefold() for phrase in phrases]
@@ -70,12 +70,12 @@ def test_of_many_phrases_a_few_are_kept_and_none_that_is_there_twice(tmp_path_fa
         ({"url": None}, "image_data.json: not in Visual Genome's image_data: "),
     ],
 )
-def test_odd_image_data(tmp_path, changes, message):
+def test_invalid_image_data(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         list(read_regions(*genome(tmp_path, "a cup", **changes), "VG_100K"))
 
 
-def test_odd_regions(tmp_path):
+def test_invalid_regions(tmp_path):
     file, image_data = genome(tmp_path, "a cup")
     write(tmp_path, "region_descriptions.json", [{"id": 1, "regions": [region(None)]}])
     with pytest.raises(
@@ -125,7 +125,7 @@ def test_expressions_for_several_objects_and_for_none(tmp_path):
     ]
 
 
-def test_outside_of_coco_the_names_are_the_file_s(tmp_path):
+def test_outside_coco_file_names_are_used(tmp_path):
     (sample,) = read_grefs(tmp_path, reference([1, 2], "both"), id_space=None)
     assert sample.image == "train2017/COCO_train2014_000000000009.jpg"
 
@@ -140,6 +140,6 @@ def test_outside_of_coco_the_names_are_the_file_s(tmp_path):
         (reference("one", "both"), "not in gRefCOCO's grefs: .*ann_id"),
     ],
 )
-def test_odd_references(tmp_path, entry, message):
+def test_invalid_references(tmp_path, entry, message):
     with pytest.raises(UserError, match=message):
         read_grefs(tmp_path, entry)

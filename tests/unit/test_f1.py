@@ -10,7 +10,7 @@ from vision_r1.evaluation.f1 import VARIANTS, f1_scores
 
 @pytest.fixture
 def dataset(tmp_path):
-    """A circle; a circle and a square; a crowd of circles. Triangles are nowhere."""
+    """Three images: a circle; a circle and a square; a crowd of circles. No image has a triangle."""
     coco = coco_factory.content({1: [(1, [0, 0, 20, 20])], 2: [(1, [40, 40, 20, 20]), (2, [0, 0, 40, 40])], 3: []})
     coco["annotations"].append(
         {"id": 9, "image_id": 3, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 1}
@@ -23,7 +23,7 @@ BOXES = [
     Detection(2, 1, (40, 40, 20, 16), 0.9),  # IoU 0.8: right at 7 of 10 thresholds
     Detection(2, 2, (60, 0, 20, 20), 0.9),  # false
     Detection(3, 1, (5, 5, 20, 20), 0.9),  # on a crowd
-    Detection(1, 3, (0, 0, 20, 20), 0.9),  # of a category that is not in the image
+    Detection(1, 3, (0, 0, 20, 20), 0.9),  # a category that is not in the image
 ]
 
 
@@ -44,8 +44,8 @@ def test_micro_counts_all_boxes_together(dataset):
     assert found["mean"] == pytest.approx(mean)
 
 
-def test_macro_leaves_no_category_out(dataset):
-    """Precision: circle, square, triangle. Recall: circle, square."""
+def test_macro_includes_every_category(dataset):
+    """Precision is over circle, square and triangle; recall over circle and square."""
     found = scores(dataset, BOXES)["macro"]
     assert found["0.50"] == triple((1 + 0 + 0) / 3, (1 + 0) / 2)
     assert found["0.95"] == triple((0.5 + 0 + 0) / 3, (0.5 + 0) / 2)
@@ -53,11 +53,11 @@ def test_macro_leaves_no_category_out(dataset):
     assert found["mean"] == triple(circle / 3, circle / 2)
 
 
-def test_rex_omni_by_category_leaves_out_what_was_not_found_and_what_is_not_there(dataset):
+def test_rex_omni_by_category_leaves_out_missed_and_absent_categories(dataset):
     found = scores(dataset, BOXES)["rex_omni_categories"]
     circle = (7 * 1 + 3 * 0.5) / 10
     assert [found[key] for key in ("0.50", "0.95", "mean")] == [triple(1, 1), triple(0.5, 0.5), triple(circle, circle)]
-    # A circle where there is none but a square: dropped, where the honest number counts it.
+    # A circle in an image with only a square is dropped here, while macro F1 counts it.
     more = [*BOXES, Detection(2, 1, (0, 0, 5, 5), 0.9)]
     assert scores(dataset, more)["rex_omni_categories"]["0.50"] == triple(2 / 3, 1)
     absent = [*BOXES, Detection(1, 2, (0, 0, 20, 20), 0.9)]
@@ -66,7 +66,7 @@ def test_rex_omni_by_category_leaves_out_what_was_not_found_and_what_is_not_ther
 
 
 def test_rex_omni_by_image_averages_over_images(dataset):
-    """Image 1: 1 of 2 boxes, 1 of 1 objects. Image 2: 1 of 2, 1 of 2. Image 3: a box and no object."""
+    """Right boxes and found objects: image 1: 1 of 2, 1 of 1; image 2: 1 of 2, 1 of 2; image 3: a box, no object."""
     found = scores(dataset, BOXES)["rex_omni_images"]
     assert found["0.50"] == triple((1 / 2 + 1 / 2 + 0) / 3, (1 + 1 / 2 + 0) / 3)
     assert found["0.95"] == triple((1 / 2 + 0 + 0) / 3, (1 + 0 + 0) / 3)
@@ -75,7 +75,7 @@ def test_rex_omni_by_image_averages_over_images(dataset):
     assert scores(dataset, silent)["rex_omni_images"]["0.50"] == triple((1 / 2 + 1 / 2 + 1) / 3, (1 + 1 / 2 + 1) / 3)
 
 
-def test_rex_omni_by_image_pools_the_categories_that_are_there(dataset):
+def test_rex_omni_by_image_pools_the_categories_of_the_image(dataset):
     swapped = [Detection(2, 2, (40, 40, 20, 20), 0.9), Detection(2, 1, (0, 0, 40, 40), 0.9)]
     found = scores(dataset, swapped)
     assert found["rex_omni_images"]["0.95"] == triple((0 + 1 + 1) / 3, (0 + 1 + 1) / 3)
@@ -85,7 +85,7 @@ def test_rex_omni_by_image_pools_the_categories_that_are_there(dataset):
     assert scores(dataset, once)["rex_omni_images"]["0.50"] == triple((0 + 1 / 2 + 1) / 3, (0 + 1 / 2 + 1) / 3)
 
 
-def test_all_right_nothing_said_and_nothing_to_find(dataset, tmp_path):
+def test_right_answers_empty_answers_and_nothing_to_find(dataset, tmp_path):
     right = [
         Detection(image.id, item.category_id, item.bbox, 0.9)
         for image in dataset.images
@@ -102,7 +102,7 @@ def test_all_right_nothing_said_and_nothing_to_find(dataset, tmp_path):
 
 @pytest.mark.parametrize("box", [(20, 20, -10, 10), (20, 20, 10, -10), (20, 20, -10, -10), (0, 0, 2e5, 1e5)])
 def test_a_box_with_corners_in_the_wrong_order_or_of_absurd_size_is_false(dataset, box):
-    """As one that is valid and far away; AP leaves it out where its area is odd."""
+    """It counts like a valid box far away, while AP leaves it out if its area is invalid."""
     right, away, odd = BOXES[0], Detection(1, 1, (60, 60, 20, 20), 0.95), Detection(1, 1, box, 0.95)
     assert scores(dataset, [right, odd]) == scores(dataset, [right, away])
     ap = {name: match(dataset, boxes).stats["AP"] for name, boxes in (("alone", [right]), ("odd", [right, odd]))}

@@ -44,7 +44,7 @@ def test_input_size_is_whole_cells_within_the_limits(name, width, height):
     assert chosen.input_size(*sides, 4 * chosen.factor**2, MAX_PIXELS) == sides
 
 
-def test_input_size_is_what_the_processor_makes():
+def test_input_size_equals_the_processors():
     import numpy as np
     from transformers import Qwen2VLImageProcessorPil
 

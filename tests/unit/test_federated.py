@@ -1,4 +1,4 @@
-"""Federated sets, such as LVIS: not every category was looked for in every image."""
+"""Federated data sets, such as LVIS: not every category was annotated in every image."""
 
 import json
 
@@ -15,14 +15,14 @@ NAMES = ["cat", "dog", "pig", "cow"]
 
 @pytest.fixture
 def source(tmp_path):
-    """Cats were looked for, and pigs, which were not found; of dogs there may be more than are annotated."""
+    """Cats were annotated; pigs were looked for and not found; there may be more dogs than are annotated."""
     coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (2, [50, 5, 20, 25])], 2: [(1, [0, 0, 84, 42])]}, NAMES)
     coco["images"][0] |= {"neg_category_ids": [3], "not_exhaustive_category_ids": [2]}
     coco["images"][1] |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
     return read_sources([("coco", "set", *coco_factory.write(tmp_path, coco))])[0]
 
 
-def test_no_question_is_about_what_nobody_looked_for(source):
+def test_no_question_asks_for_categories_that_were_not_annotated(source):
     rows, tally, _ = curated([source], recipe(detection=9, grounding=9, negative=9))
     asked = {task: sorted(row["categories"] for row in rows if row["task"] == task) for task in tally.samples}
     assert asked == {
@@ -36,7 +36,7 @@ def test_no_question_is_about_what_nobody_looked_for(source):
     assert tally.objects["crowd"] == 1  # the dog
 
 
-def test_an_image_of_which_nothing_can_be_asked_has_no_question(tmp_path):
+def test_an_image_without_annotated_categories_has_no_question(tmp_path):
     coco = coco_factory.content({1: []}, NAMES)
     coco["images"][0]["neg_category_ids"] = []
     source = read_sources([("coco", "set", *coco_factory.write(tmp_path, coco))])[0]
@@ -54,7 +54,7 @@ def test_the_selection_split_stays_federated(source, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["", "train2017"])
-def test_lvis_names_its_images_by_their_address(tmp_path, folder):
+def test_lvis_image_files_are_named_by_their_url(tmp_path, folder):
     coco = coco_factory.content()
     for image in coco["images"]:
         image["file_name"] = f"{image['id']}.jpg"
@@ -63,6 +63,6 @@ def test_lvis_names_its_images_by_their_address(tmp_path, folder):
     for image in coco["images"]:
         image["coco_url"] = f"http://images.cocodataset.org/train2017/{image.pop('file_name')}"
     (tmp_path / "annotations.json").write_text(json.dumps(coco))
-    dataset = read_coco("lvis", annotations, tmp_path / folder)  # each image must be there
+    dataset = read_coco("lvis", annotations, tmp_path / folder)  # each image must exist
     assert dataset.images[0].path == str(tmp_path / "train2017/1.jpg")
     assert dataset.notes["file names of coco_url"] == 3

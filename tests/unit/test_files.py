@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; errors name the file, and no mistake ends in a traceback."""
+"""Files are written completely or not at all; errors name the file, and no user's mistake ends in a traceback."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from vision_r1.files import (
 )
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path):
+def test_a_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "deep/er/file.txt"
     with written_whole(path) as partial:
         partial.write_text("new")
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["file.json"]
 
 
-def test_a_full_disk_is_one_line_with_the_path(tmp_path):
+def test_a_full_disk_is_reported_in_one_line_with_the_path(tmp_path):
     write_text(tmp_path / "file", "old")
     with (
         pytest.raises(UserError, match=r"file: no space left on its disk \([\d,]+ MB are free\); make room"),
@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_files_of_a_folder_can_be_read_by_who_can_read_the_folder(tmp_path):
+def test_files_in_a_folder_are_as_readable_as_the_folder(tmp_path):
     with written_whole(tmp_path / "model") as partial:
         partial.mkdir(mode=0o755)
         (partial / "model.safetensors").touch(mode=0o600)
@@ -62,7 +62,7 @@ def test_files_of_a_folder_can_be_read_by_who_can_read_the_folder(tmp_path):
     ]
 
 
-def test_a_folder_is_replaced_and_what_a_killed_process_left_is_removed(tmp_path):
+def test_a_folder_is_replaced_and_leftovers_of_a_killed_process_are_removed(tmp_path):
     left = tmp_path / ".model.1.partial"
     for folder in (tmp_path / "model", left):
         folder.mkdir()
@@ -82,7 +82,7 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
     assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_values_are_read_back(tmp_path):
     rows = [{"text": "a\u2028b\nc"}, [1.5, None], "ü"]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     assert read_jsonl(tmp_path / "rows.jsonl") == rows
@@ -110,7 +110,7 @@ def test_a_bad_file_is_named(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("read", [read_json, read_jsonl])
-def test_a_path_that_is_no_file_is_named(tmp_path, read):
+def test_a_path_without_a_file_is_named(tmp_path, read):
     with pytest.raises(UserError, match="nothing: no such file"):
         read(tmp_path / "nothing")
     with pytest.raises(UserError, match="can't be read"):
@@ -118,7 +118,7 @@ def test_a_path_that_is_no_file_is_named(tmp_path, read):
 
 
 @pytest.mark.parametrize("error", [UserError("the file, the item, the remedy"), PermissionError(13, "denied", "x")])
-def test_a_users_mistake_is_one_line(error):
+def test_a_users_mistake_is_reported_in_one_line(error):
     def main(argv):
         raise error
 
@@ -132,7 +132,7 @@ def test_a_bug_keeps_its_traceback():
         run(lambda argv: {}[argv], "missing")
 
 
-def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
+def test_a_changed_sealed_file_is_refused(tmp_path):
     file, seal = tmp_path / "scores.json", tmp_path / ".scores.json.sha256"
     write_json(file, {"AP": 0.5}, sealed=True)
     assert read_json(file) == {"AP": 0.5}
@@ -141,12 +141,12 @@ def test_a_sealed_file_is_read_as_it_was_written_or_not_at_all(tmp_path):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match=message):
             read_json(file)
-    seal.unlink()  # as the message says
+    seal.unlink()  # as the message suggests
     file.write_bytes(b'{"AP": 0.7}')
     assert read_json(file) == {"AP": 0.7}
     write_json(file, {"AP": 0.5}, sealed=True)
     write_json(file, {"AP": 0.6})
-    assert read_json(file) == {"AP": 0.6} and not seal.exists(), "no seal of what was there before"
+    assert read_json(file) == {"AP": 0.6} and not seal.exists(), "the old file's seal is gone"
 
 
 def test_sha256sum_checks_a_seal(tmp_path):
@@ -157,14 +157,14 @@ def test_sha256sum_checks_a_seal(tmp_path):
     assert subprocess.run(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 1
 
 
-def test_a_seal_that_a_power_cut_emptied_seals_nothing(tmp_path):
+def test_a_seal_emptied_by_a_power_cut_is_ignored(tmp_path):
     write_json(tmp_path / "scores.json", {"AP": 0.5}, sealed=True)
     (tmp_path / ".scores.json.sha256").write_bytes(b"")
     assert read_json(tmp_path / "scores.json") == {"AP": 0.5}
 
 
 @pytest.mark.parametrize("change", ["edit", "remove", "add"])
-def test_a_sealed_folder_is_hashed_as_it_was_written_or_not_at_all(tmp_path, change):
+def test_a_changed_sealed_folder_is_refused(tmp_path, change):
     folder = tmp_path / "model"
     with written_whole(folder, sealed=True) as partial:
         partial.mkdir()
@@ -181,6 +181,6 @@ def test_a_sealed_folder_is_hashed_as_it_was_written_or_not_at_all(tmp_path, cha
         (folder / "chat_template.json").write_text("{}")
     with pytest.raises(UserError, match=r"chat_template\.\w+: damaged or edited .* delete .*/model/seal.sha256 if"):
         hash_folder(folder)
-    assert set(hash_folder(folder, ["config.json"])) == {"config.json"}, "only what is looked at counts"
+    assert set(hash_folder(folder, ["config.json"])) == {"config.json"}, "only the requested files are checked"
     (folder / "seal.sha256").unlink()
     assert "config.json" in hash_folder(folder)

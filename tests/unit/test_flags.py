@@ -1,4 +1,4 @@
-"""What programs get from the configuration, as words."""
+"""The configuration as command-line arguments of the programs."""
 
 import json
 
@@ -9,7 +9,7 @@ from vision_r1.experiments import experiment_config
 from vision_r1.run_folder import Run
 
 
-def test_null_is_left_out_and_lists_are_spread():
+def test_null_is_left_out_and_lists_become_several_arguments():
     assert flags.of_values({"a": 1.0e-6, "b": None, "c": ["x y", 2], "d": False}) == [
         *("--a", "1e-06"),
         *("--c", "x y", "2"),
@@ -17,7 +17,7 @@ def test_null_is_left_out_and_lists_are_spread():
     ]
 
 
-def test_a_stage_gets_its_own_thresholds_and_a_stage_before_it_where_to_stop(root):
+def test_a_stage_gets_its_thresholds_and_if_it_is_continued_the_step_to_stop_at(root):
     config = load(root, "paper")
     words = flags.of_stage(config, "step_1_2/grpo_stage2")
     assert words[words.index("--precision_high") + 1] == str(
@@ -27,7 +27,7 @@ def test_a_stage_gets_its_own_thresholds_and_a_stage_before_it_where_to_stop(roo
     assert "--stop_at" in flags.of_stage(config, "step_1/grpo_stage1")
 
 
-def test_how_answers_are_read_is_for_scoring_alone(root):
+def test_only_scoring_gets_the_reader_of_answers(root):
     config = load(root, "paper")
     suite = config["report"]["suites"][0]
     predicted, read = flags.of_prediction(Run("results/paper", config), suite), flags.of_reading(config, suite)
@@ -40,7 +40,7 @@ def test_how_answers_are_read_is_for_scoring_alone(root):
     assert all(entry.keys() <= {"reader", "score", "names"} for entry in entries[1].values())
 
 
-def test_each_kind_of_source_names_its_files(root):
+def test_each_type_of_source_names_its_files(root):
     run = Run("results/paper", load(root, "paper"))
     coco = "results/downloads/coco_annotations/annotations/instances_train2017.json"
     assert flags.of_sources(run, "--source", ["grefcoco", "coco_train2017"]) == [

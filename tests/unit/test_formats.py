@@ -1,4 +1,4 @@
-"""VOC, YOLO and CSV: the same labels in every form, and one line for what is odd."""
+"""VOC, YOLO and CSV: the same labels in every format, and errors in one line."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vision_r1.files import UserError
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with content() as COCO and its images in images/."""
+    """A folder with content() in COCO format and its images in images/."""
     coco_factory.write(tmp_path, content())
     return tmp_path
 
@@ -36,7 +36,7 @@ def written(kind, folder, **options):
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_there_and_back(folder, kind):
+def test_round_trip(folder, kind):
     found = converted(kind, *written(kind, folder))
     assert boxes_of(found) == boxes_of(content())
     assert [(image["width"], image["height"]) for image in found["images"]] == [(64, 32)] * 3
@@ -45,7 +45,7 @@ def test_there_and_back(folder, kind):
     assert (found["info"]["images"], found["info"]["images_without_boxes"], found["info"]["notes"]) == (3, 1, {})
 
 
-def test_sizes_that_nobody_wrote_are_the_files(folder):
+def test_missing_sizes_are_read_from_the_files(folder):
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     Image.new("RGB", (32, 64)).save(folder / "images/1.v1.png", exif=exif)
@@ -73,7 +73,7 @@ def test_labels_beside_their_images_and_names_in_a_text_file(folder):
     assert boxes_of(converted("yolo", images / "classes.txt", images)) == boxes_of(content())
 
 
-def test_polygons_and_keypoints_give_their_box(folder):
+def test_polygons_and_keypoints_become_boxes(folder):
     path, images = written("yolo", folder)
     (folder / "labels/3.v1.txt").write_text("0 0.25 0.5 0.75 0.25 0.5 1\n")
     assert boxes_of(converted("yolo", path, images))["3.v1.png"] == [("circle", [16, 8, 48, 32])]
@@ -93,7 +93,7 @@ def test_an_empty_line_among_the_names_would_shift_the_classes(folder):
         converted("yolo", images / "classes.txt", images)
 
 
-def test_what_is_left_over_is_counted(folder):
+def test_unmatched_files_are_counted(folder):
     path, images = written("voc", folder)
     Image.new("RGB", (64, 32)).save(images / "4.png")
     (path / "1.v1.xml").unlink()
@@ -135,14 +135,14 @@ def test_an_image_that_can_t_be_read_has_no_size(folder):
         ("", None),
     ],
 )
-def test_files_by_the_names_that_people_give_them(tmp_path, name, found):
+def test_files_are_found_by_name_or_path(tmp_path, name, found):
     for file in ("a/1.jpg", "b/1.jpg", "b/2.png", "c.d.png", "notes.txt"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     assert ImageFolder(tmp_path).find([name]) == found
 
 
-def test_two_names_are_not_one_image(folder):
+def test_one_image_under_two_names_is_an_error(folder):
     path, images = written("csv", folder)
     path.write_text(path.read_text() + "other/1.v1.png,64,32,circle,1,2,3,4\n")
     with pytest.raises(UserError, match=r"'1.v1.png' and 'other/1.v1.png' are both the image 1.v1.png"):
@@ -163,15 +163,15 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</a
         ('<?xml version="1.0" encoding="klingon"?><annotation/>', "not valid XML"),
         ("<annotation>&b;</annotation>", "not valid XML"),
         ("<annotation><object><name> </name></object></annotation>", "object 1 has no name"),
-        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox does not hold the num"),
+        ("<annotation><object><name>a</name></object></annotation>", r"object 1 \(a\): bndbox does not have the num"),
         (
             "<annotation><object><name>a</name><bndbox><xmin>1</xmin><ymin>NaN</ymin><xmax>3</xmax><ymax>4</ymax>"
             "</bndbox></object></annotation>",
-            r"object 1 \(a\): bndbox does not hold the numbers",
+            r"object 1 \(a\): bndbox does not have the numbers",
         ),
     ],
 )
-def test_odd_xml_is_one_line(folder, text, message):
+def test_invalid_xml_is_reported_in_one_line(folder, text, message):
     path, images = written("voc", folder)
     (path / "2.v1.xml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=rf"2.v1.xml: {message}") as error:
@@ -192,7 +192,7 @@ def test_odd_xml_is_one_line(folder, text, message):
         ("0 nan 0.5 0.1 0.1", "not shares of the image"),
     ],
 )
-def test_odd_label_lines_are_named(folder, line, message):
+def test_invalid_label_lines_are_named(folder, line, message):
     path, images = written("yolo", folder)
     (folder / "labels/2.v1.txt").write_text(f"\n1 0.5 0.5 1 1\n{line}\n")
     with pytest.raises(UserError, match=f"2.v1.txt: line 3: {message}"):
@@ -211,7 +211,7 @@ def test_odd_label_lines_are_named(folder, line, message):
         ("!!python/object/apply:os.system [ls]", "not valid YAML"),
     ],
 )
-def test_odd_names_of_classes(folder, text, message):
+def test_invalid_class_names(folder, text, message):
     path, images = written("yolo", folder)
     path.write_text(text)
     with pytest.raises(UserError, match=f"data.yaml: {message}") as error:
@@ -219,7 +219,7 @@ def test_odd_names_of_classes(folder, text, message):
     assert "\n" not in str(error.value)
 
 
-def test_names_by_number(folder):
+def test_class_names_by_number(folder):
     path, images = written("yolo", folder)
     path.write_text("names: {1: square, 0: circle, 2: a & b <c>}")
     assert boxes_of(converted("yolo", path, images)) == boxes_of(content())
@@ -236,7 +236,7 @@ def test_names_by_number(folder):
         ('"2.v1.png,64', r"line \d: not CSV .unexpected end of data"),
     ],
 )
-def test_odd_lines_of_a_table_are_named(folder, line, message):
+def test_invalid_lines_of_a_table_are_named(folder, line, message):
     path, images = written("csv", folder)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:4], line, *lines[4:]]))
@@ -269,7 +269,7 @@ def test_nothing_to_convert(folder, kind, annotations, images, message):
         converted(kind, folder / annotations, folder / images)
 
 
-def test_boxes_that_can_t_be_right_are_refused_as_a_data_set_s(folder):
+def test_implausible_boxes_are_refused_as_in_a_data_set(folder):
     path, images = written("csv", folder)
     path.write_text("filename,class,xmin,ymin,xmax,ymax\n1.v1.png,circle,0.1,0.2,0.3,0.4\n")
     with pytest.raises(UserError, match="labels.csv: 1 of 1 boxes lies in the first two pixels; are they shares"):

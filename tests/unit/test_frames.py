@@ -15,7 +15,7 @@ SHARES = arrays(np.float64, st.tuples(st.integers(0, 5), st.just(4)), elements=s
 
 @settings(deadline=None)
 @given(FRAME, SHARES)
-def test_whole_coordinates_survive_the_round_trip_within_half_a_unit(frame, shares):
+def test_integer_coordinates_survive_the_round_trip_within_half_a_unit(frame, shares):
     unit_x, unit_y = (1000, 1000) if frame.kind == "rel1000" else (frame.input_width, frame.input_height)
     boxes = shares * [frame.width, frame.height, frame.width, frame.height]
     there = np.round(frame.from_original(boxes))
@@ -31,7 +31,7 @@ def test_pixel_and_relative_frames_differ():
     assert Frame("rel1000", 100, 200, 50, 400).to_original(box).tolist() == [[1, 4, 3, 8]]
 
 
-def test_boxes_of_an_image_that_was_not_resized_stay_exactly():
+def test_boxes_of_an_image_that_was_not_resized_stay_exactly_the_same():
     boxes = np.arange(4000.0).reshape(-1, 4)
     assert (Frame("pixel", 560, 420, 560, 420).to_original(boxes) == boxes).all()
 

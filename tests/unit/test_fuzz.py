@@ -1,4 +1,4 @@
-"""A hundred damaged inputs for each reader; `make fuzz` gives as many as there is time for."""
+"""A hundred damaged inputs for each reader; `make fuzz` tries more, for as long as you like."""
 
 import subprocess
 import sys

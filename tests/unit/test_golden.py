@@ -1,4 +1,4 @@
-"""The released_2025 criterion gives the released code's numbers, malformed answers included."""
+"""The released_2025 criterion gives the released code's numbers, even for malformed answers."""
 
 import json
 from pathlib import Path

@@ -38,17 +38,17 @@ def test_a_bound_reached_three_times_in_a_row(message, change):
 
 
 @pytest.mark.parametrize(("message", "change"), BAD)
-def test_a_guard_that_is_off_sees_nothing(message, change):
+def test_a_guard_that_is_off_does_nothing(message, change):
     assert cause([GOOD, *3 * [GOOD | change]], Guards(guard_patience=3)) is None
 
 
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_one_number_that_is_not_finite_is_enough(name, value):
+def test_a_single_non_finite_number_is_enough(name, value):
     assert cause([GOOD, GOOD | {name: value}], Guards()) == f"{name} is {value}"
 
 
-def test_sft_logs_none_of_the_grpo_numbers():
+def test_guards_of_grpo_ignore_sft_logs():
     assert cause(4 * [{"loss": 0.1, "grad_norm": 1.0}], GUARDS) is None
 
 

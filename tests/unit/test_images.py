@@ -66,13 +66,13 @@ def test_16_bits_are_scaled_not_clipped():
     assert np.abs(shown[0, :, 0] - np.linspace(0, 255, 60)).max() <= 1
 
 
-def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
+def test_too_large_images_are_refused_before_decoding(monkeypatch):
     monkeypatch.setattr(module, "MAX_PIXELS", 60 * 40 - 1)
     with pytest.raises(ImageFault, match="60 x 40 pixels, more than 2,399"):
         load_image(saved(BLOCKS, "PNG"))
 
 
-def test_damaged_images_are_faults_in_the_same_words():
+def test_damaged_images_raise_image_faults():
     whole = saved(Image.fromarray(PIXELS), "JPEG").getvalue()
     contents = (
         whole[: len(whole) // 2],
@@ -97,7 +97,7 @@ FORMS = [{}, {"progressive": True}, {"subsampling": 0}, {"mode": "L"}, {"mode": 
 @example(cut=0, changes=[])
 @example(cut=2, changes=[])
 def test_a_small_copy_has_the_size_and_the_faults_of_the_whole_image(form, cut, changes):
-    """A JPEG whose end is missing, or of which bytes were changed."""
+    """A JPEG whose end is missing, or whose bytes were changed."""
     options = dict(form)
     image = Image.radial_gradient("L").resize((331, 320)).convert(options.pop("mode", "RGB"))
     content = bytearray(saved(image, "JPEG", **options).getvalue())
@@ -127,12 +127,12 @@ def test_a_small_copy_is_upright(orientation):
     assert np.abs(np.asarray(small, int) - np.asarray(whole.resize(small.size, Image.Resampling.BOX), int)).mean() < 2
 
 
-def test_other_formats_and_small_images_are_loaded_as_they_are():
+def test_other_formats_and_small_images_are_loaded_at_full_size():
     for content in (saved(BLOCKS, "JPEG"), saved(BLOCKS.resize((600, 400)), "PNG")):
         assert np.array_equal(load_small(content)[0], load_image(content))
 
 
-def test_any_error_of_a_decoder_is_a_fault_of_the_file_named(tmp_path, monkeypatch):
+def test_any_error_in_a_decoder_is_a_fault_that_names_the_file(tmp_path, monkeypatch):
     BLOCKS.save(tmp_path / "odd.png")
     for error in (TypeError("a bytes-like object is required"), KeyError(3), IndexError(), ZeroDivisionError("x")):
 
@@ -145,15 +145,15 @@ def test_any_error_of_a_decoder_is_a_fault_of_the_file_named(tmp_path, monkeypat
         assert examine((tmp_path / "odd.png").read_bytes(), "").fault.startswith("unreadable: ")
 
 
-def test_an_image_that_is_not_there_is_named(tmp_path):
+def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(ImageFault, match=r"gone\.png: not a readable image \(No such file or directory\)"):
         load_image(tmp_path / "gone.png")
 
 
-def test_only_the_orientation_is_read_of_exif_data():
-    """As phones and editors write it: other tags may be of types that no writer accepts, or be no EXIF data at all."""
+def test_only_the_orientation_is_read_from_exif_data():
+    """Phones and editors write other tags with types that no writer accepts, or data that isn't EXIF at all."""
     content = saved(BLOCKS, "JPEG").getvalue()
-    # Orientation 6, and a resolution, which should be a fraction, as text.
+    # Orientation 6, and a resolution as text, which should be a fraction.
     tiff = b"MM\0*\0\0\0\x08\0\2\x01\x12\0\3\0\0\0\1\0\6\0\0\x01\x1a\0\2\0\0\0\x04300\0\0\0\0\0"
     marker = b"Exif\0\0" + tiff
     odd = content[:2] + b"\xff\xe1" + (len(marker) + 2).to_bytes(2, "big") + marker + content[2:]
@@ -178,8 +178,8 @@ def test_every_orientation(orientation):
 
 
 @pytest.mark.parametrize("kind", ["F", "I"])
-def test_numbers_without_a_known_white_are_a_fault(kind):
-    """Pillow alone would clip them: shares of one all black, counts all white."""
+def test_pixel_formats_without_a_known_white_are_a_fault(kind):
+    """Pillow would clip them: values in 0..1 would all be black, large integers all white."""
     deep = Image.fromarray(np.linspace(0, 1, 60, dtype=np.float32)[None].repeat(40, 0))
     if kind == "I":
         deep = Image.fromarray((np.asarray(deep) * 2e9).astype(np.int32))
@@ -193,7 +193,7 @@ def test_a_16_bit_ppm_is_scaled():
     assert np.abs(np.asarray(load_image(io.BytesIO(content)))[0, :, 0] - np.linspace(0, 255, 60)).max() <= 1
 
 
-def test_postscript_is_no_image_whatever_its_name(tmp_path, monkeypatch):
+def test_postscript_is_refused_whatever_its_name(tmp_path, monkeypatch):
     (tmp_path / "1.jpg").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 84 84\n%%EndComments\nshowpage\n", encoding="ascii"
     )
@@ -202,7 +202,7 @@ def test_postscript_is_no_image_whatever_its_name(tmp_path, monkeypatch):
         load_image(tmp_path / "1.jpg")
 
 
-def test_copies_have_like_hashes_and_others_have_not():
+def test_only_copies_have_similar_hashes():
     def distance(image):
         return (int(dhash(image), 16) ^ int(dhash(BLOCKS), 16)).bit_count()
 
@@ -235,12 +235,12 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
     def never(content, sha256):
         raise AssertionError
 
-    monkeypatch.setattr(module, "examine", never)  # the pool's processes are forked from this one
+    monkeypatch.setattr(module, "examine", never)  # the pool's processes are forked from this process
     (tmp_path / "moved.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert list(index_images([*files, str(tmp_path / "moved.png")], cache, workers=1)) == [*first, first[0]]
 
 
-def test_a_cache_that_is_none_is_named(files, tmp_path):
+def test_an_invalid_cache_is_named(files, tmp_path):
     (tmp_path / "facts.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match=r"facts\.sqlite: not a cache of images .* remove it"):
         list(index_images(files, tmp_path / "facts.sqlite", workers=1))

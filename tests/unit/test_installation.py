@@ -1,4 +1,4 @@
-"""Where make installs torch from: the CPU build on Linux without an NVIDIA driver, PyPI everywhere else."""
+"""From where make installs torch: the CPU build on Linux without an NVIDIA driver, PyPI's everywhere else."""
 
 import os
 import re
@@ -11,8 +11,8 @@ from pathlib import Path
 import pip
 import pytest
 
-# Both stand for python3. The first notes what pip is asked for; the second makes .venv without a pip of its own, and so
-# within a moment (PYTHONPATH has one).
+# Two stand-ins for python3. The first records pip's arguments. The second makes .venv without pip, which is much faster
+# (PYTHONPATH has one).
 NOTING = """#!/bin/sh
 case "$2" in
 venv) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
@@ -26,7 +26,7 @@ QUICK = f"""#!/bin/sh
 
 @pytest.fixture
 def folder(root, tmp_path):
-    """A folder with the Makefile and the pin of torch; `bin` has programs that stand before the machine's own."""
+    """A folder with the Makefile and the pin of torch; programs in `bin` take precedence over the machine's."""
     shutil.copy(root / "Makefile", tmp_path)
     pin = re.search(r"^torch==.+\n", (root / "requirements.txt").read_text(), re.M)[0]
     (tmp_path / "requirements.txt").write_text(pin)
@@ -42,7 +42,7 @@ def program(folder, name, text):
 
 
 def make(folder, *words, **environment):
-    """Run make as on a machine without a driver, unless the words name one, and without the machine's pip settings."""
+    """Run make without the machine's pip settings, and without a driver unless the arguments name one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "MAKE", "MFLAGS"))}
     environment = {**kept, "PIP_CONFIG_FILE": os.devnull, **environment, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
     return subprocess.run(
@@ -56,7 +56,7 @@ def make(folder, *words, **environment):
 
 
 def install(folder, *words, **environment):
-    """Run make with the real pip; `pypi`, when there, stands for PyPI."""
+    """Run make with the real pip; the folder `pypi`, if it exists, replaces PyPI."""
     program(folder, "python3", QUICK)
     (folder / "library").mkdir(exist_ok=True)
     if not (folder / "library/pip").exists():
@@ -66,7 +66,7 @@ def install(folder, *words, **environment):
 
 
 def add_wheel(folder, version):
-    """Write an empty wheel of torch, and the page of an index that links to it."""
+    """Write an empty wheel of torch, and an index page that links to it."""
     folder.mkdir(parents=True)
     file, name = folder / f"torch-{version}-py3-none-any.whl", f"torch-{version}.dist-info"
     with zipfile.ZipFile(file, "w") as wheel:
@@ -94,7 +94,7 @@ def installed(folder):
     ],
     ids=["driver", "nvidia-smi", "macOS"],
 )
-def test_with_a_driver_or_on_macos_pypi_decides(folder, words, name, text):
+def test_with_a_driver_or_on_macos_torch_comes_from_pypi(folder, words, name, text):
     program(folder, "python3", NOTING)
     program(folder, name, text)
     finished = make(folder, *words)
@@ -105,8 +105,8 @@ def test_with_a_driver_or_on_macos_pypi_decides(folder, words, name, text):
     ]
 
 
-def test_without_a_driver_a_wheel_of_this_machine_wins(folder, version):
-    """torch's index is not asked: it could not answer."""
+def test_without_a_driver_a_local_wheel_is_preferred(folder, version):
+    """torch's index, which could not answer here, is not contacted."""
     add_wheel(folder / "pypi/torch", version)
     add_wheel(folder / "wheels", f"{version}+cpu")
     finished = install(folder, "CPU_BUILDS=http://127.0.0.1:9/cpu", PIP_FIND_LINKS=str(folder / "wheels"))
@@ -131,7 +131,7 @@ def test_no_cpu_build_is_an_error_and_installs_nothing(folder, version):
 
 
 def test_without_a_driver_an_installed_torch_stays(folder, version):
-    """So PyPI's build, installed by hand, is the way out where torch's index can't be reached."""
+    """So PyPI's build can be installed by hand if torch's index is unreachable."""
     place = folder / "library" / f"torch-{version}.dist-info"
     place.mkdir(parents=True)
     (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")

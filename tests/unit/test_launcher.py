@@ -1,4 +1,4 @@
-"""What starts jobs: the lock, GPUs of a plain machine, the command on the nodes of a cluster."""
+"""The launcher of jobs: the lock, GPUs of a plain machine, the command on the nodes of a cluster."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from vision_r1.launcher import devices, lock, slurm
 
 @pytest.fixture
 def launch(root, tmp_path):
-    """Return a function that starts launch_job.py around a command, on a machine with the faked GPUs 0 to 2."""
+    """Return a function that starts launch_job.py with a command, on a machine with the fake GPUs 0 to 2."""
     started = []
 
     def start(*words, **environment):
@@ -36,12 +36,12 @@ def launch(root, tmp_path):
 
 
 def hold(launch, *words):
-    """Start a job that holds what it got until its process ends; return it and the GPUs that it sees."""
+    """Start a job that keeps its GPUs until its process ends; return it and the GPUs that it sees."""
     process = launch(*words, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 60")
     return process, process.stdout.readline().strip()
 
 
-def test_every_job_gets_gpus_of_its_own(launch):
+def test_every_job_gets_its_own_gpus(launch):
     first, seen_first = hold(launch, "--gpus", "1")
     second, seen_second = hold(launch, "--gpus", "2")
     none, seen_none = hold(launch)
@@ -49,20 +49,20 @@ def test_every_job_gets_gpus_of_its_own(launch):
     third = launch("--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     with pytest.raises(subprocess.TimeoutExpired):
         third.wait(3)
-    first.kill()  # one is free now; the third collects it and waits for another
+    first.kill()  # one GPU is free now; the third job takes it and waits for another
     with pytest.raises(subprocess.TimeoutExpired):
         third.wait(3)
     second.kill()
     assert third.communicate(timeout=30)[0] in ("0,1\n", "0,2\n")
 
 
-def test_more_gpus_than_there_are_is_one_line(launch):
+def test_too_many_gpus_are_reported_in_one_line(launch):
     process = launch("--gpus", "4", "--", "true")
     assert "error: --gpus 4: this machine shows 3 (0, 1, 2)" in process.communicate(timeout=30)[1]
     assert process.returncode == 1
 
 
-def test_locks_lie_where_nobody_else_can_write(launch, tmp_path, monkeypatch):
+def test_locks_are_where_nobody_else_can_write(launch, tmp_path, monkeypatch):
     place = tmp_path / f"vision_r1_gpus_{os.getuid()}"
     precious = tmp_path / "precious"
     precious.write_text("kept")
@@ -78,12 +78,12 @@ def test_locks_lie_where_nobody_else_can_write(launch, tmp_path, monkeypatch):
     assert precious.read_text() == "kept"
 
 
-def test_a_job_has_nobody_to_ask(launch):
+def test_a_job_has_no_standard_input(launch):
     assert launch("--", "sh", "-c", "read word || echo nobody").communicate(timeout=30)[0] == "nobody\n"
 
 
 def test_trainers_get_time_to_save(launch):
-    """torchrun reads from this variable after how many seconds it kills trainers that got SIGTERM; 30 by default."""
+    """torchrun reads from this variable how long trainers may take after SIGTERM; the default is 30 seconds."""
     words = ("--", "sh", "-c", "echo $TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
     assert int(launch(*words).communicate(timeout=30)[0]) >= 3600
     assert launch(*words, TORCH_ELASTIC_SHUTDOWN_TIMEOUT="7").communicate(timeout=30)[0] == "7\n"
@@ -98,14 +98,14 @@ def test_a_second_copy_waits_and_names_the_job_that_it_waits_for(launch, tmp_pat
     words = ["--lock", str(tmp_path / "a/job.lock")]
     first, _ = hold(launch, *words)
     second = launch(*words, "--", "echo", "mine")
-    said = second.stderr.readline()
-    assert f"waiting for process {first.pid} on " in said and "which holds" in said
+    message = second.stderr.readline()
+    assert f"waiting for process {first.pid} on " in message and "which holds" in message
     first.kill()
     assert second.communicate(timeout=30)[0] == "mine\n"
     assert (tmp_path / "a/job.lock").read_text().startswith(f"process {second.pid} on ")
 
 
-def test_one_job_that_starts_a_command_twice_is_told(tmp_path, monkeypatch):
+def test_a_job_that_starts_a_command_twice_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "POLL", 0.01)
     monkeypatch.setattr(lock, "SAME_JOB", 0.02)
     held = lock.take(tmp_path / "lock", "SLURM job 12", "process 1 on n1")
@@ -131,7 +131,7 @@ def test_gpus_of_a_machine(monkeypatch):
         ("torchrun", "--nnodes 2 --node_rank 1 --master_addr 10.0.0.7 --master_port 12345"),
     ],
 )
-def test_a_launcher_learns_from_the_variables_where_its_processes_meet(launcher, flags, tmp_path, monkeypatch):
+def test_a_launcher_gets_the_rendezvous_from_slurms_variables(launcher, flags, tmp_path, monkeypatch):
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(
         '#!/bin/sh\ncase "$*" in\n'
@@ -151,7 +151,7 @@ def test_a_launcher_learns_from_the_variables_where_its_processes_meet(launcher,
         slurm.with_rendezvous(["python", "train.py"])
 
 
-def test_gpus_are_shared_out_evenly():
+def test_gpus_are_divided_evenly():
     assert "--gres=gpu:8" in slurm.srun(["x"], nodes=2, gpus=16)
     assert "--gres=none" in slurm.srun(["x"], nodes=1, gpus=0)
     with pytest.raises(UserError, match="--gpus 3: can't be shared out evenly to 2 nodes"):
@@ -167,7 +167,7 @@ time.sleep(60)
 
 
 def test_a_signal_reaches_the_trainers_and_not_their_launcher(root, tmp_path):
-    """A stand-in for torchrun, which would kill its trainers, is left alone; the trainer below it saves."""
+    """The stand-in for torchrun, which would kill its trainers, gets no signal; its trainer does, and saves."""
     (tmp_path / "trainer.py").write_text(TRAINER)
     (tmp_path / "agent.py").write_text(
         "import subprocess, sys\nsys.exit(subprocess.call([sys.executable, sys.argv[1]]))\n"
@@ -190,7 +190,7 @@ def test_a_signal_reaches_the_trainers_and_not_their_launcher(root, tmp_path):
     ("place", "named", "card"),
     [("0", "5", "5"), ("1", "3, GPU-7f", "GPU-7f"), ("2", None, "2"), ("1", "", ""), (None, "3,4", "3,4")],
 )
-def test_each_process_takes_one_card_and_forgets_the_others(place, named, card):
+def test_each_process_sees_only_its_own_card(place, named, card):
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     environment = {"HOME": "/", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     environment |= dict.fromkeys(names, place) if place else {}
@@ -199,6 +199,6 @@ def test_each_process_takes_one_card_and_forgets_the_others(place, named, card):
     assert environment == {"HOME": "/", "CUDA_VISIBLE_DEVICES": card}
 
 
-def test_a_process_too_many_is_one_line():
+def test_a_process_without_a_card_is_reported_in_one_line():
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,4: no card for process 3 of this machine"):
         devices.take_one_card({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "3,4"})

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scenes(folder):
-    """400 test scenes and 40 of each kind, 800 training scenes: none is another one's copy."""
+    """400 test scenes, 40 of each shift, and 800 training scenes, none a copy of another."""
     benchmark = [
         scene
         for seed, style in enumerate(WORLDS["miniature"].styles.values())
@@ -49,7 +49,7 @@ def scenes(folder):
     return {role: index(role, found, folder / "cache.sqlite") for role, found in by_role.items()}
 
 
-def test_made_scenes_lose_none_and_the_hash_s_errors_are_counted(scenes):
+def test_no_synthetic_scene_is_dropped_and_false_matches_of_hashes_are_counted(scenes):
     leaks, statistics = find_leaks(scenes["train"] + scenes["benchmark"])
     assert leaks == [] and statistics["leaks"] == {"same_id": 0, "same_file": 0, "same_pixels": 0}
     assert (statistics["train_images"], statistics["benchmark_images"]) == (800, 960)
@@ -82,7 +82,7 @@ def test_a_copied_file_is_found_under_any_name(scenes, folder):
     ]
 
 
-def test_equal_ids_are_the_same_image_in_one_id_space_only(scenes, folder):
+def test_equal_ids_mean_the_same_image_only_within_an_id_space(scenes, folder):
     (image,) = index("train", [folder / "not there.jpg"], folder / "cache.sqlite", "coco", [139])
     (other,) = index("benchmark", [scenes["benchmark"][0].path], folder / "cache.sqlite", "coco", [139])
     leaks, _ = find_leaks([image, other])
@@ -95,7 +95,7 @@ def test_equal_ids_are_the_same_image_in_one_id_space_only(scenes, folder):
         assert find_leaks([image, foreign])[0] == []
 
 
-def test_plain_images_are_compared_by_their_colour(folder):
+def test_uniform_images_are_compared_by_colour(folder):
     paths = []
     for name, grey in (("train", 40), ("benchmark", 40), ("benchmark", 140)):
         paths.append(folder / f"plain {name} {grey}.png")
@@ -151,7 +151,7 @@ def test_damaged_leaks_are_refused(tmp_path, value):
         read_leaks(tmp_path / "leaks.json")
 
 
-def test_an_index_that_lost_images_lets_none_of_them_pass():
+def test_images_missing_from_the_index_are_an_error():
     check_all_indexed("i.jsonl", [indexed("a")], ["a"])
     with pytest.raises(UserError, match="i.jsonl: 1 images are not in it, the first is b"):
         check_all_indexed("i.jsonl", [indexed("a")], ["a", "b"])

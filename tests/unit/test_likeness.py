@@ -1,4 +1,4 @@
-"""Hashes that differ in few bits, in all turns, and the copies of photographs found with them."""
+"""Hashes that differ in few bits, in all orientations, and the copies of photographs that they find."""
 
 import numpy as np
 import pytest
@@ -23,13 +23,13 @@ def flipped(hash_of_one, places):
 
 
 def steps(rng, count, share):
-    """Return hashes of which a share of the bits is set: a step is brighter, darker or neither, and never both."""
+    """Return hashes with a share of the bits set; a step may be brighter or darker, never both."""
     kind = rng.choice(3, (count, 128), p=[1 - 2 * share, share, share])
     return np.packbits(np.concatenate([kind == 1, kind == 2], axis=1), axis=1).view(np.uint64)
 
 
 def changed_copies(rng, hashes, count):
-    """Return hashes of which 12 to 18 bits were changed, of some images, each turned in some way."""
+    """Return hashes of some images in random orientations, with 12 to 18 bits changed."""
     chosen = hashes[rng.integers(len(hashes), size=count)]
     turns = rng.integers(len(TURNS), size=count)
     chosen = [turned(one[None], turn)[0] for one, turn in zip(chosen, turns, strict=True)]
@@ -47,8 +47,8 @@ def blocks(request, monkeypatch):
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # the blocks are the same for all examples
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.integers(0, 40), st.integers(1, 40))
-def test_what_is_found_is_what_comparing_all_pairs_in_all_turns_finds(blocks, seed, share, ours, theirs):
-    """Plain images have few set bits, so all of them are near to each other."""
+def test_the_search_finds_the_same_as_comparing_all_pairs_in_all_orientations(blocks, seed, share, ours, theirs):
+    """Images with little contrast have few bits set, so all of them are similar."""
     rng = np.random.default_rng(seed)
     other = steps(rng, theirs, share)
     mine = np.concatenate([steps(rng, ours, share), changed_copies(rng, other, ours // 2)])
@@ -61,7 +61,7 @@ def test_what_is_found_is_what_comparing_all_pairs_in_all_turns_finds(blocks, se
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.1, 0.4]), st.sampled_from(TURNS))
-def test_without_its_turn_a_hash_is_no_farther_from_any_other(seed, share, turn):
+def test_turnless_hashes_are_never_farther_apart(seed, share, turn):
     rng = np.random.default_rng(seed)
     ours, theirs = steps(rng, 20, share), steps(rng, 20, share)
     theirs[:10] = changed_copies(rng, ours, 10)
@@ -73,8 +73,8 @@ def test_without_its_turn_a_hash_is_no_farther_from_any_other(seed, share, turn)
     assert (without <= with_turn).all()
 
 
-def test_hashes_that_differ_in_every_bit_are_not_near():
-    """256 in 8 bits is 0."""
+def test_hashes_that_differ_in_every_bit_are_not_similar():
+    """A distance of 256 would be 0 in 8 bits."""
     one = np.full((1, 4), 2**32 - 1, np.uint64)
     assert near(one, ~one).tolist() == []
 
@@ -91,7 +91,7 @@ def test_a_turned_hash_is_the_hash_of_the_turned_image():
     images = [Image.fromarray(each).resize((96, 96), Image.Resampling.BICUBIC) for each in noise]
     for turn in TURNS:
         really = hashes([Image.fromarray(np.ascontiguousarray(turned_image(np.asarray(i), turn))) for i in images])
-        # The rounding of a resize is not quite alike in both directions.
+        # Resizing rounds slightly differently in the two directions.
         assert np.bitwise_count(really ^ turned(hashes(images), turn)).sum(-1).max() <= 4
     mirrored, upside_down = (hashes([turn(images[2])]) for turn in (ImageOps.mirror, ImageOps.flip))
     assert [pair[:3] for pair in likely_copies(np.concatenate([mirrored, upside_down]), hashes(images))] == [

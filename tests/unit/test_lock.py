@@ -7,7 +7,7 @@ from vision_r1.data.lock import locked, record
 from vision_r1.files import UserError
 
 
-def test_first_facts_hold(tmp_path):
+def test_the_first_recorded_facts_are_kept(tmp_path):
     lock = tmp_path / "config/lock.json"
     assert locked(lock, "archives", "a.zip") == {}
     record(lock, "archives", "a.zip", {"bytes": 5, "sha256": "ab"})
@@ -22,7 +22,7 @@ def test_first_facts_hold(tmp_path):
     }
 
 
-def test_several_at_once_lose_nothing(tmp_path):
+def test_simultaneous_writers_lose_nothing(tmp_path):
     lock = tmp_path / "lock.json"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: record(lock, "archives", f"{number:02}", {"bytes": number}), range(40)))
@@ -30,7 +30,7 @@ def test_several_at_once_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[]", '{"archives": 3}', '{"archives"'])
-def test_an_odd_file_is_named(tmp_path, content):
+def test_an_invalid_file_is_named(tmp_path, content):
     (tmp_path / "lock.json").write_text(content)
     with pytest.raises(UserError, match="lock.json: not"):
         locked(tmp_path / "lock.json", "archives", "a")

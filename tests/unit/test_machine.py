@@ -1,4 +1,4 @@
-"""What a machine lacks for a run is said before it starts."""
+"""What a machine lacks for a run is reported before it starts."""
 
 import os
 
@@ -17,7 +17,7 @@ def program(folder, name, text):
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """A folder that holds all programs there are."""
+    """The only folder in which programs are found."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
@@ -26,7 +26,7 @@ def test_a_machine_that_suffices():
     assert shortages({"train_sft": JOB}, 2, 4000) == []
 
 
-def test_memory_and_cores_that_do_not():
+def test_insufficient_memory_and_cores():
     memory, cores = shortages({"train_sft": JOB}, 1, 3999)
     assert memory.startswith("train_sft asks for 4,000 MB (compute.train_sft.mem_mb) and this machine has 3,999 MB")
     assert cores.startswith("train_sft asks for 2 threads (compute.train_sft.threads) and has 1 (--cores)")

@@ -1,4 +1,4 @@
-"""Matching: the published cost, label awareness, and the assignment of greatest value, against brute force."""
+"""Matching: the published cost, label-aware matching, and the assignment of the greatest value, against brute force."""
 
 from itertools import permutations
 
@@ -20,7 +20,7 @@ def box_prioritised(predictions, truth, same_label, **options):
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def test_the_boxes_decide_and_not_the_labels():
+def test_boxes_decide_not_labels():
     crossed = [[0, 1], [1, 0]]
     assert box_prioritised([A, B], [A, B], crossed) == [(0, 0), (1, 1)]
 
@@ -29,7 +29,7 @@ def test_labels_break_a_tie_of_boxes():
     assert box_prioritised([A, A], [A, A], [[0, 1], [1, 0]]) == [(0, 1), (1, 0)]
 
 
-def test_every_prediction_is_matched_however_far():
+def test_every_prediction_is_matched_however_far_away():
     assert box_prioritised([FAR_AWAY], [A, B], [[0, 0]]) == [(0, 1)]
     assert box_prioritised([FAR_AWAY, A, A], [A], [[1], [1], [1]]) == [(1, 0)]
 
@@ -40,12 +40,12 @@ def test_label_aware_matches_equal_labels_only():
     assert box_prioritised([A, B], [A, B], [[1, 0], [0, 0]], label_aware=True) == [(0, 0)]
 
 
-def test_most_value_leaves_worthless_pairs_alone():
+def test_the_greatest_value_excludes_worthless_pairs():
     rows, columns = match_most_value(np.array([[0.0, 0.6], [0.0, 0.9]]), np.zeros((2, 2), bool))
     assert (rows.tolist(), columns.tolist()) == ([1], [1])
 
 
-def test_equal_sums_go_to_more_preferred_pairs():
+def test_between_equal_sums_more_preferred_pairs_win():
     value = np.array([[0.25, 0.5], [0.5, 0.75]])
     for order in ([0, 1], [1, 0]):
         pairs = match_most_value(value[order], value[order] > 0.6)
@@ -56,7 +56,7 @@ def test_equal_sums_go_to_more_preferred_pairs():
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms(use_true_random=False))
-def test_most_value_is_the_brute_force_best(n, m, random):
+def test_the_greatest_value_equals_brute_force(n, m, random):
     value = np.array([[random.choice([0, random.random()]) for _ in range(m)] for _ in range(n)])
     wide = value if n <= m else value.T
     best = max(

@@ -1,4 +1,4 @@
-"""The miniature model, its processor and its pretraining, all at a size of seconds."""
+"""The miniature model, its processor and its pretraining, in sizes that take seconds."""
 
 import logging
 from dataclasses import replace
@@ -87,7 +87,7 @@ def test_collate_equals_the_processor_on_the_whole_conversation(processor):
     ]
     whole = processor.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
     length = batch["input_ids"].shape[1]
-    # The template ends with a line break behind the end token.
+    # The template ends with a line break after the end token.
     assert torch.equal(whole["input_ids"][:, :length], batch["input_ids"]) and whole["input_ids"].shape[1] == length + 1
     assert torch.equal(whole["pixel_values"], batch["pixel_values"])
     assert torch.equal(whole["image_grid_thw"], batch["image_grid_thw"])
@@ -123,12 +123,12 @@ def test_a_few_steps_lower_the_loss_and_repeat(processor, monkeypatch, caplog):
         with torch.no_grad():
             assert model(**batch).loss < before - 1
         assert history[-1]["step"] == RECIPE.steps
-        assert f"progress 1/{RECIPE.steps} steps" in caplog.text  # not only where history has an entry
+        assert f"progress 1/{RECIPE.steps} steps" in caplog.text  # not only at steps that history records
         weights.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
     assert torch.equal(*weights)
 
 
-def test_a_saved_model_loads_plainly_and_gives_the_same_logits(processor, tmp_path):
+def test_plain_transformers_loads_a_saved_model_with_the_same_logits(processor, tmp_path):
     from transformers import AutoModelForImageTextToText
 
     from vision_r1.processors import load_processor
@@ -150,7 +150,7 @@ def test_a_saved_model_loads_plainly_and_gives_the_same_logits(processor, tmp_pa
         assert torch.equal(model(**inputs[0]).logits, again(**inputs[1]).logits)
 
 
-def test_coarse_labels_grow_stay_inside_and_keep_one():
+def test_coarse_boxes_are_larger_stay_inside_and_at_least_one_is_kept():
     rng = np.random.default_rng(0)
     objects = [
         {"label": "circle", "bbox": [10.0, 20.0, 30.0, 60.0]},
@@ -166,7 +166,7 @@ def test_coarse_labels_grow_stay_inside_and_keep_one():
     assert coarsen([], 84, 84, RECIPE, rng) == []
 
 
-def test_questions_are_of_the_three_tasks_and_negatives_are_answered_with_nothing():
+def test_questions_are_of_three_tasks_and_negatives_have_empty_answers():
     rng = np.random.default_rng(0)
     questions = [draw_question(RECIPE, rng) for _ in range(100)]
     empty = [question for question in questions if question["answer"] == "```json\n[]\n```"]
@@ -176,12 +176,12 @@ def test_questions_are_of_the_three_tasks_and_negatives_are_answered_with_nothin
 
 
 @pytest.mark.parametrize("wrong", [{"hidden_size": 24}, {"negative_share": 0.5}, {"drop": 1.5}, {"steps": 0}])
-def test_impossible_settings_are_named(wrong):
+def test_invalid_settings_are_named(wrong):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
         replace(RECIPE, **wrong)
 
 
-def test_two_processes_learn_what_one_does(processor):
+def test_two_processes_learn_the_same_as_one(processor):
     recipe = replace(RECIPE, batch_size=5)  # an odd number: three rows and two
     histories, weights = [], []
     for processes in (1, 2):
@@ -194,7 +194,7 @@ def test_two_processes_learn_what_one_does(processor):
     assert not torch.distributed.is_initialized()
 
 
-def test_the_number_of_workers_changes_no_batch(processor):
+def test_batches_do_not_depend_on_the_number_of_workers(processor):
     streams = [iter(DataLoader(Batches(processor, RECIPE, 0), batch_size=None, num_workers=n)) for n in (0, 2)]
     for _ in range(5):
         one, other = (next(stream) for stream in streams)

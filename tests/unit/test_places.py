@@ -1,4 +1,4 @@
-"""Where data lies, by the configuration alone."""
+"""Paths of data, derived from the configuration alone."""
 
 import pytest
 from configurations import load
@@ -9,7 +9,7 @@ from vision_r1.files import UserError
 from vision_r1.run_folder import Run
 
 
-def test_scenes_are_in_the_run_and_what_is_downloaded_beside_it(root):
+def test_scenes_are_in_the_runs_folder_and_downloads_beside_it(root):
     run = Run("elsewhere", load(root, "miniature"))
     assert run.place("thermal", "annotations") == "elsewhere/data/scenes/thermal/annotations.json"
     assert run.place("thermal", "images") == "elsewhere/data/scenes/thermal/images"
@@ -21,7 +21,7 @@ def test_scenes_are_in_the_run_and_what_is_downloaded_beside_it(root):
     ]
 
 
-def test_what_was_not_made_here_is_checked_before_it_is_read(root):
+def test_data_that_was_not_made_here_is_checked_before_it_is_used(root):
     config = load(root, "miniature")
     config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
     assert places.ready_files(config, "run", ["thermal", "mine"]) == [
@@ -30,14 +30,14 @@ def test_what_was_not_made_here_is_checked_before_it_is_read(root):
     ]
 
 
-def test_a_path_that_is_not_there_is_named(root):
+def test_a_missing_path_is_named(root):
     config = load(root, "miniature")
     config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
     with pytest.raises(UserError, match=r"datasets\.mine\.annotations: no such path 'my/a\.json'"):
         places.check_exist(config, ["thermal", "mine"])
 
 
-def test_what_is_of_another_form_is_converted_in_the_run(root):
+def test_annotations_in_another_format_are_converted_in_the_run(root):
     config = load(root, "miniature")
     config["datasets"]["mine"] = {"annotations": "my/xml", "images": "my/images", "format": "voc"}
     assert places.place(config, "run", "mine", "annotations") == "run/data/converted/mine.json"
@@ -50,7 +50,7 @@ def test_what_is_of_another_form_is_converted_in_the_run(root):
     assert places.place(config, "run", "mine", "annotations") == "my/xml"
 
 
-def test_a_licence_is_the_data_set_s_or_its_archive_s(root):
+def test_a_data_set_inherits_its_archives_licence(root):
     config = load(root, "paper")
     known = places.licences(config, ["coco_train2017", "scenes_train"])
     assert known["scenes_train"] == "made here"

@@ -10,7 +10,7 @@ def job(rule="train_sft", reason="Code has changed since last execution", gpus=8
     return Job(rule, reason, gpus, benchmark, wildcards or {"sft": "sft"})
 
 
-def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(tmp_path):
+def test_hours_come_from_the_last_run_other_jobs_or_the_preflight_in_this_order(tmp_path):
     file = tmp_path / "sft.tsv"
     file.write_text("s\th:m:s\n1800.0\t0:30:00\n")
     assert gpu_hours(job(benchmark=str(file)), {}, {"sft": 99.0}) == (4.0, "its last run")
@@ -23,13 +23,13 @@ def test_hours_come_from_the_last_run_then_from_others_then_from_the_preflight(t
     assert gpu_hours(job(), {}, {}) is None
 
 
-def test_an_odd_benchmark_file_is_named(tmp_path):
+def test_an_invalid_benchmark_file_is_named(tmp_path):
     (tmp_path / "odd.tsv").write_text("x\n1\n")
     with pytest.raises(UserError, match="odd.tsv: not a Snakemake benchmark file"):
         measured_seconds(job(benchmark=str(tmp_path / "odd.tsv")))
 
 
-def test_reasons_are_one_line_a_kind():
+def test_reasons_are_grouped_in_one_line_per_type():
     same = [
         job(reason="Missing output files: a, b; Input files updated by another job: c"),
         job(reason="Missing output files: d"),
@@ -60,7 +60,7 @@ def test_minutes_of_jobs_without_a_gpu(tmp_path):
     assert page([new], {}, None, "EUR").endswith("Nothing is known of their time: no earlier run.\n")
 
 
-def test_a_prediction_s_share_of_the_preflight_s_hours():
+def test_a_predictions_share_of_the_preflights_hours():
     summary = {
         "trainings": [{"name": "sft", "gpu_hours": 4.0}, {"name": "strict/grpo_stage1"}],
         "prediction": {"gpu_hours": 12.0, "checkpoints": 6},

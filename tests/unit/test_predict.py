@@ -1,4 +1,4 @@
-"""Batches of a prediction: prepared one ahead, answered in their order, and kept up to the image that fails."""
+"""Batches of a prediction are prepared one ahead, answered in order, and kept up to the image that fails."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ from vision_r1.files import UserError, read_jsonl
 from vision_r1.stamps import Stamps
 
 
-def test_the_next_item_is_worked_on_meanwhile_and_no_further():
+def test_only_the_next_item_is_prepared_meanwhile():
     begun = [threading.Event() for _ in range(4)]
 
     def work(item):
@@ -31,7 +31,7 @@ def test_the_next_item_is_worked_on_meanwhile_and_no_further():
     assert next(made, None) is None and not list(ahead(work, []))
 
 
-def test_an_error_comes_in_its_items_turn():
+def test_an_error_is_raised_when_its_item_is_due():
     def work(item):
         return 6 // (2 - item)
 
@@ -42,7 +42,7 @@ def test_an_error_comes_in_its_items_turn():
 
 
 class Backend:
-    """Answers with what was prepared: the names of the images, or the fault of the one named `bad`."""
+    """Answers with the names of the prepared images, or fails for the image named `bad`."""
 
     def __init__(self, bad=None):
         self.bad, self.threads = bad, set()
@@ -59,7 +59,7 @@ class Backend:
         return [{"completion": f"{question.prompt} {path}"} for question, path in zip(questions, prepared, strict=True)]
 
 
-def test_prediction_starts_without_what_only_training_needs(root):
+def test_prediction_imports_no_packages_of_training(root):
     stamps = Stamps()
     stamps.of(root / "workflow/scripts/predict_suite.py")
     assert any(file.name == "generation.py" for file in stamps.modules)

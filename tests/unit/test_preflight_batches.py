@@ -51,7 +51,7 @@ def test_other_machines_keep_the_papers_batches(root, paper, name):
     assert sizes[0] == sizes[1]
 
 
-# What an experiment of config/experiments.yaml does not share with the others, said there.
+# Budgets in which an experiment differs from the others, as explained in config/experiments.yaml.
 OTHER_BUDGET = {"after_sft": {"steps", "prompts"}, "sft_matched": {"completions"}, "group_of_16": {"prompts"}}
 
 
@@ -67,7 +67,7 @@ def test_experiments_have_equal_steps_prompts_and_completions(root, name):
         assert samples_asked_for(experiment_config(config, experiment)) == samples_asked_for(config)
 
 
-def test_the_released_sft_is_said_to_be_unequal(paper):
+def test_the_released_sft_is_reported_as_unequal(paper):
     lines = unequal(paper, batches_of(paper))
     assert lines[0] == "step_1 makes 3,062 updates on 48,992 samples in all, sft 383 on 49,024"
 
@@ -122,7 +122,7 @@ def test_lengths_are_taken_from_the_training_file(paper):
     assert lengths.longer_than(20) == pytest.approx(1 / 3)
 
 
-def test_lengths_are_bounds_without_counts(paper):
+def test_without_counts_lengths_are_upper_bounds(paper):
     nothing = lengths_of(paper, None)
     assert (nothing.counted, nothing.rows) == (False, 49_000)
     assert (nothing.image, nothing.text) == (401_408 // 784, TEXT_TOKENS) and nothing.longer_than(1) == 0
@@ -144,21 +144,25 @@ def test_launch_modes(root, monkeypatch, launch, processes, mode):
     assert mode_of(launch, processes) == mode
 
 
-def test_launch_files_that_say_nothing_known(tmp_path):
+def test_unusable_launch_files(tmp_path):
     with pytest.raises(UserError, match="compute.launch: .*none.yaml: no such file"):
         mode_of(["--config_file", str(tmp_path / "none.yaml")], 8)
     (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")
     with pytest.raises(UserError, match="tpu.yaml: memory under XLA"):
         mode_of(["--config_file", str(tmp_path / "tpu.yaml")], 8)
-    for text, told in (("a: [", "not valid YAML"), ("- a", "not a mapping"), ("distributed_type: DEEPSPEED", "zero")):
+    for text, message in (
+        ("a: [", "not valid YAML"),
+        ("- a", "not a mapping"),
+        ("distributed_type: DEEPSPEED", "zero"),
+    ):
         (tmp_path / "odd.yaml").write_text(text)
-        with pytest.raises(UserError, match=f"odd.yaml: .*{told}"):
+        with pytest.raises(UserError, match=f"odd.yaml: .*{message}"):
             mode_of(["--config_file", str(tmp_path / "odd.yaml")], 8)
 
 
 @pytest.mark.parametrize("mode", ["zero2", "zero3", "fsdp", "ddp"])
-def test_accelerate_takes_its_files(root, mode):
-    """Read as `accelerate launch` reads them; it refuses keys that it doesn't know."""
+def test_accelerate_accepts_the_shipped_files(root, mode):
+    """They are read as by `accelerate launch`, which refuses unknown keys."""
     from accelerate.commands.config.config_args import ClusterConfig
 
     config = ClusterConfig.from_yaml_file(root / f"config/accelerate/{mode}.yaml")
@@ -175,7 +179,7 @@ def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):
         write_json(tmp_path / name / "model" / file, {"image_processor": size} if "preprocessor" not in file else size)
 
     qwen = family("qwen2_5_vl")
-    trained("base", 12_845_056, "preprocessor_config.json")  # as it comes from the hub
+    trained("base", 12_845_056, "preprocessor_config.json")  # as it is on the hub
     assert check_checkpoints(tmp_path, qwen) is None
     trained("sft", 7056, "processor_config.json")
     trained("strict/grpo_stage1", 7056, "preprocessor_config.json")
@@ -188,7 +192,7 @@ def test_checkpoints_of_different_pixel_limits_are_named(tmp_path):
         check_checkpoints(tmp_path, family("qwen3_vl"))
 
 
-def test_other_pixels_in_evaluation_are_told_and_allowed(paper):
+def test_other_pixel_limits_in_evaluation_are_reported_and_allowed(paper):
     assert len(evaluation_limits(paper)) == 3
     assert "784 to 10,035,200 pixels to every checkpoint" in evaluation_limits(paper)[0]
     alike = copy.deepcopy(paper)

@@ -1,4 +1,4 @@
-"""Limits, checkpoints and vLLM's room agree in every configuration; answers are counted by the run's own tokenizer."""
+"""Limits, checkpoints and vLLM's room agree in every configuration; the run's tokenizer counts answers."""
 
 import pytest
 import yaml
@@ -25,9 +25,9 @@ def test_fifteen_objects_fit_into_the_papers_limit():
     assert ON_COCO.tokens(15) <= 512 < ON_COCO.tokens(16)
 
 
-# Scenes hold fewer objects than data.max_instances; test_configuration.py holds their protocols against them.
+# Scenes have fewer objects than data.max_instances; test_configuration.py compares their protocols with them.
 @pytest.mark.parametrize("name", ON_GPUS)
-def test_all_objects_fit_or_the_report_says_how_many_do(root, name):
+def test_all_objects_fit_or_the_report_discloses_how_many_do(root, name):
     config, summary = load(root, name), surveyed(root, name)
     size = AnswerSize(**summary["answer_size"])
     disclosed = " ".join(config["report"]["disclosures"])
@@ -38,12 +38,12 @@ def test_all_objects_fit_or_the_report_says_how_many_do(root, name):
     for limit in {*completions, *answers}:
         fit = size.objects(limit)
         assert fit >= config["data"]["max_instances"] or f"{fit} objects fit" in disclosed, limit
-    # A right answer that is trained on can be given whole.
+    # The limit of completions has room for every right answer in the training data.
     assert (config["data"]["max_answer_tokens"] or 0) <= min(completions)
 
 
 @pytest.mark.parametrize("name", ON_GPUS)
-def test_vllm_has_room_for_prompt_and_completion_of_whatever_it_is_laid_over(root, name):
+def test_vllm_has_room_for_prompt_and_completion_in_every_configuration(root, name):
     config = merge(load(root, name), yaml.safe_load((root / "config/vllm.yaml").read_text()))
     needed = config["data"]["max_prompt_tokens"] + config["grpo"]["max_completion_length"]
     assert needed <= config["grpo"]["vllm_max_model_length"]
@@ -63,15 +63,15 @@ def test_checkpoints_cost_little_disk_and_lose_few_hours(root, name):
     assert written <= 1.5e12
 
 
-def test_a_made_tokenizer_counts_five_tokens_an_object(root):
+def test_the_miniatures_tokenizer_counts_five_tokens_per_object(root):
     size = answer_size(load(root, "miniature"), make_processor(WORLDS["miniature"]), None)
     assert (size.fence, size.item) == (2, 5)
-    # One token opens the answer and one ends it, so the crowd's seven objects take 37.
+    # One token opens the answer and one ends it, so the seven objects of `crowd` take 37.
     assert size.tokens(7) == 37
 
 
-def test_the_processor_of_the_run_counts_before_the_constants(root):
-    """Here the miniature's, which knows no label of COCO; the labels are those of the training file."""
+def test_the_processor_of_the_run_takes_precedence_over_the_constants(root):
+    """Here it is the miniature's, which has no labels of COCO; the labels are those of the training file."""
     config = load(root, "paper")
     assert answer_size(config, None, None) is ON_COCO
     processor = make_processor(WORLDS["miniature"])
@@ -94,5 +94,5 @@ def test_checkpoints_are_counted_to_the_last_step(root, name):
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_preflight_has_no_objection_to_a_shipped_configuration(root, name):
+def test_preflight_finds_no_problem_in_a_shipped_configuration(root, name):
     assert surveyed(root, name)["problems"] == []

@@ -1,4 +1,4 @@
-"""Sizes, memory and time: exact where they can be known, worked by hand where they are estimated."""
+"""Sizes, memory and time: exact if they can be known, otherwise compared with estimates by hand."""
 
 import pytest
 
@@ -59,11 +59,11 @@ def test_every_published_model_is_of_its_family():
     for repository, (family, _) in PUBLISHED.items():
         model, _ = find_architecture({"model": {"source": "hub", "id": repository}}, "nowhere")
         assert model.merge == 4 and model.parameters > 3e9, family
-        # LoRA adapts the vision encoder's linear layers too, and not the output head.
+        # LoRA also adapts the vision encoder's linear layers, but not the output head.
         assert (model.hidden, model.vocabulary) not in model.linear
 
 
-def test_the_miniature_is_counted_as_it_is_made():
+def test_the_miniature_is_counted_exactly():
     from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.processor import make_processor
@@ -78,7 +78,7 @@ def test_the_miniature_is_counted_as_it_is_made():
     assert model.vision_parameters == sum(weight.numel() for weight in made.model.visual.parameters())
 
 
-def test_a_folder_is_read_before_the_published_table(tmp_path):
+def test_a_folder_takes_precedence_over_the_published_table(tmp_path):
     from transformers import AutoConfig
 
     family, sizes = PUBLISHED["Qwen/Qwen2.5-VL-3B-Instruct"]
@@ -88,7 +88,7 @@ def test_a_folder_is_read_before_the_published_table(tmp_path):
     assert model.hidden == 2048 and source == f"{tmp_path}/config.json"
 
 
-def test_a_model_that_nobody_knows_is_said_so():
+def test_an_unknown_model_is_reported():
     model, source = find_architecture({"model": {"source": "hub", "id": "me/mine"}}, "nowhere")
     assert model is None and source.startswith("me/mine is not here yet")
 
@@ -109,7 +109,7 @@ def test_states_of_a_thousand_weights_on_four_gpus(mode, dtype, weights, gradien
     assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (weights, gradients, optimiser)
 
 
-def test_lora_trains_little_and_needs_no_reference():
+def test_lora_trains_few_weights_and_needs_no_reference():
     assert TOY.lora_parameters(2) == 2 * (30 + 30)
     parts = estimate(TOY, GRPO, setting(dtype="bfloat16", lora_rank=2, reference=True))
     assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (2000 + 480, 480, 960)
@@ -118,17 +118,17 @@ def test_lora_trains_little_and_needs_no_reference():
 
 
 @pytest.mark.parametrize(("mode", "size"), [("single", 2000), ("zero2", 2000), ("zero3", 500), ("fsdp", 500)])
-def test_the_reference_is_split_where_weights_are(mode, size):
+def test_the_reference_is_split_if_weights_are(mode, size):
     assert estimate(TOY, GRPO, setting(mode=mode, dtype="bfloat16", reference=True))["reference"] == size
 
 
-def test_kv_cache_of_qwen2_5_vl_7b_is_56_kib_a_token():
+def test_kv_cache_of_qwen2_5_vl_7b_is_56_kib_per_token():
     model, _ = find_architecture({"model": {"source": "hub", "id": "Qwen/Qwen2.5-VL-7B-Instruct"}}, "nowhere")
     assert kv_cache(model, 1, 1) == 2 * 28 * 4 * 128 * 2 == 56 * 1024
 
 
-def test_kv_cache_is_what_transformers_keeps():
-    """The formula against a cache that a real forward pass filled, in float32 (twice bfloat16's bytes)."""
+def test_kv_cache_equals_transformers_cache():
+    """The formula against the cache of a real forward pass, in float32 (twice bfloat16's bytes)."""
     import torch
 
     from vision_r1.data.worlds import WORLDS
@@ -144,7 +144,7 @@ def test_kv_cache_is_what_transformers_keeps():
 
 
 def test_activations_by_hand():
-    # 10 tokens and 20 patches a sequence; bytes a token and layer 16 h + 10 q + 10 k + 8 i, a patch 30 h + 8 i.
+    # 10 tokens and 20 patches per sequence; bytes per layer: 16 h + 10 q + 10 k + 8 i per token, 30 h + 8 i per patch.
     text, vision = 10 * (160 + 100 + 50 + 160), 20 * (180 + 96)
     assert activations(TOY, 2, setting(dtype="bfloat16")) == 2 * (2 * text + 3 * vision)
     kept = 10 * 2 * 2 * 10 + 20 * 2 * 3 * 6
@@ -154,8 +154,8 @@ def test_activations_by_hand():
 
 
 @pytest.mark.parametrize("repository", ["Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen3-VL-8B-Instruct"])
-def test_activations_are_what_autograd_keeps(repository):
-    """Four more layers of a narrow model in bfloat16 keep as much as the formula says, or up to 60 % less."""
+def test_activations_agree_with_what_autograd_keeps(repository):
+    """Four more layers of a narrow model in bfloat16 keep as much as the formula gives, or up to 60 % less."""
     kept = {layers: [kept_bytes(repository, tower, layers) for tower in ("text", "vision")] for layers in (2, 6)}
     sizes = architecture_of(narrow(repository, 4, 4))
     tokens = setting(dtype="bfloat16", image_tokens=0, text_tokens=50, answer_tokens=0)
@@ -166,7 +166,7 @@ def test_activations_are_what_autograd_keeps(repository):
 
 
 def narrow(repository, text_layers, vision_layers):
-    """Return the configuration of a family's model with few and narrow layers."""
+    """Return the configuration of a family's model with few, narrow layers."""
     from transformers import AutoConfig
 
     family, _ = PUBLISHED[repository]
@@ -178,7 +178,7 @@ def narrow(repository, text_layers, vision_layers):
 
 
 def kept_bytes(repository, tower, layers):
-    """Return bytes that autograd keeps of 50 tokens or 64 patches, weights apart."""
+    """Return the bytes that autograd keeps for 50 tokens or 64 patches, without weights."""
     import torch
     from transformers import AutoModelForImageTextToText
 
@@ -188,7 +188,7 @@ def kept_bytes(repository, tower, layers):
     kept, alive = {}, []
 
     def keep(tensor):
-        alive.append(tensor)  # so that no address is used twice
+        alive.append(tensor)  # so that no address is reused
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
@@ -202,7 +202,7 @@ def kept_bytes(repository, tower, layers):
     return sum(size for address, size in kept.items() if address not in weights)
 
 
-def test_sampling_and_backward_are_not_at_the_same_time():
+def test_sampling_and_backward_do_not_happen_at_the_same_time():
     zero3 = setting(mode="zero3", dtype="bfloat16")
     parts = estimate(TOY, GRPO, zero3)
     sampling = generation(TOY, GRPO, zero3)
@@ -214,14 +214,14 @@ def test_sampling_and_backward_are_not_at_the_same_time():
     assert parts["CUDA context, workspaces, fragmentation"] == OVERHEAD == 2 * GIB
 
 
-def test_vllm_takes_its_share_in_place_of_the_sampling_parts():
+def test_vllms_share_replaces_the_sampling_parts():
     parts = estimate(TOY, GRPO, setting(vllm=Vllm(12345)))
     assert parts["vLLM"] == 12345 and "KV cache" not in parts
     server = estimate(TOY, GRPO, setting(vllm=Vllm()))
     assert peak(parts) == peak(server) + 12345 and not set(SAMPLING) & {*server}
 
 
-def test_vllm_that_sleeps_needs_memory_only_where_training_needs_less():
+def test_a_sleeping_vllm_adds_memory_only_if_training_needs_less():
     nothing = estimate(TOY, GRPO, setting(vllm=Vllm()))
     small, large = (estimate(TOY, GRPO, setting(vllm=Vllm(size, sleeps=True))) for size in (1, 10**9))
     assert peak(small) == peak(nothing)
@@ -231,12 +231,12 @@ def test_vllm_that_sleeps_needs_memory_only_where_training_needs_less():
 def test_hours_by_hand():
     speed = Speed(operations=1e3, bytes=1e3)
     no_vision = Architecture(**{**TOY.__dict__, "vision_parameters": 0})
-    # 2 operations x 1000 weights x 10 tokens, forward once and backward twice that, for 2 x 3 samples a GPU.
+    # 2 operations x 1000 weights x 10 tokens, once forward and twice that backward, for 2 x 3 samples per GPU.
     assert seconds_per_step(no_vision, SFT, SETTING, (8, 2), speed) == (0.0, 3 * 20_000 * 6 / 1e3)
     again = setting(gradient_checkpointing=True, reference=True)
     assert seconds_per_step(no_vision, SFT, again, (8, 2), speed)[1] == 5 * 20_000 * 6 / 1e3
     sampling, _ = seconds_per_step(no_vision, GRPO, SETTING, (8, 2), speed)
-    # 3 generations a step, 2 tokens each, all weights and the cache of 8 sequences of 9 tokens read for each.
+    # 3 generations per step of 2 tokens; each token reads all weights and the cache of 8 sequences of 9 tokens.
     assert sampling == pytest.approx(3 * 2 * (2000 + kv_cache(TOY, 8, 9)) / 1e3 + 20_000 * 24 / 1e3)
     assert gpu_hours(SFT, 3600) == 7 * 4
 
@@ -249,7 +249,7 @@ def test_measured_speed_is_read_from_metrics(tmp_path):
     )
     assert measured_seconds([str(tmp_path / "metrics.json")]) == {"grpo": 2.0}
     write_json(tmp_path / "base.json", {"stage": "base"})
-    with pytest.raises(UserError, match="base.json: holds no stage, seconds"):
+    with pytest.raises(UserError, match="base.json: has no stage, seconds"):
         measured_seconds([str(tmp_path / "base.json")])
 
 
@@ -259,7 +259,7 @@ def test_prediction_by_hand():
 
     lengths = Lengths(True, 1, image=5, text=3, answer=4, mean_prompt=8, mean_answer=4)
     load = Load("coco", "released-one-prompt", prompts=5, image_tokens=25, max_new_tokens=9)
-    # 800 text weights read 25 + 15 tokens and 200 vision weights 4 x 25 patches; three batches of two write 4 tokens.
+    # 800 text weights process 25 + 15 tokens, 200 vision weights 4 x 25 patches; 3 batches of 2 generate 4 tokens.
     reading = 2 * (800 * 40 + 200 * 4 * 25)
     writing = 3 * 4 * (2 * 800 + kv_cache(TOY, 2, 8 + 2))
     seconds = prediction_seconds(TOY, load, 2, lengths, Speed(operations=10.0, bytes=100.0), "vllm")

@@ -1,4 +1,4 @@
-"""A processor as on the hub, of both families and in the layouts of several years, loads without torchvision."""
+"""Processors of both families, in the hub's layouts of several years, load without torchvision."""
 
 import json
 import pickle
@@ -32,7 +32,7 @@ def place(request, tmp_path_factory):
 
 
 def photograph():
-    """Return a smooth image that has to be made smaller one way and larger the other."""
+    """Return a smooth image that has to be shrunk in one direction and enlarged in the other."""
     rows, columns = np.mgrid[:300, :451]
     waves = [np.sin(columns / scale) * np.cos(rows / (scale + 5)) for scale in (9, 17, 31)]
     return Image.fromarray(np.uint8(127.5 + 127.5 * np.stack(waves, axis=-1)))
@@ -43,7 +43,7 @@ def inputs(processor, question="Where is it?"):
     return processor(images=[photograph()], text=[text], return_tensors="pt")
 
 
-def test_text_and_image_are_the_family_s(place):
+def test_text_and_image_tokens_are_the_familys(place):
     folder, name = place
     processor = load(folder, name)
     text = prompt_text(processor, "Where is it?")
@@ -78,13 +78,13 @@ def test_the_system_message_of_the_template_is_counted(place):
     assert (SYSTEM in processor.tokenizer.decode(found)) == (name == "qwen2_5_vl")
 
 
-def test_a_system_message_of_the_recipes_own_takes_the_place_of_the_templates(place):
+def test_a_recipes_system_message_replaces_the_templates(place):
     processor = load(*place)
     text = prompt_text(processor, "Where is it?", "Answer in JSON.")
     assert "Answer in JSON." in text and SYSTEM not in text and text.index("JSON") < text.index("Where")
 
 
-def test_saved_it_is_the_hub_s_files_with_other_limits(place, tmp_path):
+def test_a_saved_processor_has_the_hubs_files_with_other_limits(place, tmp_path):
     folder, name = place
     load(folder, name, (784, 7056)).save_pretrained(tmp_path / "once")
     load(tmp_path / "once", name, (1000, 8000)).save_pretrained(tmp_path / "twice")
@@ -110,8 +110,8 @@ def test_workers_get_the_same_processor(place):
     assert all(torch.equal(inputs(processor)[key], inputs(again)[key]) for key in inputs(processor))
 
 
-def test_torchvision_and_pillow_make_the_same_of_an_image(place, tmp_path):
-    """vLLM, and whoever takes a released checkpoint, has transformers' own processor."""
+def test_torchvision_and_pillow_process_an_image_alike(place, tmp_path):
+    """vLLM, and users of a released checkpoint, have transformers' processor."""
     pytest.importorskip("torchvision")
     from transformers import AutoProcessor
 
@@ -126,11 +126,11 @@ def test_torchvision_and_pillow_make_the_same_of_an_image(place, tmp_path):
     for key in one:
         if key != "pixel_values":
             assert torch.equal(one[key], other[key]), key
-    # In steps of 255. The two round at other places.
+    # In steps of 255. The two round at different points.
     steps = (one["pixel_values"] - other["pixel_values"]).abs() * min(IMAGES[name]["image_std"]) * 255
     assert steps.mean() < 0.1 and steps.max() < 4
 
-    real.save_pretrained(tmp_path / "theirs")  # transformers' own layout of today
+    real.save_pretrained(tmp_path / "theirs")  # transformers' current layout
     assert all(torch.equal(inputs(load(tmp_path / "theirs", name))[key], one[key]) for key in one)
 
 
@@ -154,7 +154,7 @@ def test_a_folder_without_a_template_is_named(broken):
         load(broken, "qwen2_5_vl")
 
 
-def test_a_model_of_another_kind_is_one_line(broken):
+def test_another_type_of_model_is_reported_in_one_line(broken):
     settings = {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
     (broken / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match=r"no processor can be built from its files \(.*CLIP.*\); fetch it again, or"):
@@ -162,13 +162,13 @@ def test_a_model_of_another_kind_is_one_line(broken):
 
 
 @pytest.mark.parametrize("name", ["vocab.json", "preprocessor_config.json"])
-def test_a_damaged_file_is_one_line(broken, name):
+def test_a_damaged_file_is_reported_in_one_line(broken, name):
     (broken / name).write_text((broken / name).read_text()[:40])
     with pytest.raises(UserError, match=r"^[^\n]*(no processor can be built from its files|not valid JSON)[^\n]*$"):
         load(broken, "qwen2_5_vl")
 
 
-def test_settings_in_both_places_get_the_same_limits(broken, tmp_path):
+def test_settings_in_both_files_get_the_same_limits(broken, tmp_path):
     settings = {"processor_class": "Qwen2_5_VLProcessor", "image_processor": IMAGES["qwen2_5_vl"]}
     (broken / "processor_config.json").write_text(json.dumps(settings))
     load(broken, "qwen2_5_vl", (784, 7056)).save_pretrained(tmp_path / "saved")

@@ -1,4 +1,4 @@
-"""Progress in a program's log, read back into the live line of `snakemake --logger live`."""
+"""Progress in a program's log, read back for the live line of `snakemake --logger live`."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def log(caplog):
     return caplog
 
 
-def test_the_first_line_comes_after_five_seconds_and_later_ones_ever_more_seldom(clock, log):
+def test_the_first_line_comes_after_five_seconds_and_later_ones_less_and_less_often(clock, log):
     progress = Progress(100_000, "steps")
     for second in range(1, 1001):
         clock.now = 100 + second
@@ -45,10 +45,10 @@ def test_the_first_line_comes_after_five_seconds_and_later_ones_ever_more_seldom
     assert [after - before for before, after in pairwise(seconds[-3:])] == [10, 10]
 
 
-def test_what_was_done_before_counts_for_no_speed(clock, log):
+def test_speed_excludes_what_was_done_before(clock, log):
     progress = Progress(1000, "steps", done=900)
     clock.now += 10
-    progress.update(900)  # nothing new to say
+    progress.update(900)  # too early for another line
     progress.log(910)
     assert log.messages == ["progress 910/1000 steps  1 steps/s  left 0:01:30"]
 
@@ -82,7 +82,7 @@ def test_a_day_is_left(clock, log):
 
 
 def running(folder, rule, text="", began=1000.0, written=1001.0):
-    """Return a job with a log that was last written at a time."""
+    """Return a job whose log was last written at a certain time."""
     log = folder / f"{rule}.log"
     log.write_text(text)
     os.utime(log, (written, written))
@@ -92,7 +92,7 @@ def running(folder, rule, text="", began=1000.0, written=1001.0):
 LINE = "12:00:00 rank 0 INFO progress 25/100 steps  0.5 steps/s  left 0:02:30\n"
 
 
-def test_the_live_line_names_the_jobs_at_work(tmp_path):
+def test_the_live_line_names_the_running_jobs(tmp_path):
     run = Run(began=990.0)
     assert run.line(993) == "planning, 0:00:03"
     run.plan({"train": 2, "score": 2, "total": 4}, 1000.0)
@@ -103,7 +103,7 @@ def test_the_live_line_names_the_jobs_at_work(tmp_path):
     assert run.line(1066) == "1 of 4 jobs done | score strict 0:00:56"
 
 
-def test_the_log_of_an_earlier_attempt_tells_nothing(tmp_path):
+def test_the_log_of_an_earlier_attempt_is_ignored(tmp_path):
     assert running(tmp_path, "train", LINE, written=999.0).progress() is None
     assert running(tmp_path, "train", LINE + 400 * "a warning of 25 characters\n").progress() is None
     assert running(tmp_path, "train", 400 * "a warning of 25 characters\n" + LINE).progress() == (0.25, 150)
@@ -116,11 +116,11 @@ def test_the_time_left_adapts_to_the_machine(tmp_path):
     assert run.expected == 1000
     assert run.line(1000) == "about 17 min left | 0 of 5 jobs done"
     run.jobs[7] = running(tmp_path, "train", LINE)
-    assert run.line(1100).startswith("about 15 min left")  # a quarter of 400 s took 100 s
-    assert run.line(2100).startswith("about 130 min left")  # it took 1100 s: this machine is about 9 times slower
+    assert run.line(1100).startswith("about 15 min left")  # a quarter of the 400 s has taken 100 s
+    assert run.line(2100).startswith("about 130 min left")  # it has taken 1100 s: about 9 times as long
     slow = LINE.replace("0.5 steps/s  left 0:02:30", "0.0025 steps/s  left 8:20:00")
     run.jobs[7] = running(tmp_path, "train", slow)
-    assert run.line(2100).startswith("about 500 min left")  # no less than one of its jobs
+    assert run.line(2100).startswith("about 500 min left")  # at least as long as any of its jobs
     run.jobs[8] = Job("score", "score strict", None, 1000.0)
     run.finish(7)
     run.finish(8)
@@ -132,7 +132,7 @@ def test_the_time_left_adapts_to_the_machine(tmp_path):
 
 
 class TestLogHandler(AnyLogHandler):
-    """What Snakemake asks of every logger plugin."""
+    """Snakemake's tests for logger plugins."""
 
     __test__ = True
 
@@ -143,7 +143,7 @@ class TestLogHandler(AnyLogHandler):
         return LogHandlerSettings()
 
 
-def test_a_pipe_gets_whole_lines_now_and_then(monkeypatch, capsys):
+def test_a_pipe_gets_a_whole_line_now_and_then(monkeypatch, capsys):
     class Settings(OutputSettingsLoggerInterface):
         nocolor = dryrun = stdout = False
 

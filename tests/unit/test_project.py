@@ -20,7 +20,7 @@ def scripts(root):
 
 
 def test_no_script_hides_an_installed_module(root):
-    """The scripts' folder stands first on their path: datasets.py there would break `import datasets`."""
+    """The scripts' folder is first on their path: a datasets.py there would break `import datasets`."""
     outside = [path for path in sys.path if path != str(root / "workflow/scripts")]
     for script in scripts(root):
         assert script.stem not in sys.stdlib_module_names
@@ -60,7 +60,7 @@ def test_profiles_leave_the_software_environment_out_of_the_triggers(root):
 
 
 def test_the_default_profile_contradicts_no_other(root):
-    """Snakemake lays it over the one that --profile names, so what both set must be the same."""
+    """Snakemake merges it with the profile of --profile, so keys of both must have equal values."""
     default, *others = (profiles(root)[name] for name in ("default", "slurm", "local_gpus"))
     for settings in others:
         assert {key: settings[key] for key in default} == default
@@ -69,18 +69,18 @@ def test_the_default_profile_contradicts_no_other(root):
 def test_only_the_launcher_knows_of_slurm(root):
     """Between a laptop and a cluster only the profile changes."""
     launcher = {"workflow/scripts/launch_job.py", "workflow/scripts/vision_r1/launcher/slurm.py"}
-    launcher |= {"rules/common.smk"}  # asks, before the first job, whether SLURM is there
+    launcher |= {"rules/common.smk"}  # checks, before the first job, whether SLURM is there
     places = [root / "Snakefile", *(root / "rules").rglob("*.smk"), *(root / "workflow").rglob("*.py")]
     named = {str(path.relative_to(root)) for path in places if "slurm" in path.read_text().lower()}
     assert named == launcher
 
 
-def test_benchmarks_still_fit_the_package(root, monkeypatch):
+def test_benchmarks_can_be_imported(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     for file in sorted((root / "benchmarks").glob("*.py")):
         runpy.run_path(str(file), run_name="benchmark")
 
 
-def test_the_citation_names_the_version_of_the_package(root):
+def test_the_citation_has_the_packages_version(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert str(yaml.safe_load((root / "CITATION.cff").read_text())["version"]) == project["version"]

@@ -25,7 +25,7 @@ def test_prompts_of_each_task():
     assert quoted.ask("rec", ["the man"]) == "Where is the man?"
 
 
-def test_answers_as_the_released_code_teaches_them():
+def test_answers_in_the_released_codes_format():
     boxes, labels = [[10.6, 20.2, 30.5, 40.9], [1, 2, 3, 4]], ["dog", 'a "b"']
     assert DEFAULT.answer(boxes, labels) == (
         '```json\n[{"bbox_2d": [11, 20, 30, 41], "label": "dog"}, {"bbox_2d": [1, 2, 3, 4], "label": "a \\"b\\""}]\n```'
@@ -56,6 +56,6 @@ def test_a_wrong_template_is_named(change, message):
 
 
 @pytest.mark.parametrize("entry", ["{", "[]", {"system": None}])
-def test_what_is_no_section_is_refused(entry):
+def test_a_value_that_is_not_a_section_is_refused(entry):
     with pytest.raises(UserError, match="templates: "):
         Templates.of(entry)

@@ -23,26 +23,26 @@ def asked(dataset, prompts):
     ]
 
 
-def test_all_in_one_asks_each_image_once_for_everything(dataset):
+def test_all_in_one_asks_once_per_image_for_all_categories(dataset):
     names = ("circle", "square", "triangle")
     assert asked(dataset, "all-in-one") == [(image, DEFAULT.ask("detection", names), names) for image in (1, 2, 3)]
 
 
-def test_per_category_asks_each_image_for_each_category(dataset):
+def test_per_category_asks_about_each_image_for_each_category(dataset):
     names = ("circle", "square", "triangle")
     assert asked(dataset, "per-category") == [
         (i, DEFAULT.ask("grounding", [name]), (name,)) for i in (1, 2, 3) for name in names
     ]
 
 
-def test_per_present_category_tells_what_is_there(dataset):
+def test_per_present_category_reveals_which_categories_are_present(dataset):
     there = [(1, "circle"), (1, "square"), (2, "triangle")]
     assert asked(dataset, "per-present-category") == [
         (i, DEFAULT.ask("grounding", [name]), (name,)) for i, name in there
     ]
 
 
-def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():
+def test_pixel_limits_are_the_protocols_or_else_the_models():
     entry = {"prompts": "all-in-one", "max_new_tokens": 5, "max_pixels": 9000}
     assert Protocol.of("p", entry, 784, 7056) == Protocol("p", "all-in-one", 5, 784, 9000)
 
@@ -63,12 +63,12 @@ def test_pixel_limits_are_the_protocol_s_own_or_the_model_s():
         ({"prompts": "all-in-one", "max_new_tokens": 5, "max_pixels": 7}, "min_pixels 784 is above max_pixels 7"),
     ],
 )
-def test_one_clear_line_for_each_mistake(entry, message):
+def test_each_mistake_is_reported_in_one_line(entry, message):
     with pytest.raises(UserError, match=f"^protocol p: .*{message}"):
         Protocol.of("p", entry, 784, 7056)
 
 
-def test_protocols_come_as_json():
+def test_protocols_are_given_as_json():
     text = json.dumps({"prompts": "per-category", "max_new_tokens": 5})
     assert list(read_entries([("a", text), ("b", text)])) == ["a", "b"]
     with pytest.raises(UserError, match="protocol a: the name is given twice"):
@@ -77,7 +77,7 @@ def test_protocols_come_as_json():
         read_entries([("a", "{prompts: x}")])
 
 
-def test_a_recipe_s_words_names_and_sampling(dataset):
+def test_a_recipes_prompts_names_and_sampling(dataset):
     words = asdict(replace(DEFAULT, detection="Where: {categories}?", quote="'", separator=" "))
     names = {"set": {"circle": "ring", "nothing": "x"}, "other": {"square": "no"}}
     entry = {"prompts": "all-in-one", "max_new_tokens": 5, "templates": words, "names": names}
@@ -107,7 +107,7 @@ def test_a_wrong_part_of_a_recipe_is_named(change, message):
         Protocol.of("p", {"prompts": "all-in-one", "max_new_tokens": 5} | change, 784, 7056)
 
 
-def test_a_reading_takes_the_keys_about_scoring():
+def test_a_reading_has_the_keys_about_scoring():
     entry = {"prompts": "all-in-one", "reader": "upstream_2026", "score": 1.0, "split": "test"}
     assert Reading.of("p", entry) == Reading("upstream_2026", 1.0)
     assert Reading.of("p", {}) == Reading("strict", 0.99)

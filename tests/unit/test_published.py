@@ -1,4 +1,4 @@
-"""config/published.yaml: equal to the printed tables, and clear about what is wrong with an entry."""
+"""config/published.yaml equals the printed tables, and errors name the wrong entry."""
 
 import configurations
 import pytest
@@ -35,7 +35,7 @@ def test_the_paper_s_tables_are_there(tables):
 
 @pytest.mark.parametrize(("name", "sets"), [("table_2", 4), ("table_9", 13), ("upstream_odinw13", 13)])
 def test_printed_means_are_the_means_of_what_is_printed(tables, name, sets):
-    """So a digit that was copied wrongly is found, and the paper's own misprint with it."""
+    """So a wrongly copied digit would be found, as is the paper's own misprint."""
     for row in tables[name].rows:
         *own, mean = row.values
         assert len(own) == sets
@@ -43,7 +43,7 @@ def test_printed_means_are_the_means_of_what_is_printed(tables, name, sets):
             assert sum(own) / sets == pytest.approx(mean, abs=0.001), row.name  # each was rounded to 0.001
 
 
-def test_table_1_agrees_with_tables_9_and_10_but_for_its_misprints(tables):
+def test_table_1_agrees_with_tables_9_and_10_except_for_misprints(tables):
     one, nine, ten = tables["table_1"], tables["table_9"], tables["table_10"]
     for row in {each.name for each in nine.rows} & {each.name for each in one.rows}:
         first, second = values(one, row), values(nine, row) | {"ODinW-13": values(nine, row)["mean"]}
@@ -57,7 +57,7 @@ def test_table_1_agrees_with_tables_9_and_10_but_for_its_misprints(tables):
     assert "Griffon-G-7B: Pistols: 59.3, but only table 9's 55.1 gives the mean 43.8" in one.notes
 
 
-def test_every_row_that_we_can_run_names_a_checkpoint_that_its_recipe_trains(tables, root):
+def test_every_row_of_ours_names_a_checkpoint_that_its_recipe_trains(tables, root):
     trained = {recipe: configurations.load(root, recipe)["experiments"] for recipe in ("paper", "upstream_2026")}
     for table in tables.values():
         for row in table.rows:
@@ -66,7 +66,7 @@ def test_every_row_that_we_can_run_names_a_checkpoint_that_its_recipe_trains(tab
                 assert experiment in trained[table.recipe] and stage == "grpo_stage2"
 
 
-def test_each_number_is_an_anchor_once_and_misprints_are_none(anchors):
+def test_each_number_is_one_anchor_except_misprints(anchors):
     keys = [(each.model, each.suite, each.dataset, each.metric) for each in anchors]
     assert len(keys) == len(set(keys))
     found = {key: round(100 * each.value, 1) for key, each in zip(keys, anchors, strict=True)}
@@ -80,7 +80,7 @@ def test_each_number_is_an_anchor_once_and_misprints_are_none(anchors):
         if (each.id, each.checkpoint, each.suite) == (QWEN, "step_1/grpo_stage2", "coco")
     }
     assert headline == pytest.approx({"AP50": 0.4, "AP75": 0.278, "AP": 0.266, "AR100": 0.367})
-    # Tables 3 to 5 are of a model trained on other data, and those of the field of protocols that we don't have.
+    # Tables 3 to 5 are about a model trained on other data; tables of other work use protocols that we don't have.
     assert {each.source.rpartition(" ")[2] for each in anchors if each.recipe == "paper"} == {"1", "2", "9", "10"}
 
 
@@ -116,7 +116,7 @@ GOOD = {
         ({"title": None, "rows": [[1, "base", 10]]}, "p.yaml: one: AttributeError"),
     ],
 )
-def test_one_clear_line_for_each_mistake(tmp_path, change, message):
+def test_each_mistake_is_reported_in_one_line(tmp_path, change, message):
     path = tmp_path / "p.yaml"
     path.write_text(yaml.safe_dump(GOOD))
     assert read_published(path)[0].value == 0.1
@@ -126,7 +126,7 @@ def test_one_clear_line_for_each_mistake(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("text", ["published: []", "[1, 2]", "{", ""])
-def test_a_file_of_another_shape(tmp_path, text):
+def test_a_file_with_another_structure(tmp_path, text):
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(UserError, match="p.yaml: (no key 'models'|not a mapping|not valid YAML)"):
         read_published(tmp_path / "p.yaml")

@@ -19,13 +19,13 @@ def read(text):
         f"[{BOX}]",
         f"```json\n[{BOX}]\n```",
         f"Here:\n```json\n[{BOX}]\n```\nDone.",
-        f"```json\n[\n{BOX},\n{BOX[:20]}",  # cut: the last item is lost
+        f"```json\n[\n{BOX},\n{BOX[:20]}",  # truncated: the last item is lost
         f"[{BOX}, {BOX[:-1]}",
-        f"({BOX},)",  # a Python literal, no JSON
+        f"({BOX},)",  # a Python literal, not JSON
         f"[{BOX}, 3, {{}}, {{'bbox_2d': [1, 2, 3], 'label': 'x'}}, {{'bbox_2d': [1, 2, 3, 4]}}, {{'bbox_2d': 'abcd'}}]",
     ],
 )
-def test_reads_what_the_released_evaluation_reads(text):
+def test_reads_the_same_texts_as_the_released_evaluation(text):
     assert read(text) == ([[1, 2, 30, 40]], ["dog"])
 
 
@@ -36,8 +36,8 @@ def test_reads_what_the_released_evaluation_reads(text):
         "no boxes",
         f"Sure! [{BOX}]",  # text before, and no fence
         f"``` json\n[{BOX}]\n```",
-        f'[{{"bbox_2d": [1, 2, 30, null], "label": "dog"}}, {BOX}]',  # null is no Python
-        BOX,  # a lone item is no list
+        f'[{{"bbox_2d": [1, 2, 30, null], "label": "dog"}}, {BOX}]',  # null is not Python
+        BOX,  # a single item is not a list
         "[" * 5000,
         "-" * 100_000 + "1",
     ],
@@ -46,7 +46,7 @@ def test_reads_nothing(text):
     assert read(text) == ([], [])
 
 
-def test_keeps_what_the_strict_parser_drops_and_rounds_nothing():
+def test_keeps_boxes_that_the_strict_parser_drops_and_does_not_round():
     text = '[{"bbox_2d": [30, 40, 1, 2], "label": "dog"}, {"bbox_2d": [0.5, 1, 2.25, 3], "label": "cat"}]'
     assert read(text) == ([[30, 40, 1, 2], [0.5, 1, 2.25, 3]], ["dog", "cat"])
     assert READERS["strict"](text, None).labels == ["cat"]
@@ -69,7 +69,7 @@ def test_never_raises(text):
         (f"[{BOX}, {{'bbox_2d': [1, 2, 3, 4]}}]", []),  # no label
         (f"[{BOX}, 3]", []),
         (f"[{BOX}, {{'bbox_2d': ['a', 2, 3, 4], 'label': 'x'}}]", []),
-        (f"[{BOX}, {BOX[:-1]}", []),  # cut
+        (f"[{BOX}, {BOX[:-1]}", []),  # truncated
         (f"Here:\n```json\n[{BOX}]\n```", []),
         (BOX, []),
         ("", []),

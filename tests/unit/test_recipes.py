@@ -1,4 +1,4 @@
-"""The presets against what is known of the recipes, from tests/data/recipes.yaml."""
+"""The presets against the known facts of their recipes, from tests/data/recipes.yaml."""
 
 import re
 from math import prod
@@ -35,7 +35,7 @@ def value_of(config, fact):
 
 
 @pytest.mark.parametrize(("recipe", "fact"), [(recipe, fact) for recipe in FACTS for fact in FACTS[recipe]])
-def test_a_preset_is_its_recipe(recipe, fact):
+def test_a_preset_agrees_with_its_recipe(recipe, fact):
     expected = FACTS[recipe][fact]
     assert value_of(PRESETS[recipe], fact) == (
         pytest.approx(expected, abs=2e-4) if isinstance(expected, float) else expected
@@ -52,11 +52,11 @@ def deviations():
 
 
 @pytest.mark.parametrize(("recipe", "key", "value"), list(deviations()))
-def test_a_deviation_is_as_the_document_says(recipe, key, value):
+def test_documented_deviations_agree_with_the_preset(recipe, key, value):
     assert value_of(PRESETS[recipe], key) == yaml.safe_load(value)
 
 
-def test_what_a_preset_calls_ours_is_in_the_document():
+def test_deviations_marked_in_a_preset_are_documented():
     named = {key.rpartition(".")[2] for _, key, _ in deviations()} | {"layout", "rounding"}
     for name in ("paper", "released_2025", "upstream_2026"):
         for line in (ROOT / f"config/{name}.yaml").read_text().splitlines():
@@ -72,7 +72,7 @@ def test_every_recipe_has_facts_a_preset_and_a_criterion():
     assert set(FACTS) == set(PRESETS) == set(CRITERIA) - {"strict"}
 
 
-def test_no_preset_discloses_what_is_anothers():
+def test_no_preset_has_disclosures_that_only_apply_to_another():
     """A preset that changes the SFT arm or the limit of answers must not inherit paper.yaml's sentences about them."""
     for name in ("released_2025", "upstream_2026"):
         config = PRESETS[name]
@@ -81,7 +81,7 @@ def test_no_preset_discloses_what_is_anothers():
         assert ("batch of 128" in text) == (value_of(config, "sft.batch") == 128)
 
 
-def test_links_of_the_docs_lead_somewhere():
+def test_links_in_the_docs_exist():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks/results").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"

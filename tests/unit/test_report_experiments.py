@@ -1,4 +1,4 @@
-"""The report says something about every shipped experiment, whatever it trains and whoever trains the rest."""
+"""The report covers every shipped experiment, whatever it trains itself or shares with others."""
 
 import matplotlib.pyplot as plt
 import pytest
@@ -32,7 +32,7 @@ def config(root):
 
 @pytest.fixture(scope="module")
 def results(config, tmp_path_factory):
-    """Each checkpoint is a little better than the one before it."""
+    """Results in which each checkpoint is a little better than the one before it."""
     path, found = tmp_path_factory.mktemp("metrics") / "odinw13.json", []
     for number, name in enumerate(checkpoints_of(config, config["report"]["experiments"], [0])):
         write(path, metrics(0.3 + 0.01 * number, 1400, "odinw13"))

@@ -26,7 +26,7 @@ def chains_of(*arms):
 
 
 def bold(axes):
-    """Steps and values of the smoothed lines; the others are the raw ones and the threshold switch."""
+    """Steps and values of the smoothed lines; the other lines are raw values and the threshold switch."""
     lines = [line for line in axes.get_lines() if line.get_linewidth() == 1.7]
     return [(list(line.get_xdata()), list(line.get_ydata())) for line in lines]
 
@@ -36,7 +36,7 @@ def texts(figure):
 
 
 @pytest.mark.parametrize("second", [[5, 10], [15, 20]], ids=["restarted", "continued"])
-def test_both_stages_stand_on_one_axis_and_the_switch_is_marked(second):
+def test_both_stages_share_an_axis_and_the_switch_is_marked(second):
     axes = reward_by_step(
         {
             "strict/grpo_stage1": [{"step": 5, "reward": 1.0}, {"step": 10, "reward": 2.0}],
@@ -49,7 +49,7 @@ def test_both_stages_stand_on_one_axis_and_the_switch_is_marked(second):
     assert [text.get_text() for text in axes.texts] == ["stage 2"]
 
 
-def test_the_raw_values_of_each_training_seed_lie_behind_the_smoothed_mean():
+def test_the_raw_values_of_each_training_seed_are_behind_the_smoothed_mean():
     rows = [{"step": step, "reward": float(step % 2)} for step in range(40)]
     histories = {"strict/grpo_stage1": rows, "strict_s1/grpo_stage1": rows}
     axes = reward_by_step(histories, chains_of("strict", "strict_s1")).axes[0]
@@ -59,7 +59,7 @@ def test_the_raw_values_of_each_training_seed_lie_behind_the_smoothed_mean():
     assert max(smooth) - min(smooth) < 0.5
 
 
-def test_many_experiments_get_panels_of_their_own_on_the_same_scale():
+def test_many_experiments_get_separate_panels_with_the_same_scale():
     names = [f"arm{number}" for number in range(TOLD_APART * 2)]
     histories = {f"{name}/grpo_stage1": history(1, seed) for seed, name in enumerate(names)}
     figure = reward_by_step(histories, chains_of(*names))
@@ -78,13 +78,13 @@ def test_each_part_of_a_reward_has_a_panel_whatever_it_is_called():
     assert [round(axes.get_ylim()[1], 2) for axes in panels[1:]] == [1.04, 1.25]  # Rex-Omni's may exceed 1
 
 
-def test_a_number_that_was_not_logged_is_said_to_be_missing():
+def test_a_number_that_was_not_logged_is_marked_as_missing():
     rows = [{"step": 1, "entropy": 1.5, "kl": None}, {"step": 2, "entropy": 1.4}]
     figure = signal_by_step({"strict/grpo_stage1": rows}, chains_of("strict"))
     assert texts(figure).count("not logged") == 5
 
 
-def test_verdicts_that_never_came_have_no_panel():
+def test_verdicts_that_never_occurred_have_no_panel():
     rows = [{"step": 1, "verdicts/fenced": 0.9, "verdicts/not_json": 0.1, "verdicts/capped": 0.0}]
     figure = verdicts_by_step({"strict/grpo_stage1": rows}, chains_of("strict"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["fenced", "not json"]
@@ -92,12 +92,12 @@ def test_verdicts_that_never_came_have_no_panel():
 
 @pytest.mark.parametrize("draw", [reward_by_step, signal_by_step, verdicts_by_step])
 @pytest.mark.parametrize("histories", [{}, {"sft": [], "strict/grpo_stage1": [{"step": 5, "train_runtime": 3.0}]}])
-def test_without_history_the_figure_says_so(draw, histories):
+def test_without_history_the_figure_has_a_note(draw, histories):
     assert texts(draw(histories, chains_of("strict")))[0].startswith("missing: ")
     assert texts(loss_by_step(histories))[0].startswith("missing: ")
 
 
-def test_precision_recall_leaves_a_checkpoint_without_a_curve_out(tmp_path):
+def test_precision_recall_leaves_out_checkpoints_without_a_curve(tmp_path):
     scores = metrics(0.3, 1400, "coco")
     path = write(tmp_path / "coco.json", scores)
     results = [result for name in ("base", "sft") for result in of_metrics(path, name, "coco", 0)]

@@ -13,11 +13,11 @@ from vision_r1.report.results import Result
 TRUTH = Objects(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), ("circle", "square"))
 
 
-def said(boxes, labels):
+def objects_of(boxes, labels):
     return Objects(np.array(boxes, np.float64).reshape(-1, 4), tuple(labels))
 
 
-NOTHING = said([], [])
+NOTHING = objects_of([], [])
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ NOTHING = said([], [])
         (NOTHING, NOTHING, 1.0),
         (NOTHING, TRUTH, 0.0),
         (TRUTH, NOTHING, 0.0),
-        (said([[0, 0, 10, 10]], [" Circle"]), TRUTH, 1 / 2),
-        (said([[0, 0, 10, 10]], ["square"]), TRUTH, 0.0),
-        (said([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 40, 40]], ["circle", "circle", "square"]), TRUTH, 2 / 3),
-        (said([[0, 0, 10, 5], [20, 20, 40, 40]], ["circle", "square"]), TRUTH, 1.5 / 2),
+        (objects_of([[0, 0, 10, 10]], [" Circle"]), TRUTH, 1 / 2),
+        (objects_of([[0, 0, 10, 10]], ["square"]), TRUTH, 0.0),
+        (objects_of([[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 40, 40]], ["circle", "circle", "square"]), TRUTH, 2 / 3),
+        (objects_of([[0, 0, 10, 5], [20, 20, 40, 40]], ["circle", "square"]), TRUTH, 1.5 / 2),
     ],
 )
 def test_quality(predicted, truth, expected):
@@ -41,7 +41,7 @@ def test_quality(predicted, truth, expected):
 @given(
     st.dictionaries(st.tuples(st.just("set"), st.integers()), st.floats(-1, 1)), st.integers(0, 12), st.integers(0, 3)
 )
-def test_choice_follows_its_rule(change, count, seed):
+def test_images_are_chosen_by_the_stated_rule(change, count, seed):
     chosen = choose(change, count, seed)
     keys = [key for _, key in chosen]
     assert len(keys) == len(set(keys)) <= count
@@ -68,8 +68,8 @@ def test_gallery_draws_ground_truth_and_each_checkpoint(tmp_path):
         assert example.change == pytest.approx(last - first)
 
 
-def test_a_label_has_one_colour_in_all_images_whatever_was_asked():
-    """A protocol may ask about one category at a time, so the colours are the data set's, not the question's."""
+def test_a_label_has_one_colour_in_all_images_whatever_the_question():
+    """A protocol may ask for one category at a time, so colours depend on the data set, not on the question."""
     colours = palette(["Circle", "square", "circle", "triangle"])
     assert list(colours) == ["circle", "square", "triangle"] and len(set(colours.values())) == 3
 
@@ -114,6 +114,6 @@ def test_the_worst_data_set_has_a_gallery_of_its_own(tmp_path):
     assert "tiny" in worst.about and worst.protocol == "released-present"
 
 
-def test_a_gallery_without_predictions_is_there_and_empty():
+def test_a_gallery_without_predictions_is_empty():
     first, worst = galleries({}, {}, [], BENCHMARKS, config()["evaluation"])
     assert not first.examples and not worst.examples and "odinw13" in worst.about

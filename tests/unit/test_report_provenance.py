@@ -9,7 +9,7 @@ def job(name, seconds, memory=None):
     return {"name": name, "seconds": seconds, "memory": memory}
 
 
-def test_stages_sum_up_jobs_and_gpu_hours_are_time_by_gpus():
+def test_stages_sum_jobs_and_gpu_hours_are_time_times_gpus():
     jobs = [job("train/a", 3600.0, 100.0), job("train/b", 1800.0, 300.0), job("plot", 2.0), job("lost", None)]
     train, plot = stages(jobs, {"train": 8, "plot": 0})
     assert (train.rule, train.jobs, train.seconds, train.longest, train.memory) == ("train", 2, 5400, 3600, 300)
@@ -25,7 +25,7 @@ def test_memory_of_a_job_too_short_to_be_sampled_is_missing(tmp_path):
     assert benchmarks(tmp_path / "nothing") == []
 
 
-def test_files_of_rules_that_are_gone_are_not_counted(tmp_path):
+def test_files_of_removed_rules_are_not_counted(tmp_path):
     for name in ("train_grpo", "train_grpo_stage1"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.tsv").write_text("s\tmax_rss\n24.5\t812.4\n")
@@ -44,18 +44,18 @@ def test_configurations_differ_where_values_do_or_a_key_is_missing():
     assert differences(ours, ours) == []
 
 
-def test_names_that_only_begin_alike_are_compared():
+def test_names_that_share_only_a_prefix_are_compared():
     assert differences({"runs": 1, "seed": 2}, {"runs": 2, "seed": 3}) == [("runs", "1", "2")]
 
 
-def test_images_have_one_checksum_a_data_set_whatever_their_order():
+def test_images_have_one_checksum_per_data_set_whatever_their_order():
     index = [{"dataset": "one", "sha256": sha} for sha in ("b", "a")] + [{"dataset": "two", "sha256": "c"}]
     first, second = of_images(index)
     assert first["sha256"] == hashlib.sha256(b"a\nb").hexdigest() and first["files"] == 2
     assert first == of_images(index[::-1])[1] and second["name"] == "images of two"
 
 
-def test_leaves_are_written_as_in_json():
+def test_values_are_written_as_in_json():
     assert flatten({"a": {"b": None, "c": True}, "d": [1, "x"], "e": {}}) == [
         ("a.b", "null"),
         ("a.c", "true"),
@@ -64,8 +64,8 @@ def test_leaves_are_written_as_in_json():
     ]
 
 
-def test_jobs_that_the_report_does_not_wait_for_are_no_part_of_it(tmp_path):
-    """They may or may not be done when it is written: the page would differ from one run to the next."""
+def test_jobs_that_the_report_does_not_wait_for_are_left_out(tmp_path):
+    """They may or may not be finished when it is written, so the page would differ from run to run."""
     for name in ("train_sft", "release_checkpoint", "render_report"):
         (tmp_path / f"{name}.tsv").write_text("s\tmax_rss\n2.0\t100\n")
     assert [job["name"] for job in benchmarks(tmp_path)] == ["train_sft"]

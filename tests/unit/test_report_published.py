@@ -1,4 +1,4 @@
-"""Published numbers stand beside ours only where an arm is trained and measured as they were."""
+"""Published numbers are shown beside ours only if an arm is trained and measured in the same way."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def lines_of(config):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_departs_from_its_own_recipe_in_nothing(name):
+def test_a_preset_has_no_departures_from_its_recipe(name):
     config = configurations.load(ROOT, name)
     for arm in ("base", "sft", *config["experiments"]):
         assert departures(config, PRESETS[name], arm) == [], arm
@@ -41,7 +41,7 @@ def test_the_papers_configuration_on_other_machines_is_still_the_papers(name):
     ("name", "key"),
     [("miniature", "model.id"), ("qwen2_5_vl_3b", "model.id"), ("lora_24gb", "lora"), ("vllm", "grpo.top_k")],
 )
-def test_another_method_is_not(name, key):
+def test_another_method_is_not_the_papers(name, key):
     config = configurations.load(ROOT, name)
     assert key in departures(config, PAPER, "step_1")
     assert "step_1/grpo_stage2" not in {line["checkpoint"] for line in lines_of(config)}
@@ -53,7 +53,7 @@ def test_the_released_code_shares_the_papers_base_and_sft_only():
     assert {line["checkpoint"] for line in lines_of(config)} == {"base", "sft"}
 
 
-def test_a_setting_of_its_own_is_named():
+def test_a_changed_setting_is_named():
     config = configurations.load(ROOT, "paper")
     config["grpo_stage2"]["recall_threshold"] = 0.8
     assert departures(config, PAPER, "paper") == ["grpo_stage2.recall_threshold"]
@@ -66,7 +66,7 @@ def test_a_setting_of_its_own_is_named():
     assert {line["checkpoint"] for line in lines_of(config)} == {"base", "sft"}
 
 
-def test_made_up_scores_of_the_papers_model_stand_beside_the_published_ones():
+def test_scores_of_the_papers_model_are_shown_beside_the_published_ones():
     columns = [Column("coco", "released-one-prompt", metric) for metric in ("AP", "AP50", "AP75")]
     columns += [Column("odinw13", "released-present", "AP")]
     rows = main_table([], ["base", "sft", "step_1/grpo_stage2"], columns, lines_of(PAPER))

@@ -47,7 +47,7 @@ def test_an_incomplete_mean_is_missing_not_zero(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda scores: scores.update(suite="odinw13"), "holds suite 'odinw13', not 'coco'"),
+        (lambda scores: scores.update(suite="odinw13"), "has suite 'odinw13', not 'coco'"),
         (lambda scores: scores.pop("protocols"), "not a metrics file"),
         (lambda scores: scores["protocols"]["released-one-prompt"].pop("datasets"), "not a metrics file"),
         (lambda scores: scores["protocols"]["released-one-prompt"]["datasets"].update(mean={}), "rename"),

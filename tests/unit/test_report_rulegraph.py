@@ -27,7 +27,7 @@ def test_snakemakes_graph_is_read_without_its_target():
         read_rulegraph("Nothing to be done\n")
 
 
-def test_what_follows_from_the_rest_is_left_out():
+def test_edges_that_follow_from_others_are_left_out():
     assert reduced(NEEDS) == NEEDS | {"score_suite": {"predict_suite"}}
 
 
@@ -50,7 +50,7 @@ def reachable(needs, name):
 
 @settings(deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6)).filter(lambda pair: pair[0] < pair[1])))
-def test_the_reduced_graph_says_the_same_and_layers_rise(edges):
+def test_the_reduced_graph_has_the_same_paths_and_layers_rise(edges):
     needs = {str(node): {str(a) for a, b in edges if b == node} for node in range(7)}
     small, depth = reduced(needs), layers(needs)
     assert all(reachable(small, name) == reachable(needs, name) for name in needs)

@@ -1,4 +1,4 @@
-"""Contrast of what is read, computed from the style sheets' own colours: AA of WCAG 2.1 asks for 4.5."""
+"""Contrast of text, computed from the style sheets' colours: level AA of WCAG 2.1 requires 4.5."""
 
 import re
 
@@ -50,8 +50,8 @@ def test_labels_on_images_have_the_contrast_of_aa(colour):
     assert contrast(ink(colour), colour) >= 4.5
 
 
-def test_the_style_sheet_writes_text_in_no_other_colours():
-    """So that the test above is about all of them; warn-line is a list's marker."""
+def test_the_style_sheet_has_no_other_text_colours():
+    """So the test above covers all of them; warn-line is a list's marker."""
     text = {"ink", "muted", "accent", "up", "down"}
     assert set(re.findall(r"[^-]color: ([^;]+);", SHEET)) <= {
         "inherit",

@@ -42,7 +42,7 @@ def test_main_table_has_three_columns_for_the_first_benchmark_and_deltas_to_base
     assert rows[3].cells[0].value == pytest.approx(0.513) and rows[3].cells[0].delta == pytest.approx(0.152)
 
 
-def test_what_was_not_measured_is_none(results):
+def test_missing_measurements_are_none(results):
     cell = main_table(results, ["never/grpo_stage1"], main_columns(pairs(results)))[0].cells[0]
     assert cell.value is None and cell.delta is None
 
@@ -62,7 +62,7 @@ def test_dataset_tables_end_in_the_mean(results):
     assert [name for name, _ in tables[0].lines] == [*SUITES["odinw13"], "mean"]
 
 
-def test_files_hold_the_main_table_and_every_data_set(results):
+def test_files_contain_the_main_table_and_every_data_set(results):
     text = as_markdown(main_sheets(results), "Miniature | <b>not</b> comparable")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     main, sets = lines[: 2 + len(CHECKPOINTS)], lines[2 + len(CHECKPOINTS) :]
@@ -83,7 +83,7 @@ def test_latex_table_is_well_formed(results):
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
 def test_hostile_names_are_typeset(results, tmp_path):
-    """A first cell that starts with [ or * would be read as an argument of the line end before it."""
+    """LaTeX would read a first cell that starts with [ or * as an argument of the preceding line end."""
     names = ["[1]", "*", "a & b", "\\input{/etc/passwd}", "%$#_{}~^<>|", "\n\\end{tabular}", "x" * 10_000, "?`--"]
     hostile = Sheet("hostile", "\n\\stop", ("[head]", "AP"), tuple((name, 0.5) for name in names))
     (tmp_path / "tables.tex").write_text(as_latex([hostile, *main_sheets(results)], "Miniature\n\\stop"))
@@ -94,7 +94,7 @@ def test_hostile_names_are_typeset(results, tmp_path):
     assert any(file.stat().st_size for file in tmp_path.glob("*.pdf"))
 
 
-def test_differences_stand_with_their_interval(results):
+def test_differences_have_their_interval(results):
     compared = with_differences(results, comparison())
     (columns,) = [c for c in dataset_columns(pairs(results), SUITES) if c.dataset == "crowd"]
     (row,) = main_table(compared, ["sft"], [columns])
@@ -110,7 +110,7 @@ PAPER = [
 ]
 
 
-def test_the_papers_numbers_stand_below_ours(results):
+def test_the_papers_numbers_are_below_ours(results):
     columns = main_columns(pairs(results))
     rows = main_table(results, CHECKPOINTS, columns, PAPER)
     assert [row.checkpoint.name for row in rows if row.published] == ["base", "released_2025/grpo_stage2"]
@@ -146,7 +146,7 @@ CHAIN = chains_of("strict")
         (None, None, None, None, "Unknown", "base, strict stage 1, strict stage 2"),
     ],
 )
-def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, answer, words):
+def test_the_verdict_agrees_with_the_numbers(tmp_path, base, sft, first, last, answer, words):
     names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
     found = conclusion(results, CHAIN, "coco", "released-one-prompt")
@@ -170,7 +170,7 @@ def test_verdict_says_what_the_numbers_say(tmp_path, base, sft, first, last, ans
         ((0.36, 0.40, 0.46, None), None, ""),
     ],
 )
-def test_the_answer_has_reasons_in_words(tmp_path, scores, other_seed, reasons):
+def test_the_answer_has_reasons(tmp_path, scores, other_seed, reasons):
     names = dict(zip(("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"), scores, strict=True))
     names |= {"strict_s1/grpo_stage2": other_seed}
     results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
@@ -178,7 +178,7 @@ def test_the_answer_has_reasons_in_words(tmp_path, scores, other_seed, reasons):
     assert ", ".join(conclusion(results, chains, "coco", "released-one-prompt").reasons) == reasons
 
 
-def test_verdict_reads_the_training_seed_of_its_own_sft(tmp_path):
+def test_the_verdict_uses_the_sft_of_the_same_training_seed(tmp_path):
     scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores, suites=("coco",))
     assert conclusion(results, chains_of("strict_s1"), "coco", "released-one-prompt").answer == "Yes"
@@ -210,7 +210,7 @@ def with_interval(results, low, high):
         (0.32, -0.06, -0.02, "No", "made the model worse: it lowered"),
     ],
 )
-def test_a_change_whose_interval_holds_zero_is_unclear(tmp_path, last, low, high, answer, words):
+def test_a_change_whose_interval_includes_zero_is_unclear(tmp_path, last, low, high, answer, words):
     scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
     found = conclusion(
         with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high),
@@ -247,7 +247,7 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
         ),
     ],
 )
-def test_whatever_an_experiment_trains_is_told(tmp_path, chain, words):
+def test_the_sentence_covers_every_stage_that_an_experiment_trains(tmp_path, chain, words):
     scores = {"base": 0.3, "sft": 0.4, "sft_matched/sft": 0.45, "strict/grpo_stage1": 0.42}
     scores |= {"beginner_only/grpo_stage2": 0.5, "after_sft/grpo_stage1": 0.47}
     found = conclusion(results_of(tmp_path, scores, suites=("coco",)), [chain], "coco", "released-one-prompt")

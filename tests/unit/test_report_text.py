@@ -1,4 +1,4 @@
-"""Hostile text: nothing that a model or a file name says may act in HTML, Markdown, CSV or a terminal."""
+"""Hostile text from a model or a file name has no effect in HTML, Markdown, CSV or a terminal."""
 
 import csv
 
@@ -10,11 +10,11 @@ from vision_r1.report.text import LATEX, csv_name, csv_text, duration, latex_tex
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\x1b", "\x00", "\ud800"])
-def test_unseen_characters_are_shown(sign):
+def test_invisible_characters_are_shown(sign):
     assert visible(f"a{sign}b") == f"a\\u{ord(sign):04x}b"
 
 
-def test_visible_keeps_what_it_is_told_to():
+def test_visible_keeps_requested_characters():
     assert visible("a\nb\tc\r", keep="\n\t") == "a\nb\tc\\u000d"
 
 
@@ -25,7 +25,7 @@ def test_no_csv_cell_starts_a_formula(name):
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs"])))
-def test_csv_names_come_back(name):
+def test_csv_names_survive_the_round_trip(name):
     row = next(csv.reader([csv_text(name)])) if not set(name) & set('",') else [csv_text(name)]
     assert csv_name(row[0] if row else "") == name
 
@@ -41,7 +41,7 @@ def test_markdown_cells_stay_one_cell(text):
 
 @settings(deadline=None)
 @given(st.text())
-def test_latex_text_starts_no_command_of_its_own(text):
+def test_latex_text_starts_no_command(text):
     cell = latex_text(text)
     assert "\n" not in cell and "\r" not in cell and not cell.startswith(("[", "*"))
     cell = cell.removeprefix("{}")

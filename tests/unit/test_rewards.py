@@ -35,7 +35,7 @@ def judge(name, stage, predictions, objects):
     return score.parts["recall"], score.parts["precision"]
 
 
-def test_what_each_criterion_sees_of_spam_duplicates_and_labels():
+def test_how_each_criterion_treats_spam_duplicates_and_labels():
     objects = [("a", A), ("b", B)]
     for predictions, upstream, strict in [
         (objects, (1, 1), (1, 1)),
@@ -50,7 +50,7 @@ def test_what_each_criterion_sees_of_spam_duplicates_and_labels():
         assert judge("strict", "stage1", predictions, objects) == pytest.approx(strict)
 
 
-def test_a_value_at_its_threshold_has_reached_it_in_the_paper_and_not_in_the_code():
+def test_a_value_equal_to_the_threshold_reaches_it_in_the_paper_but_not_in_the_code():
     three_quarters = [0, 0, 100, 75]
     for name, at_half, at_three_quarters, in_stage2 in [
         ("paper", (1, 0.5), (1, 1), (1, 0.75)),
@@ -62,7 +62,7 @@ def test_a_value_at_its_threshold_has_reached_it_in_the_paper_and_not_in_the_cod
 
 
 @pytest.mark.parametrize("box", [[223, 84, 234, 121], [21, 241, 37, 266], [0, 0, 50, 100]])
-def test_half_of_a_box_is_exactly_at_the_threshold_where_the_image_was_not_resized(box):
+def test_half_of_a_box_is_exactly_at_the_threshold_if_the_image_was_not_resized(box):
     x1, y1, x2, y2 = box
     size = {"width": 560, "height": 420, "input_width": 560, "input_height": 420}
     for truth in ([x1 - (x2 - x1), y1, x2, y2], [x1, y1, 2 * x2 - x1, y2]):
@@ -70,7 +70,7 @@ def test_half_of_a_box_is_exactly_at_the_threshold_where_the_image_was_not_resiz
         assert (score.parts["recall"], score.parts["precision"]) == (0, 0.5)
 
 
-def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_in_the_code():
+def test_recall_uses_the_stages_bounds_in_the_paper_and_fixed_ones_in_the_code():
     objects = [("a", [200 * i, 0, 200 * i + 100, 100]) for i in range(4)]
     for found, paper, released in [
         (1, (0, 0), (0, 0)),
@@ -94,13 +94,13 @@ def test_recall_is_refined_by_the_stages_bounds_in_the_paper_and_by_fixed_ones_i
         ([0, 0, 1001, 1000], "rel1000", 0),
     ],
 )
-def test_dual_format_of_the_paper_asks_for_the_content_too(box, frame, earned):
+def test_the_papers_dual_format_also_requires_valid_content(box, frame, earned):
     text = json.dumps([{"bbox_2d": box, "label": "a"}])
     for name, expected in (("paper", earned), ("released_2025", 1), ("upstream_2026", 1)):
         assert Criterion.named(name).score(text, row([("a", A)], frame=frame)).parts["dual_format"] == expected
 
 
-def test_count_is_one_for_as_many_boxes_as_objects():
+def test_count_is_one_if_there_are_as_many_boxes_as_objects():
     criterion, objects = Criterion.named("paper"), [("a", A), ("b", B)]
     for predictions, count in [(objects, 1), ([("a", C)] * 2, 1), (objects[:1], 0), (objects + objects[:1], 0)]:
         assert criterion.score(answer(predictions), row(objects)).parts["count"] == count
@@ -115,23 +115,23 @@ def test_stages_threshold_quality_and_recall():
         assert judge(name, "stage2", [("a", BAND)], objects) == (0, 0)
         assert judge(name, "stage1", [("a", [0, 0, 100, 80])], objects) == (1, 1)
         assert judge(name, "stage2", [("a", [0, 0, 100, 80])], objects) == pytest.approx((1, 0.8))
-        # Exactly at a threshold: not above it, so not recalled; not below it, so not zeroed.
+        # Exactly at a threshold: not above it, so not recalled; not below it, so not set to zero.
         assert judge(name, "stage1", [("a", HALF)], objects) == (0, 0.5)
         assert judge(name, "raw", [("a", C)], objects) == (0, 0)
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_recall_is_differentiated_from_stage_1_on(name):
+def test_recall_is_differentiated_in_both_stages(name):
     objects = [("a", [x, 0, x + 50, 50]) for x in range(0, 500, 100)]
     recalls = {"raw": [0.4, 0.6, 0.8, 1], "stage1": [0, 0.6, 1, 1], "stage2": [0, 0.6, 1, 1]}
-    if name == "paper":  # by the stage's own bounds
+    if name == "paper":  # with the stage's own bounds
         recalls["stage2"] = [0, 0, 0.8, 1]
     for stage, expected in recalls.items():
         assert [judge(name, stage, objects[:n], objects)[0] for n in (2, 3, 4, 5)] == pytest.approx(expected)
 
 
 def test_the_strict_assignment_maximises_precision():
-    # The nearer object of the first prediction is the only one of the second.
+    # The object nearest to the first prediction is the only one for the second.
     objects = [("a", [0, 0, 100, 100]), ("a", [0, 0, 100, 60])]
     predictions = [("a", [0, 0, 100, 70]), ("a", [0, 0, 100, 50])]
     assert judge("strict", "stage1", predictions, objects) == pytest.approx((1, (0.7 + 1) / 2))
@@ -139,13 +139,13 @@ def test_the_strict_assignment_maximises_precision():
 
 @pytest.mark.parametrize("name", CRITERIA)
 @pytest.mark.parametrize("stage", REWARD_THRESHOLDS)
-def test_images_without_objects_ask_for_silence(name, stage):
+def test_images_without_objects_need_an_empty_answer(name, stage):
     assert judge(name, stage, [], []) == (1, 1)
     assert judge(name, stage, [("a", A)], []) == (0, 0)
     assert judge(name, stage, [], [("a", A)]) == (0, 0)
 
 
-def test_dual_format_of_an_empty_image_is_odd_in_the_released_code():
+def test_the_released_codes_peculiar_dual_format_for_an_empty_image():
     def dual_format(name, text):
         return Criterion.named(name).score(text, row([])).parts["dual_format"]
 
@@ -174,7 +174,7 @@ def test_texts_in_both_criteria(text, released_2025, strict):
         assert tuple(score.parts[reward] for reward in REWARDS) == expected
 
 
-def test_boxes_meet_the_truth_in_pixels_of_the_original():
+def test_boxes_are_compared_in_pixels_of_the_original():
     objects = [("a", [100, 50, 300, 200])]
     pixel = row(objects, width=400, height=300, input_width=800, input_height=150)
     relative = pixel | {"frame": "rel1000"}
@@ -235,14 +235,14 @@ def test_rewards_are_in_0_1(predictions, objects, name, stage, noise):
 
 @settings(deadline=None, max_examples=300)
 @given(OBJECTS, OBJECTS, STAGE, st.randoms(use_true_random=False))
-def test_the_order_of_the_predictions_changes_nothing(predictions, objects, stage, random):
+def test_the_order_of_the_predictions_does_not_matter(predictions, objects, stage, random):
     shuffled = random.sample(predictions, len(predictions))
     assert judge("strict", stage, predictions, objects) == pytest.approx(judge("strict", stage, shuffled, objects))
 
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32), STAGE)
-def test_the_order_changes_nothing_in_the_official_criterion(seed, stage):
+def test_the_order_does_not_matter_to_the_released_criterion(seed, stage):
     # Boxes of random size, so that no two assignments cost the same.
     rng = np.random.default_rng(seed)
 
@@ -276,7 +276,7 @@ def test_a_box_on_nothing_never_raises_strict_precision(predictions, objects, la
     assert after[0] <= before[0] + 1e-9
 
 
-def test_ground_truth_in_any_of_its_forms():
+def test_ground_truth_in_every_accepted_form():
     for fields in [
         {"objects": [{"label": "a", "bbox": A}, {"label": "b", "bbox": B}]},
         {"objects": {"label": ["a", "b"], "bbox": [A, B]}},
@@ -336,7 +336,7 @@ def test_reward_functions_take_plain_texts_and_pickle():
         functions[2](texts, objects=columns["objects"])
 
 
-def test_a_batch_changed_in_place_is_scored_anew():
+def test_a_batch_changed_in_place_is_scored_again():
     texts, columns = batch()
     precision = reward_functions(Criterion.named("strict", "raw"))[2]
     assert precision(texts, **columns)[0] == 1
@@ -344,7 +344,7 @@ def test_a_batch_changed_in_place_is_scored_anew():
     assert precision(texts, **columns)[0] == 0
 
 
-def test_columns_of_a_datasets_table():
+def test_columns_of_a_dataset_of_the_datasets_library():
     datasets = pytest.importorskip("datasets")
     texts, columns = batch()
     table = datasets.Dataset.from_list(

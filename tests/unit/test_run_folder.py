@@ -1,4 +1,4 @@
-"""A run's folder: what the configuration names, at its place."""
+"""A run's folder: the paths of everything that the configuration names."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from vision_r1.files import UserError
 from vision_r1.run_folder import Run
 
 
-def test_it_names_what_the_configuration_asks_for(root):
+def test_paths_follow_from_the_configuration(root):
     config = load(root, "smoke")
     run = Run("results/smoke", config)
     assert run.suites == ["shapes", "shapes13"]
@@ -23,7 +23,7 @@ def test_it_names_what_the_configuration_asks_for(root):
     assert run.benchmarks[0] == ("shapes", config["evaluation"]["suite_protocols"]["shapes"][0])
 
 
-def test_jobs_of_a_shared_stage_are_those_of_who_trains_it(root):
+def test_jobs_of_a_shared_stage_belong_to_the_experiment_that_trains_it(root):
     rules = [
         (rule, str(log.relative_to("results/smoke/logs")))
         for rule, _, log in Run("results/smoke", load(root, "smoke")).jobs("beginner_only_s1/grpo_stage2")
@@ -36,7 +36,7 @@ def test_jobs_of_a_shared_stage_are_those_of_who_trains_it(root):
     assert len(rules) == 6
 
 
-def test_data_of_an_experiment_s_own_has_a_folder_of_its_own(root):
+def test_an_experiments_own_data_has_its_own_folder(root):
     config = load(root, "smoke")
     run = Run("results/smoke", config)
     assert "data" in config["experiments"]["more_negatives"]
@@ -45,7 +45,7 @@ def test_data_of_an_experiment_s_own_has_a_folder_of_its_own(root):
     assert run.curation("more_negatives") == Path("results/smoke/data/of/more_negatives/curation.json")
 
 
-def test_benchmarks_are_kept_out_of_training_and_the_selection_split_is_not_one(root):
+def test_benchmarks_but_not_the_selection_split_are_kept_out_of_training(root):
     config = load(root, "miniature")
     config["report"]["suites"] = ["shapes", "selection"]
     run = Run("results/miniature", config)
@@ -54,7 +54,7 @@ def test_benchmarks_are_kept_out_of_training_and_the_selection_split_is_not_one(
 
 
 @pytest.mark.parametrize("config", [{"model_type": "bert"}, [], {"evaluation": {}}])
-def test_a_checkpoint_s_run_is_not_any_folder_with_a_configuration(tmp_path, config):
+def test_a_folder_with_another_configuration_is_not_a_checkpoints_run(tmp_path, config):
     folder = tmp_path / "models/mine/model"
     folder.mkdir(parents=True)
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -62,19 +62,19 @@ def test_a_checkpoint_s_run_is_not_any_folder_with_a_configuration(tmp_path, con
     assert (found.config if found else None) == (config if "evaluation" in config else None)
 
 
-def test_a_continuous_stage_2_resumes_the_trainer_of_stage_1(root):
+def test_a_continuous_stage_2_resumes_stage_1s_trainer(root):
     paper = Run("results/paper", load(root, "paper"))
     assert paper.resumed("step_1_2/grpo_stage2") == ["results/paper/models/step_1/grpo_stage1/checkpoint"]
     assert Run("results/smoke", load(root, "smoke")).resumed("strict/grpo_stage2") == []
 
 
-def test_a_run_measures_what_a_published_table_needs_of_its_own_arms_alone(root):
+def test_a_published_table_needs_measurements_of_the_runs_arms_only(root):
     run = Run("results/paper", load(root, "paper"))
     wanted = [("base", "coco"), ("sft", "coco"), ("base", "coco"), ("elsewhere/grpo_stage1", "coco"), ("base", "lvis")]
     assert run.measurable(wanted) == [("base", "coco"), ("sft", "coco")]
 
 
-def test_it_is_read_from_its_folder(tmp_path):
+def test_a_run_is_read_from_its_folder(tmp_path):
     with pytest.raises(UserError, match="no config.json in it"):
         Run.read(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"report": {"suites": ["shapes"]}}))

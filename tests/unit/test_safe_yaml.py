@@ -1,4 +1,4 @@
-"""YAML by libyaml says what PyYAML's own parser says, and makes nothing but plain values."""
+"""The libyaml reader gives the same values as PyYAML's own parser, and only plain ones."""
 
 import pytest
 import yaml
@@ -6,7 +6,7 @@ import yaml
 from vision_r1 import safe_yaml
 
 
-def test_every_file_that_we_ship_is_read_the_same(root):
+def test_every_shipped_file_is_read_the_same(root):
     files = [*root.glob("config/**/*.yaml"), *root.glob("tests/*.yaml"), *root.glob("profiles/*/*.yaml")]
     assert len(files) > 20
     for file in files:
@@ -15,6 +15,6 @@ def test_every_file_that_we_ship_is_read_the_same(root):
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: 'x", "!!python/object/apply:os.getcwd []", "\tx: 1"])
-def test_what_is_no_plain_yaml_is_an_error(text):
+def test_yaml_with_other_than_plain_values_is_an_error(text):
     with pytest.raises(yaml.YAMLError):
         safe_yaml.load(text)

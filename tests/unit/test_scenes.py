@@ -15,7 +15,7 @@ def test_box_is_tight_and_excludes_the_far_edge():
     assert visible_box(np.zeros((4, 4), bool)) is None
 
 
-def test_plain_scenes_hold_what_the_style_says():
+def test_plain_scenes_follow_the_style():
     for scene in draw_scenes(Style(), 200, seed=1):
         assert scene.image.shape == (84, 84, 3) and scene.image.dtype == np.uint8
         assert 1 <= len(scene.objects) <= 3
@@ -28,14 +28,14 @@ def test_plain_scenes_hold_what_the_style_says():
             assert max(x2 - x1, y2 - y1) <= 40
 
 
-def test_a_lone_object_fills_its_box():
+def test_a_single_object_fills_its_box():
     alone = Style(objects=(1, 1))
     for scene in draw_scenes(alone, 100, seed=2):
         coloured = (scene.image[..., None, :] == np.array(PALETTE)).all(-1).any(-1)
         assert scene.objects[0]["bbox"] == visible_box(coloured)
 
 
-def test_boxes_stay_tight_when_turned_covered_outlined_or_scaled():
+def test_boxes_stay_tight_around_rotated_covered_outlined_or_scaled_objects():
     for name in ("rotation", "occlusion", "outline", "large", "wide"):
         for scene in draw_scenes(WORLDS["miniature"].styles[name], 50, seed=3):
             coloured = (scene.image[..., None, :] == np.array(PALETTE)).all(-1).any(-1)
@@ -43,7 +43,7 @@ def test_boxes_stay_tight_when_turned_covered_outlined_or_scaled():
             assert visible_box(coloured) == [*union[:, :2].min(0), *union[:, 2:].max(0)]
 
 
-def test_the_same_seed_gives_the_same_scenes_and_a_longer_run_begins_alike():
+def test_the_same_seed_gives_the_same_scenes_and_more_scenes_begin_with_them():
     short, long = list(draw_scenes(Style(), 3, seed=5)), list(draw_scenes(Style(), 6, seed=5))
     for a, b in zip(short, long, strict=False):
         assert np.array_equal(a.image, b.image) and a.objects == b.objects

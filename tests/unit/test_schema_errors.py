@@ -1,4 +1,4 @@
-"""A wrong value of the configuration is reported in plain words."""
+"""A wrong value in the configuration is reported in plain English."""
 
 import re
 
@@ -13,19 +13,19 @@ DATASET = {"images": "b", "annotations": "a"}
 
 
 def keywords(schema):
-    """Yield (keyword, value) of all rules in a schema."""
+    """Yield (keyword, value) for all rules in a schema."""
     for key, value in schema.items() if isinstance(schema, dict) else enumerate(schema):
         yield key, value
         if isinstance(value, (dict, list)):
             yield from keywords(value)
 
 
-def test_every_pattern_has_words(schema):
+def test_every_pattern_has_an_explanation(schema):
     assert {value for key, value in keywords(schema) if key == "pattern" and isinstance(value, str)} == PATTERNS.keys()
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"run": "my run"}, "run: 'my run': lower-case letters, digits and _ only"),
         ({"run": "downloads"}, "run: 'downloads' is not allowed; the name is taken"),
@@ -56,15 +56,15 @@ def test_every_pattern_has_words(schema):
         ({"data": {"train": ["scenes_trian"]}}, "section datasets; did you mean 'scenes_train'?"),
     ],
 )
-def test_in_a_person_s_words(default, schema, values, told):
+def test_errors_in_plain_english(default, schema, values, message):
     with pytest.raises(UserError) as caught:
         configuration.check(merge(default, values), schema)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_nothing_of_the_validator_s_own_words_is_left(default, schema):
-    """Whatever is put in the place of a leaf, no regular expression and no phrase of jsonschema comes out."""
-    small = default | {"experiments": {}, "datasets": {}, "archives": {}}  # the schema comes before what they lack
+def test_no_text_of_the_validator_is_left(default, schema):
+    """Whatever replaces a value, the message has no regular expression and no phrase of jsonschema."""
+    small = default | {"experiments": {}, "datasets": {}, "archives": {}}  # so only the schema is tested
     phrases = re.compile(r"does not match|is not of type|minimum of|non-empty|given schemas|\^\[|required property")
     for section, values in default.items():
         for key in values if isinstance(values, dict) else ():

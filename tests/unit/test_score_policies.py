@@ -11,7 +11,7 @@ TEXT = f"```json\n[{ITEM.format('1, 2, 30, 40', 'dog')}, " + ITEM.format("5, 6, 
 
 
 def tokens(text, sure):
-    """One token a character, of log-probability -1 but in `sure`: {span: log-probability}."""
+    """One token per character with log-probability -1, except in `sure`: {span: log-probability}."""
     values = [-1.0] * len(text)
     for (start, end), value in sure.items():
         values[start:end] = [value] * (end - start)
@@ -32,19 +32,19 @@ def test_constant_and_order():
     assert scores("order", {"completion": TEXT}) == [1, 0.5]
 
 
-def test_token_probability_is_that_of_the_box_s_own_tokens():
+def test_token_probability_is_that_of_the_boxs_tokens():
     first, second = span("[1,", '"dog"'), span("[5,", 'cat\\""')
     line = {"completion": TEXT, "tokens": tokens(TEXT, {first: -0.25, second: -0.5})}
     assert scores("token-probability", line) == pytest.approx([exp(-0.25), exp(-0.5)])
 
 
-def test_tokens_that_reach_over_a_box_s_edge_count():
+def test_tokens_that_overlap_a_boxs_text_count():
     start, end = span("[1,", '"dog"')
     line = {"completion": TEXT, "tokens": [[0, -9.0], [start - 2, -0.5], [end - 3, -0.1], [end, -9.0]]}
     assert scores("token-probability", line)[0] == pytest.approx(exp(-0.3))
 
 
-def test_boxes_are_found_in_order_past_those_that_were_not_read():
+def test_boxes_are_located_in_order_and_unread_ones_skipped():
     item = '{"bbox_2d": [1, 1, 2, 2], "label": "x"}'
     text = f'[{{"bbox_2d": [9, 9, 1, 1]}}, {item}, {item}]'
     spans = written(text, np.array([[1, 1, 2, 2], [7, 7, 8, 8], [1, 1, 2, 2]], float))
@@ -52,7 +52,7 @@ def test_boxes_are_found_in_order_past_those_that_were_not_read():
     assert spans[0][1] <= spans[2][0]
 
 
-def test_boxes_without_tokens_or_text_have_a_score_all_the_same():
+def test_boxes_without_tokens_or_text_have_a_score():
     assert scores("token-probability", {"completion": TEXT}) == [0.99, 0.99]
     line = {"completion": "[{'bbox_2d': [0x10, 2, 30, 40], 'label': 'dog'}]", "tokens": [[0, -0.5], [9, -1.5]]}
     parsed = READERS["released_2025"](line["completion"], None)

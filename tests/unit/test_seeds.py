@@ -1,4 +1,4 @@
-"""Statistics over training seeds, against scipy's own and by hand."""
+"""Statistics over training seeds, against scipy and by hand."""
 
 import pytest
 from scipy import stats
@@ -14,13 +14,13 @@ def test_spread_is_mean_sd_and_t_interval():
     assert (over.low, over.high) == (pytest.approx(0.5 - 0.24841, abs=1e-5), pytest.approx(0.5 + 0.24841, abs=1e-5))
 
 
-def test_one_seed_has_no_spread_and_none_nothing():
+def test_one_seed_has_no_spread_and_no_seeds_have_no_mean():
     assert spread([0.4]) == type(spread([]))(1, 0.4, None, None, None)
     assert spread([]).mean is None
 
 
 def test_an_effect_is_paired_by_training_seed():
-    """A shift that every seed shares is certain, however far the seeds lie apart."""
+    """A shift that all seeds share is significant, however different the seeds are."""
     own, reference = {0: 0.21, 1: 0.52, 2: 0.83, 9: 0.0}, {2: 0.80, 1: 0.50, 0: 0.20, 7: 0.0}
     paired = effect(own, reference)
     expected = stats.ttest_rel([0.21, 0.52, 0.83], [0.20, 0.50, 0.80])
@@ -29,12 +29,12 @@ def test_an_effect_is_paired_by_training_seed():
     assert (paired.low, paired.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
-def test_nothing_is_said_of_chance_where_there_is_none():
+def test_without_randomness_there_is_no_p_value():
     assert effect({0: 0.5}, {0: 0.4}).p is None and effect({0: 0.5}, {0: 0.4}).difference == pytest.approx(0.1)
     assert effect({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}).p is None
     assert effect({0: 0.5}, {1: 0.4}).difference is None
 
 
-def test_holm_leaves_out_what_was_not_tested():
+def test_holm_leaves_out_missing_tests():
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
     assert holm([]) == [] and holm([None]) == [None] and holm([0.9, 0.8]) == [1.0, 1.0]

@@ -1,4 +1,4 @@
-"""Section data: numbers split by source, groups, substitutes, and one clear line for what can't be."""
+"""Section data: numbers split by source, groups, substitutes, and one-line errors."""
 
 import pytest
 
@@ -21,14 +21,14 @@ def config(datasets=None, experiments=None, **data):
     return sections | lists | {"grpo": {}, "grpo_stage1": {}, "grpo_stage2": {}}
 
 
-def test_a_plain_number_is_drawn_from_all_of_train():
+def test_a_plain_number_is_drawn_from_all_sources_of_train():
     plain = config(train=["one", "two"], grounding=3)
     assert mixture.draws_of(plain) == [Draw("detection", 5), Draw("grounding", 3)]
     assert mixture.training_sources(plain) == ["one", "two"] and mixture.samples_asked_for(plain) == 8
     assert mixture.training_sources(config(train=["pair", "one"])) == ["two", "three", "one"]
 
 
-def test_a_mapping_splits_it_and_a_group_stands_for_its_parts():
+def test_a_mapping_splits_a_number_and_a_group_means_its_parts():
     split = config(grounding={"pair": 3, "one": 2}, rec={"two": 0, "one": 1})
     assert mixture.draws_of(split) == [
         Draw("detection", 5, ("one",)),
@@ -37,11 +37,11 @@ def test_a_mapping_splits_it_and_a_group_stands_for_its_parts():
         Draw("rec", 1, ("one",)),
     ]
     assert mixture.training_sources(split) == ["one", "two", "three"]
-    assert mixture.training_sources(config(rec={"two": 0})) == ["one"]  # not fetched for nothing
+    assert mixture.training_sources(config(rec={"two": 0})) == ["one"]  # unused sources are not fetched
     assert mixture.samples_asked_for(split) == 11
 
 
-def test_without_its_images_a_source_gives_its_share_away_and_says_so():
+def test_the_share_of_a_source_without_images_goes_to_its_substitute_with_a_note():
     split = config(grounding={"pair": 3, "absent": 4})
     assert mixture.draws_of(split)[1:] == [Draw("grounding", 7, ("two", "three"))]
     assert mixture.substitutions(split) == [
@@ -57,7 +57,7 @@ def test_without_its_images_a_source_gives_its_share_away_and_says_so():
     mixture.check(here)
 
 
-def test_an_experiment_that_nobody_asks_for_may_name_a_source_that_is_switched_off():
+def test_an_experiment_that_is_not_run_may_name_a_disabled_source():
     switched = config(experiments={"more": {"data": {"rec": {"two": 1}}}})
     switched["report"]["experiments"] = []
     mixture.check(switched)
@@ -83,6 +83,6 @@ def test_an_experiment_that_nobody_asks_for_may_name_a_source_that_is_switched_o
         (config(experiments={"more": {"data": {"rec": {"four": 1}}}}), "experiments.more.data.rec: 'four' is not a"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(changed, message):
+def test_errors_are_one_line(changed, message):
     with pytest.raises(UserError, match=message):
         mixture.check(changed)

@@ -1,4 +1,4 @@
-"""What copies of a prompt share changes no value: each family, against the model and processor left alone."""
+"""Sharing between copies of a prompt changes no value: each family, against the unmodified model and processor."""
 
 import inspect
 
@@ -30,7 +30,7 @@ def place(request, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As training has it: with more, sums of gradients have no fixed order, and can't be compared bit by bit."""
+    """Use one thread, as in training: with more, sums of gradients have no fixed order and differ in the last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -42,7 +42,7 @@ def processor_of(place):
 
 
 def batch(place, copies):
-    """Return the inputs of four prompts, `copies` of each in any order, of two lengths, and random completions."""
+    """Return the inputs of four prompts of two lengths, `copies` of each in random order, and random completions."""
     processor = processor_of(place)
     rows = read_jsonl(place / "train.jsonl")[4:]
     order = np.random.default_rng(0).permutation(np.repeat(range(4), copies))
@@ -56,14 +56,14 @@ def batch(place, copies):
     )
     generator = torch.Generator().manual_seed(0)
     completions = torch.randint(50, 200, (len(order), 6), generator=generator)
-    said = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
-    return inputs, completions, said.long()
+    written = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
+    return inputs, completions, written.long()
 
 
-def score(model, inputs, completions, said):
-    """Return log-probabilities of the completions, and the gradient's norm for each weight, as TRL asks for them."""
+def score(model, inputs, completions, written):
+    """Return log-probabilities of the completions, computed as by TRL, and the gradient for each weight."""
     ids = torch.cat([inputs["input_ids"], completions], 1)
-    mask = torch.cat([inputs["attention_mask"], said], 1)
+    mask = torch.cat([inputs["attention_mask"], written], 1)
     labels = ids.masked_fill(mask == 0, -100)
     labels[:, : -completions.shape[1]] = -100
     types = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(completions)], 1)
@@ -71,14 +71,14 @@ def score(model, inputs, completions, said):
     output = model(
         input_ids=ids, attention_mask=mask, mm_token_type_ids=types, **images, labels=labels, fused_lm_head=True
     )
-    values = output.log_probs[:, -completions.shape[1] :] * said
+    values = output.log_probs[:, -completions.shape[1] :] * written
     model.zero_grad()
     (values * torch.linspace(-1, 1, len(values))[:, None]).sum().backward()
     return values.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
 
 @pytest.mark.parametrize("copies", [1, 5])
-def test_log_probabilities_and_gradients_stay(place, copies, monkeypatch):
+def test_log_probabilities_and_gradients_stay_the_same(place, copies, monkeypatch):
     inputs = batch(place, copies)
     plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
     for model in (plain, shared):
@@ -97,8 +97,8 @@ def test_log_probabilities_and_gradients_stay(place, copies, monkeypatch):
     assert all(torch.equal(again[1][name], shared_gradients[name]) for name in gradients)
 
 
-def test_prompts_do_not_meet_the_head(place, monkeypatch):
-    """Only scored tokens do: the same values and gradients, in the time of the completions' part of the batch."""
+def test_prompts_skip_the_language_model_head(place, monkeypatch):
+    """Only scored tokens pass through it: same values and gradients, in the time of the completions' share."""
     inputs = batch(place, 2)
     seen = []
     original = utils._ChunkedLogProbFunction.apply
@@ -111,18 +111,18 @@ def test_prompts_do_not_meet_the_head(place, monkeypatch):
     values, gradients = score(model, *inputs)
     score_only_completions()
     compact_values, compact_gradients = score(model, *inputs)
-    ids, completions, said = inputs[0]["input_ids"], *inputs[1:]
-    assert seen == [len(ids) * (ids.shape[1] + completions.shape[1] - 1), said.sum()]
+    ids, completions, written = inputs[0]["input_ids"], *inputs[1:]
+    assert seen == [len(ids) * (ids.shape[1] + completions.shape[1] - 1), written.sum()]
     assert torch.allclose(values, compact_values, atol=1e-6)
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, compact_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
 
 
-def test_trl_asks_for_triton_there_only():
+def test_trl_only_needs_triton_there():
     assert inspect.getsource(utils).count("_use_triton(") == 1
 
 
-def test_positions_are_worked_out_once_for_each_layout(place, monkeypatch):
+def test_positions_are_computed_once_per_layout(place, monkeypatch):
     inputs, _, _ = batch(place, 3)
     model = load_model(place / "model", "float32")
     options = {name: inputs[name] for name in ("image_grid_thw", "mm_token_type_ids", "attention_mask")}
@@ -138,8 +138,8 @@ def test_positions_are_worked_out_once_for_each_layout(place, monkeypatch):
     assert seen[0] == 12 and seen[1] <= 4
 
 
-def test_in_bfloat16_sharing_adds_no_error_beyond_the_format_s_own(place):
-    """Against float32, on the rounded weights: packed rows may be rounded otherwise, but no more."""
+def test_in_bfloat16_sharing_adds_no_error_beyond_rounding(place):
+    """Compared with float32 on the rounded weights: packed rows may round differently, but not more."""
     inputs = batch(place, 5)
     exact = load_model(place / "model", "bfloat16").float()
     plain, shared = load_model(place / "model", "bfloat16"), load_model(place / "model", "bfloat16")
@@ -151,9 +151,9 @@ def test_in_bfloat16_sharing_adds_no_error_beyond_the_format_s_own(place):
     assert 0 < without and with_sharing < 1.5 * without
 
 
-def test_groups_of_different_size(place):
-    inputs, completions, said = batch(place, 5)
-    kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as when a generation is cut into micro-batches
+def test_groups_of_different_sizes(place):
+    inputs, completions, written = batch(place, 5)
+    kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as if a generation were split into micro-batches
     sizes = inputs["image_grid_thw"].prod(1).tolist()
     patches = torch.cat([part for row, part in enumerate(inputs["pixel_values"].split(sizes)) if row in kept])
     inputs = {name: patches if name == "pixel_values" else values[kept] for name, values in inputs.items()}
@@ -161,11 +161,11 @@ def test_groups_of_different_size(place):
     for model in (plain, shared):
         add_fused_lm_head(model)
     share_forward(shared)
-    values = [score(model, inputs, completions[kept], said[kept])[0] for model in (plain, shared)]
+    values = [score(model, inputs, completions[kept], written[kept])[0] for model in (plain, shared)]
     assert torch.allclose(*values, atol=1e-5)
 
 
-def test_generation_stays(place, monkeypatch):
+def test_generation_stays_the_same(place, monkeypatch):
     inputs, _, _ = batch(place, 3)
     plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
     greedy = {"do_sample": False, "max_new_tokens": 5, "output_logits": True, "return_dict_in_generate": True}
@@ -180,11 +180,11 @@ def test_generation_stays(place, monkeypatch):
     share_forward(shared)
     one, other = plain.generate(**inputs, **greedy), shared.generate(**inputs, **greedy)
     assert torch.equal(one.sequences, other.sequences)
-    assert read == 5 * [12] + [4] + 4 * [12]  # each prompt once, then every row
+    assert read == 5 * [12] + [4] + 4 * [12]  # first each prompt once, then every row
     assert all(torch.allclose(*logits, atol=1e-4) for logits in zip(one.logits, other.logits, strict=True))
 
 
-def test_blank_images_of_different_shape_are_different(place):
+def test_blank_images_of_different_shapes_are_different(place):
     processor = processor_of(place)
     images = [Image.new("RGB", size, "white") for size in ((64, 96), (96, 64))]
     text = [prompt_text(processor, "Locate every circle.")] * 2
@@ -223,7 +223,7 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
     assert seen == [2, 1]
 
 
-def test_an_image_that_is_damaged_while_training_reads_is_named(tmp_path):
+def test_an_image_that_is_damaged_during_training_is_named(tmp_path):
     from datasets import Dataset
 
     Image.effect_noise((84, 84), 50).save(tmp_path / "cut.jpg")

@@ -32,16 +32,16 @@ def read(tmp_path, content, kind="expressions", id_spaces=(("set", "coco"),)):
     return read_sources([(kind, "set", str(file), str(tmp_path / "train2017"))], id_spaces)[0]
 
 
-def test_an_expression_is_a_question_about_the_image_of_its_number(tmp_path):
+def test_an_expression_is_a_question_about_the_image_with_its_coco_id(tmp_path):
     source = read(tmp_path, EXPRESSIONS)
-    first, second = source.samples  # "two dogs" has two boxes, so it refers to no one object
+    first, second = source.samples  # "two dogs" has two boxes, so it doesn't refer to a single object
     assert (first.image_id, first.image) == (581857, str(tmp_path / "train2017/000000581857.jpg"))
     assert (first.asked, first.categories, first.objects[0].bbox) == ("rec", ("red cup",), (10, 20, 40.5, 60))
     assert second.categories == ("naïve 🐕",)
     assert source.numbers() == {"images": 2, "boxes": 2, "questions": 2}
 
 
-def test_outside_of_coco_names_and_ids_are_the_file_s(tmp_path):
+def test_outside_coco_names_and_ids_are_the_files(tmp_path):
     first, _ = read(tmp_path, EXPRESSIONS, id_spaces=()).samples
     assert (first.image_id, first.image) == (1, str(tmp_path / "train2017/COCO_train2014_000000581857.jpg"))
 
@@ -55,7 +55,7 @@ def test_outside_of_coco_names_and_ids_are_the_file_s(tmp_path):
         ({"width": 0}, "image 1: a size of 0 x 480"),
     ],
 )
-def test_odd_expressions(tmp_path, change, message):
+def test_invalid_expressions(tmp_path, change, message):
     content = {**EXPRESSIONS, "images": [{**EXPRESSIONS["images"][0], **change}]}
     with pytest.raises(UserError, match=message):
         read(tmp_path, content)
@@ -87,19 +87,19 @@ ODD_SAMPLES = [
     "{",
     '{"image": "a.jpg"}',
     json.dumps({**sample("rec", ["a"], "a"), "objects": [[1, 2]]}),
-    json.dumps({**sample("rec", ["a"], "a"), "prompt": "Locate every a"}),  # a samples file of an older version
+    json.dumps({**sample("rec", ["a"], "a"), "prompt": "Locate every a"}),  # a samples file from an older version
     json.dumps(sample("count", ["a"], "a")),
     json.dumps(sample("detection", [])),
 ]
 
 
 @pytest.mark.parametrize("line", ODD_SAMPLES)
-def test_odd_samples_are_named_by_their_line(tmp_path, line):
+def test_invalid_samples_are_named_by_line(tmp_path, line):
     with pytest.raises(UserError, match="file.json: line 2: .*fetch the data set again"):
         read(tmp_path, json.dumps(sample("rec", ["x"], "a")) + "\n" + line + "\n", "samples", ())
 
 
-def test_kinds_and_names_are_checked(tmp_path):
+def test_types_and_names_are_checked(tmp_path):
     with pytest.raises(UserError, match="source set: unknown kind 'voc'; choose coco, expressions, regions"):
         read(tmp_path, EXPRESSIONS, "voc")
     with pytest.raises(UserError, match="kind regions takes name, file, image folder, second file"):

@@ -1,4 +1,4 @@
-"""Code stamps follow meaning: comments and docstrings don't count, everything else does."""
+"""Code stamps ignore layout, comments and docstrings; everything else counts."""
 
 import os
 
@@ -67,7 +67,7 @@ def test_a_change_of_meaning_counts(script, name, old, new):
     assert code_stamp(script) != before
 
 
-def test_scripts_share_what_was_read_of_their_modules(script):
+def test_scripts_share_parsed_modules(script):
     other = script.parent / "score.py"
     other.write_text("from package import matching, rewards\n")
     stamps = Stamps()
@@ -75,7 +75,7 @@ def test_scripts_share_what_was_read_of_their_modules(script):
     assert stamps.modules.keys() == {script.parent / name for name in MODULES if "unused" not in name} | {other}
 
 
-def test_what_was_found_is_kept_for_the_next_process_by_the_text_of_each_module(script, tmp_path, monkeypatch):
+def test_parsed_modules_are_cached_for_the_next_process_by_their_text(script, tmp_path, monkeypatch):
     def found():
         stamps = Stamps(tmp_path / "kept.json")
         stamp = stamps.of(script)
@@ -89,7 +89,7 @@ def test_what_was_found_is_kept_for_the_next_process_by_the_text_of_each_module(
     assert found() == before and len(texts) == 10
     times = (script.parent / "package/boxes.py").stat()
     edit(script, "package/boxes.py", "return x", "return y")
-    os.utime(script.parent / "package/boxes.py", ns=(times.st_atime_ns, times.st_mtime_ns))  # and of the same size
+    os.utime(script.parent / "package/boxes.py", ns=(times.st_atime_ns, times.st_mtime_ns))  # and the same size
     after = found()
     assert len(texts) == 11 and after == code_stamp(script) != before
     for damaged in ("{ cut off", "[]", "3", "null"):

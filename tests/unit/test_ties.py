@@ -1,4 +1,4 @@
-"""AP over orders of equal scores, against pycocotools on images whose ids were exchanged."""
+"""AP over orders of equal scores, against pycocotools on images with permuted ids."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ def val(coco_tiny):
 
 
 @pytest.fixture(scope="module")
-def said(val):
-    """Boxes that are nearly right, moved away, of another category, or on crowd regions."""
+def predicted(val):
+    """Detections that are nearly right, far away, of another category, or on crowd regions."""
     rng = np.random.default_rng(0)
     categories = list(val.categories)
     return [
@@ -42,9 +42,9 @@ def with_ids(dataset, detections, matches, places):
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_each_order_has_pycocotools_ap_of_ids_in_that_order(val, said, levels):
+def test_each_order_has_the_ap_that_pycocotools_gives_for_ids_in_that_order(val, predicted, levels):
     rng = np.random.default_rng(levels)
-    detections = [replace(each, score=float(rng.integers(1, levels + 1))) for each in said]
+    detections = [replace(each, score=float(rng.integers(1, levels + 1))) for each in predicted]
     matches = match(val, detections)
     assert matches.ignored.any()
     places = orders(val.name, len(val.images), count=4)
@@ -57,8 +57,8 @@ def test_each_order_has_pycocotools_ap_of_ids_in_that_order(val, said, levels):
     assert len({round(value, 6) for value in found["AP"]}) == 4
 
 
-def test_the_files_own_order_has_the_own_ap_and_lies_in_the_range(val, said):
-    matches = match(val, said)
+def test_the_files_order_has_the_usual_ap_which_is_in_the_range(val, predicted):
+    matches = match(val, predicted)
     own = ap_by_order(matches, np.arange(len(val.images))[None])
     assert {key: value[0] for key, value in own.items()} == pytest.approx({key: matches.stats[key] for key in own})
     around = spread(ap_by_order(matches, orders(val.name, len(val.images))))
@@ -74,15 +74,15 @@ def test_orders_depend_on_the_data_sets_name_and_size_only():
     assert (np.sort(places, axis=1) == np.arange(50)).all()
 
 
-def test_without_equal_scores_there_is_nothing_to_chance(val, said):
-    ranked = [replace(each, score=1 / (number + 1)) for number, each in enumerate(said)]
+def test_without_equal_scores_nothing_is_left_to_chance(val, predicted):
+    ranked = [replace(each, score=1 / (number + 1)) for number, each in enumerate(predicted)]
     matches = match(val, ranked)
     around = spread(ap_by_order(matches, orders(val.name, len(val.images), count=20)))
     for key in ("AP", "AP50", "AP75"):
         assert around[key] == pytest.approx(dict.fromkeys(("expected", "low", "high"), matches.stats[key]))
 
 
-def test_nothing_said_and_nothing_to_find(val):
+def test_no_detections_and_nothing_to_find(val):
     places = orders("val", len(val.images), count=5)
     assert spread(ap_by_order(match(val, []), places))["AP"] == {"expected": 0, "low": 0, "high": 0}
     images = tuple(CocoImage(each.id, each.path, each.width, each.height, ()) for each in val.images)

@@ -15,7 +15,7 @@ TOKENIZER = make_tokenizer(CATEGORIES, LARGEST_NUMBER)
 @example("traffic light, 1024, [4096] \U0001f600\n\t  x")
 @example('```json\n[{"bbox_2d": [1, 23, 456, 7890], "label": "potted plant"}]\n```')
 @example("0, 1,2 , 3,  4 [[5]] ,6")
-def test_any_text_survives(text):
+def test_any_text_survives_the_round_trip(text):
     ids = TOKENIZER(text).input_ids
     assert TOKENIZER.decode(ids) == text
 
@@ -39,7 +39,7 @@ def test_special_tokens_are_single_and_can_be_left_out():
     assert TOKENIZER.eos_token == "<|im_end|>" and TOKENIZER.pad_token == "<|endoftext|>"
 
 
-def test_a_saved_tokenizer_reads_alike(tmp_path):
+def test_a_saved_tokenizer_gives_the_same_tokens(tmp_path):
     from transformers import AutoTokenizer
 
     TOKENIZER.save_pretrained(tmp_path)

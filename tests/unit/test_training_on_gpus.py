@@ -1,4 +1,4 @@
-"""What trainings on GPUs are given, as far as it can be tested without one."""
+"""The settings of trainings on GPUs, as far as they can be tested without one."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from vision_r1.processors import load_processor
 from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled, show_images_once
 
 
-def test_forbidden_tokens_in_both_engines_words():
+def test_forbidden_tokens_as_parameters_of_both_engines():
     assert never_sampled([3, 5], use_vllm=False) == {"suppress_tokens": [3, 5]}
     assert never_sampled([3, 5], use_vllm=True) == {"logit_bias": {3: -100.0, 5: -100.0}}
 
@@ -32,12 +32,12 @@ def test_processes_that_share_vllms_weights_are_grouped(monkeypatch):
     config.world_size = 6
     with pytest.raises(UserError, match="--vllm_tensor_parallel_size 4: 6 processes can't be grouped"):
         check_vllm(config)
-    config.vllm_mode = "server"  # which has its own
+    config.vllm_mode = "server"  # a server has its own GPUs
     check_vllm(config)
 
 
-def test_a_colocated_vllm_multiplies_image_tokens_itself():
-    """TRL's prompts have one a patch already; vLLM would read the first as an image, and the rest beside it."""
+def test_a_colocated_vllm_gets_one_token_per_image():
+    """TRL's prompts already have one token per patch; vLLM would expand the first and keep the others."""
     asked = {}
     generation = SimpleNamespace(generate=lambda **given: asked.update(given) or "completions")
     show_images_once(generation, image_token=9)
@@ -59,7 +59,7 @@ def test_the_engines_folder_has_the_weights_and_the_trainers_pixel_limits(tmp_pa
     size = read_json(tmp_path / "engine/preprocessor_config.json")["size"]
     assert (size["shortest_edge"], size["longest_edge"]) == (784, 3136)
     assert not (tmp_path / "engine/processor_config.json").exists()
-    assert engine_folder(weights, processor, tmp_path / "engine") == folder, "a resumed training finds it there"
+    assert engine_folder(weights, processor, tmp_path / "engine") == folder, "a resumed training uses it again"
 
 
 @pytest.mark.parametrize(("asked", "world", "here", "fine"), [(8, 8, 8, True), (16, 16, 8, True), (8, 16, 8, False)])

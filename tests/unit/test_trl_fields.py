@@ -1,4 +1,4 @@
-"""Every field of TRL's configurations is a key, or is refused with a reason; what is generated is the pinned TRL's."""
+"""Every field of TRL's configurations is a key or is refused with a reason; generated files match the pinned TRL."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_fields_are_those_of_the_pinned_trl(root, request):
 
 @pytest.mark.parametrize("section", trl_fields.SECTIONS)
 def test_no_field_is_forgotten(schema, section):
-    """And no reason is given for a field that there isn't."""
+    """Reasons are only given for fields that exist."""
     import trl
 
     names = {item.name for item in fields(getattr(trl, trl_fields.SECTIONS[section])) if item.init}
@@ -53,12 +53,12 @@ def test_every_reason_is_about_a_field():
 
 
 def test_our_choices_are_trls(root, schema):
-    """Where our words take the place of TRL's, its choices and types stay."""
+    """Where our descriptions replace TRL's, its choices and types stay."""
     trls = configuration.load([root / "config/trl_fields.yaml"])
     for section in trl_fields.SECTIONS:
         for name, key in schema["properties"][section]["properties"].items():
             theirs = trls[section].get(name, {}).get("enum")
-            if theirs and name != "lr_scheduler_type":  # the others need arguments, or an evaluation
+            if theirs and name != "lr_scheduler_type":  # its other values need arguments, or an evaluation
                 assert key["enum"] == theirs or name == "vllm_mode" and {*key["enum"]} == {*theirs}, name
 
 
@@ -77,7 +77,7 @@ def other_value(name, key):
     return [0.5, 0.25] if key.get("items") == {"type": "number"} else OTHER[kinds[0]]
 
 
-# Those whose values TRL looks at together with others, or with the machine's packages and devices.
+# Fields that TRL checks together with others, or against the machine's packages and devices.
 TOGETHER = {"fp16", "tf32", "torch_compile_backend", "torch_compile_mode", "deepspeed"} | {
     *("vllm_importance_sampling_clip_min", "num_generations", "steps_per_generation", "gradient_accumulation_steps"),
     *("dataloader_prefetch_factor", "dataloader_persistent_workers", "full_determinism"),
@@ -87,7 +87,7 @@ TOGETHER = {"fp16", "tf32", "torch_compile_backend", "torch_compile_mode", "deep
 
 @pytest.mark.parametrize("section", trl_fields.SECTIONS)
 def test_values_reach_trl(section, root, tmp_path):
-    """As flags, in one call: what a key says is what TRL's object holds."""
+    """All keys as flags in one call: TRL's object has their values."""
     import trl
 
     from vision_r1.training.arguments import StageParser
@@ -103,11 +103,11 @@ def test_values_reach_trl(section, root, tmp_path):
         if name == "debug":
             got = got[0].value
         assert got == value, name
-    assert trl_fields.described(section) == keys  # although the parser has changed the types of TRL's fields
+    assert trl_fields.described(section) == keys  # although the parser has changed the types of TRL's fields by now
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             {"grpo": {"sync_ref_model": True}},
@@ -126,31 +126,31 @@ def test_values_reach_trl(section, root, tmp_path):
         ({"experiments": {"own": {"grpo": {"entropy_coeff": 1.0}}}}, "experiments.own.*did you mean 'entropy_coef'"),
     ],
 )
-def test_a_wrong_key_is_one_line(schema, default, values, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_a_wrong_key_is_reported_in_one_line(schema, default, values, message):
+    with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(default, values), schema)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             {**GDPO, "scale_rewards": "none"},
             "scale_rewards: none has no effect",
         ),
-        ({"loss_type": "cispo"}, "epsilon_high: 0.2: in cispo it is the cap of the importance ratio itself"),
-        ({"loss_type": "luspo"}, "loss_type: luspo weighs whole completions"),
-        ({"epsilon_high": 0.1}, "epsilon_high: 0.1 is smaller than epsilon 0.2"),
-        ({"delta": 1.1}, "delta: 1.1 lies below the clipped ratio's end"),
-        ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo clips no importance ratio"),
+        ({"loss_type": "cispo"}, "epsilon_high: 0.2: cispo caps the importance ratio itself"),
+        ({"loss_type": "luspo"}, "loss_type: luspo weights whole completions"),
+        ({"epsilon_high": 0.1}, "epsilon_high: 0.1 is below epsilon, 0.2"),
+        ({"delta": 1.1}, "delta: 1.1 is not above the clipped ratio's bound"),
+        ({"loss_type": "sapo", "epsilon_high": 0.3}, "epsilon_high: sapo doesn't clip the importance ratio"),
         ({"loss_type": "vespo", "use_vllm": True}, "vllm_importance_sampling_mode: sequence_mask: vespo needs"),
-        ({"num_iterations": 3}, "save_steps: 20 is no multiple of 3"),
+        ({"num_iterations": 3}, "save_steps: 20 is not a multiple of 3"),
         ({"bf16": True, "fp16": True}, "fp16: true, and bf16 is true"),
     ],
 )
-def test_a_contradiction_is_one_line(schema, default, values, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_a_contradiction_is_reported_in_one_line(schema, default, values, message):
+    with pytest.raises(UserError, match=message) as error:
         configuration.check(merge(default, {"grpo": values}), schema)
     assert "\n" not in str(error.value)
 
@@ -168,8 +168,8 @@ def test_a_contradiction_is_one_line(schema, default, values, told):
     ],
     ids=str,
 )
-def test_shipped_experiments_are_in_nobodys_way(schema, default, values):
-    """An objective for the whole run may contradict one that only an experiment has, which nobody asked for."""
+def test_unused_shipped_experiments_are_not_checked_for_contradictions(schema, default, values):
+    """An objective of the whole run may contradict that of a shipped experiment that isn't run."""
     configuration.check(merge(default, {"grpo": values}), schema)
 
 
@@ -177,7 +177,7 @@ def test_a_whole_run_with_another_methods_reward(schema, default):
     configuration.check(merge(default, {"reward": {"criterion": "rex_omni"}}), schema)
 
 
-def test_updates_by_a_generation_count_optimiser_steps(default):
+def test_updates_per_generation_count_optimiser_steps(default):
     config = merge(default, {"grpo": {"gradient_accumulation_steps": 2}})
     grpo = experiment_config(config, "four_updates")["grpo"]
     assert grpo["steps_per_generation"] == 8 and "updates_per_generation" not in grpo

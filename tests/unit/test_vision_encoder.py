@@ -1,4 +1,4 @@
-"""The faster vision encoder returns what transformers' own returns: each family."""
+"""The faster vision encoder returns the same as transformers' own, for each family."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ GRIDS = torch.tensor([[1, 10, 20], [1, 6, 4], [1, 8, 8]])  # patches; windows of
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def encoders(request, tmp_path_factory):
-    """Return transformers' encoder and ours, of the same weights."""
+    """Return transformers' encoder and ours, with the same weights."""
     folder = tmp_path_factory.mktemp(request.param)
     make_checkpoint(folder, request.param)
     own = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
@@ -22,7 +22,7 @@ def encoders(request, tmp_path_factory):
 
 
 def encoded(encoder, device="cpu", dtype=torch.float32):
-    """Return the features and the gradient of the patches."""
+    """Return the features, and the gradient with respect to the patches."""
     width = encoder.patch_embed.proj.weight[0].numel()
     patches = torch.randn(int(GRIDS.prod(1).sum()), width, generator=torch.Generator().manual_seed(0))
     patches = patches.to(device, dtype).requires_grad_()
@@ -42,7 +42,7 @@ def test_values_and_gradients_are_the_same(encoders, monkeypatch):
     )
     for one, other in zip(expected, encoded(encoders[1]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    assert len(called) == len(encoders[1].blocks)  # once a layer, not once a window
+    assert len(called) == len(encoders[1].blocks)  # once per layer, not once per window
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,12 +8,12 @@ from vision_r1.families import family
 MINIATURE = WORLDS["miniature"].styles
 
 
-def test_every_world_has_thirteen_shifts_beside_the_plain_scenes():
+def test_every_world_has_plain_scenes_and_thirteen_shifts():
     assert len(SHIFTS) == 14 and MINIATURE["none"] == Style()
     assert all(tuple(world.styles) == SHIFTS for world in WORLDS.values())
 
 
-def test_the_midi_world_is_what_its_name_says():
+def test_the_midi_world_has_more_categories_objects_and_pixels():
     world = WORLDS["midi"]
     assert len(world.plain.categories) == len(OUTLINES) >= 20
     scenes = list(draw_scenes(world.plain, 40, seed=1))
@@ -22,7 +22,7 @@ def test_the_midi_world_is_what_its_name_says():
     assert {item["label"] for scene in scenes for item in scene.objects} == set(OUTLINES)
 
 
-def test_apples_have_the_colours_of_their_kind_and_one_shape():
+def test_apples_have_the_colours_of_their_variety_and_one_shape():
     red, brown = (250, 0, 0), (90, 60, 30)
     palette = {"fresh": (red,), "rotten": (brown,)}
     style = Style(categories=tuple(palette), shape="circle", objects=(1, 1), palette=palette)
@@ -34,14 +34,14 @@ def test_apples_have_the_colours_of_their_kind_and_one_shape():
             assert not np.array_equal(scene.image[y1, x1], middle)  # a disc leaves the corner free
 
 
-def test_apples_lie_on_grounds_that_differ():
+def test_apples_have_different_backgrounds():
     scenes = list(draw_scenes(WORLDS["apples"].plain, 30, seed=2))
     assert {item["label"] for scene in scenes for item in scene.objects} == {"fresh_apple", "rotten_apple"}
     grounds = [np.median(scene.image.reshape(-1, 3), 0).mean() for scene in scenes]
     assert min(grounds) < 60 and max(grounds) > 230
 
 
-def test_a_world_s_images_can_be_seen_and_its_coordinates_said():
+def test_a_worlds_images_fit_the_model_and_their_coordinates_the_tokenizer():
     for world in WORLDS.values():
         for style in world.styles.values():
             height, width = next(draw_scenes(style, 1, seed=0)).image.shape[:2]
@@ -68,12 +68,12 @@ def test_each_shift_gives_valid_scenes_and_repeats(world, shift):
 
 
 @pytest.mark.parametrize("name", ["thermal", "blur", "noise", "dark", "texture", "outline", "colours"])
-def test_a_change_of_looks_changes_the_pixels(name):
+def test_a_shift_of_looks_changes_the_pixels(name):
     plain = next(draw_scenes(MINIATURE["none"], 1, seed=9)).image
     assert not np.array_equal(plain, next(draw_scenes(MINIATURE[name], 1, seed=9)).image)
 
 
-def test_sizes_and_numbers_are_what_the_names_say():
+def test_shifts_of_size_and_number_are_as_named():
     def sides(name):
         return [b[2] - b[0] for s in draw_scenes(MINIATURE[name], 50, 4) for b in (o["bbox"] for o in s.objects)]
 

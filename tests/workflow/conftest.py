@@ -14,13 +14,13 @@ from project import SMOKE, copy_project
 
 @pytest.fixture
 def project(root, tmp_path):
-    """A fresh copy, nothing run in it."""
+    """A fresh copy in which nothing has run."""
     return copy_project(root, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def conda(root, tmp_path_factory):
-    """The environment variables of a shell with the stand-in for conda; None where there can be none."""
+    """Environment variables with which Snakemake finds the stand-in for conda; None where it can't be built."""
     if platform.system() != "Linux" or platform.machine() != "x86_64" or not find_spec("rattler"):
         return None
     folder = tmp_path_factory.mktemp("conda")
@@ -36,7 +36,7 @@ def conda(root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chain(root, conda, tmp_path_factory):
-    """A copy in which the whole chain has run with the numbers of tests/smoke.yaml, where possible with --use-conda."""
+    """A copy in which the whole chain has run with the numbers of tests/smoke.yaml, if possible with --use-conda."""
     project = copy_project(root, tmp_path_factory.mktemp("chain"))
     project.snakemake(*SMOKE, *(["--use-conda"] if conda else []), env=conda)
     return project

@@ -13,12 +13,12 @@ SMOKE = ["--configfile", "tests/smoke.yaml"]
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, so that tests may edit it."""
+    """A copy of the project that tests may edit."""
 
     folder: Path
 
     def snakemake(self, *words, check=True, **options):
-        """Run Snakemake in the copy and return the finished process, standard error within standard output."""
+        """Run Snakemake in the copy and return the finished process, with standard error in standard output."""
         finished = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, words)],
             cwd=self.folder,
@@ -32,17 +32,17 @@ class Project:
         return finished
 
     def overlay(self, values):
-        """Write a configuration to lay over the others; return its name."""
+        """Write a configuration file that overrides the others; return its name."""
         (self.folder / "overlay.json").write_text(json.dumps(values))
         return "overlay.json"
 
     def planned(self, *words, **options):
-        """Return what a dry run would do: rule -> number of jobs; empty where all is current."""
+        """Return what a dry run plans: rule -> number of jobs; empty if everything is up to date."""
         return job_numbers(self.snakemake("--dry-run", *words, **options).stdout)
 
 
 def job_numbers(output):
-    """Return rule -> number of jobs, from what a dry run printed; empty where all is current."""
+    """Return rule -> number of jobs, from the output of a dry run; empty if everything is up to date."""
     table = output.rpartition("Job stats:\n")[2] if "Job stats:" in output else ""
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
     jobs.pop("total", None)

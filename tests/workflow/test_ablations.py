@@ -1,4 +1,4 @@
-"""Dry runs of target ablations: what experiments share is planned once."""
+"""Dry runs of target `ablations`: work that experiments share is planned once."""
 
 import pytest
 from configurations import load
@@ -8,7 +8,7 @@ from vision_r1.experiments import chain_of
 
 
 def test_shared_work_is_planned_once(project):
-    """Three experiments x 2 seeds: beginner_only resumes from strict's stage 1; data, base and SFT are everyone's."""
+    """Three experiments x 2 seeds: beginner_only starts from strict's stage 1; all share data, base model and SFT."""
     jobs = project.planned(*SMOKE, "--", "ablations")
     assert {name: jobs[name] for name in jobs if name.startswith(("make_base", "curate", "train"))} == {
         "make_base_model": 1,
@@ -20,7 +20,7 @@ def test_shared_work_is_planned_once(project):
 
 
 def test_all_experiments_at_once(project, root):
-    """Every experiment trains its own stages once, each shared one is there, and all is reported and compared."""
+    """Every experiment trains its own stages once and finds the shared ones; all are reported and compared."""
     config = load(root, "smoke")
     names = list(config["experiments"])
     trained = [checkpoint for name in names for checkpoint in chain_of(config, name) if checkpoint != "sft"]
@@ -46,7 +46,7 @@ def test_all_experiments_at_once(project, root):
     ],
 )
 @pytest.mark.slow  # test_all_experiments_at_once plans them together
-def test_every_kind_of_experiment_is_planned(project, name, own):
+def test_every_type_of_experiment_is_planned(project, name, own):
     overlay = project.overlay({"ablations": {"experiments": ["strict", name], "training_seeds": [0]}})
     jobs = project.planned(*SMOKE, overlay, "--", "ablations")
     assert {rule: jobs[rule] for rule in own} == own and jobs["curate_train"] == 1

@@ -1,4 +1,4 @@
-"""What the audit is given: the rewards of the configuration, as its trainings get them."""
+"""The audit gets the rewards of the configuration, just as its trainings do."""
 
 import json
 import shlex
@@ -38,6 +38,6 @@ def test_the_configured_rewards_are_audited(project):
     assert after["without_recall_with_count/grpo_stage1"]["reward_weights"] == [1.0, 0.0, 1.0, 1.0]
 
 
-def test_what_the_audit_does_not_read_runs_no_audit_again(project):
+def test_keys_that_the_audit_does_not_read_do_not_rerun_it(project):
     other = {"grpo": {"learning_rate": 1.0e-6}, "sft": {"max_steps": 7}}
     assert audited(project, "--configfile", project.overlay(other)) == audited(project)

@@ -1,4 +1,4 @@
-"""A base model of one's own, through Snakemake: a folder as on the hub becomes base model and processor."""
+"""A user's base model, through Snakemake: a folder with the hub's layout becomes base model and processor."""
 
 import pytest
 from tiny_models import make_checkpoint

@@ -1,4 +1,4 @@
-"""The whole chain, run once with small numbers: outputs, reruns by meaning, ablations, interruption, hostile names."""
+"""The whole chain, run once with small numbers: outputs, what reruns and what doesn't, interruption, hostile names."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from project import SMOKE, Project, copy_project
 
 from vision_r1.experiments import STAGES
 
-# The report, and what else tells of the configuration: the cards of the two final checkpoints.
+# Outputs that show the configuration: the report, and the cards of the two final checkpoints.
 REPORTING = {"tabulate_results": 1, "plot_results": 1, "draw_rulegraph": 1, "render_report": 1, "all": 1}
 REPORTING |= {"release_checkpoint": 2}
 SCORED = REPORTING | {"compare_checkpoints": 1, "check_anchors": 1}
@@ -25,7 +25,7 @@ ALL_SCORED = SCORED | {"score_suite": 8}
 
 @pytest.fixture
 def edited(chain):
-    """Edit files of the chain's folder, and put them back at the end."""
+    """Edit files of the chain's folder, and restore them at the end."""
     before = {}
 
     def change(name, old="", new="", end=""):
@@ -48,9 +48,9 @@ def test_the_report_and_every_checkpoint_are_there(chain):
         assert set(metrics["protocols"]) == {"released-one-prompt", "all-categories"}
     for checkpoint in ("sft", "strict/grpo_stage2"):
         assert (results / "release" / checkpoint / "README.md").read_text().startswith("---\nlanguage: en\n")
-    # Each training moved its model, or the same weights after an interruption would say nothing.
+    # Each training changed its model; otherwise equal weights after an interruption would prove nothing.
     assert len({digest(chain.folder, f"models/{name}/model/model.safetensors") for name in checkpoints}) == 4
-    # A finished stage needs no trainer state any more, but keeps links to its outputs.
+    # A finished stage no longer needs its trainer state, but keeps links to its outputs.
     assert {path.name for path in results.glob("models/**/state/*")} == {"finished"}
 
 
@@ -85,18 +85,18 @@ def test_a_stage_2_threshold_reruns_stage_2_and_what_follows(chain):
     assert jobs == SCORED | {"audit_rewards": 1, "train_grpo": 1, "predict_suite": 2, "score_suite": 2}
 
 
-def test_how_a_training_is_watched_trains_nothing_again(chain):
+def test_settings_of_tracking_retrain_nothing(chain):
     overlay = chain.overlay({"guards": {"patience": 7, "kl": 0.5}, "logging": {"sample_steps": 3}})
-    # The page shows the configuration, and the pipeline's figure is drawn by the command that was given.
+    # The page shows the configuration, and the pipeline's figure depends on the command.
     assert chain.planned(*SMOKE, overlay) == {"draw_rulegraph": 1, "render_report": 1, "all": 1}
 
 
-def test_an_edit_of_the_scorer_scores_again_and_predicts_nothing(chain, edited):
+def test_an_edit_of_the_scorer_reruns_scoring_but_not_prediction(chain, edited):
     edited("workflow/scripts/vision_r1/evaluation/coco_ap.py", end="EDITED = True\n")
     assert chain.planned(*SMOKE) == ALL_SCORED | {"audit_rewards": 1}
 
 
-def test_another_reader_or_score_policy_scores_again_and_predicts_nothing(chain):
+def test_another_reader_or_score_policy_reruns_scoring_but_not_prediction(chain):
     protocol = {"protocols": {"all-categories": {"reader": "released_2025"}}}
     assert chain.planned(*SMOKE, chain.overlay({"evaluation": protocol})) == ALL_SCORED
     policy = {"evaluation": {"score_policy": "order"}}
@@ -104,7 +104,7 @@ def test_another_reader_or_score_policy_scores_again_and_predicts_nothing(chain)
 
 
 def test_grpo_waited_for_the_base_model_s_anchors_once(chain):
-    """Neither a new score of the base model (above) nor a stricter gate trains anything again."""
+    """Neither a new score of the base model (above) nor a stricter gate retrains anything."""
     results = chain.folder / "results/smoke"
     gate, trained = results / "anchors/gate.json", results / "models/strict/grpo_stage1/metrics.json"
     assert gate.stat().st_mtime < trained.stat().st_mtime
@@ -127,7 +127,7 @@ def test_every_checkpoint_is_compared_with_the_base_model(chain):
     assert statuses == {"not run"}
 
 
-def test_an_edit_of_the_rewards_trains_grpo_again_and_not_sft(chain, edited):
+def test_an_edit_of_the_rewards_retrains_grpo_but_not_sft(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
     jobs = chain.planned(*SMOKE)
     assert jobs == SCORED | {
@@ -150,9 +150,9 @@ def test_comments_and_docstrings_rerun_nothing(chain, edited):
 @pytest.mark.slow
 def test_frozen_code_protects_a_run_from_edits(chain, edited):
     edited("workflow/scripts/vision_r1/rewards.py", end="EDITED = True\n")
-    chain.snakemake(*SMOKE, "--", "preflight")  # a run of another program leaves the stamps of these
+    chain.snakemake(*SMOKE, "--", "preflight")  # another program's run leaves these stamps alone
     edited("config/config.yaml", "freeze_code: false", "freeze_code: true")
-    # The page shows the configuration, in which the key now stands differently; the file is that of a published recipe.
+    # The page shows the configuration, in which the key has changed; the file is that of a published recipe.
     page = {name: count for name, count in REPORTING.items() if name != "release_checkpoint"}
     assert chain.planned(*SMOKE) == page
     edited("rules/curate.smk", "python {SCRIPTS}/curate_train.py", "python -u {SCRIPTS}/curate_train.py")
@@ -183,7 +183,7 @@ def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda):
 
 @pytest.mark.slow
 def test_conda_and_plain_runs_see_each_others_results_as_current(chain, tmp_path):
-    """With a stand-in for conda that answers what Snakemake asks before a dry run."""
+    """A stand-in for conda answers Snakemake's questions before a dry run."""
     conda = tmp_path / "bin/conda"
     conda.parent.mkdir()
     conda.write_text(
@@ -205,7 +205,7 @@ def digest(folder, name):
 
 @pytest.fixture
 def before_grpo(chain, root, tmp_path):
-    """A copy in which all has run that comes before GRPO, with Snakemake's own records of it."""
+    """A copy in which everything before GRPO has run, with Snakemake's records of it."""
     project = copy_project(root, tmp_path / "copy")
     for name in ("results", ".snakemake"):
         shutil.copytree(chain.folder / name, project.folder / name)
@@ -214,7 +214,7 @@ def before_grpo(chain, root, tmp_path):
 
 
 @pytest.mark.slow
-def test_continuous_refinement_hands_the_trainer_on(before_grpo):
+def test_continuous_refinement_keeps_the_trainer_state(before_grpo):
     project, target = before_grpo, "results/smoke/models/strict/grpo_stage2/metrics.json"
 
     def overlay(**stage2):
@@ -227,7 +227,7 @@ def test_continuous_refinement_hands_the_trainer_on(before_grpo):
     assert [json.loads(line)["step"] for line in (stages / "grpo_stage2/history.jsonl").open()][-1] == 8
     assert project.planned(*overlay()) == {}
     assert project.planned(*overlay(precision_high=0.95)) == {"train_grpo": 1}
-    # A longer stage 2 stretches the schedule of both.
+    # A longer stage 2 stretches the schedule of both stages.
     assert project.planned(*overlay(max_steps=6)) == {"train_grpo": 2}
 
 
@@ -245,7 +245,7 @@ def test_a_run_killed_in_stage_1_finishes_with_the_same_weights(chain, before_gr
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    assert not (stage / "metrics.json").exists(), "the stage was over before it could be killed"
+    assert not (stage / "metrics.json").exists(), "the stage ended before it could be killed"
 
     locked = project.snakemake(*SMOKE, "--", target, check=False)
     assert "--unlock" in locked.stdout
@@ -271,13 +271,13 @@ def test_lost_outputs_are_restored_and_forced_ones_made_again(before_grpo):
         project.snakemake(*SMOKE, "--", f"results/smoke/{target}")
         assert "finished before" in (folder / "logs" / log).read_text()
         project.snakemake(*SMOKE, "--force", "--", f"results/smoke/{target}")
-        said = (folder / "logs" / log).read_text()
-        assert "finished before" not in said and "progress" in said
+        logged = (folder / "logs" / log).read_text()
+        assert "finished before" not in logged and "progress" in logged
         assert before is None or digest(project.folder, target) == before
 
 
 def test_a_living_run_keeps_its_lock(project):
-    """unlock_run.py must not open a folder in which a job is still at work."""
+    """unlock_run.py must not unlock a folder in which a job is still running."""
     (project.folder / ".snakemake/locks").mkdir(parents=True)
     (project.folder / ".snakemake/locks/0.input.lock").write_text("results/miniature/data/train.jsonl\n")
     sleeper = "import time; time.sleep(60)"
@@ -293,8 +293,8 @@ def test_a_living_run_keeps_its_lock(project):
 
 
 @pytest.mark.slow
-def test_hostile_paths_and_names_run_nothing(project):
-    """Names with spaces, quotes and $(...) reach the programs as they are, and the shell runs none of it."""
+def test_the_shell_executes_nothing_in_hostile_paths_and_names(project):
+    """Names with spaces, quotes and $(...) reach the programs unchanged, and the shell executes nothing in them."""
     from PIL import Image
 
     hostile = "it's $(touch pwned) `touch pwned` \"; touch pwned; 'x"
@@ -325,8 +325,8 @@ def finished(chain, tmp_path):
     return Project(tmp_path / "copy")
 
 
-def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
-    """It starts from another experiment's stage 1 by its name."""
+def test_a_users_experiment_trains_only_what_is_new(finished):
+    """It starts from another experiment's stage 1, given by name."""
     stage2 = {"init": "strict/grpo_stage1", "recall_threshold": 0.6}
     mine = {"experiments": {"mine": {"stages": ["grpo_stage2"], "grpo_stage2": stage2}}}
     overlay = finished.overlay({**mine, "ablations": {"experiments": ["strict", "mine"], "training_seeds": [0]}})
@@ -335,8 +335,8 @@ def test_an_experiment_of_one_s_own_trains_only_what_is_new(finished):
 
 
 @pytest.mark.slow
-def test_a_failed_experiment_is_in_the_table_and_leaves_it_with_its_name(finished):
-    """A learning rate that no model survives; then the experiment is taken off the list."""
+def test_a_failed_experiment_is_in_the_table_until_it_is_removed_from_the_list(finished):
+    """The learning rate makes training diverge; then the experiment is removed from the list."""
     broken = {"experiments": {"broken": {"grpo": {"learning_rate": 1.0e30}}}}
     overlay = finished.overlay({**broken, "ablations": {"experiments": ["strict", "broken"], "training_seeds": [0]}})
     words = [*SMOKE, overlay, "--keep-going", "--", "ablations"]

@@ -1,4 +1,4 @@
-"""Ten kills at random moments; `make chaos KILLS=100 MINUTES=40` makes a hundred."""
+"""Ten kills at random moments; `make chaos KILLS=100 MINUTES=40` does a hundred."""
 
 import re
 import subprocess

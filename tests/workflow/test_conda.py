@@ -23,7 +23,7 @@ def only_with_the_stand_in(conda):
         ("tenacity==9.2.1", "tenacity==0.0.1", "No matching distribution found for tenacity==0.0.1"),
     ],
 )
-def test_what_can_t_be_had_stops_the_run_before_any_job(project, conda, old, new, message):
+def test_an_unavailable_package_stops_the_run_before_any_job(project, conda, old, new, message):
     file = project.folder / "environment.yml"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
@@ -32,7 +32,7 @@ def test_what_can_t_be_had_stops_the_run_before_any_job(project, conda, old, new
     assert not (project.folder / TARGET).exists()
 
 
-def test_a_solver_understands_every_spec(root):
+def test_the_solver_accepts_every_spec(root):
     dependencies = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     specs = [spec for spec in dependencies if isinstance(spec, str)]
     assert {rattler.MatchSpec(spec, strict=True).name.normalized for spec in specs} == {"python", "pip"}

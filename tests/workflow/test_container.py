@@ -1,6 +1,6 @@
-"""--sdm apptainer: every rule asks for the one image, which is built here, as nothing is published.
+"""--sdm apptainer: every rule uses one image, which users build themselves because none is published.
 
-No Apptainer can be had from PyPI. A stand-in shows what Snakemake asks it for, not that the image can be built.
+PyPI has no Apptainer. A stand-in shows how Snakemake calls it, not that the image can be built.
 """
 
 import os
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 TARGET = "results/miniature/data/scenes/thermal/annotations.json"
 
 
-def test_without_the_image_it_is_one_line(project):
+def test_without_the_image_there_is_one_error_line(project):
     finished = project.snakemake("--sdm", "apptainer", "--dry-run", "--", TARGET, check=False)
     assert finished.returncode == 1 and "Traceback" not in finished.stdout
     assert finished.stdout.rstrip().endswith(

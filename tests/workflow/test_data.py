@@ -32,11 +32,11 @@ def files_hash(content):
 
 @pytest.fixture(scope="module")
 def archives():
-    """A small COCO train and val, and referring expressions about both, as archives; three leaks are planted."""
+    """A small COCO train and val, and referring expressions about both, as archives, with three planted leaks."""
     train, val = pictures(1), pictures(2)
     files = {f"train2017/{number:012d}.jpg": encoded(image) for number, image in enumerate(train, start=1)}
-    files["train2017/000000000003.jpg"] = encoded(val[0], "JPEG", quality=70)  # re-encoded, by looks
-    files["train2017/000000000004.jpg"] = encoded(val[1])  # the very file, under another name
+    files["train2017/000000000003.jpg"] = encoded(val[0], "JPEG", quality=70)  # re-encoded: found by its looks
+    files["train2017/000000000004.jpg"] = encoded(val[1])  # the same file under another name
     tests = {f"val2017/{number:012d}.jpg": encoded(image) for number, image in enumerate(val, start=101)}
     annotations = {
         f"annotations/instances_{name}2017.json": annotated([f"{number:012d}.jpg" for number in ids], ids)
@@ -120,7 +120,7 @@ def run(root, tmp_path_factory, archives):
 
 @pytest.mark.slow
 def test_downloads_are_shared_between_clones(run, root, tmp_path, monkeypatch):
-    """With Snakemake's between-workflow cache; the second clone asks the server for nothing."""
+    """With Snakemake's between-workflow cache the second clone requests nothing from the server."""
     _, behaviours, overlay = run
     monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
@@ -140,14 +140,14 @@ def read(project, name):
 
 def test_every_byte_is_accounted_for(run, archives):
     project, behaviours, _ = run
-    assert len(behaviours["train.zip"].seen) == 2  # it broke off once
+    assert len(behaviours["train.zip"].seen) == 2  # one connection was broken
     downloads = project.folder / "results/downloads"
     for name, content in archives.items():
         assert (downloads / name).read_bytes() == content
     manifest = json.loads((downloads / "train.json").read_text())
     assert (manifest["files"], manifest["images"]) == (12, 12)
     lock = json.loads((project.folder / "config/datasets.lock.json").read_text())
-    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files have a hash, so it may be packed again
+    assert set(lock["archives"]) == set(archives) - {"val.zip"}  # its files are verified instead
     assert lock["archives"]["phrases.tar.gz"]["bytes"] == len(archives["phrases.tar.gz"])
     assert lock["datasets"]["small_val"] == {"images": 12, "boxes": 24, "categories": 3}
     assert lock["datasets"]["phrases"] == {"images": 2, "boxes": 2, "questions": 2}
@@ -178,7 +178,7 @@ def test_the_datasheet_is_a_page(run):
     assert "CC BY &lt;4.0&gt;" in page and "http" not in page.replace("http-equiv", "")
 
 
-def test_archives_put_there_by_hand_are_used(run, archives):
+def test_archives_downloaded_by_hand_are_used(run, archives):
     project, behaviours, overlay = run
     (project.folder / "results/downloads/val.zip").unlink()
     (project.folder / "results/downloads/val.zip").write_bytes(archives["val.zip"])
@@ -190,7 +190,7 @@ def test_archives_put_there_by_hand_are_used(run, archives):
     assert {name: len(behaviour.seen) for name, behaviour in behaviours.items()} == asked
 
 
-def test_a_number_that_differs_stops_the_run(run):
+def test_an_unexpected_number_of_images_stops_the_run(run):
     project, _, overlay = run
     entry = overlay["datasets"]["small_train"]
     changed = {**overlay, "datasets": {**overlay["datasets"], "small_train": {**entry, "expect": {"images": 13}}}}
@@ -199,7 +199,7 @@ def test_a_number_that_differs_stops_the_run(run):
 
 
 @pytest.mark.slow
-def test_own_labels_in_other_forms_are_one_entry_each(root, tmp_path):
+def test_each_label_format_needs_one_entry(root, tmp_path):
     project = copy_project(root, tmp_path / "project")
     coco_factory.write(tmp_path, labelled())
     images = tmp_path / "images"

@@ -1,4 +1,4 @@
-"""The workflow from elsewhere: run in another folder, and as a module at a git address."""
+"""Deployment: the workflow run from another folder, and as a module from a git address."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ use rule * from vision_r1
 
 @pytest.fixture
 def here(tmp_path_factory):
-    """A working folder that holds nothing of the workflow."""
+    """A working folder without any of the workflow's files."""
     return Project(tmp_path_factory.mktemp("here"))
 
 
@@ -33,7 +33,7 @@ def git(folder, *words):
 
 
 def test_another_folder_gets_the_results_and_keeps_them_when_the_workflow_moves(project, here):
-    """Its config/ lies over the workflow's: a run's name there, where all else is the default."""
+    """The folder's config/ overrides the workflow's: it sets the run's name and leaves the rest at the defaults."""
     (here.folder / "config").mkdir()
     (here.folder / "config/config.yaml").write_text("run: elsewhere\n")
     smoke = ["--configfile", project.folder / "tests/smoke.yaml", "--config", "run=smoke"]
@@ -47,7 +47,7 @@ def test_another_folder_gets_the_results_and_keeps_them_when_the_workflow_moves(
     plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run").stdout
     assert "results/elsewhere/report/index.html" in plan
     assert re.search(r"^make_scenes +15$", plan, re.M)
-    # accelerate's files lie beside the workflow's other defaults.
+    # accelerate's files are beside the workflow's other defaults.
     paper = ["--configfile", moved / "config/paper.yaml", "--", "results/paper/models/sft/metrics.json"]
     plan = here.snakemake("--snakefile", moved / "Snakefile", "--dry-run", "--printshellcmds", *paper).stdout
     assert "--config_file .snakemake/workflows/vision_r1/config/accelerate/zero3.yaml" in plan
@@ -60,9 +60,9 @@ def test_a_module_at_a_git_address(project, here):
     shutil.copy(project.folder / "tests/smoke.yaml", here.folder)
     address = f"git+file://{project.folder}/workflow/Snakefile@HEAD"
     (here.folder / "Snakefile").write_text(MODULE.format(configuration="smoke.yaml", snakefile=address))
-    shutil.rmtree(project.folder / "workflow/scripts")  # the commit counts, not the clone's files
+    shutil.rmtree(project.folder / "workflow/scripts")  # the commit is used, not the clone's files
     here.snakemake("--", SCENES)
-    # Settings that programs read are written though Snakemake starts no module's onstart.
+    # The settings that programs read are written, although Snakemake doesn't run a module's onstart.
     assert (here.folder / SCENES).is_file() and (here.folder / "results/smoke/config.json").is_file()
     planned = here.planned()
     assert planned["all"] == planned["render_report"] == 1

@@ -1,4 +1,4 @@
-"""The code blocks of README and docs, as printed: Python is run, YAML and JSON read, each shell command checked."""
+"""The code blocks of README and docs: Python is run as printed, YAML and JSON are read, shell commands are checked."""
 
 import importlib
 import json
@@ -24,8 +24,8 @@ from vision_r1.data.coco import read_coco
 from vision_r1.experiments import merge
 from vision_r1.rewards import REWARDS
 
-PYTHON = {"train": "GRPOTrainer(", "cut": "instances_train2017"}  # words that tell the blocks apart
-CHECKED = ("snakemake", "make", "python", "pip")  # commands; the others can't run here:
+PYTHON = {"train": "GRPOTrainer(", "cut": "instances_train2017"}  # strings that identify the blocks
+CHECKED = ("snakemake", "make", "python", "pip")  # commands; others can't run here, for these reasons:
 ELSEWHERE = {
     "vllm": "needs a GPU",
     "torchrun": "starts VLMEvalKit's program, in its folder",
@@ -37,7 +37,7 @@ WRITTEN = "config/mine.yaml"  # by new_run.py, from the reader's data; test_own_
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page: its place, language and text."""
+    """A fenced block of a page: its position, language and text."""
 
     place: str
     language: str
@@ -45,7 +45,7 @@ class Block:
 
     @property
     def commands(self):
-        """Words of each command of a shell block, without variables before it and what its output is piped to."""
+        """The words of each command in a shell block, without leading variables and without what it is piped into."""
         lines = self.text.replace("\\\n", " ").splitlines()
         for words in filter(None, (shlex.split(line, comments=True) for line in lines)):
             while re.match(r"\w+=", words[0]):
@@ -70,7 +70,7 @@ def blocks(root):
 
 @pytest.fixture
 def commands(blocks):
-    """Returns the place and the words of every command that starts with this word."""
+    """Return a function: a word -> position and words of every command that starts with it."""
 
     def find(name):
         shell = [(block.place, words) for block in blocks if block.language == "sh" for words in block.commands]
@@ -81,7 +81,7 @@ def commands(blocks):
 
 @pytest.fixture
 def run_python(root, tmp_path):
-    """Runs a page's Python block, as printed, in tmp_path."""
+    """Return a function that runs a page's Python block, as printed, in tmp_path."""
 
     def run(block):
         environment = os.environ | {"PYTHONPATH": str(root / "workflow/scripts"), "OMP_NUM_THREADS": "1"}
@@ -94,7 +94,7 @@ def run_python(root, tmp_path):
 
 @pytest.fixture
 def python_block(blocks):
-    """Returns one of PYTHON."""
+    """Return a function: a name of PYTHON -> its block."""
 
     def find(name):
         (block,) = [block for block in blocks if block.language == "python" and PYTHON[name] in block.text]
@@ -104,7 +104,7 @@ def python_block(blocks):
 
 
 @pytest.mark.slow
-def test_a_script_of_ones_own_trains_on_the_file_of_the_pipeline(python_block, run_python, tmp_path):
+def test_a_users_script_trains_on_the_pipelines_file(python_block, run_python, tmp_path):
     miniature = tmp_path / "results/miniature"
     make_checkpoint(miniature / "models/base/model", "qwen2_5_vl")
     (miniature / "data").mkdir()
@@ -124,7 +124,7 @@ def test_a_small_data_set_is_cut_out_of_coco(python_block, run_python, tmp_path)
     os.rename(written, tmp_path / "annotations/instances_train2017.json")
     os.rename(images, tmp_path / "train2017")
     run_python(python_block("cut"))
-    small = read_coco("small", tmp_path / "small/train.json", tmp_path / "small/images")  # each image must be there
+    small = read_coco("small", tmp_path / "small/train.json", tmp_path / "small/images")  # each image must exist
     assert len(small.images) == 80
 
 
@@ -138,7 +138,7 @@ def said_with_errors(place):
 
 
 def test_no_block_is_left_out(blocks):
-    """What isn't checked here has its reason in ELSEWHERE, and ELSEWHERE names nothing that is gone."""
+    """ELSEWHERE gives the reason for every unchecked command, and names no command that the pages don't have."""
     assert {block.language for block in blocks} <= {"python", "yaml", "json", "sh", "mermaid", "text"}
     python = [
         [name for name, words in PYTHON.items() if words in block.text]
@@ -180,7 +180,7 @@ def test_programs_accept_the_flags(root, commands):
 def test_pip_finds_what_it_installs(root, commands):
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     known = [["install", "-r", path.name] for path in root.glob("requirements*.txt")]
-    known += [["install", f"vision-r1[{extra}] @ git+$REPOSITORY"] for extra in extras]  # test_package.py runs it
+    known += [["install", f"vision-r1[{extra}] @ git+$REPOSITORY"] for extra in extras]  # test_package.py runs this one
     assert [(place, words) for place, words in commands("pip") if words not in known] == []
 
 
@@ -189,7 +189,7 @@ def test_snakemake_plans_the_targets(blocks, commands, project, monkeypatch):
     """Flags are read by Snakemake's own parser; commands of one configuration are planned together."""
     from snakemake.cli import parse_args
 
-    monkeypatch.chdir(project.folder)  # its parser reads profiles
+    monkeypatch.chdir(project.folder)  # Snakemake's parser reads profiles
     pages = dict.fromkeys(block.place for block in blocks)
     targets = defaultdict(set)
     for place, words in commands("snakemake"):
@@ -198,7 +198,7 @@ def test_snakemake_plans_the_targets(blocks, commands, project, monkeypatch):
         if WRITTEN in map(str, args.configfile or ()):
             continue
         for file in args.configfile or ():
-            if not file.is_file():  # the page prints it first
+            if not file.is_file():  # the page shows it before
                 before = blocks[list(pages).index(place) - 1]
                 assert before.language == "yaml"
                 file.write_text(before.text)

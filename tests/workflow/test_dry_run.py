@@ -1,4 +1,4 @@
-"""What each configuration would run, and what Snakemake's own checks say."""
+"""What each configuration would run, and Snakemake's own checks."""
 
 import json
 import re
@@ -27,7 +27,7 @@ CHAIN = DATA | {
 
 def test_miniature(project, root):
     planned = project.planned()
-    # What `make demo` tells people to expect counts every job.
+    # The time left that `make demo` shows includes every job.
     expected = json.loads((root / "benchmarks/results/demo.json").read_text())["seconds"]
     assert expected.keys() == planned.keys() - {"all"}
     assert planned == CHAIN | {
@@ -42,7 +42,7 @@ def test_miniature(project, root):
 
 def test_paper(project):
     assert project.planned("--configfile", "config/paper.yaml") == CHAIN | {
-        "download_archive": 23,  # COCO, RefCOCO, 17 of ODinW, two files of gRefCOCO that are no archives
+        "download_archive": 23,  # COCO, RefCOCO, 17 of ODinW, and gRefCOCO's two files, which are not archives
         "unpack_archive": 21,
         "check_dataset": 46,  # ODinW's train, valid and test splits
         "fetch_processor": 1,
@@ -70,7 +70,7 @@ def test_released_data_and_test_splits(project):
 
 @pytest.mark.slow
 def test_sources_of_the_paper_s_mixture_are_switched(project):
-    """V3Det where its images are here, Visual Genome in the place of gRefCOCO; what isn't drawn from isn't fetched."""
+    """V3Det if its images are here, Visual Genome in place of gRefCOCO; unused sources aren't downloaded."""
     (project.folder / "v3det").mkdir()
     genome = {"data": {"rec": {"grefcoco": 0, "visual_genome": 5000}}}
     here = {"datasets": {"v3det_train": {"images": "v3det"}}}
@@ -111,7 +111,7 @@ def test_every_configuration_for_gpus_is_planned(project, name):
 
 
 def test_a_plan_writes_nothing(project):
-    """Neither in a fresh folder nor beside a run, whose settings and code stamps its jobs may be reading."""
+    """Neither in a fresh folder nor in a run's, where jobs may be reading settings and code stamps."""
     project.snakemake("--dry-run")
     assert not (project.folder / "results").exists()
     project.snakemake("--", "preflight")
@@ -131,7 +131,7 @@ def test_a_plan_writes_nothing(project):
 
 @pytest.mark.slow
 def test_preflight_makes_nothing_else_and_always_runs(project):
-    """Neither data nor model is made for it; the page is printed each time."""
+    """It makes neither data nor a model, and prints its page each time."""
     for _ in range(2):
         output = project.snakemake("--configfile", "config/paper.yaml", "--", "preflight").stdout
         assert "Preflight of paper" in output and "step_1_2/grpo_stage2: completions end at" in output
@@ -152,7 +152,7 @@ def test_preflight_names_what_stops_the_run(project):
 
 @pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])
 @pytest.mark.parametrize("profile", ["slurm", "local_gpus"])
-def test_a_profile_is_all_that_changes(project, option, profile):
+def test_between_machines_only_the_profile_changes(project, option, profile):
     words = ["--configfile", "config/paper.yaml", "--", "models"]
     planned = project.planned(option, f"profiles/{profile}", *words)
     assert planned["train_sft"] == 1 and planned["train_grpo"] == 3
@@ -251,7 +251,7 @@ def test_a_shared_stage_1_is_trained_once(project):
         ),
     ],
 )
-def test_a_mistake_is_one_line_before_any_job(project, words, message):
+def test_a_mistake_is_reported_in_one_line_before_any_job(project, words, message):
     finished = project.snakemake("--dry-run", *words, check=False)
     assert finished.returncode == 1
     (line,) = [line for line in finished.stdout.splitlines() if "error" in line.lower()]
@@ -286,7 +286,7 @@ def test_no_command_of_a_large_study_is_longer_than_linux_takes(project):
     ("table", "sft", "grpo", "suites"),
     [
         ("table_1", 1, 2, 6),  # base, SFT and STEP = 1, on COCO and ODinW-13
-        ("table_2", 1, 2, 3 + 2),  # the same out of domain; the gate before GRPO asks for COCO and ODinW-13 of the base
+        ("table_2", 1, 2, 3 + 2),  # the same out of domain; the gate needs the base model's COCO and ODinW-13
         ("table_3", 0, 4, 2 + 2),
         ("table_4", 0, 4, 3 + 1),
         ("table_5", 0, 5, 3 + 2),
@@ -302,5 +302,5 @@ def test_each_table_of_the_paper_is_a_target(project, table, sft, grpo, suites):
         "train_grpo": grpo,
     }
     assert planned["score_suite"] == planned["predict_suite"] == suites
-    # The miniature's model is not the paper's: its table is theirs alone.
+    # The miniature's model is not the paper's, so its table contains only the published numbers.
     assert project.planned("--", table) == {"tabulate_published": 1, table: 1}

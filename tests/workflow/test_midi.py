@@ -1,4 +1,4 @@
-"""The middle-sized run's own path, with a tiny model on a CPU: its world, its protocols, its training."""
+"""The middle-sized run with a tiny model on a CPU: its world, its protocols, its training."""
 
 import json
 

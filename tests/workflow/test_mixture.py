@@ -1,4 +1,4 @@
-"""A small Table 7: every kind of source, from archives put there by hand to the training file, through Snakemake."""
+"""A small Table 7: every type of source, from archives downloaded by hand to the training file, through Snakemake."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ BOX, SMALL = [10, 20, 30, 40], [50, 5, 20, 25]
 
 
 def annotated(names, ids, boxes, categories=("circle", "square", "triangle")):
-    """A COCO file; `boxes` of each id are all of category 1."""
+    """A COCO file; all `boxes` of an id are of category 1."""
     content = coco_factory.content({number: [(1, box) for box in boxes(number)] for number in ids}, categories)
     for image, name in zip(content["images"], names, strict=True):
         image["file_name"] = name
@@ -48,7 +48,7 @@ def coco(seed=1):
 
 
 def expressions():
-    """RefCOCO's about images 7 to 12, gRefCOCO's about 1 to 6; both have one about a test image."""
+    """RefCOCO's refer to images 7 to 12, gRefCOCO's to 1 to 6; each set also has one about a test image."""
     size = {"width": 84, "height": 84}
     phrases = [
         {"id": place, "file_name": f"COCO_train2014_{numbered(number)}", "caption": f"thing {number}", **size}
@@ -74,7 +74,7 @@ def expressions():
 
 
 def genome(seed=5):
-    """4 images in the second folder, of which number 4 is COCO's test image 103, and one in the first."""
+    """One image in the first folder and four in the second, where number 4 is COCO's test image 103."""
     images = pictures(seed)
     folders = {1: "VG_100K_2", 2: "VG_100K_2", 3: "VG_100K_2", 4: "VG_100K_2", 5: "VG_100K"}
     facts = [
@@ -99,7 +99,7 @@ def genome(seed=5):
 
 
 def odinw(seed=7):
-    """pothole: 6 training images; the first one looks like a valid one, the second one is a test image."""
+    """pothole: 6 training images; the first looks like one of the valid split, the second is a test image."""
     train, valid, test = pictures(seed), pictures(seed + 1), pictures(seed + 2)
     files = {}
     for split, images in (("train", train[:6]), ("valid", valid[:3]), ("test", test[:3])):
@@ -114,7 +114,7 @@ def odinw(seed=7):
 
 
 def v3det(folder, seed=11):
-    """4 images under their categories' folders, and one that the crawler did not get; two categories have one name."""
+    """Four images in their categories' folders, and one that the crawler missed; two categories share a name."""
     names = [f"images/n0{number}/{number}.jpg" for number in range(1, 6)]
     for name, image in zip(names[:4], pictures(seed), strict=False):
         (folder / name).parent.mkdir(parents=True)
@@ -150,7 +150,7 @@ OVERLAY = {
 
 @pytest.fixture(scope="module")
 def project(root, tmp_path_factory):
-    """A copy of the project with every archive in its place; nothing is downloaded."""
+    """A copy of the project with every archive already in place; nothing is downloaded."""
     project = copy_project(root, tmp_path_factory.mktemp("project"))
     downloads = project.folder / "results/downloads"
     downloads.mkdir(parents=True)
@@ -175,7 +175,7 @@ def by_source(rows, task):
 def test_every_source_gives_its_share(project):
     rows, summary, page = curated(project, OVERLAY)
     assert by_source(rows, "detection") == {"coco_train2017": 8}
-    assert by_source(rows, "grounding") == {"odinw_pothole_train": 4}  # V3Det's images are not named
+    assert by_source(rows, "grounding") == {"odinw_pothole_train": 4}  # V3Det's images have no folder here
     assert by_source(rows, "negative") == {"odinw_pothole_train": 1, "grefcoco": 1}
     genome = {"visual_genome_1": 1, "visual_genome_2": 3}
     assert by_source(rows, "rec") == {"refcoco": 3, "grefcoco": 2, **genome}
@@ -190,7 +190,7 @@ def test_every_source_gives_its_share(project):
     assert note in log
 
 
-def test_no_source_brings_a_benchmark_image(project):
+def test_benchmark_images_are_dropped_from_every_source(project):
     rows, summary, _ = curated(project, OVERLAY)
     leaks = json.loads((project.folder / "results/mixture/data/leaks.json").read_text())["images"]
     assert {"/".join(leak["path"].rsplit("/", 2)[-2:]): leak["reason"] for leak in leaks} == {
@@ -216,7 +216,7 @@ def test_with_its_images_v3det_gives_its_share(project):
     assert {row["categories"][0] for row in rows if row["source_id"].startswith("v3det")} == {"crane"}
 
 
-def test_the_released_set_takes_the_place_of_the_mixture(project):
+def test_the_released_set_replaces_the_mixture(project):
     Dataset.from_list(released_rows()).save_to_disk(project.folder / "released")
     sources = {"datasets": {**OVERLAY["datasets"], "vision_r1_data": {"released": {"folder": "released"}}}}
     data = {"train": ["vision_r1_data"], "detection": 9, "grounding": 9, "rec": 9, "negative": 0, "held_out": 0}

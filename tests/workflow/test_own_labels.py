@@ -1,4 +1,4 @@
-"""From a folder of labelled photographs to the report, as docs/data.md says."""
+"""From a folder of labelled photographs to the report, as described in docs/data.md."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import yaml
 
 from vision_r1.files import read_json
 
-# So few images and steps that the walk is short.
+# Few images and steps, so that the test is short.
 SMALL = {
     "base": {"hidden_size": 64, "steps": 20, "exact_steps": 20},
     "data": {"detection": 12, "grounding": 12, "max_answer_tokens": 128},
@@ -24,7 +24,7 @@ SMALL = {
 
 @pytest.fixture
 def photographs(raccoon, tmp_path_factory):
-    """Thirty photographs of raccoons in VOC form: folders of XML files and of images."""
+    """Thirty photographs of raccoons in VOC form: a folder of XML files and one of images."""
     folder = tmp_path_factory.mktemp("photographs")
     (folder / "images").mkdir()
     (folder / "annotations").mkdir()
@@ -57,5 +57,5 @@ def test_labelled_photographs_to_the_report(project, photographs):
     for text in (overlay["report"]["title"], *overlay["report"]["disclosures"]):
         assert text in page
     shown = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
-    for word in ("Miniature: shows", "coarse labels"):  # of the miniature's report; the configuration names all suites
+    for word in ("Miniature: shows", "coarse labels"):  # phrases of the miniature's report
         assert word not in shown

@@ -1,6 +1,6 @@
-"""A real SLURM of two nodes on this machine: the whole chain through profiles/slurm, disturbed, and what can go wrong.
+"""A real SLURM with two nodes on this machine: the whole chain through profiles/slurm, with interruptions and failures.
 
-tests/slurm_local.sh test installs what these tests need, as root on Debian or Ubuntu.
+`tests/slurm_local.sh test` installs what these tests need, as root on Debian or Ubuntu.
 """
 
 import getpass
@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PROFILE = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3"]
 STEPS = 24
-HANGS = 900  # seconds; nothing here takes as long, not even beside other tests on a slow machine
-# Smaller than smoke.yaml, but for steps to interrupt.
+HANGS = 900  # seconds; nothing here takes that long, even beside other tests on a slow machine
+# Smaller than smoke.yaml, except for the number of steps, which must be enough to interrupt.
 OVERLAY = {
     "run": "cluster",
     "grpo_stage1": {"max_steps": STEPS},
@@ -33,8 +33,8 @@ OVERLAY = {
     "evaluation": {"anchors": "none"},
     "report": {"suites": ["shapes"]},
 }
-# A training that takes a gigabyte and the first time keeps it until it is killed. Its limit is less, and at the retry
-# half as much again.
+# A training that takes a gigabyte, and at its first try keeps it until it is killed. Its memory limit is lower; at the
+# retry it is half as much again.
 HUNGRY = """
 import os, sys, time
 if "train_sft.py" in sys.argv[2]:
@@ -51,7 +51,7 @@ LOG1 = Path("results/cluster/logs/train_grpo/strict/grpo_stage1.log")
 
 @pytest.fixture(scope="module")
 def cluster(root):
-    """Start a SLURM, yield the environment that its commands need, and stop it."""
+    """Start SLURM, yield the environment that its commands need, and stop it."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     missing = [name for name in PROGRAMS if not shutil.which(name, path=path)]
     if missing:
@@ -68,7 +68,7 @@ def cluster(root):
 
 @pytest.fixture(scope="module")
 def undisturbed(root, tmp_path_factory):
-    """The trainings, without a cluster and undisturbed."""
+    """The trainings without a cluster and without interruption."""
     project = copy_project(root, tmp_path_factory.mktemp("undisturbed"))
     project.snakemake(*SMOKE, project.overlay(OVERLAY), "--", *MODELS)
     return project
@@ -76,7 +76,7 @@ def undisturbed(root, tmp_path_factory):
 
 @pytest.fixture
 def before_training(root, undisturbed, tmp_path):
-    """Return a function: a name -> a copy in which data and base model are there, and nothing is trained."""
+    """Return a function: a name -> a copy that has data and base model, and in which nothing is trained yet."""
 
     def copy(name):
         project = copy_project(root, tmp_path / name)
@@ -91,7 +91,7 @@ def before_training(root, undisturbed, tmp_path):
 
 
 def start(project, cluster, *words):
-    """Start Snakemake with the SLURM profile; its output goes to the file `driver.log`."""
+    """Start Snakemake with the SLURM profile; it writes to the file `driver.log`."""
     with (project.folder / "driver.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *PROFILE, *SMOKE, "overlay.json", *words],
@@ -146,7 +146,7 @@ def weights(project, checkpoint):
 
 
 def read(project, log):
-    """Return a log; Snakemake removes that of the attempt before, so it may be gone for a moment."""
+    """Return a log, empty if it is missing: Snakemake removes it before each attempt."""
     try:
         return (project.folder / log).read_text()
     except FileNotFoundError:
@@ -157,8 +157,8 @@ def logs(project, stage):
     return read(project, f"results/cluster/logs/train_grpo/strict/{stage}.log")
 
 
-def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
-    """From curation to report. Stage 1 is cancelled, stage 2 preempted, SFT has too little memory at first."""
+def test_the_interrupted_chain_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
+    """From curation to report. Stage 1 is cancelled, stage 2 is preempted, and SFT has too little memory at first."""
     project = copy_project(root, tmp_path)
     (project.folder / "hungry.py").write_text(HUNGRY)
     hungry = {"launch": ["python", "hungry.py", "python"], "train_sft": {"mem_mb": 800}}
@@ -179,10 +179,10 @@ def test_the_whole_chain_disturbed_makes_the_same_weights(root, cluster, undistu
     assert weights(undisturbed, "strict/grpo_stage1") != weights(undisturbed, "base")
     for checkpoint in ("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"):
         assert weights(project, checkpoint) == weights(undisturbed, checkpoint), checkpoint
-    assert "stopped by a signal at step" in output(project)  # Snakemake shows the log of what failed
+    assert "stopped by a signal at step" in output(project)  # Snakemake shows the log of a failed job
     for stage in ("grpo_stage1", "grpo_stage2"):
         resumed = re.search(r"resuming from checkpoint-(\d+)", logs(project, stage))
-        assert resumed and int(resumed[1]) > 2, stage  # not the one that was saved anyway, but one for the signal
+        assert resumed and int(resumed[1]) > 2, stage  # a checkpoint saved because of the signal, not the regular one
     assert holder(project, "grpo_stage1") != cancelled and holder(project, "grpo_stage2") == preempted
     assert "Restarts=1" in slurm(cluster, "scontrol", "show", "job", preempted)
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in output(project)
@@ -201,8 +201,8 @@ def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):
     assert not (project.folder / STAGE1 / "model").exists()
 
 
-def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_training):
-    """A training without end, of whose 7 minutes the profile's signal leaves one or two; the next job resumes."""
+def test_a_training_whose_time_is_up_saves_and_is_submitted_again(cluster, before_training):
+    """An endless training: the profile's signal arrives one or two minutes into its 7; the next job resumes it."""
     project, log = before_training("late"), "results/cluster/logs/train_sft/sft.log"
     project.overlay({**OVERLAY, "sft": {"max_steps": 10**6}, "compute": {"train_sft": {"runtime": 7}}})
     run = start(project, cluster, "--", MODELS[0])
@@ -218,7 +218,7 @@ def test_a_training_whose_time_is_up_saves_and_is_sent_again(cluster, before_tra
 
 
 def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, undisturbed, before_training):
-    """The driver gets SIGKILL. Its job, held by SIGSTOP, is still at work when the next driver sends the same one."""
+    """Snakemake gets SIGKILL; its job, held by SIGSTOP, is still there when the next Snakemake submits the same one."""
     project = before_training("killed")
     target = ["--", str(STAGE1 / "metrics.json")]
     run = start(project, cluster, *target)
@@ -240,21 +240,22 @@ def test_a_run_that_was_killed_waits_for_its_job_and_takes_its_result(cluster, u
         if held and held.is_running():
             held.resume()
     assert "this training was finished by another job" in logs(project, "grpo_stage1")
-    assert f"/{STEPS} " not in logs(project, "grpo_stage1")  # the second one trained no step
+    assert f"/{STEPS} " not in logs(project, "grpo_stage1")  # the second job trained no step
     assert weights(project, "strict/grpo_stage1") == weights(undisturbed, "strict/grpo_stage1")
 
 
 def test_two_nodes_make_the_weights_of_one(cluster, before_training):
     """Two nodes x 1 process and one node x 2 processes, both through accelerate launch."""
-    # Without a GPU --multi_gpu still means one process each, under torchrun. A port that is free, for the one node;
-    # launch_job.py gives two nodes theirs.
+    # Without GPUs --multi_gpu still starts one process per rank, under torchrun. One node needs a free port; two nodes
+    # get theirs from launch_job.py.
     launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
     projects, runs = {}, {}
     for nodes, port in {1: ["--main_process_port", "0"], 2: []}.items():
         projects[nodes] = before_training(f"nodes{nodes}")
         sft = {"mem_mb": 1500, "nodes": nodes}
         projects[nodes].overlay({**OVERLAY, "compute": {"launch": [*launch, *port], "train_sft": sft}})
-        profile = projects[nodes].folder / "profiles/slurm/config.yaml"  # no GPU tells SLURM that both nodes are needed
+        # Without GPUs SLURM has to be told that both nodes are needed.
+        profile = projects[nodes].folder / "profiles/slurm/config.yaml"
         profile.write_text(profile.read_text().replace("    mpi: 0", f"    tasks: {nodes}\n    mpi: 0"))
         runs[nodes] = start(projects[nodes], cluster, "--", MODELS[0])
     for nodes, run in runs.items():
@@ -271,7 +272,7 @@ def test_two_nodes_make_the_weights_of_one(cluster, before_training):
 
 
 def test_a_job_gets_the_gpus_of_all_its_nodes_once(cluster, root, tmp_path):
-    """Two nodes x 2 faked GPUs: each node's copy of the command sees two, and there is one copy a node."""
+    """Two nodes x 2 fake GPUs: the command runs once per node, and each copy sees two GPUs."""
     program = tmp_path / "say.sh"
     program.write_text('echo "rank $3 of $2, sees $CUDA_VISIBLE_DEVICES, first node at $5"\n')
     launcher = tmp_path / "torchrun"
@@ -282,5 +283,5 @@ def test_a_job_gets_the_gpus_of_all_its_nodes_once(cluster, root, tmp_path):
     environment = {**cluster, "VISION_R1_SENT_BY_EXECUTOR": "1", "PATH": f"{tmp_path}:{cluster['PATH']}"}
     sbatch = ["sbatch", "--wait", "--nodes", "2", "--gpus", "4", "--mem", "500", "--output", str(tmp_path / "out")]
     slurm(environment, *sbatch, "--wrap", command)
-    said = sorted(line for line in (tmp_path / "out").read_text().splitlines() if line.startswith("rank"))
-    assert said == [f"rank {rank} of 2, sees 0,1, first node at 127.0.0.1" for rank in (0, 1)]
+    printed = sorted(line for line in (tmp_path / "out").read_text().splitlines() if line.startswith("rank"))
+    assert printed == [f"rank {rank} of 2, sees 0,1, first node at 127.0.0.1" for rank in (0, 1)]

@@ -59,14 +59,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         failed = [line for line in ours if line["status"] != REPRODUCED]
         if failed:
-            said = [
+            failures = [
                 f"{line['checkpoint']} on {line['suite']} {line['dataset']} ({line['protocol']}): {line['metric']} "
                 f"{'missing' if line['measured'] is None else format(line['measured'], '.3f')}, "
                 f"published {line['value']:.3f} +- {line['tolerance']:.3f}"
                 for line in failed
             ]
             raise UserError(
-                f"{len(failed)} of {len(ours)} published means are not reproduced: {'; '.join(said)}. "
+                f"{len(failed)} of {len(ours)} published means are not reproduced: {'; '.join(failures)}. "
                 "Find out why, or train all the same with evaluation.anchors: warn"
             )
     write_json(args.output_json, lines, sealed=True)

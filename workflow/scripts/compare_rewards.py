@@ -1,7 +1,7 @@
-"""Compare what rewards pay for: Vision-R1's criteria and those of other methods, on the same answers, beside AP and F1.
+"""Compare what rewards pay for: Vision-R1's criteria and other methods' rewards, on the same answers, with AP and F1.
 
-Makes ground truth worse as audit_rewards.py does. Draws what each reward keeps of its value, and writes a table of
-Spearman correlations and loopholes between two marks of a Markdown page.
+Makes ground truth worse, as audit_rewards.py does. Plots how much of its value each reward keeps, and writes a table of
+Spearman correlations and loopholes between two markers of a Markdown page.
 
 Example (make rewards):
     python workflow/scripts/compare_rewards.py --train_file results/miniature/data/train.jsonl \\
@@ -21,7 +21,7 @@ BEGIN, END = "<!-- begin: make rewards -->\n", "<!-- end: make rewards -->\n"
 def parse_args(argv: Sequence[str] | None = None):
     arguments = parser(__doc__)
     arguments.add_argument("--train_file", required=True, help="rows as curate_train.py writes them")
-    arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
+    arguments.add_argument("--samples", type=whole_number(1), default=200, help="most rows to sample (default: 200)")
     arguments.add_argument("--seed", type=whole_number(0), default=0)
     arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
     arguments.add_argument("--page", required=True, help=f".md with the lines {BEGIN.strip()!r} and {END.strip()!r}")
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.audit_figure import draw_kept
     from vision_r1.rewards import Criterion
 
-    around(args.page)  # so that a page without marks is known at once
+    around(args.page)  # so that a page without markers fails at once
     for path in args.output_figure:
         if not path.endswith((".svg", ".png")):
             raise UserError(f"{path}: give a path that ends in .svg or .png")
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     records = audit(rows, rewards, args.seed)
     for record in records:
         if record["strength"] == 0 and not all(record[key] for key in ("reward", "ap", "f1")):
-            raise UserError(f"{args.train_file}: right answers earn nothing by {record['criterion']}: are boxes empty?")
+            raise UserError(f"{args.train_file}: right answers earn 0 under {record['criterion']}: are boxes empty?")
     blind = loopholes(records)
     own = {name: [record for record in records if record["criterion"] == name] for name in rewards}
     metrics = {"AP": kept(next(iter(own.values())), "ap"), "F1": kept(next(iter(own.values())), "f1")}
@@ -54,18 +54,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def around(page: str) -> tuple[str, str]:
-    """Return what stands before and after the table, with its marks. Raises UserError for a page without them."""
+    """Return the text before and after the table, markers included. Raises UserError for a page without them."""
     try:
         text = Path(page).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{page}: {error.strerror}") from None
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{page}: the table needs its marks, once each on a line: {BEGIN.strip()} and {END.strip()}")
+        raise UserError(f"{page}: the table goes between two lines, once each: {BEGIN.strip()} and {END.strip()}")
     return text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
 
 
 def terms(reward: Any) -> str:
-    """Return a reward's sum in words: its parts with their published weights."""
+    """Return a reward's sum as text: its parts with their published weights."""
     weights = reward.criterion.part_weights()
     return " + ".join(f"{'' if weight == 1 else f'{weight:g} '}{part}" for part, weight in weights.items())
 
@@ -73,7 +73,7 @@ def terms(reward: Any) -> str:
 def table(
     records: Mapping[str, Sequence[Mapping[str, Any]]], sums: Mapping[str, str], blind: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Return the rewards as a Markdown table: what is summed, correlations, loopholes with the fall of AP."""
+    """Return the rewards as a Markdown table: terms of the sum, correlations, loopholes and how far AP falls."""
     from vision_r1.audit import rank_correlation
 
     lines = ["| reward | sum | Spearman, AP | Spearman, F1 | loopholes (fall of AP) |"]

@@ -132,14 +132,14 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
         test_form = args.format or form_of(annotations)
         test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
         warn_of_common_images(train, test)
-        told = "The test set was given."
+        origin = "The test set was given."
     else:
         chosen = split(train, args.test_share, args.seed)
         parts = [
             write_part(train, own, place(folder / f"{each}.json"))
             for own, each in zip(chosen, ("train", "test"), strict=True)
         ]
-        told = (
+        origin = (
             f"{len(chosen[1])} of {sum(map(len, chosen))} images are the test set, chosen by seed {args.seed} alone; "
             "they are not trained on."
         )
@@ -154,7 +154,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
     command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
-    text = overlay(args.name, command, config, (train, of_train), (test, of_test), told, limits, counted)
+    text = overlay(args.name, command, config, (train, of_train), (test, of_test), origin, limits, counted)
     configuration.check(merge(config, safe_yaml.load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)
     return command

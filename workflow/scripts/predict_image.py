@@ -216,13 +216,13 @@ def entry(checkpoint: str, path: str, lines: Sequence[dict[str, Any]]) -> dict[s
     from vision_r1.report.gallery import detections
 
     own = [line for line in lines if line["file_name"] == path]
-    said = detections(own)
-    boxes = said.boxes.round(BOX_DIGITS).tolist()
+    predicted = detections(own)
+    boxes = predicted.boxes.round(BOX_DIGITS).tolist()
     return {
         "image": path,
         "checkpoint": checkpoint,
         **{key: own[0][key] for key in ("width", "height")},
-        "boxes": [{"box": box, "label": label} for box, label in zip(boxes, said.labels, strict=True)],
+        "boxes": [{"box": box, "label": label} for box, label in zip(boxes, predicted.labels, strict=True)],
         "answers": [
             {
                 "prompt": line["prompt"],

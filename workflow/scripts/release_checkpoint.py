@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Run.read(args.run)
     model = run.model(args.checkpoint)
     if not list(model.glob("*.safetensors")):
-        raise UserError(f"{model}: holds no .safetensors file; give the name of a trained checkpoint")
+        raise UserError(f"{model}: contains no .safetensors file; give the name of a trained checkpoint")
     licence_files = sorted(run.model(BASE).glob("LICENSE*"))
     arm, _ = split_checkpoint(args.checkpoint)
     asked = asking.of_run(run.config)

@@ -14,7 +14,7 @@ from vision_r1.files import UserError, read_jsonl
 from vision_r1.frames import Frame
 from vision_r1.ground_truth import ground_truth
 from vision_r1.parsing import label_key, parse
-from vision_r1.perturbations import ERROR_FAMILIES, Answer, Said, perturb
+from vision_r1.perturbations import ERROR_FAMILIES, Answer, Predicted, perturb
 from vision_r1.progress import Progress
 from vision_r1.rewards import PUBLISHED_STAGES, Criterion
 from vision_r1.zoo import ZOO, ZooReward, criterion_of
@@ -133,7 +133,7 @@ def audit(rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Reward], seed
     return records
 
 
-def ap_and_f1(truths: Sequence[Said], found: Sequence[Said]) -> dict[str, float]:
+def ap_and_f1(truths: Sequence[Predicted], found: Sequence[Predicted]) -> dict[str, float]:
     """Return COCO AP (`ap`) and F1 (`f1`), 0..1, of boxes found in images, all with score 1; labels as of label_key.
 
     AP is the mean over the labels of the ground truth, so that a box with any other label costs nothing; to F1, of all
@@ -203,7 +203,7 @@ def _area(bbox: tuple[float, float, float, float]) -> float:
 
 
 def _entries(
-    images: Sequence[Said], category: Mapping[str, int]
+    images: Sequence[Predicted], category: Mapping[str, int]
 ) -> Iterable[list[tuple[int, str, tuple[float, float, float, float]]]]:
     """Yield each image's (category id, label, x y width height)."""
     for boxes, labels in images:

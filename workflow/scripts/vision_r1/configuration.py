@@ -191,7 +191,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
         raise UserError(
             f"{where}.{stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
-            f"which is no multiple of num_generations {values['num_generations']}"
+            f"which is not a multiple of num_generations {values['num_generations']}"
         )
     accumulation = values["gradient_accumulation_steps"]
     period = math.lcm(accumulation, at_once * (values.get("num_iterations") or 1)) // accumulation
@@ -200,7 +200,7 @@ def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str
     for key in ("save_steps", "max_steps") if between else ("save_steps",):
         if name in asked_for and values[key] % period:
             raise UserError(
-                f"{where}.{stage}.{key}: {values[key]} is no multiple of {period}; completions are sampled "
+                f"{where}.{stage}.{key}: {values[key]} is not a multiple of {period}; completions are sampled "
                 f"again every {period} steps, and a checkpoint between them can't be resumed from"
             )
 
@@ -290,7 +290,7 @@ def _check_model(config: Mapping[str, Any]) -> None:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
     if model["source"] == "made":
         if config["base"]["hidden_size"] % config["base"]["head_size"]:
-            raise UserError("config: base.hidden_size: no multiple of base.head_size")
+            raise UserError("config: base.hidden_size: not a multiple of base.head_size")
         if model["family"] != "qwen2_5_vl":
             raise UserError(
                 "config: model.source: only a qwen2_5_vl can be made; other families come from hub or folder"

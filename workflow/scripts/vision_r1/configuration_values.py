@@ -35,8 +35,8 @@ def check_selection(config: Mapping[str, Any]) -> None:
         for name in names:
             if len(names) > 1 and "selection" in config["datasets"][name]:
                 raise UserError(
-                    f"config: evaluation.suites.{suite}: {name!r} holds training images, for choosing checkpoints; "
-                    "give it a suite of its own"
+                    f"config: evaluation.suites.{suite}: {name!r} has training images, for choosing checkpoints; "
+                    "give it a separate suite"
                 )
 
 
@@ -44,7 +44,7 @@ def _check_text(key: str, value: str) -> None:
     if value and not is_one_line(value):
         raise UserError(f"config: {key}: {value[:40]!r} is not one line of text; write it on one")
     if re.search(r"://[^/\s]*@", value):
-        raise UserError(f"config: {key}: holds a user or a password; put them into ~/.netrc, which downloads read")
+        raise UserError(f"config: {key}: contains a user name or password; put it into ~/.netrc instead")
     if value.startswith("-"):
         raise UserError(f"config: {key}: {value[:40]!r} would be read as a flag; let it begin with another character")
 

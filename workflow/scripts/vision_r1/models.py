@@ -59,5 +59,5 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
             raise UserError(f"{checkpoint}: {problem}: {len(names)} weights, the first is {names[0]}; is it whole?")
     for name, weight in model.named_parameters():
         if not weight.sum(dtype=torch.float32).isfinite():
-            raise UserError(f"{checkpoint}: weight {name} holds values that are not finite; train or fetch it again")
+            raise UserError(f"{checkpoint}: weight {name} has values that are not finite; train or fetch it again")
     return speed_up_encoder(model)

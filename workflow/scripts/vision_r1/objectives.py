@@ -1,4 +1,4 @@
-"""Contradictory settings of TRL's GRPO objective, told before anything is loaded: TRL trains with most."""
+"""Contradictory settings of TRL's GRPO objective, reported before anything is loaded: TRL accepts most of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from vision_r1.files import UserError
 
 
 def check_objective(values: Mapping[str, Any], where: str) -> None:
-    """Raise UserError, `where` and the key in front, for the first contradiction among keys of section grpo."""
-    for key, said in _contradictions(values):
-        raise UserError(f"{where}{key}: {said}")
+    """Raise UserError, starting with `where` and the key, for the first contradiction among keys of section grpo."""
+    for key, message in _contradictions(values):
+        raise UserError(f"{where}{key}: {message}")
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -18,27 +18,27 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if values.get("multi_objective_aggregation") == "normalize_then_sum" and scale != "group":
         yield (
             "scale_rewards",
-            f"{scale} has no effect where multi_objective_aggregation is normalize_then_sum (each reward is divided by "
-            "its group's deviation, the sum by the batch's); give group, or sum_then_normalize",
+            f"{scale} has no effect with multi_objective_aggregation: normalize_then_sum (each reward is divided by "
+            "its group's deviation, the sum by the batch's); use group, or sum_then_normalize",
         )
     if loss == "luspo" and values.get("importance_sampling_level") != "sequence":
-        yield "loss_type", "luspo weighs whole completions; give importance_sampling_level: sequence, too"
+        yield "loss_type", "luspo weights whole completions; it needs importance_sampling_level: sequence"
     if loss == "cispo" and (high is None or high <= 1):
         yield (
             "epsilon_high",
-            f"{low if high is None else high}: in cispo it is the cap of the importance ratio itself, which is 1 "
-            "before any update, so that it would only shrink the loss; give more than 1 (ScaleRL: 5.0)",
+            f"{low if high is None else high}: cispo caps the importance ratio itself, which is 1 before any update, "
+            "so this would only shrink the loss; set it above 1 (ScaleRL: 5.0)",
         )
     if values.get("bf16") and values.get("fp16"):
         yield "fp16", "true, and bf16 is true, too; train in one of them"
     if loss in ("sapo", "vespo") and (high is not None or delta is not None):
-        yield "epsilon_high" if high is not None else "delta", f"{loss} clips no importance ratio; leave it out"
+        yield "epsilon_high" if high is not None else "delta", f"{loss} doesn't clip the importance ratio; remove it"
     if loss == "cispo" and delta is not None:
-        yield "delta", "cispo has one cap only, epsilon_high; leave it out"
+        yield "delta", "cispo has only one cap, epsilon_high; remove it"
     if high is not None and loss not in ("cispo", "sapo", "vespo") and high < low:
-        yield "epsilon_high", f"{high} is smaller than epsilon {low}; it is the wider, upper bound (DAPO: 0.28)"
+        yield "epsilon_high", f"{high} is below epsilon, {low}; it is the upper and wider bound (DAPO: 0.28)"
     if delta is not None and delta <= 1 + (low if high is None else high):
-        yield "delta", f"{delta} lies below the clipped ratio's end, 1 + epsilon_high; give more (INTELLECT-2: 4.0)"
+        yield "delta", f"{delta} is not above the clipped ratio's bound, 1 + epsilon_high; raise it (INTELLECT-2: 4.0)"
     mode = values.get("vllm_importance_sampling_mode", "sequence_mask")
     corrected = values.get("use_vllm") and values.get("vllm_importance_sampling_correction", True)
     if loss == "vespo" and corrected and not mode.startswith("token_"):

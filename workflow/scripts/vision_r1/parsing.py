@@ -66,8 +66,8 @@ def parse(text: str, known: Collection[str] | None = None) -> Parsed:
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS]
         faults.add(Verdict.CAPPED)
-    # Two passes: the text as a whole first, since a right answer is one list of JSON and nothing else may decide how it
-    # is read. Only where that fails are single objects looked for: a cut or wordy answer keeps the boxes that it says.
+    # Two passes. First the whole text is read, since a right answer is a single JSON list. Only if that fails are
+    # single objects searched for, so that an answer which is truncated or has other text around it keeps its boxes.
     items, manner = _read(text)
     faults.add(manner)
     boxes, labels = [], []

@@ -1,4 +1,4 @@
-"""Right answers made worse, in families of growing strength (ours): what the audit of rewards judges.
+"""Right answers made worse, in families of growing strength (our choice): the answers that the audit of rewards uses.
 
 A family takes a right answer and a strength in 0..1 and gives a worse answer; at strength 0 it gives the right one.
 Boxes are (n, 4) x1 y1 x2 y2 in pixels of the original image.
@@ -18,7 +18,7 @@ from vision_r1.prompts import format_answer
 class Answer:
     """A right answer: its boxes and labels, the image's width and height, and the labels to pick others from.
 
-    These are the categories that were asked for, or where that is one, those of all rows.
+    The vocabulary is the categories that were asked for, or those of all rows if only one was asked for.
     """
 
     boxes: np.ndarray
@@ -27,30 +27,30 @@ class Answer:
     vocabulary: Sequence[str]
 
 
-Said = tuple[np.ndarray, list[str]]  # boxes and labels
-BoxFamily = Callable[[Answer, float, np.random.Generator], Said]
+Predicted = tuple[np.ndarray, list[str]]  # boxes and labels
+BoxFamily = Callable[[Answer, float, np.random.Generator], Predicted]
 
 
-def jitter(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+def jitter(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
     """Move every corner by up to 40% of the box's side (normal, deviation 20% of the side)."""
     noise = np.clip(rng.normal(0, 0.2, answer.boxes.shape), -0.4, 0.4)
     return answer.boxes + strength * noise * _sides(answer.boxes), answer.labels
 
 
-def shrink(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Shrink every box about its centre, to 40% of its sides at most."""
+def shrink(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
+    """Shrink every box about its centre, at full strength to 40% of its sides."""
     return answer.boxes + strength * 0.3 * _sides(answer.boxes) * [1, 1, -1, -1], answer.labels
 
 
-def whole_image(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+def whole_image(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
     """Answer a share of the objects with the whole image."""
     boxes = answer.boxes.copy()
     boxes[_share(answer, strength, rng)] = [0, 0, *answer.size]
     return boxes, answer.labels
 
 
-def one_box(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Answer a share of the objects, two at least, with one box around them all and the label of one."""
+def one_box(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
+    """Replace a share of the objects, at least two, by one box around them all with the label of one."""
     chosen = _share(answer, strength, rng)
     if len(chosen) < 2:
         return answer.boxes, answer.labels
@@ -59,14 +59,14 @@ def one_box(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
     return np.vstack([answer.boxes[rest], around]), [answer.labels[i] for i in [*rest, chosen[0]]]
 
 
-def missed(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+def missed(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
     """Leave out a share of the objects."""
     kept = np.setdiff1d(np.arange(len(answer.labels)), _share(answer, strength, rng))
     return answer.boxes[kept], [answer.labels[i] for i in kept]
 
 
-def spam(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Add random boxes with random labels, four per object at most."""
+def spam(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
+    """Add random boxes with random labels, at most four per object."""
     most = 4 * max(len(answer.labels), 1)
     count = round(strength * most)
     low, side = rng.uniform(0, 0.7, (most, 2)), rng.uniform(0.1, 0.3, (most, 2))
@@ -75,14 +75,14 @@ def spam(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
     return np.concatenate([answer.boxes, boxes[:count]]), answer.labels + labels[:count]
 
 
-def duplicates(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Say every object again, four times at most."""
+def duplicates(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
+    """Repeat every object, at most four times."""
     times = 1 + round(strength * 4)
     return np.tile(answer.boxes, (times, 1)), answer.labels * times
 
 
-def wrong_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
-    """Give a share of the objects another label of the vocabulary."""
+def wrong_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
+    """Give a share of the objects a wrong label from the vocabulary."""
     labels = list(answer.labels)
     for i in _share(answer, strength, rng):
         others = [label for label in answer.vocabulary if label_key(label) != label_key(labels[i])]
@@ -91,7 +91,7 @@ def wrong_labels(answer: Answer, strength: float, rng: np.random.Generator) -> S
     return answer.boxes, labels
 
 
-def unknown_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Said:
+def unknown_labels(answer: Answer, strength: float, rng: np.random.Generator) -> Predicted:
     """Give a share of the objects a label that nobody asked for."""
     labels = list(answer.labels)
     for i in _share(answer, strength, rng):
@@ -125,9 +125,9 @@ ERROR_FAMILIES = (*BOX_FAMILIES, *TEXT_FAMILIES)
 
 
 def perturb(family: str, strength: float, answer: Answer, frame: Frame, rng: np.random.Generator) -> str:
-    """Return the completion that one of ERROR_FAMILIES makes of an answer, in the model's frame and words."""
-    said = BOX_FAMILIES[family](answer, strength, rng) if family in BOX_FAMILIES else (answer.boxes, answer.labels)
-    text = format_answer(frame.from_original(said[0]), said[1])
+    """Return the completion that one of ERROR_FAMILIES makes of an answer, in the model's frame and answer format."""
+    worse = BOX_FAMILIES[family](answer, strength, rng) if family in BOX_FAMILIES else (answer.boxes, answer.labels)
+    text = format_answer(frame.from_original(worse[0]), worse[1])
     return text if family in BOX_FAMILIES else TEXT_FAMILIES[family](text, strength, rng)
 
 

@@ -17,8 +17,8 @@ PATTERNS = {
     "^[0-9a-f]{32}$": "32 hex digits in lower case",
     "^[0-9a-f]{40}$": "40 hex digits in lower case",
     "^[0-9a-f]{64}$": "64 hex digits in lower case",
-    "\\{categories\\}": "the text has to hold {categories}",
-    "\\{phrase\\}": "the text has to hold {phrase}",
+    "\\{categories\\}": "the text must contain {categories}",
+    "\\{phrase\\}": "the text must contain {phrase}",
 }
 KINDS = {
     "integer": "a whole number",

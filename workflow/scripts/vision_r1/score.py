@@ -1,4 +1,4 @@
-"""What every criterion returns: the parts of an answer's reward, and their weights in its sum."""
+"""What every criterion returns: the parts of an answer's reward, and their weights in the sum."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from vision_r1.parsing import Parsed, Verdict
 
 @dataclass(frozen=True)
 class Score:
-    """The parts of one answer's reward, by name, and what was seen on the way."""
+    """The parts of one answer's reward, by name, and what was found while it was read."""
 
     parts: dict[str, float]
     verdict: Verdict
@@ -17,15 +17,15 @@ class Score:
 
     @classmethod
     def of(cls, parts: dict[str, float], parsed: Parsed) -> "Score":
-        """Return the score of an answer that was read so."""
-        said = set(zip(parsed.labels, map(tuple, parsed.boxes.tolist()), strict=True))
-        return cls(parts, parsed.verdict, len(parsed.labels), len(parsed.labels) - len(said))
+        """Return the score of a parsed answer."""
+        distinct = set(zip(parsed.labels, map(tuple, parsed.boxes.tolist()), strict=True))
+        return cls(parts, parsed.verdict, len(parsed.labels), len(parsed.labels) - len(distinct))
 
 
 def weighted(parts: Mapping[str, float], weights: Sequence[float] | None) -> dict[str, float]:
     """Return the weight of each part in the reward's sum: `weights` in the parts' order, or the parts' own.
 
-    Raises ValueError for another number of weights, a negative one, or none above 0.
+    Raises ValueError if their number is wrong, one is negative, or none is above 0.
     """
     if weights is None:
         return dict(parts)
@@ -33,5 +33,5 @@ def weighted(parts: Mapping[str, float], weights: Sequence[float] | None) -> dic
     if len(weights) != len(parts):
         raise ValueError(f"reward_weights: {len(weights)} given for {len(parts)} ({names}); give one for each part")
     if min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"reward_weights: {list(weights)} ({names}): give 0 or more, and one above 0")
+        raise ValueError(f"reward_weights: {list(weights)} ({names}): weights must be 0 or more, and one above 0")
     return dict(zip(parts, map(float, weights), strict=True))

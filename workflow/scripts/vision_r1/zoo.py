@@ -1,9 +1,9 @@
-"""The box rewards of other methods, by name: what each pays for, on our rows and our answers.
+"""The box rewards of other methods, by name, computed on our rows and our answers.
 
-All judge the boxes that parsing.parse reads, in pixels of the original image, in the order in which they were said, for
-each method asks for another format: what is compared is what a reward pays for, not its parser. Where a method rewards
-its own template, the part `format` is 1 for an answer that is well formed here. Labels are compared as the method does.
-Papers, code and commits: docs/rewards.md, with the rewards that can't be had on our answers.
+All of them judge the boxes that parsing.parse reads, in pixels of the original image and in the order of the answer.
+Each method asks for a format of its own, so rewards are compared here, not parsers. Where a method rewards its own
+template, the part `format` is 1 for an answer that is well formed here. Labels are compared as each method does it.
+Papers, code and commits are in docs/rewards.md, with the rewards that can't be computed on our answers.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,16 +23,16 @@ from vision_r1.score import Score, weighted
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's
 RECALLS = np.linspace(0, 1, 101)  # COCO's
-MOST_BOXES = 100  # of a category, in COCO's AP
+MOST_BOXES = 100  # boxes of a category that COCO's AP counts
 GREEDY_IOU = 0.5  # VLM-R1, weighted_sum
 PERCEPTION_IOU = 0.5  # Perception-R1
 
 
 @dataclass(frozen=True)
 class Answer:
-    """m predicted boxes beside the n objects of an image: corners (m, 4) and (n, 4), m and n labels as written.
+    """m predicted boxes and the n objects of an image: corners (m, 4) and (n, 4), m and n labels as written.
 
-    known: the labels that were asked for, None for any.
+    known: the labels that were asked for; None if any label is allowed.
     """
 
     boxes: np.ndarray
@@ -48,22 +48,23 @@ class Answer:
         return iou(self.boxes, self.truth)
 
     def same_label(self, key: Callable[[str], str] = str) -> np.ndarray:
-        """Return which pairs have equal labels, (m, n), letter by letter or by another key."""
+        """Return which pairs have equal labels, (m, n): as strings, or after `key` is applied to both."""
         truth = list(map(key, self.truth_labels))
         return np.array([[key(label) == other for other in truth] for label in self.labels], bool)
 
     @property
     def nothing(self) -> float | None:
-        """What silence earns: 1 where there is nothing to say; 0 where only one side is empty; None where none is."""
+        """The reward if a side is empty: 1 if both are (rightly silent), 0 if only one is, None if neither is."""
         return None if self.labels and self.truth_labels else float(not self.labels and not self.truth_labels)
 
 
 def rex_omni(answer: Answer) -> dict[str, float]:
     """Rex-Omni (arXiv 2510.12798, equations 3 and 4): F1 = 2 S / (m + n), S summed over objects.
 
-    An object takes its best box of any label, and adds their IoU where that box has its label. One box may serve many
-    objects, so that fewer boxes than objects can earn more than 1. Of equal IoUs a right label counts, and silence
-    about an empty image earns 1 (both ours: the paper doesn't say).
+    Each object takes the box that overlaps it most, whatever its label, and adds their IoU to S if the label is right.
+    One box may serve many objects, so fewer boxes than objects can earn more than 1. Two choices are ours, since the
+    paper doesn't specify them: among boxes of equal IoU one with the right label is taken, and an empty answer about an
+    empty image earns 1.
     """
     if answer.nothing is not None:
         return {"f1": answer.nothing}
@@ -73,9 +74,9 @@ def rex_omni(answer: Answer) -> dict[str, float]:
 
 
 def rex_omni_code(answer: Answer) -> dict[str, float]:
-    """Rex-Omni's code, which differs: F1 of two means of best IoUs with the same label, over objects and over boxes.
+    """Rex-Omni's code, unlike its paper: F1 of two means of the best IoU with the same label, over objects and boxes.
 
-    Neither is exclusive: a copy costs nothing, and a copy of a box above average raises precision.
+    Matches are not one to one: a copy costs nothing, and a copy of a box above average raises precision.
     """
     if answer.nothing is not None:
         return {"f1": answer.nothing}
@@ -87,26 +88,26 @@ def rex_omni_code(answer: Answer) -> dict[str, float]:
 def vlm_r1_od_ap(answer: Answer) -> dict[str, float]:
     """VLM-R1 (arXiv 2504.07615, section 4.2): COCO's AP of the one image, all scores 1, and format.
 
-    AP knows the labels of the image's objects alone, so naming others is free. With equal scores boxes count in the
-    order in which they are said: what is said after the last right box of its label is free, too.
+    AP looks only at the labels of the image's objects, so boxes with other labels are free. With equal scores, boxes
+    count in the order of the answer, so boxes after the last right box of their label are free, too.
     """
     ap = _average_precision(answer) if answer.nothing is None else answer.nothing
     return {"format": float(answer.well_formed), "ap": ap}
 
 
 def vlm_r1_od_length(answer: Answer) -> dict[str, float]:
-    """VLM-R1's odLength: that AP, times n / m where more boxes than objects are said, whatever their labels."""
+    """VLM-R1's odLength: that AP, times n / m if there are more boxes than objects, whatever their labels."""
     parts = vlm_r1_od_ap(answer)
     length = min(1.0, len(answer.truth_labels) / len(answer.labels)) if answer.labels else 1.0
     return parts | {"ap": length * parts["ap"]}
 
 
 def vlm_r1_weighted_sum(answer: Answer) -> dict[str, float]:
-    """VLM-R1's weighted_sum: the pair with the highest IoU of any labels is matched first, down to IoU 0.5.
+    """VLM-R1's weighted_sum: pairs are matched greedily by IoU, whatever their labels, down to IoU 0.5.
 
-    iou: summed IoU of the pairs with equal labels, upper or lower case, over n. completeness: 1 less the mean share of
-    objects and of boxes without a pair; a pair with a wrong label completes. Of equal IoUs the first box is taken. The
-    code's IoU calls an overlap of one pixel or less none; not here.
+    iou: summed IoU of the pairs with equal labels, ignoring case, divided by n. completeness: 1 minus the mean of two
+    shares, objects and boxes without a pair; a pair with a wrong label counts as a pair. Of equal IoUs the first box is
+    taken. The original code treats an overlap of one pixel or less as none; this one doesn't.
     """
     if answer.nothing is not None:
         iou_sum, completeness = answer.nothing, answer.nothing
@@ -123,12 +124,13 @@ def vlm_r1_weighted_sum(answer: Answer) -> dict[str, float]:
 
 
 def perception_r1(answer: Answer) -> dict[str, float]:
-    """Perception-R1's detection reward (arXiv 2504.07954, section 4), from a fork, not proven official.
+    """Perception-R1's detection reward (arXiv 2504.07954, section 4), from a fork that isn't proven to be official.
 
-    Matched by the least of 5 L1 (centres and sizes, pixels) - 2 GIoU, labels aside; pairs above IoU 0.5 are kept. f1:
-    of their number; label, iou: means over them alone, so that one good box earns all of both. format: share of the
-    boxes with a known label; others are dropped. (Ours: 0 where the text is not well formed; there, anything that
-    can't be read earns 0 in all.) Silence earns 0 everywhere. The penalty for missed objects is off, as in its script.
+    The matching minimises 5 L1 (centres and sizes, pixels) - 2 GIoU, whatever the labels; pairs above IoU 0.5 are kept.
+    f1: from the number of kept pairs. label, iou: means over the kept pairs only, so one good box earns both in full.
+    format: share of the boxes that have a known label; the others are dropped. It is 0 if the text is not well formed
+    (ours; in the fork, an answer that can't be read earns 0 altogether). An empty answer always earns 0. The penalty
+    for missed objects is off, as in the fork's script.
     """
     kept = [number for number, label in enumerate(answer.labels) if answer.known is None or label in answer.known]
     parts = {"format": 0.0, "f1": 0.0, "label": 0.0, "iou": 0.0}
@@ -157,7 +159,7 @@ def _centres_and_sides(boxes: np.ndarray) -> np.ndarray:
 
 
 def _average_precision(answer: Answer) -> float:
-    """Return COCO's AP of one image, all scores 1: pycocotools' number in a hundredth of its time, which GRPO has."""
+    """Return COCO's AP of one image, all scores 1: pycocotools' number, in a hundredth of the time, for use in GRPO."""
     labels, truth_labels = np.array(answer.labels, object), np.array(answer.truth_labels, object)
     values = []
     for label in dict.fromkeys(answer.truth_labels):
@@ -166,7 +168,7 @@ def _average_precision(answer: Answer) -> float:
         hits = np.zeros((len(overlap), len(IOU_THRESHOLDS)), bool)
         for number, own in enumerate(overlap):
             open_to = np.where(free & (own >= IOU_THRESHOLDS[:, None]), own, -1)
-            best = open_to.shape[1] - 1 - open_to[:, ::-1].argmax(axis=1)  # of equal ones the last, as pycocotools
+            best = open_to.shape[1] - 1 - open_to[:, ::-1].argmax(axis=1)  # the last of equal ones, as in pycocotools
             hit = open_to.max(axis=1) > 0
             free[hit, best[hit]] = False
             hits[number] = hit
@@ -179,13 +181,13 @@ def _average_precision(answer: Answer) -> float:
 
 
 class Entry(NamedTuple):
-    """What judges an answer, and the published weight of each part that it returns."""
+    """A function that judges an answer, and the published weight of each part that it returns."""
 
     judge: Callable[[Answer], dict[str, float]]
     weights: Mapping[str, float]
 
 
-# Parts are 0..1, but for rex_omni's, which is below 2.
+# Parts are in 0..1, except rex_omni's f1, which can approach 2.
 ZOO = {
     "rex_omni": Entry(rex_omni, {"f1": 1.0}),
     "rex_omni_code": Entry(rex_omni_code, {"f1": 1.0}),
@@ -198,7 +200,7 @@ ZOO = {
 
 @dataclass(frozen=True)
 class ZooReward:
-    """A reward of ZOO, used as a Criterion is. Raises ValueError for another name."""
+    """A reward of ZOO, with the interface of a Criterion. Raises ValueError for an unknown name."""
 
     criterion: str
 
@@ -207,7 +209,7 @@ class ZooReward:
             raise ValueError(f"criterion: unknown {self.criterion!r}; choose {', '.join((*CRITERIA, *ZOO))}")
 
     def score(self, completion: str, row: Mapping[str, Any]) -> Score:
-        """Judge one answer by its row, as Criterion.score does."""
+        """Score one answer against its row, as Criterion.score does."""
         truth, truth_labels = ground_truth(row)
         known = row.get("categories")
         parsed = parse(completion, known)
@@ -216,19 +218,19 @@ class ZooReward:
         return Score.of(ZOO[self.criterion].judge(answer), parsed)
 
     def part_weights(self, weights: Sequence[float] | None = None) -> dict[str, float]:
-        """Return the weight of each part, as published where none are given. Raises ValueError as `weighted` does."""
+        """Return the weight of each part, by default the published one. Raises ValueError as `weighted` does."""
         return weighted(ZOO[self.criterion].weights, weights)
 
 
 def criterion_of(settings: Mapping[str, Any]) -> Criterion | ZooReward:
-    """Return what sections reward and grpo_stage1 or grpo_stage2 of a configuration say, laid together.
+    """Return the reward for the merged sections reward and grpo_stage1 or grpo_stage2 of a configuration.
 
-    Raises ValueError as Criterion.of does, and for parts or thresholds beside the name of another method's reward.
+    Raises ValueError as Criterion.of does, and if parts or thresholds are set for another method's reward.
     """
     name = settings.get("criterion")
     if name in CRITERIA:
         return Criterion.of(settings)
     reward = ZooReward(name)
     if others := sorted(settings.keys() - {"criterion"}):
-        raise ValueError(f"{others[0]}: {name} has no such key, only Vision-R1's criteria ({', '.join(CRITERIA)}) have")
+        raise ValueError(f"{others[0]}: not a key of {name}, only of Vision-R1's criteria ({', '.join(CRITERIA)})")
     return reward

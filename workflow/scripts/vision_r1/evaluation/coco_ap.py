@@ -1,12 +1,12 @@
 """COCO average precision of boxes, and the matches behind it.
 
-hotcoco matches and computes the 12 numbers. It is compiled, and its results are pycocotools' to the last bit:
-tests/unit/test_coco_matches.py holds every number and every single match to them.
+hotcoco matches and computes the 12 numbers. It is compiled, and its results equal pycocotools' to the last bit:
+tests/unit/test_coco_matches.py compares every number and every single match.
 
 pycocotools matches greedily, for each image, category and IoU threshold: boxes in the order of their scores, each
-taking the free object that it overlaps most. Only the ranking of boxes across images comes after that. So matches are
-made once and kept: intervals over resampled images, orders of equal scores and kinds of errors rank or weigh the same
-matches, at a small part of the cost of matching again.
+taking the free object that it overlaps most. Boxes are ranked across images only after that. So matches are made once
+and kept: intervals over resampled images, orders of equal scores and types of errors only rank or weight the same
+matches again, at a fraction of the cost of matching.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from vision_r1.data.coco import CocoDataset, CocoObject
 
 # In the order of COCOeval.stats: AP over IoU .50:.95, at .50 and .75, by area; AR by detections per image, by area.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-LARGEST_AREA = 1e10  # of pycocotools' widest range of areas
-MOST_DETECTIONS = 100  # of an image and category, the best scores first
+LARGEST_AREA = 1e10  # the upper end of pycocotools' widest range of areas
+MOST_DETECTIONS = 100  # the detections of an image and category that count, best scores first
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,19 @@ class Detection:
 
 @dataclass(frozen=True)
 class Matches:
-    """What was matched over all areas, with at most 100 detections per image and category.
+    """The matches over all areas, with at most 100 detections per image and category.
 
-    `stats`: METRICS, None where there is no ground truth to find; `objects`: (place in image_ids, object) of everything
-    annotated, crowd regions included.
+    `stats`: METRICS, None where there is no ground truth to find; `objects`: (index into image_ids, object) of every
+    annotation, crowd regions included.
 
-    The D detections are sorted by category, in each the best score first, ties in pycocotools' order. category and
-    image (D,): places in category_ids and image_ids, which are sorted; detection (D,): places in the list that was
-    matched; hit and ignored (T, D): found an object, or counts neither for nor against, at each IoU threshold;
-    vanished (D,): ignored though on no crowd region, as pycocotools does with an area below 0 (corners in the wrong
-    order on one axis) or above 1e10; AP leaves such a box out, all other numbers count it as false;
-    matched (D,): place of the object in `objects` that was found at the lowest threshold, -1 for none.
-    truth, truth_category and truth_image (n,): places in `objects`, category_ids and image_ids of the objects to find,
-    sorted by category; crowd regions are not among them.
+    The D detections are sorted by category and then by descending score, with ties in pycocotools' order. category and
+    image (D,): indices into category_ids and image_ids, which are sorted; detection (D,): indices into the list that
+    was matched; hit and ignored (T, D): whether it found an object, and whether it counts neither for nor against, at
+    each IoU threshold; vanished (D,): ignored though on no crowd region, as pycocotools does with an area below 0
+    (corners in the wrong order on one axis) or above 1e10; AP leaves such a box out, all other numbers count it as
+    false; matched (D,): index into `objects` of the object that was found at the lowest threshold, -1 for none.
+    truth, truth_category and truth_image (n,): indices into `objects`, category_ids and image_ids of the objects to
+    find, sorted by category, without crowd regions.
     """
 
     stats: dict[str, float | None]
@@ -72,7 +72,7 @@ class Matches:
 
     @property
     def false(self) -> np.ndarray:
-        """Which boxes are false at each IoU threshold (T, D): no object was found, and it is on no crowd region."""
+        """Which boxes are false at each IoU threshold (T, D): those that found no object and are on no crowd region."""
         return ~self.hit & (~self.ignored | self.vanished)
 
     @property
@@ -81,21 +81,21 @@ class Matches:
         return np.bincount(self.truth_category, minlength=len(self.category_ids))
 
     def by_category(self, chosen: np.ndarray) -> np.ndarray:
-        """Return how many of the chosen boxes (T, D) each category has at each threshold (categories, T)."""
+        """Count the chosen boxes (T, D) of each category at each threshold (categories, T)."""
         return np.stack([np.bincount(self.category[row], minlength=len(self.category_ids)) for row in chosen], axis=1)
 
 
 def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, Any]:
     """Return METRICS and `per_category` {name: AP}, all 0..1, None where there is no ground truth to find.
 
-    Of equal scores the earlier detection counts first; only the first 100 of an image and category count.
+    Equal scores rank in the order given; only the first 100 detections of an image and category count.
     """
     matches = match(dataset, detections)
     return {**matches.stats, "per_category": matches.per_category}
 
 
 def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = True) -> Matches:
-    """Match detections to a data set's objects once; every other number follows from the matches.
+    """Match detections to a data set's objects; every other number follows from these matches.
 
     Without `areas`, which is faster, `stats` and `per_category` are empty.
     """
@@ -120,7 +120,7 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
     found[:, 6] = [categories[detection.category_id] for detection in detections]
     results = truth.load_res(found)
 
-    # What pycocotools ignores in the range "all" (crowds, areas out of range) is matched, but never missed.
+    # Objects that pycocotools ignores in the range "all" (crowds, areas out of range) can be matched, but not missed.
     asked_for = np.array([number for number, (_, item) in enumerate(objects) if _to_find(item)], int)
     truth_category = np.array([categories[objects[number][1].category_id] for number in asked_for], int)
     order = np.argsort(truth_category, kind="stable")
@@ -139,7 +139,7 @@ def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = T
 
 
 def box_array(boxes: Sequence[Sequence[float]]) -> np.ndarray:
-    """Return boxes as (n, 4), also where there are none."""
+    """Return boxes as (n, 4), even if there are none."""
     return np.array(boxes, np.float64).reshape(-1, 4)
 
 
@@ -160,19 +160,19 @@ def _to_find(item: CocoObject) -> bool:
 def _numbers(
     names: Sequence[str], present: list[int], truth: COCO, results: COCO
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Return Matches' stats and per_category; names: of the categories; present: places of those with objects."""
+    """Return Matches' stats and per_category; names: the categories' names; present: indices of those with objects."""
     evaluation = COCOeval(truth, results, "bbox")
-    evaluation.params.cat_ids = present or evaluation.params.cat_ids  # no mean counts the others
+    evaluation.params.cat_ids = present or evaluation.params.cat_ids  # the others are in no mean
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.run()
-    # Not from evaluation.eval, which would copy every curve: 120 MB with 1,203 categories.
+    # evaluation.eval would copy every curve: 120 MB with 1,203 categories.
     values = evaluation.get_results(per_class=True)
     per_category = {name: _known(values.get(f"AP/{place}", -1)) for place, name in enumerate(names)}
     return dict(zip(METRICS, map(_known, evaluation.stats), strict=True)), per_category
 
 
 def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndarray]:
-    """Return Matches' arrays of detections; found (n, 7): all detections as hotcoco takes them."""
+    """Return Matches' arrays of detections; found (n, 7): all detections in hotcoco's layout."""
     counted, matched = _matched(truth, results, len(found))
     image, scores, category = found[:, 0].astype(int), found[:, 5], found[:, 6].astype(int)
     # Stable, so that boxes of one image and one score keep their order in the list.
@@ -193,17 +193,17 @@ def _per_box(truth: COCO, results: COCO, found: np.ndarray) -> dict[str, np.ndar
 
 
 def _matched(truth: COCO, results: COCO, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of `count` detections are right or false at each IoU threshold (T, n), and the places of the objects
-    that they found (T, n), -1 for none. A box on a crowd region is neither right nor false."""
+    """Return which of `count` detections are right or false at each IoU threshold (T, n), and the indices of the
+    objects that they found (T, n), -1 for none. A box on a crowd region is neither right nor false."""
     evaluation = COCOeval(truth, results, "bbox")
-    # Only the range "all": the other three would quadruple the work, and no number beside the 12 needs them.
+    # Only the range "all": the other three would quadruple the work, and only the 12 numbers need them.
     evaluation.params.area_rng = evaluation.params.area_rng[:1]
     evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
     evaluation.evaluate()
     thresholds = evaluation.params.iou_thrs
     counted, matched = np.zeros((len(thresholds), count), bool), np.full((len(thresholds), count), -1, np.int32)
     for place, threshold in enumerate(thresholds):
-        # Far faster than evaluation.eval_imgs, which makes fourteen lists for each image and category.
+        # Much faster than evaluation.eval_imgs, which makes fourteen lists for each image and category.
         boxes = evaluation.image_diagnostics(iou_thr=threshold, score_thr=np.inf)
         # hotcoco numbers detections and objects from 1.
         counted[place, _array(boxes["dt_status"]) - 1] = True
@@ -216,7 +216,7 @@ def _array(numbers: Collection[int]) -> np.ndarray:
 
 
 def _place_in_group(group: np.ndarray) -> np.ndarray:
-    """Return how many earlier members of its group (n,) stand before each one (n,)."""
+    """Return how many earlier members of the same group each element has (n,); group (n,): the elements' groups."""
     order = np.argsort(group, kind="stable")
     _, first, count = np.unique(group[order], return_index=True, return_counts=True)
     place = np.empty(len(group), np.int64)
@@ -225,5 +225,5 @@ def _place_in_group(group: np.ndarray) -> np.ndarray:
 
 
 def _known(value: float) -> float | None:
-    """Return a number as JSON has it; pycocotools says -1 for "no ground truth of that kind"."""
+    """Return a number for JSON: None for pycocotools' -1, which means that there is no such ground truth."""
     return None if value < 0 else float(value)

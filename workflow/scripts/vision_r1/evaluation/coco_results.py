@@ -47,7 +47,7 @@ def read_entries(source: str | Path) -> list[Any] | None:
         return None
     if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
         keys = ", ".join(list(content)[:5]) if isinstance(content, Mapping) else type(content).__name__
-        raise UserError(f"{source}: neither COCO results, a list, nor predictions, an object a line: holds {keys}")
+        raise UserError(f"{source}: neither COCO results (a list) nor predictions (an object per line): has {keys}")
     return content["annotations"]
 
 

@@ -1,8 +1,8 @@
 """Areas under the precision-recall curves of all categories and IoU thresholds at once.
 
-Recall rises only where an object is found, and only there can precision be the highest at this recall or any above it.
-So a curve is the list of its hits. Curves are sorted by length and padded to a few lengths, so that a few array
-operations compute all curves of similar length at once, for many resamples or orders of the boxes (rows).
+Recall rises only where an object is found, and precision can only be highest there, too. So a curve is the list of its
+hits. Curves are sorted by length and padded to a few lengths, so that a few array operations compute all curves of
+similar length at once, for many resamples or orders of the boxes (rows).
 """
 
 import os
@@ -16,8 +16,8 @@ import numpy as np
 from vision_r1.evaluation.coco_ap import Matches
 
 RECALLS = np.linspace(0.0, 1.00, 101)  # pycocotools' recall thresholds
-DRAWN = {"0.50": 0, "0.75": 5}  # places of the IoU thresholds whose curves are drawn
-CHUNK = 1_000_000  # numbers in one array at once
+DRAWN = {"0.50": 0, "0.75": 5}  # indices of the IoU thresholds whose curves are plotted
+CHUNK = 1_000_000  # at most this many numbers in one array
 GROWTH = 1.3  # curves of one batch differ in length by at most this factor
 
 
@@ -25,8 +25,8 @@ GROWTH = 1.3  # curves of one batch differ in length by at most this factor
 class Batch:
     """S curves of at most L hits.
 
-    category and threshold (S,): whose curves they are; hits (S, L): places of their hits among the boxes, best box
-    first, the last one repeated as padding; real (S, L): which are not padding.
+    category and threshold (S,): what each curve belongs to; hits (S, L): indices of the hits among the boxes, best box
+    first, with the last one repeated as padding; real (S, L): which entries are not padding.
     """
 
     category: np.ndarray
@@ -36,12 +36,12 @@ class Batch:
 
     @property
     def number(self) -> np.ndarray:
-        """The number (S, L), from 1, of the hit at each place; padding has the last hit's."""
+        """The number (S, L), from 1, of each hit; padding repeats the last hit's number."""
         return self.real.cumsum(axis=1)
 
 
 def batches(matches: Matches) -> list[Batch]:
-    """Return all curves that have a hit."""
+    """Return all curves that have at least one hit, in batches of similar length."""
     thresholds = len(matches.hit)
     threshold, hits = np.nonzero(matches.hit)
     curve = matches.category[hits] * thresholds + threshold
@@ -70,14 +70,14 @@ def first_boxes(matches: Matches) -> np.ndarray:
 
 
 def running(values: np.ndarray) -> np.ndarray:
-    """Return the sums of the first 0, 1, ... columns of values (..., n) as (..., n + 1)."""
+    """Return running sums of values (..., n) along the last axis, beginning with 0: (..., n + 1)."""
     sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int32)
     np.cumsum(values, axis=-1, out=sums[..., 1:])
     return sums
 
 
 class Reached:
-    """How many of RECALLS are reached when so many of all objects are found, looked up in a table."""
+    """A table of how many of RECALLS are reached when a given number of all objects has been found."""
 
     def __init__(self, objects: np.ndarray) -> None:
         occurs = np.zeros(objects.max(initial=0) + 1, bool)  # np.unique would sort all of them
@@ -90,25 +90,25 @@ class Reached:
         self._table = np.concatenate(tables).astype(np.int16) if tables else np.zeros(0, np.int16)
 
     def __call__(self, place: Any, found: np.ndarray) -> np.ndarray:
-        """Return how many recalls are reached (..., L); place: index into `objects`; found (..., L): objects found."""
+        """Return the number of recalls reached (..., L); place: index into `objects`; found (..., L): objects found."""
         return self._table.take(self._first[place][..., None] + found)
 
 
 def area(precision: np.ndarray, reached: np.ndarray) -> np.ndarray:
-    """Return AP (...) of precision at each hit (..., L) and the number of recalls reached with it."""
+    """Return AP (...) from the precision at each hit (..., L) and the number of recalls that it reaches."""
     return np.multiply(*steps(precision, reached)).sum(axis=-1) / len(RECALLS)
 
 
 def steps(precision: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best precision at each hit or any later one (..., L), and how many recalls have it (..., L)."""
+    """Return the best precision from each hit onwards (..., L), and at how many recalls it holds (..., L)."""
     best = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
     return best, np.diff(reached, axis=-1, prepend=np.int16(0))
 
 
 def mean_curves(matches: Matches) -> dict[str, list[float]]:
-    """Return {IoU threshold: precision at each of RECALLS}, mean over the categories that have objects; of DRAWN.
+    """Return {IoU threshold of DRAWN: mean precision at each of RECALLS}, over the categories that have objects.
 
-    Empty where no category has any.
+    Empty if no category has any.
     """
     objects = matches.objects_by_category
     if not objects.any():
@@ -127,7 +127,7 @@ def mean_curves(matches: Matches) -> dict[str, list[float]]:
 
 
 def in_threads(function: Callable[[slice], None], rows: int, each: int) -> None:
-    """Call a function of array operations in threads, for slices of `each` rows; Snakemake limits the threads."""
+    """Run a function of array operations in threads, on slices of `each` rows; Snakemake limits the threads."""
     slices = [slice(start, start + max(1, each)) for start in range(0, rows, max(1, each))]
     if len(slices) < 2:
         for part in slices:

@@ -39,14 +39,14 @@ Numbers = dict[str, dict[str, float | None]]
 
 def f1_scores(dataset: CocoDataset, matches: Matches, detections: Sequence[Detection]) -> dict[str, Numbers]:
     """Return {variant: {threshold: {precision, recall, F1}}}; matches: of these detections, whatever their scores."""
-    hits, said, objects = _by_category(matches)
+    hits, predicted, objects = _by_category(matches)
     asked_for = _by_category(matches, present_only=True)
     if not objects.sum():
         nothing = dict.fromkeys(("precision", "recall", "F1"))
         return {name: dict.fromkeys((*REPORTED, "mean"), nothing) for name in VARIANTS}
     return {
-        "micro": _numbers(_ratio(hits.sum(axis=0), said.sum(axis=0)), hits.sum(axis=0) / objects.sum()),
-        "macro": _of_categories(hits, said, objects),
+        "micro": _numbers(_ratio(hits.sum(axis=0), predicted.sum(axis=0)), hits.sum(axis=0) / objects.sum()),
+        "macro": _of_categories(hits, predicted, objects),
         "rex_omni_categories": _of_categories(*asked_for, zeros=False),
         "rex_omni_images": _numbers(*_of_images(dataset, detections)),
     }
@@ -68,10 +68,10 @@ def _by_category(matches: Matches, present_only: bool = False) -> tuple[np.ndarr
     return matches.by_category(matches.hit), matches.by_category(kept), matches.objects_by_category
 
 
-def _of_categories(hits: np.ndarray, said: np.ndarray, objects: np.ndarray, zeros: bool = True) -> Numbers:
+def _of_categories(hits: np.ndarray, predicted: np.ndarray, objects: np.ndarray, zeros: bool = True) -> Numbers:
     """Return the numbers of precision and recall averaged over categories; without `zeros`, over positive ones only."""
-    seen, known = (objects > 0) | (said > 0).any(axis=1), objects > 0
-    precision, recall = _ratio(hits, said)[seen], hits[known] / objects[known, None]
+    seen, known = (objects > 0) | (predicted > 0).any(axis=1), objects > 0
+    precision, recall = _ratio(hits, predicted)[seen], hits[known] / objects[known, None]
 
     def average(values: np.ndarray) -> float:
         kept = values if zeros else values[values > 0]
@@ -88,10 +88,10 @@ def _of_images(dataset: CocoDataset, detections: Sequence[Detection]) -> tuple[n
 
     An image without objects has 1 in both where no box is predicted, else 0.
     """
-    said: dict[int, list[Detection]] = {image.id: [] for image in dataset.images}
+    predicted: dict[int, list[Detection]] = {image.id: [] for image in dataset.images}
     for detection in detections:
-        said[detection.image_id].append(detection)
-    each = [_of_image(image, said[image.id]) for image in dataset.images]
+        predicted[detection.image_id].append(detection)
+    each = [_of_image(image, predicted[image.id]) for image in dataset.images]
     precision, recall = np.mean(each, axis=0)
     return precision, recall
 

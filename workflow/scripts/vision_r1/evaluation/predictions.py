@@ -36,7 +36,7 @@ def read_lines(source: str | Path) -> list[Line]:
             if type(line[key]) is not kind:
                 raise UserError(f"{where}: {key} {line[key]!r} is not of type {kind.__name__}; predict the suite again")
         if not (all(isinstance(name, str) for name in line["categories"]) and _are_tokens(line.get("tokens", []))):
-            raise UserError(f"{where}: odd categories or tokens; predict the suite again")
+            raise UserError(f"{where}: invalid categories or tokens; predict the suite again")
         try:
             Frame.of(line)
         except ValueError as error:
@@ -52,7 +52,7 @@ def select(lines: Sequence[Line], source: str | Path, dataset: str | None, proto
         if wanted is not None:
             kept = [line for line in kept if line[key] == wanted]
         if (wanted is None and len(names) > 1) or (names and not kept):
-            raise UserError(f"{source}: holds {key} {', '.join(map(str, names))}; name one of them: --{key}")
+            raise UserError(f"{source}: has {key} {', '.join(map(str, names))}; choose one with --{key}")
     return kept
 
 

@@ -81,7 +81,7 @@ def score_suite(
     where there are no lines.
     """
     if not lines:
-        raise UserError(f"{source}: holds no predictions; predict the suite again")
+        raise UserError(f"{source}: contains no predictions; predict the suite again")
     for dataset in datasets:
         check_ground_truth(dataset)
     protocols, samples = {}, {}

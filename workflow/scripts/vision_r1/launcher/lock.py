@@ -56,14 +56,14 @@ def take(path: Path, job: str, process: str) -> int:
     twice.
     """
     began = time.monotonic()
-    said = -REMIND
+    reminded = -REMIND
     while (descriptor := try_lock(path)) is None:
         waited, holder = time.monotonic() - began, path.read_text(encoding="utf-8").strip()
         if holder.startswith(f"{job},") and waited > SAME_JOB:
             raise UserError(f"{path}: held by {holder}: one job has started the same command twice; ask for one task")
-        if waited - said >= REMIND:
+        if waited - reminded >= REMIND:
             log.warning("waiting for %s, which holds %s; cancel it to continue here", holder or "another job", path)
-            said = waited
+            reminded = waited
         time.sleep(POLL)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{job}, {process}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode(), 0)

@@ -119,5 +119,5 @@ def fault() -> str | None:
         return None
     if asked.returncode == 0:
         return None
-    said = (asked.stderr.strip() or f"sinfo: exit status {asked.returncode}").splitlines()[-1]
-    return f"SLURM does not answer ({said}); is this the cluster's login node?"
+    reason = (asked.stderr.strip() or f"sinfo: exit status {asked.returncode}").splitlines()[-1]
+    return f"SLURM does not answer ({reason}); is this the cluster's login node?"

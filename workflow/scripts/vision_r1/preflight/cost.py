@@ -87,7 +87,7 @@ def seconds_per_step(
 def measured_seconds(files: Sequence[str]) -> dict[str, float]:
     """Return GPU-seconds per sample by method (`sft`, `grpo`), from metrics.json files of earlier trainings.
 
-    Raises UserError naming a file that holds no such figures.
+    Raises UserError naming a file without these numbers.
     """
     found = {}
     for path in files:
@@ -96,7 +96,7 @@ def measured_seconds(files: Sequence[str]) -> dict[str, float]:
             method = metrics["stage"].partition("_")[0]
             found[method] = metrics["seconds"] * metrics["processes"] / metrics["samples_seen"]
         except (KeyError, TypeError, AttributeError, ZeroDivisionError):
-            raise UserError(f"{path}: holds no stage, seconds, processes, samples_seen; name a metrics.json") from None
+            raise UserError(f"{path}: has no stage, seconds, processes, samples_seen; name a metrics.json") from None
     return found
 
 

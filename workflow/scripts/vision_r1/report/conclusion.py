@@ -39,8 +39,8 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
     place = Checkpoint.of(chain[-1])
     scores = {name: _ap(results, name, about) for name in (BASE, *chain)}
     if missing := [Checkpoint.of(name).title for name, score in scores.items() if score is None]:
-        told = ", ".join(missing)
-        return Conclusion("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {told}.")
+        names = ", ".join(missing)
+        return Conclusion("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {names}.")
 
     base, last = scores[BASE], scores[chain[-1]]
     gain, steps = last - base, list(pairwise((BASE, *chain)))
@@ -114,12 +114,12 @@ def _interval(result: Result) -> tuple[float | None, float | None]:
     return (result.delta_low, result.delta_high) if known else (None, None)
 
 
-def _lost(results: Sequence[Result], checkpoint: str, told: tuple[str, str]) -> list[str]:
+def _lost(results: Sequence[Result], checkpoint: str, benchmark: tuple[str, str]) -> list[str]:
     """List the other benchmarks whose AP clearly fell from base to a checkpoint, each with its loss."""
     index, lost = lookup(results), []
     for suite, protocol in pairs(results):
         own, base = (index.get((name, suite, protocol, MEAN)) for name in (checkpoint, BASE))
-        if (suite, protocol) == told or own is None or base is None or None in (own.AP, base.AP):
+        if (suite, protocol) == benchmark or own is None or base is None or None in (own.AP, base.AP):
             continue
         change, (_, high) = own.AP - base.AP, _interval(own)
         if change <= -CLEAR and (high is None or high < 0):

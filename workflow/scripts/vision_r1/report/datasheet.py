@@ -85,10 +85,10 @@ def overlay(row: Row) -> Overlay:
     annotated = np.array([item["bbox"] for item in row["objects"]], float).reshape(-1, 4)
     original = draw(image, Objects(annotated, tuple(item["label"] for item in row["objects"])), colours)
     size = (row["input_width"], row["input_height"])
-    said = parse(answer)
+    parsed = parse(answer)
     # The answer's numbers are pixels of the resized image, or thousandths of its sides.
-    boxes = said.boxes / (Frame.of(row).size * 2) * (size * 2)
-    seen = draw(image.resize(size, Image.Resampling.BICUBIC), Objects(boxes, tuple(map(str, said.labels))), colours)
+    boxes = parsed.boxes / (Frame.of(row).size * 2) * (size * 2)
+    seen = draw(image.resize(size, Image.Resampling.BICUBIC), Objects(boxes, tuple(map(str, parsed.labels))), colours)
     return Overlay(row, answer, original, seen)
 
 

@@ -252,7 +252,7 @@ def view(
     truth: Objects | None = None,
 ) -> View:
     """Return the panel of one checkpoint's answers about an image: its lines of a predictions file."""
-    said = detections(lines, reader)
+    drawn_boxes = detections(lines, reader)
     texts = tuple(
         Answer(
             line["prompt"],
@@ -262,5 +262,5 @@ def view(
         )
         for line in lines
     )
-    good = None if truth is None else quality(said, truth)
-    return View(title, draw(image, said, colours), len(said.boxes), good, texts)
+    good = None if truth is None else quality(drawn_boxes, truth)
+    return View(title, draw(image, drawn_boxes, colours), len(drawn_boxes.boxes), good, texts)

@@ -50,14 +50,14 @@ from vision_r1.report.tables import (
 from vision_r1.report.template import fill
 from vision_r1.report.text import shorten, visible
 
-# What each way of asking (evaluation.protocols.<name>.prompts) tells the model.
+# What each type of prompts (evaluation.protocols.<name>.prompts) reveals to the model.
 PROMPTS = {
     "all-in-one": "One question per image lists every category of the data set; the model has to find what is there.",
     "per-category": "One question per image and category of the data set, also for categories that are not in the "
-    "image. The model is told nothing, so this is the honest protocol; every box said to an absent category counts.",
+    "image. The model gets no hint, so this is the fair protocol; every box of an absent category counts as false.",
     "per-present-category": "One question per image and category that IS in the image (the paper's protocol for "
-    "ODinW-13). It tells the model what is there, so false alarms on absent categories can't happen; read it "
-    "beside the protocol that asks for every category.",
+    "ODinW-13). It tells the model what is there, so false alarms on absent categories can't happen; compare it "
+    "with the protocol that asks for every category.",
 }
 
 

@@ -122,7 +122,7 @@ def of_metrics(path: str | Path, checkpoint: str, suite: str, chain_seed: int) -
     metrics, place = read_json(path), Checkpoint.of(checkpoint)
     try:
         if metrics["suite"] != suite:
-            raise UserError(f"{path}: holds suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it again")
+            raise UserError(f"{path}: has suite {metrics['suite']!r}, not {suite!r}, of {checkpoint}; score it again")
         common = {
             "chain_seed": chain_seed,
             "checkpoint": checkpoint,

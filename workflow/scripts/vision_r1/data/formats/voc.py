@@ -68,7 +68,7 @@ def _object(path: Path, number: int, item: Element) -> tuple[str, Corners]:
         raise UserError(f"{path}: object {number} has no name")
     corners = [_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in corners:
-        raise UserError(f"{path}: object {number} ({name}): bndbox does not hold the numbers xmin, ymin, xmax and ymax")
+        raise UserError(f"{path}: object {number} ({name}): bndbox does not have the numbers xmin, ymin, xmax and ymax")
     return name, tuple(corners)
 
 
