@@ -24,7 +24,11 @@ if config["model"]["source"] == "made":
             code=code("make_processor.py"),
             # A function, or Snakemake takes {categories} for a wildcard.
             args=lambda wildcards: flags.of_values(
-                {"world": config["base"]["world"], "templates": json.dumps(config["templates"])}
+                {
+                    "world": config["base"]["world"],
+                    "names": config["base"]["names"],
+                    "templates": json.dumps(config["templates"]),
+                }
             ),
         message:
             "Making the processor of the base model"

@@ -119,6 +119,14 @@ def test_each_value_is_explained(labelled, write, tmp_path):
     assert yaml.safe_load(text)["run"] == "mine"
 
 
+def test_the_small_base_knows_the_categories(labelled, write, tmp_path):
+    """A name is one token: the right answer of one box takes six, and the end of the text one."""
+    config = write(*labelled)
+    assert config["base"]["names"] == ["badger", "red fox"]
+    assert config["data"]["max_answer_tokens"] == 7
+    assert "the longest right answer has 7 tokens" in (tmp_path / "mine.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from vision_r1.cli import add_templates, parser, run, whole_number
+from vision_r1.cli import add_names, add_templates, parser, run, whole_number
 from vision_r1.files import write_json, write_jsonl, written_whole
 from vision_r1.miniature.recipe import Recipe
 
@@ -27,6 +27,7 @@ def parse_args(argv=None):
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
     add_templates(arguments)
+    add_names(arguments)
     arguments.add_argument("--seed", type=whole_number(0), required=True, help="seed of initial weights and scenes")
     arguments.add_argument(
         "--threads",
@@ -64,14 +65,20 @@ def main(argv=None) -> None:
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
-    decisive = {**asdict(recipe), "seed": args.seed, "threads": args.threads, "templates": repr(args.templates)}
+    decisive = {
+        **asdict(recipe),
+        "names": args.names,
+        "seed": args.seed,
+        "threads": args.threads,
+        "templates": repr(args.templates),
+    }
     decisive |= {"torch": torch.__version__, "transformers": transformers.__version__, "code": code_stamp(__file__)}
     key = fingerprint(decisive)
     if args.state and finished.restore(finished.place(args.state), key, outputs):
         logging.info("%s: restored: this very training was finished before; --force trains again", args.state)
         return
     checkpoints = Checkpoints(args.state / key) if args.state else None
-    processor = make_processor(WORLDS[recipe.world], args.templates)
+    processor = make_processor(WORLDS[recipe.world], args.templates, args.names)
     model = speed_up_encoder(
         make_model(
             processor.tokenizer,

@@ -6,7 +6,7 @@ Example: python workflow/scripts/make_processor.py --world miniature --output_fo
 import argparse
 from collections.abc import Sequence
 
-from vision_r1.cli import add_templates, parser, run
+from vision_r1.cli import add_names, add_templates, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -15,6 +15,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--world", default="miniature", help="synthetic scenes that it is for (vision_r1/data/worlds.py)"
     )
     add_templates(arguments)
+    add_names(arguments)
     arguments.add_argument("--output_folder", required=True, metavar="DIR", help="folder to write")
     return arguments.parse_args(argv)
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.miniature.processor import make_processor
 
     with written_whole(args.output_folder, sealed=True) as partial:
-        make_processor(WORLDS[args.world], args.templates).save_pretrained(partial)
+        make_processor(WORLDS[args.world], args.templates, args.names).save_pretrained(partial)
 
 
 if __name__ == "__main__":

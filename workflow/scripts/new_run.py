@@ -119,6 +119,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     config: what the run is laid over, with its model.
     """
     from vision_r1 import configuration, safe_yaml
+    from vision_r1.data.worlds import WORLDS
     from vision_r1.experiments import merge
     from vision_r1.files import UserError, write_text
     from vision_r1.own.data import form_of, numbers, read_part, split, write_part
@@ -150,6 +151,10 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
             raise UserError(f"{part.annotations}: no boxes in its {found['images']} images")
     for label in sorted({*of_test["categories"]} - {*of_train["categories"]}):
         logging.warning("category %r is in the test set only: nothing is learned about it", label)
+    if config["model"]["source"] == "made":
+        known = WORLDS[config["base"]["world"]].plain.categories
+        names = sorted({*of_train["categories"], *of_test["categories"]} - {*known})
+        config = merge(config, {"base": {"names": names}})
     processor, counted = tokenizer_of(config)
     room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
@@ -223,7 +228,8 @@ def tokenizer_of(config: dict[str, Any]) -> tuple[Any, str]:
     if model["source"] == "folder":
         loaded = load_processor(model["id"], family(model["family"]), model["min_pixels"], model["max_pixels"])
         return loaded, "by the model's tokenizer"
-    made = make_processor(WORLDS[config["base"].get("world", MINIATURE)], Templates.of(config["templates"]))
+    base = config["base"]
+    made = make_processor(WORLDS[base["world"]], Templates.of(config["templates"]), base["names"])
     return made, "by the miniature's tokenizer, which knows few words"
 
 

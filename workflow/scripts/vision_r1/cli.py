@@ -92,6 +92,13 @@ def add_templates(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_names(arguments: argparse.ArgumentParser) -> None:
+    """Add --names: categories that the made tokenizer has as one token each, beside those of the scenes."""
+    arguments.add_argument(
+        "--names", nargs="*", default=[], metavar="NAME", help="more categories that are one token each (base.names)"
+    )
+
+
 def whole_number(minimum: int) -> Callable[[str], int]:
     """Return an argument type: whole numbers of at least `minimum`."""
 

@@ -1,5 +1,6 @@
 """The miniature's processor: Qwen2.5-VL's image settings, a tokenizer of its own, turns without a system message."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,11 +28,14 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_processor(world: World, templates: Templates = DEFAULT) -> ImageOnlyProcessor:
-    """Build the processor for a world of synthetic scenes and a recipe's words: files as on the hub, then loaded."""
+def make_processor(world: World, templates: Templates = DEFAULT, names: Sequence[str] = ()) -> ImageOnlyProcessor:
+    """Build the processor for a world of synthetic scenes and a recipe's words: files as on the hub, then loaded.
+
+    names: of more categories that are one token each, where they would take one per letter.
+    """
     qwen = family("qwen2_5_vl")
     with TemporaryDirectory() as folder:
-        make_tokenizer(world.plain.categories, world.largest_number, templates).save_pretrained(folder)
+        make_tokenizer([*world.plain.categories, *names], world.largest_number, templates).save_pretrained(folder)
         settings = {**Qwen2VLImageProcessorPil().to_dict(), "processor_class": qwen.processor}
         write_json(Path(folder) / "preprocessor_config.json", settings)
         write_text(Path(folder) / "chat_template.jinja", CHAT_TEMPLATE)

@@ -127,6 +127,7 @@ def _base(config: Mapping[str, Any]) -> list[str]:
         "",
         "base: # the miniature's, made here from synthetic scenes; all its labels are exact",
         f"  exact_steps: {config['base']['steps']}",
+        f"  names: {_flow(config['base']['names'])} # one token each: spelled in letters, they would hardly be learned",
     ]
 
 
