@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_models import make_checkpoint, write_train_file
+from transformers import processing_utils
 from trl.trainer import utils
 from trl.trainer.utils import add_fused_lm_head
 
@@ -15,7 +16,7 @@ from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.training.fused_head import score_only_completions
-from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
+from vision_r1.training.sharing import Packing, Pixels, share_forward, share_processing, share_reading
 
 PIXELS = (784, 7056)
 
@@ -41,9 +42,9 @@ def processor_of(place):
     return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
 
 
-def batch(place, copies):
+def batch(place, copies, processor=None):
     """Return the inputs of four prompts, `copies` of each in any order, of two lengths, and random completions."""
-    processor = processor_of(place)
+    processor = processor or processor_of(place)
     rows = read_jsonl(place / "train.jsonl")[4:]
     order = np.random.default_rng(0).permutation(np.repeat(range(4), copies))
     template = [prompt_text(processor, row["prompt"]) for row in rows]
@@ -58,6 +59,13 @@ def batch(place, copies):
     completions = torch.randint(50, 200, (len(order), 6), generator=generator)
     said = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
     return inputs, completions, said.long()
+
+
+def shared_batch(place, copies):
+    """Return the same, with numbers of images in the place of pixels, and the pixels."""
+    processor = processor_of(place)
+    pixels = share_processing(processor)
+    return batch(place, copies, processor), pixels
 
 
 def score(model, inputs, completions, said):
@@ -79,20 +87,20 @@ def score(model, inputs, completions, said):
 
 @pytest.mark.parametrize("copies", [1, 5])
 def test_log_probabilities_and_gradients_stay(place, copies, monkeypatch):
-    inputs = batch(place, copies)
+    inputs, (numbered, pixels) = batch(place, copies), shared_batch(place, copies)
     plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
     for model in (plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
+    share_forward(shared, pixels)
     packed = []
     original = Packing.pack
     monkeypatch.setattr(Packing, "pack", lambda self, options: packed.append(self) or original(self, options))
-    (values, gradients), (shared_values, shared_gradients) = score(plain, *inputs), score(shared, *inputs)
+    (values, gradients), (shared_values, shared_gradients) = score(plain, *inputs), score(shared, *numbered)
     assert len(packed) == (copies > 1)
     assert torch.allclose(values, shared_values, atol=1e-5)
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, shared_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
-    again = score(shared, *inputs)
+    again = score(shared, *numbered)
     assert torch.equal(again[0], shared_values)
     assert all(torch.equal(again[1][name], shared_gradients[name]) for name in gradients)
 
@@ -132,7 +140,7 @@ def test_positions_are_worked_out_once_for_each_layout(place, monkeypatch):
         type(model.model), "get_rope_index", lambda self, ids, **o: seen.append(len(ids)) or original(self, ids, **o)
     )
     plain = model.model.get_rope_index(inputs["input_ids"], **options)
-    share_forward(model)
+    share_forward(model, Pixels())
     shared = model.model.get_rope_index(inputs["input_ids"], **options)
     assert all(torch.equal(*pair) for pair in zip(plain, shared, strict=True))
     assert seen[0] == 12 and seen[1] <= 4
@@ -140,33 +148,38 @@ def test_positions_are_worked_out_once_for_each_layout(place, monkeypatch):
 
 def test_in_bfloat16_sharing_adds_no_error_beyond_the_format_s_own(place):
     """Against float32, on the rounded weights: packed rows may be rounded otherwise, but no more."""
-    inputs = batch(place, 5)
+    inputs, (numbered, pixels) = batch(place, 5), shared_batch(place, 5)
     exact = load_model(place / "model", "bfloat16").float()
     plain, shared = load_model(place / "model", "bfloat16"), load_model(place / "model", "bfloat16")
     for model in (exact, plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
-    truth, *rounded = (score(model, *inputs)[0].float() for model in (exact, plain, shared))
+    share_forward(shared, pixels)
+    asked = ((exact, inputs), (plain, inputs), (shared, numbered))
+    truth, *rounded = (score(model, *of)[0].float() for model, of in asked)
     without, with_sharing = ((values - truth).pow(2).mean().sqrt() for values in rounded)
     assert 0 < without and with_sharing < 1.5 * without
 
 
 def test_groups_of_different_size(place):
-    inputs, completions, said = batch(place, 5)
     kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as when a generation is cut into micro-batches
-    sizes = inputs["image_grid_thw"].prod(1).tolist()
-    patches = torch.cat([part for row, part in enumerate(inputs["pixel_values"].split(sizes)) if row in kept])
-    inputs = {name: patches if name == "pixel_values" else values[kept] for name, values in inputs.items()}
+
+    def cut(inputs, completions, said):
+        patches = inputs["pixel_values"].split(inputs["image_grid_thw"].prod(1).tolist())
+        pixels = torch.cat([patches[row] for row in kept])
+        own = {name: pixels if name == "pixel_values" else values[kept] for name, values in inputs.items()}
+        return own, completions[kept], said[kept]
+
+    numbered, pixels = shared_batch(place, 5)
     plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
     for model in (plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
-    values = [score(model, inputs, completions[kept], said[kept])[0] for model in (plain, shared)]
+    share_forward(shared, pixels)
+    values = [score(plain, *cut(*batch(place, 5)))[0], score(shared, *cut(*numbered))[0]]
     assert torch.allclose(*values, atol=1e-5)
 
 
 def test_generation_stays(place, monkeypatch):
-    inputs, _, _ = batch(place, 3)
+    (inputs, _, _), ((numbered, _, _), pixels) = batch(place, 3), shared_batch(place, 3)
     plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
     greedy = {"do_sample": False, "max_new_tokens": 5, "output_logits": True, "return_dict_in_generate": True}
     read = []
@@ -177,22 +190,30 @@ def test_generation_stays(place, monkeypatch):
         return forward(self, **options)
 
     monkeypatch.setattr(type(shared.model.language_model), "forward", spy)
-    share_forward(shared)
-    one, other = plain.generate(**inputs, **greedy), shared.generate(**inputs, **greedy)
+    share_forward(shared, pixels)
+    one, other = plain.generate(**inputs, **greedy), shared.generate(**numbered, **greedy)
     assert torch.equal(one.sequences, other.sequences)
     assert read == 5 * [12] + [4] + 4 * [12]  # each prompt once, then every row
     assert all(torch.allclose(*logits, atol=1e-4) for logits in zip(one.logits, other.logits, strict=True))
 
 
 def test_blank_images_of_different_shape_are_different(place):
-    processor = processor_of(place)
+    plain_processor, processor = processor_of(place), processor_of(place)
+    pixels = share_processing(processor)
     images = [Image.new("RGB", size, "white") for size in ((64, 96), (96, 64))]
-    text = [prompt_text(processor, "Locate every circle.")] * 2
-    inputs = processor(images=images, text=text, padding=True, return_tensors="pt")
+    asked = {"images": images, "text": [prompt_text(processor, "Locate every circle.")] * 2}
+    asked |= {"padding": True, "return_tensors": "pt"}
     plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
-    share_forward(shared)
+    share_forward(shared, pixels)
     with torch.no_grad():
-        torch.testing.assert_close(plain(**inputs).logits, shared(**inputs).logits)
+        torch.testing.assert_close(plain(**plain_processor(**asked)).logits, shared(**processor(**asked)).logits)
+
+
+def looked_up(pixels, inputs):
+    """Return a copy of the inputs of a processor under share_processing, with pixels in the place of their numbers."""
+    grids = np.asarray(inputs["image_grid_thw"]).prod(1)
+    numbers = np.asarray(inputs["pixel_values"])[grids.cumsum() - grids, 0]
+    return {**inputs, "pixel_values": torch.cat([pixels[number] for number in numbers.tolist()])}
 
 
 def test_an_image_is_read_and_processed_once(place, monkeypatch):
@@ -203,24 +224,69 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
     assert images[0] is images[1] and images[0].mode == "RGB"
 
     plain, shared = processor_of(place), processor_of(place)
-    share_processing(shared)
+    pixels = share_processing(shared)
     kind = type(plain.image_processor)
     seen = []
     original = kind.preprocess
     monkeypatch.setattr(
         kind, "preprocess", lambda self, images, **o: seen.append(len(images)) or original(self, images, **o)
     )
-    text = 3 * ["<|vision_start|><|image_pad|><|vision_end|>Where?"]
-    expected = plain(images=images, text=text, return_tensors="pt")
+    text = 2 * ["<|vision_start|><|image_pad|><|vision_end|>Where?"] + ["<|vision_start|><|image_pad|><|vision_end|>"]
+    expected = plain(images=images, text=text, padding=True, return_tensors="pt")
     seen.clear()
     for _ in range(2):
-        found = shared(images=images, text=text, return_tensors="pt")
+        numbered = shared(images=images, text=text, padding=True, return_tensors="pt")
+        found = looked_up(pixels, numbered)
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert seen == [2]
-    other = shared(images=images[2:], text=text[2:], return_tensors="pt")
+    other = looked_up(pixels, shared(images=images[2:], text=text[2:], return_tensors="pt"))
     assert torch.equal(other["pixel_values"], expected["pixel_values"][-len(other["pixel_values"]) :])
     assert seen == [2, 1]
+    with pytest.raises(KeyError):  # of the call before: never another image's
+        looked_up(pixels, numbered)
+
+
+def test_two_prompts_about_an_image_share_it(place):
+    processor = processor_of(place)
+    pixels = share_processing(processor)
+    image = Image.new("RGB", (64, 96), "white")
+    text = [prompt_text(processor, f"Locate every {name}.") for name in ("circle", "square")]
+    inputs = processor(images=[image, image], text=text, padding=True, return_tensors="pt")
+    assert len(pixels) == 1 and inputs["pixel_values"].unique().numel() == 1
+    assert inputs["input_ids"][0].tolist() != inputs["input_ids"][1].tolist()
+
+
+def test_a_prompt_is_rendered_once(place, monkeypatch):
+    """As TRL asks: all copies in one call, then text for one after the other."""
+    plain, shared = processor_of(place), processor_of(place)
+    pixels = share_processing(shared)
+    images = [Image.new("RGB", (64, 96), colour) for colour in ("white", "red")]
+
+    def turn(image, words):
+        return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": words}]}]
+
+    asked = [("circle", 0), ("circle", 0), ("circle", 1), ("square", 1), ("square", 1)]
+    turns = [turn(images[number], f"Locate every {words}.") for words, number in asked]
+    batched = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
+    one_by_one = {"add_generation_prompt": True, "tokenize": False}
+    expected = plain.apply_chat_template(turns, **batched)
+    texts = [plain.apply_chat_template(each, **one_by_one) for each in turns]
+    rendered = []
+    original = processing_utils.render_jinja_template
+
+    def render(conversations, **options):
+        rendered.append(len(conversations))
+        return original(conversations=conversations, **options)
+
+    monkeypatch.setattr(processing_utils, "render_jinja_template", render)
+    found = looked_up(pixels, shared.apply_chat_template(turns, **batched))
+    assert found.keys() == expected.keys() and len(pixels) == 2
+    assert all(np.array_equal(found[name], expected[name]) for name in ("pixel_values", "image_grid_thw"))
+    assert found["input_ids"] == expected["input_ids"]
+    assert [shared.apply_chat_template(each, **one_by_one) for each in turns] == texts
+    assert rendered == [3, 1, 1, 1]
+    assert shared.apply_chat_template(turns[0], add_generation_prompt=False) != texts[0]
 
 
 def test_an_image_that_is_damaged_while_training_reads_is_named(tmp_path):

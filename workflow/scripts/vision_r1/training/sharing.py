@@ -5,6 +5,7 @@ completions are scored, however many copies of them stand in a batch. Values and
 up to the order of floating-point sums; a run repeats bit for bit.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,58 +31,104 @@ def share_reading(dataset: "Dataset") -> "Dataset":
     return dataset.with_transform(lambda rows: {**rows, "image": [read(path) for path in rows["image"]]})
 
 
-def share_processing(processor: ProcessorMixin) -> None:
-    """Make the processor work once on equal pairs of text and image in a call, and on the images of the call before."""
+class Pixels(dict[int, torch.Tensor]):
+    """Pixels, (patches, width), of the distinct images of the generation under way, by the number that each was given.
+
+    TRL copies the pixels of every completion five times on their way to the model. So a batch holds in their place,
+    for each patch, the number of its image, (patches, 1), and the model looks the pixels up.
+    """
+
+    given = 0  # numbers so far: an image of an earlier generation is missing, and never taken for another one
+
+    def replace(self, images: Sequence[torch.Tensor]) -> np.ndarray:
+        """Hold these images alone; return their numbers."""
+        self.clear()
+        numbers = self.given + np.arange(len(images))
+        self.update(zip(numbers.tolist(), images, strict=True))
+        self.given += len(images)
+        return numbers
+
+
+def share_processing(processor: ProcessorMixin) -> Pixels:
+    """Make the processor work once on equal pairs of prompt and image in a call, and on the images of the call before.
+
+    Its `pixel_values` are numbers of images from then on, for a model under share_forward with what is returned here.
+    """
+    pixels = Pixels()
     _share_calls(processor)
-    _remember_images(processor)
+    _number_images(processor, pixels)
+    return pixels
 
 
 def _share_calls(processor: ProcessorMixin) -> None:
     kind = type(processor)
+    last = {"asked": "", "text": ""}  # copies stand side by side
 
     class Shared(kind):
         def __call__(self, images: Any = None, text: Any = None, **options: Any) -> BatchFeature:
             images = [] if images is None else make_flat_list_of_images(images)
             if not isinstance(text, list) or len(text) != len(images):
                 return super().__call__(images=images or None, text=text, **options)
-            pairs = [(one, id(image)) for one, image in zip(text, images, strict=True)]
-            number: dict[tuple, int] = {}
-            index = [number.setdefault(pair, len(number)) for pair in pairs]
-            first = [index.index(each) for each in range(len(number))]
+            first, index = _distinct([(one, id(image)) for one, image in zip(text, images, strict=True)])
             done = super().__call__(
                 images=[images[place] for place in first], text=[text[place] for place in first], **options
             )
-            patches = np.cumsum(np.asarray(done["image_grid_thw"]).prod(1))[:-1].tolist()
-            for name, values in done.items():
-                if name == "pixel_values":
-                    parts = np.split(np.asarray(values), patches)
-                    together = np.concatenate([parts[place] for place in index])
-                    done[name] = torch.from_numpy(together) if isinstance(values, torch.Tensor) else together
-                else:
-                    done[name] = [values[place] for place in index] if isinstance(values, list) else values[index]
-            return done
+            return _repeated(done, index)
+
+        def apply_chat_template(self, conversation: list, **options: Any) -> Any:
+            if not options.get("tokenize"):
+                asked = json.dumps([conversation, options], default=id)
+                if asked != last["asked"]:
+                    last.update(asked=asked, text=super().apply_chat_template(conversation, **options))
+                return last["text"]
+            if not options.get("return_dict") or not isinstance(conversation[0], list):
+                return super().apply_chat_template(conversation, **options)
+            first, index = _distinct([json.dumps(one, default=id) for one in conversation])
+            return _repeated(super().apply_chat_template([conversation[place] for place in first], **options), index)
 
     processor.__class__ = Shared
 
 
-def _remember_images(processor: ProcessorMixin) -> None:
+def _number_images(processor: ProcessorMixin, pixels: Pixels) -> None:
     kind = type(processor.image_processor)
     last: dict[str, Any] = {"images": [], "options": None, "done": None}
 
-    class Remembering(kind):
+    class Numbering(kind):
         def preprocess(self, images: Any, return_tensors: Any = None, **options: Any) -> BatchFeature:
             images = make_flat_list_of_images(images)
             if not _same(images, last["images"]) or options != last["options"]:
-                last.update(images=images, options=options, done=super().preprocess(images, **options))
+                first, index = _distinct(list(map(id, images)))
+                done = super().preprocess([images[place] for place in first], **options)
+                patches = done["image_grid_thw"].prod(1)
+                numbers = pixels.replace(torch.as_tensor(done["pixel_values"]).split(patches.tolist()))
+                done["pixel_values"] = np.repeat(numbers, patches)[:, None]
+                last.update(images=images, options=options, done=_repeated(done, index))
             return BatchFeature(data=dict(last["done"]), tensor_type=return_tensors)
 
-    processor.image_processor.__class__ = Remembering
+    processor.image_processor.__class__ = Numbering
 
 
-def share_forward(model: PreTrainedModel) -> None:
+def _distinct(keys: Sequence[Any]) -> tuple[list[int], list[int]]:
+    """Return the place where each distinct key stands first, and for every key, which of these it equals."""
+    number: dict[Any, int] = {}
+    index = [number.setdefault(key, len(number)) for key in keys]
+    return [index.index(each) for each in range(len(number))], index
+
+
+def _repeated(done: BatchFeature, index: Sequence[int]) -> BatchFeature:
+    """Change a processor's output, with one image a row, to these of its rows."""
+    patches = np.asarray(done["image_grid_thw"]).prod(1)
+    places = np.split(np.arange(patches.sum()), patches.cumsum()[:-1])
+    for name, values in done.items():
+        rows = np.concatenate([places[row] for row in index]) if name == "pixel_values" else index
+        done[name] = [values[row] for row in rows] if isinstance(values, list) else values[rows]
+    return done
+
+
+def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
     """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
     starts and, under sdpa attention, when TRL asks for the completions' log-probabilities. Rows of the same layout have
-    their positions worked out once.
+    their positions worked out once. `pixels`: from share_processing.
     """
     # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
     # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
@@ -92,12 +139,12 @@ def share_forward(model: PreTrainedModel) -> None:
     prompts: list[torch.Tensor] = []
 
     def encode_once(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **options: Any) -> Any:
-        parts = pixel_values.split(image_grid_thw.prod(-1).tolist())
-        first, index = _distinct(parts, image_grid_thw)
+        patches = image_grid_thw.prod(-1)
+        numbers = pixel_values[patches.cumsum(0) - patches, 0].tolist()
+        first, index = _distinct(numbers)
         images[:] = index
-        if len(first) == len(parts):
-            return encode(pixel_values, image_grid_thw, **options)
-        output = encode(torch.cat([parts[place] for place in first]), image_grid_thw[first], **options)
+        seen = torch.cat([pixels[numbers[place]] for place in first]).to(pixel_values.device)
+        output = encode(seen, image_grid_thw[first], **options)
         output.pooler_output = tuple(output.pooler_output[place] for place in index)
         if "deepstack_features" in output:  # Qwen3-VL
             output.deepstack_features = [[layer[place] for place in index] for layer in output.deepstack_features]
@@ -258,23 +305,6 @@ def _deepstack(options: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
     owner = torch.arange(len(visual), device=visual.device)[:, None].expand_as(visual)[visual]
     keep = torch.cat([(owner == row).nonzero()[:, 0] for row in rows])
     return {"deepstack_visual_embeds": [layer[keep] for layer in options["deepstack_visual_embeds"]]}
-
-
-def _distinct(parts: Sequence[torch.Tensor], grids: torch.Tensor) -> tuple[list[int], list[int]]:
-    """Return the places of the distinct images, of patches (n, width) and grid (3,), and which of these each equals."""
-    first: list[int] = []
-    index = []
-    same_sum: dict[tuple, list[int]] = {}
-    sums = torch.stack([part.sum() for part in parts]).tolist()
-    for place, (part, grid) in enumerate(zip(parts, grids.tolist(), strict=True)):
-        candidates = same_sum.setdefault((*grid, sums[place]), [])
-        equal = next((number for number in candidates if torch.equal(parts[first[number]], part)), None)
-        if equal is None:
-            equal = len(first)
-            first.append(place)
-            candidates.append(equal)
-        index.append(equal)
-    return first, index
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
