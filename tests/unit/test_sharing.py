@@ -16,7 +16,8 @@ from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.training.fused_head import score_only_completions
-from vision_r1.training.sharing import Packing, Pixels, share_forward, share_processing, share_reading
+from vision_r1.training.packing import Packing
+from vision_r1.training.sharing import Pixels, share_forward, share_processing, share_reading
 
 PIXELS = (784, 7056)
 
