@@ -16,7 +16,7 @@ from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorM
 from transformers.image_utils import make_flat_list_of_images
 
 from vision_r1.data.images import load_image
-from vision_r1.training.packing import Packing, deepstack_of, groups_of
+from vision_r1.training.packing import Packing, groups_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -132,15 +132,14 @@ def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
     """
     # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
     # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
-    core, read = model.model, model.model.language_model.forward
+    core, read, read_text = model.model, model.model.forward, model.model.language_model.forward
     encode = core.get_image_features
     images: list[int] = []  # of the batch under way: which distinct image each row has
     packing: list[Packing] = []
     prompts: list[torch.Tensor] = []
 
     def encode_once(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **options: Any) -> Any:
-        patches = image_grid_thw.prod(-1)
-        numbers = pixel_values[patches.cumsum(0) - patches, 0].tolist()
+        numbers = _numbers(pixel_values, image_grid_thw)
         first, index = _distinct(numbers)
         images[:] = index
         seen = torch.cat([pixels[numbers[place]] for place in first]).to(pixel_values.device)
@@ -158,23 +157,38 @@ def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
             return
         images.clear()
         if options.get("fused_lm_head") and model.config._attn_implementation == "sdpa":
-            ids, scored = options["input_ids"], (options["labels"] != -100).any(0)
-            packing.append(Packing(ids, prompt=int(scored.int().argmax()), images=images))
+            ids, grids = options["input_ids"], options.get("image_grid_thw")
+            if grids is not None and len(grids) == len(ids):
+                prompt = int((options["labels"] != -100).any(0).int().argmax())
+                numbers = _numbers(options["pixel_values"], grids)
+                if plan := Packing.of(ids, options["attention_mask"], prompt, numbers):
+                    packing.append(plan)
 
-    def read_once(**options: Any) -> Any:
-        if prompts and len(images) == len(prompts[0]):
-            return _prefill_once(read, groups_of(prompts[0], images), options)
-        plan = packing[0] if packing else None
-        if plan is None or not plan.worthwhile():
+    def score_packed(**options: Any) -> Any:
+        if not packing:
             return read(**options)
-        output = read(**plan.pack(options))
-        output.last_hidden_state = plan.unpack(output.last_hidden_state)
+        layout = {name: options[name] for name in ("image_grid_thw", "mm_token_type_ids", "attention_mask")}
+        positions, _ = core.get_rope_index(options["input_ids"], **layout)
+        output = read(**packing[0].pack(options, positions))
+        output.last_hidden_state = packing[0].unpack(output.last_hidden_state, options["input_ids"].shape[1])
         return output
+
+    def begin_once(**options: Any) -> Any:
+        if prompts and len(images) == len(prompts[0]):
+            return _prefill_once(read_text, groups_of(prompts[0], images), options)
+        return read_text(**options)
 
     model.register_forward_pre_hook(begin, with_kwargs=True)
     core.get_image_features = encode_once
     core.get_rope_index = _position_once(core.get_rope_index)
-    core.language_model.forward = read_once
+    core.forward = score_packed
+    core.language_model.forward = begin_once
+
+
+def _numbers(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> list[int]:
+    """Return the number of each image of a batch, which stands at each of its patches."""
+    patches = image_grid_thw.prod(-1)
+    return pixel_values[patches.cumsum(0) - patches, 0].tolist()
 
 
 def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,13 +230,21 @@ def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: di
     own = {"inputs_embeds": embeddings[first], "attention_mask": None if mask is None else mask[first]}
     own |= {"position_ids": options["position_ids"][:, first], "past_key_values": DynamicCache()}
     if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
-        own |= deepstack_of(options, first) | {"visual_pos_masks": options["visual_pos_masks"][first]}
+        own |= _deepstack(options, first) | {"visual_pos_masks": options["visual_pos_masks"][first]}
     output = read(**(options | own))
-    for number, layer in enumerate(own["past_key_values"].layers):
-        cache.update(layer.keys[index], layer.values[index], number)
+    own["past_key_values"].batch_select_indices(index)
+    cache.layers[:] = own["past_key_values"].layers
     output.past_key_values = cache
     output.last_hidden_state = output.last_hidden_state[index]
     return output
+
+
+def _deepstack(options: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """Return Qwen3-VL's deeper image features, one line an image token, of some rows of the batch."""
+    visual = options["visual_pos_masks"]
+    owner = torch.arange(len(visual), device=visual.device)[:, None].expand_as(visual)[visual]
+    keep = torch.cat([(owner == row).nonzero()[:, 0] for row in rows])
+    return {"deepstack_visual_embeds": [layer[keep] for layer in options["deepstack_visual_embeds"]]}
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
