@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass
@@ -49,13 +48,11 @@ class Packing:
         width = max(map(len, sources))
         if len(groups) * width > 0.8 * rows * length:
             return None
+        # Past the end stands the batch's first token again, which no token sees and which is none of an image.
         number_of = {row: number for number, group in enumerate(groups) for row in group}
         before = [[number_of[row] * width + place for place in follows[row]] for row in range(rows)]
-        source, owner, before = (
-            pad_sequence([torch.tensor(each) for each in lists], True, past_the_end).to(ids.device)
-            for lists, past_the_end in ((sources, 0), (owners, -1), (before, 0))
-        )
-        return cls(prompt, [group[0] for group in groups], source, owner, before)
+        tables = (_table(sources, 0, ids.device), _table(owners, -1, ids.device), _table(before, 0, ids.device))
+        return cls(prompt, [group[0] for group in groups], *tables)
 
     def pack(self, options: dict[str, Any], positions: torch.Tensor) -> dict[str, Any]:
         """Return the model's arguments for the packed rows; positions: (3, R, T)."""
@@ -87,6 +84,11 @@ class Packing:
         itself = torch.eye(self.owner.shape[1], dtype=torch.bool, device=self.owner.device)
         seen = (keys == 0) | (keys == queries)
         return (seen & torch.ones_like(itself).tril() | itself)[:, None]
+
+
+def _table(lists: list[list[int]], past_the_end: int, device: torch.device) -> torch.Tensor:
+    width = max(map(len, lists))
+    return torch.tensor([each + [past_the_end] * (width - len(each)) for each in lists], device=device)
 
 
 def groups_of(prompts: torch.Tensor, images: Sequence[int]) -> list[list[int]]:
