@@ -175,9 +175,9 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
     )
     if shared:
         score_only_completions()
-        share_processing(processor)
+        pixels = share_processing(processor)
         replay_decoding(model)
-        share_forward(model)
+        share_forward(model, pixels)
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=reward_functions(Criterion.named("released_2025", "stage1")),
@@ -187,7 +187,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
         peft_config=adapters(args.lora_r),
     )
     if shared and trainer.ref_model is not None:
-        share_forward(trainer.ref_model)
+        share_forward(trainer.ref_model, pixels)
     clock = Clock(args.device)
     clock.around(trainer, "_generate_single_turn", "generation")
     clock.around(trainer, "_tokenize_prompts", "image processing")

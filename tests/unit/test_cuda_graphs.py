@@ -9,7 +9,7 @@ from vision_r1 import cuda_graphs
 from vision_r1.cuda_graphs import replay_decoding
 from vision_r1.families import FAMILIES
 from vision_r1.models import load_model
-from vision_r1.training.sharing import share_forward
+from vision_r1.training.sharing import Pixels, share_forward
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -60,7 +60,7 @@ def test_the_same_tokens_are_generated(checkpoint, recorded, padded, shared, opt
     model = load_model(checkpoint, "float32")
     replay_decoding(model)
     if shared:
-        share_forward(model)
+        share_forward(model, Pixels())
     for _ in range(2):  # nothing is carried over to the next generation
         assert torch.equal(written(model, padded, **options), expected)
     assert recorded == [4, 4, 2] * 2  # the first of the 11 tokens follows from the prompt
@@ -91,7 +91,7 @@ def test_a_graph_gives_the_same_text_on_a_gpu(checkpoint, monkeypatch, adapters,
         model = load_model(checkpoint, "float32").cuda()
         if replayed:
             replay_decoding(model)
-            share_forward(model)
+            share_forward(model, Pixels())
         if adapters:
             from peft import LoraConfig, get_peft_model
 

@@ -11,11 +11,12 @@ from trl.trainer import utils
 from trl.trainer.utils import add_fused_lm_head
 
 from vision_r1.families import FAMILIES, family
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor, prompt_text
 from vision_r1.training.fused_head import score_only_completions
-from vision_r1.training.sharing import Packing, share_forward, share_processing, share_reading
+from vision_r1.training.packing import Packing
+from vision_r1.training.sharing import Pixels, share_forward, share_processing
 
 PIXELS = (784, 7056)
 
@@ -41,9 +42,9 @@ def processor_of(place):
     return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
 
 
-def batch(place, copies):
-    """Return the inputs of four prompts of two lengths, `copies` of each in random order, and random completions."""
-    processor = processor_of(place)
+def batch(place, copies, processor=None):
+    """Return the inputs of four prompts, of two lengths, `copies` of each in random order, and random completions."""
+    processor = processor or processor_of(place)
     rows = read_jsonl(place / "train.jsonl")[4:]
     order = np.random.default_rng(0).permutation(np.repeat(range(4), copies))
     template = [prompt_text(processor, row["prompt"]) for row in rows]
@@ -58,6 +59,13 @@ def batch(place, copies):
     completions = torch.randint(50, 200, (len(order), 6), generator=generator)
     written = torch.arange(6)[None] < torch.randint(1, 7, (len(order), 1), generator=generator)
     return inputs, completions, written.long()
+
+
+def shared_batch(place, copies):
+    """Return the same, with numbers of images in place of pixels, and the pixels."""
+    processor = processor_of(place)
+    pixels = share_processing(processor)
+    return batch(place, copies, processor), pixels
 
 
 def score(model, inputs, completions, written):
@@ -79,20 +87,24 @@ def score(model, inputs, completions, written):
 
 @pytest.mark.parametrize("copies", [1, 5])
 def test_log_probabilities_and_gradients_stay_the_same(place, copies, monkeypatch):
-    inputs = batch(place, copies)
+    inputs, (numbered, pixels) = batch(place, copies), shared_batch(place, copies)
     plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
     for model in (plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
+    share_forward(shared, pixels)
     packed = []
     original = Packing.pack
-    monkeypatch.setattr(Packing, "pack", lambda self, options: packed.append(self) or original(self, options))
-    (values, gradients), (shared_values, shared_gradients) = score(plain, *inputs), score(shared, *inputs)
+    monkeypatch.setattr(Packing, "pack", lambda self, *args: packed.append(self) or original(self, *args))
+    (values, gradients), (shared_values, shared_gradients) = score(plain, *inputs), score(shared, *numbered)
     assert len(packed) == (copies > 1)
+    if packed:  # no padding, and no completion's last token, from which nothing follows
+        assert len(packed[0].first) == 4
+        tokens = numbered[0]["attention_mask"][packed[0].first].sum() + (numbered[2].sum(1) - 1).sum()
+        assert (packed[0].owner >= 0).sum() == tokens
     assert torch.allclose(values, shared_values, atol=1e-5)
     for name, gradient in gradients.items():
         assert torch.allclose(gradient, shared_gradients[name], atol=1e-5 + 1e-4 * float(gradient.abs().max())), name
-    again = score(shared, *inputs)
+    again = score(shared, *numbered)
     assert torch.equal(again[0], shared_values)
     assert all(torch.equal(again[1][name], shared_gradients[name]) for name in gradients)
 
@@ -132,7 +144,7 @@ def test_positions_are_computed_once_per_layout(place, monkeypatch):
         type(model.model), "get_rope_index", lambda self, ids, **o: seen.append(len(ids)) or original(self, ids, **o)
     )
     plain = model.model.get_rope_index(inputs["input_ids"], **options)
-    share_forward(model)
+    share_forward(model, Pixels())
     shared = model.model.get_rope_index(inputs["input_ids"], **options)
     assert all(torch.equal(*pair) for pair in zip(plain, shared, strict=True))
     assert seen[0] == 12 and seen[1] <= 4
@@ -140,33 +152,38 @@ def test_positions_are_computed_once_per_layout(place, monkeypatch):
 
 def test_in_bfloat16_sharing_adds_no_error_beyond_rounding(place):
     """Compared with float32 on the rounded weights: packed rows may round differently, but not more."""
-    inputs = batch(place, 5)
+    inputs, (numbered, pixels) = batch(place, 5), shared_batch(place, 5)
     exact = load_model(place / "model", "bfloat16").float()
     plain, shared = load_model(place / "model", "bfloat16"), load_model(place / "model", "bfloat16")
     for model in (exact, plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
-    truth, *rounded = (score(model, *inputs)[0].float() for model in (exact, plain, shared))
+    share_forward(shared, pixels)
+    asked = ((exact, inputs), (plain, inputs), (shared, numbered))
+    truth, *rounded = (score(model, *of)[0].float() for model, of in asked)
     without, with_sharing = ((values - truth).pow(2).mean().sqrt() for values in rounded)
     assert 0 < without and with_sharing < 1.5 * without
 
 
 def test_groups_of_different_sizes(place):
-    inputs, completions, written = batch(place, 5)
     kept = [row for row in range(20) if row not in (3, 4, 11, 17)]  # as if a generation were split into micro-batches
-    sizes = inputs["image_grid_thw"].prod(1).tolist()
-    patches = torch.cat([part for row, part in enumerate(inputs["pixel_values"].split(sizes)) if row in kept])
-    inputs = {name: patches if name == "pixel_values" else values[kept] for name, values in inputs.items()}
+
+    def cut(inputs, completions, written):
+        patches = inputs["pixel_values"].split(inputs["image_grid_thw"].prod(1).tolist())
+        pixels = torch.cat([patches[row] for row in kept])
+        own = {name: pixels if name == "pixel_values" else values[kept] for name, values in inputs.items()}
+        return own, completions[kept], written[kept]
+
+    numbered, pixels = shared_batch(place, 5)
     plain, shared = load_model(place / "model", "float32"), load_model(place / "model", "float32")
     for model in (plain, shared):
         add_fused_lm_head(model)
-    share_forward(shared)
-    values = [score(model, inputs, completions[kept], written[kept])[0] for model in (plain, shared)]
+    share_forward(shared, pixels)
+    values = [score(plain, *cut(*batch(place, 5)))[0], score(shared, *cut(*numbered))[0]]
     assert torch.allclose(*values, atol=1e-5)
 
 
 def test_generation_stays_the_same(place, monkeypatch):
-    inputs, _, _ = batch(place, 3)
+    (inputs, _, _), ((numbered, _, _), pixels) = batch(place, 3), shared_batch(place, 3)
     plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
     greedy = {"do_sample": False, "max_new_tokens": 5, "output_logits": True, "return_dict_in_generate": True}
     read = []
@@ -177,65 +194,20 @@ def test_generation_stays_the_same(place, monkeypatch):
         return forward(self, **options)
 
     monkeypatch.setattr(type(shared.model.language_model), "forward", spy)
-    share_forward(shared)
-    one, other = plain.generate(**inputs, **greedy), shared.generate(**inputs, **greedy)
+    share_forward(shared, pixels)
+    one, other = plain.generate(**inputs, **greedy), shared.generate(**numbered, **greedy)
     assert torch.equal(one.sequences, other.sequences)
     assert read == 5 * [12] + [4] + 4 * [12]  # first each prompt once, then every row
     assert all(torch.allclose(*logits, atol=1e-4) for logits in zip(one.logits, other.logits, strict=True))
 
 
 def test_blank_images_of_different_shapes_are_different(place):
-    processor = processor_of(place)
+    plain_processor, processor = processor_of(place), processor_of(place)
+    pixels = share_processing(processor)
     images = [Image.new("RGB", size, "white") for size in ((64, 96), (96, 64))]
-    text = [prompt_text(processor, "Locate every circle.")] * 2
-    inputs = processor(images=images, text=text, padding=True, return_tensors="pt")
+    asked = {"images": images, "text": [prompt_text(processor, "Locate every circle.")] * 2}
+    asked |= {"padding": True, "return_tensors": "pt"}
     plain, shared = load_model(place / "model", "float32").eval(), load_model(place / "model", "float32").eval()
-    share_forward(shared)
+    share_forward(shared, pixels)
     with torch.no_grad():
-        torch.testing.assert_close(plain(**inputs).logits, shared(**inputs).logits)
-
-
-def test_an_image_is_read_and_processed_once(place, monkeypatch):
-    from datasets import Dataset
-
-    paths = [row["image"] for row in read_jsonl(place / "train.jsonl")[:2]]
-    images = share_reading(Dataset.from_dict({"image": [paths[0], paths[0], paths[1]]}))[:]["image"]
-    assert images[0] is images[1] and images[0].mode == "RGB"
-
-    plain, shared = processor_of(place), processor_of(place)
-    share_processing(shared)
-    kind = type(plain.image_processor)
-    seen = []
-    original = kind.preprocess
-    monkeypatch.setattr(
-        kind, "preprocess", lambda self, images, **o: seen.append(len(images)) or original(self, images, **o)
-    )
-    text = 3 * ["<|vision_start|><|image_pad|><|vision_end|>Where?"]
-    expected = plain(images=images, text=text, return_tensors="pt")
-    seen.clear()
-    for _ in range(2):
-        found = shared(images=images, text=text, return_tensors="pt")
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert seen == [2]
-    other = shared(images=images[2:], text=text[2:], return_tensors="pt")
-    assert torch.equal(other["pixel_values"], expected["pixel_values"][-len(other["pixel_values"]) :])
-    assert seen == [2, 1]
-
-
-def test_an_image_that_is_damaged_during_training_is_named(tmp_path):
-    from datasets import Dataset
-
-    Image.effect_noise((84, 84), 50).save(tmp_path / "cut.jpg")
-    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-900])
-    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image \(image file is truncated"):
-        share_reading(Dataset.from_dict({"image": [str(tmp_path / "cut.jpg")]}))[0]
-
-
-def test_the_saved_processor_is_the_plain_one(place, tmp_path):
-    processor = processor_of(place)
-    processor.save_pretrained(tmp_path / "plain")
-    share_processing(processor)
-    processor.save_pretrained(tmp_path / "shared")
-    for path in (tmp_path / "plain").iterdir():
-        assert path.read_bytes() == (tmp_path / "shared" / path.name).read_bytes(), path.name
+        torch.testing.assert_close(plain(**plain_processor(**asked)).logits, shared(**processor(**asked)).logits)

@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     score_only_completions()
     replay_decoding(model)
     if arguments.share_copies:
-        share_processing(processor)
-        share_forward(model)
+        pixels = share_processing(processor)
+        share_forward(model, pixels)
     with refused_by_trl():
         trainer = GRPOTrainer(
             model=model,
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
     if arguments.share_copies and trainer.ref_model is not None:
-        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model))
+        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model), pixels)
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))

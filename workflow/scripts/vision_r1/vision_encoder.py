@@ -5,7 +5,8 @@ product does the same in a third of the time on a CPU.
 
 Windows: under `sdpa`, transformers calls attention once per window, 30 times for an image of 640 x 480 pixels in each
 of 28 layers, and a GPU waits for Python. An attention with "flash" in its name is called once per layer and is told
-where the windows begin. On a CPU and in float32, for which torch has no such kernel, windows are looped over as before.
+where the windows begin. On a CPU and in float32, for which torch has no such kernel, windows of one size are the
+rows of one call, and others are looped over as before.
 """
 
 from typing import Any
@@ -51,6 +52,9 @@ def windowed_attention(
         flat = (states[0].transpose(0, 1) for states in (query, key, value))
         return varlen_attn(*flat, begins, begins, max_length_q, max_length_q)[None], None
     lengths = cu_seq_lens_q.diff().tolist()
-    windows = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
     plain = {name: options[name] for name in ("scaling", "dropout", "is_causal")}
+    if len(set(lengths)) == 1:
+        rows = (states[0].unflatten(1, (-1, lengths[0])).transpose(0, 1) for states in (query, key, value))
+        return sdpa_attention_forward(module, *rows, None, **plain)[0].flatten(0, 1)[None], None
+    windows = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
     return torch.cat([sdpa_attention_forward(module, *one, None, **plain)[0] for one in windows], dim=1), None

@@ -5,8 +5,8 @@ completions are scored, however many copies of them stand in a batch. Values and
 up to the order of floating-point sums; a run repeats bit for bit.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from transformers import BatchFeature, DynamicCache, PreTrainedModel, ProcessorM
 from transformers.image_utils import make_flat_list_of_images
 
 from vision_r1.data.images import load_image
+from vision_r1.training.packing import Packing, groups_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,74 +31,119 @@ def share_reading(dataset: "Dataset") -> "Dataset":
     return dataset.with_transform(lambda rows: {**rows, "image": [read(path) for path in rows["image"]]})
 
 
-def share_processing(processor: ProcessorMixin) -> None:
-    """Make the processor work once on equal pairs of text and image in a call, and on the images of the call before."""
+class Pixels(dict[int, torch.Tensor]):
+    """Pixels, (patches, width), of the distinct images of the generation under way, by the number that each was given.
+
+    TRL copies the pixels of every completion five times on their way to the model. So a batch holds in their place,
+    for each patch, the number of its image, (patches, 1), and the model looks the pixels up.
+    """
+
+    given = 0  # numbers so far: an image of an earlier generation is missing, and never taken for another one
+
+    def replace(self, images: Sequence[torch.Tensor]) -> np.ndarray:
+        """Hold these images alone; return their numbers."""
+        self.clear()
+        numbers = self.given + np.arange(len(images))
+        self.update(zip(numbers.tolist(), images, strict=True))
+        self.given += len(images)
+        return numbers
+
+
+def share_processing(processor: ProcessorMixin) -> Pixels:
+    """Make the processor work once on equal pairs of prompt and image in a call, and on the images of the call before.
+
+    Its `pixel_values` are numbers of images from then on, for a model under share_forward with what is returned here.
+    """
+    pixels = Pixels()
     _share_calls(processor)
-    _remember_images(processor)
+    _number_images(processor, pixels)
+    return pixels
 
 
 def _share_calls(processor: ProcessorMixin) -> None:
     kind = type(processor)
+    last = {"asked": "", "text": ""}  # copies stand side by side
 
     class Shared(kind):
         def __call__(self, images: Any = None, text: Any = None, **options: Any) -> BatchFeature:
             images = [] if images is None else make_flat_list_of_images(images)
             if not isinstance(text, list) or len(text) != len(images):
                 return super().__call__(images=images or None, text=text, **options)
-            pairs = [(one, id(image)) for one, image in zip(text, images, strict=True)]
-            number: dict[tuple, int] = {}
-            index = [number.setdefault(pair, len(number)) for pair in pairs]
-            first = [index.index(each) for each in range(len(number))]
+            first, index = _distinct([(one, id(image)) for one, image in zip(text, images, strict=True)])
             done = super().__call__(
                 images=[images[place] for place in first], text=[text[place] for place in first], **options
             )
-            patches = np.cumsum(np.asarray(done["image_grid_thw"]).prod(1))[:-1].tolist()
-            for name, values in done.items():
-                if name == "pixel_values":
-                    parts = np.split(np.asarray(values), patches)
-                    together = np.concatenate([parts[place] for place in index])
-                    done[name] = torch.from_numpy(together) if isinstance(values, torch.Tensor) else together
-                else:
-                    done[name] = [values[place] for place in index] if isinstance(values, list) else values[index]
-            return done
+            return _repeated(done, index)
+
+        def apply_chat_template(self, conversation: list, **options: Any) -> Any:
+            if not options.get("tokenize"):
+                asked = json.dumps([conversation, options], default=id)
+                if asked != last["asked"]:
+                    last.update(asked=asked, text=super().apply_chat_template(conversation, **options))
+                return last["text"]
+            if not options.get("return_dict") or not isinstance(conversation[0], list):
+                return super().apply_chat_template(conversation, **options)
+            first, index = _distinct([json.dumps(one, default=id) for one in conversation])
+            return _repeated(super().apply_chat_template([conversation[place] for place in first], **options), index)
 
     processor.__class__ = Shared
 
 
-def _remember_images(processor: ProcessorMixin) -> None:
+def _number_images(processor: ProcessorMixin, pixels: Pixels) -> None:
     kind = type(processor.image_processor)
     last: dict[str, Any] = {"images": [], "options": None, "done": None}
 
-    class Remembering(kind):
+    class Numbering(kind):
         def preprocess(self, images: Any, return_tensors: Any = None, **options: Any) -> BatchFeature:
             images = make_flat_list_of_images(images)
             if not _same(images, last["images"]) or options != last["options"]:
-                last.update(images=images, options=options, done=super().preprocess(images, **options))
+                first, index = _distinct(list(map(id, images)))
+                done = super().preprocess([images[place] for place in first], **options)
+                patches = done["image_grid_thw"].prod(1)
+                numbers = pixels.replace(torch.as_tensor(done["pixel_values"]).split(patches.tolist()))
+                done["pixel_values"] = np.repeat(numbers, patches)[:, None]
+                last.update(images=images, options=options, done=_repeated(done, index))
             return BatchFeature(data=dict(last["done"]), tensor_type=return_tensors)
 
-    processor.image_processor.__class__ = Remembering
+    processor.image_processor.__class__ = Numbering
 
 
-def share_forward(model: PreTrainedModel) -> None:
+def _distinct(keys: Sequence[Any]) -> tuple[list[int], list[int]]:
+    """Return the place where each distinct key stands first, and for every key, which of these it equals."""
+    number: dict[Any, int] = {}
+    index = [number.setdefault(key, len(number)) for key in keys]
+    return [index.index(each) for each in range(len(number))], index
+
+
+def _repeated(done: BatchFeature, index: Sequence[int]) -> BatchFeature:
+    """Change a processor's output, with one image a row, to these of its rows."""
+    patches = np.asarray(done["image_grid_thw"]).prod(1)
+    places = np.split(np.arange(patches.sum()), patches.cumsum()[:-1])
+    for name, values in done.items():
+        rows = np.concatenate([places[row] for row in index]) if name == "pixel_values" else index
+        done[name] = [values[row] for row in rows] if isinstance(values, list) else values[rows]
+    return done
+
+
+def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
     """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
     starts and, under sdpa attention, when TRL asks for the completions' log-probabilities. Rows of the same layout have
-    their positions worked out once.
+    their positions worked out once. `pixels`: from share_processing.
     """
     # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
     # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
-    core, read = model.model, model.model.language_model.forward
+    core, read, read_text = model.model, model.model.forward, model.model.language_model.forward
     encode = core.get_image_features
     images: list[int] = []  # of the batch under way: which distinct image each row has
     packing: list[Packing] = []
     prompts: list[torch.Tensor] = []
 
     def encode_once(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **options: Any) -> Any:
-        parts = pixel_values.split(image_grid_thw.prod(-1).tolist())
-        first, index = _distinct(parts, image_grid_thw)
+        numbers = _numbers(pixel_values, image_grid_thw)
+        first, index = _distinct(numbers)
         images[:] = index
-        if len(first) == len(parts):
-            return encode(pixel_values, image_grid_thw, **options)
-        output = encode(torch.cat([parts[place] for place in first]), image_grid_thw[first], **options)
+        seen = torch.cat([pixels[numbers[place]] for place in first]).to(pixel_values.device)
+        output = encode(seen, image_grid_thw[first], **options)
         output.pooler_output = tuple(output.pooler_output[place] for place in index)
         if "deepstack_features" in output:  # Qwen3-VL
             output.deepstack_features = [[layer[place] for place in index] for layer in output.deepstack_features]
@@ -111,23 +157,38 @@ def share_forward(model: PreTrainedModel) -> None:
             return
         images.clear()
         if options.get("fused_lm_head") and model.config._attn_implementation == "sdpa":
-            ids, scored = options["input_ids"], (options["labels"] != -100).any(0)
-            packing.append(Packing(ids, prompt=int(scored.int().argmax()), images=images))
+            ids, grids = options["input_ids"], options.get("image_grid_thw")
+            if grids is not None and len(grids) == len(ids):
+                prompt = int((options["labels"] != -100).any(0).int().argmax())
+                numbers = _numbers(options["pixel_values"], grids)
+                if plan := Packing.of(ids, options["attention_mask"], prompt, numbers):
+                    packing.append(plan)
 
-    def read_once(**options: Any) -> Any:
-        if prompts and len(images) == len(prompts[0]):
-            return _prefill_once(read, _groups(prompts[0], images), options)
-        plan = packing[0] if packing else None
-        if plan is None or not plan.worthwhile():
+    def score_packed(**options: Any) -> Any:
+        if not packing:
             return read(**options)
-        output = read(**plan.pack(options))
-        output.last_hidden_state = plan.unpack(output.last_hidden_state)
+        layout = {name: options[name] for name in ("image_grid_thw", "mm_token_type_ids", "attention_mask")}
+        positions, _ = core.get_rope_index(options["input_ids"], **layout)
+        output = read(**packing[0].pack(options, positions))
+        output.last_hidden_state = packing[0].unpack(output.last_hidden_state, options["input_ids"].shape[1])
         return output
+
+    def begin_once(**options: Any) -> Any:
+        if prompts and len(images) == len(prompts[0]):
+            return _prefill_once(read_text, groups_of(prompts[0], images), options)
+        return read_text(**options)
 
     model.register_forward_pre_hook(begin, with_kwargs=True)
     core.get_image_features = encode_once
     core.get_rope_index = _position_once(core.get_rope_index)
-    core.language_model.forward = read_once
+    core.forward = score_packed
+    core.language_model.forward = begin_once
+
+
+def _numbers(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> list[int]:
+    """Return the number of each image of a batch, which stands at each of its patches."""
+    patches = image_grid_thw.prod(-1)
+    return pixel_values[patches.cumsum(0) - patches, 0].tolist()
 
 
 def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,80 +218,6 @@ def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
     return once
 
 
-@dataclass
-class Packing:
-    """A batch of R rows, prompt and completion, as one row a distinct prompt: the prompt, then its completions.
-
-    input_ids: (R, T), of which the first `prompt` columns are prompts, padded on the left. images: for each row
-    the number of its image, filled in when the images have been encoded.
-    """
-
-    input_ids: torch.Tensor
-    prompt: int
-    images: list[int]
-
-    def worthwhile(self) -> bool:
-        """Lay out the packed rows; tell whether they hold clearly fewer tokens than the batch."""
-        rows, length = self.input_ids.shape
-        if self.prompt == 0 or len(self.images) != rows:
-            return False
-        members = _groups(self.input_ids[:, : self.prompt], self.images)
-        self.copies = max(map(len, members))
-        if len(members) * (self.prompt + self.copies * (length - self.prompt)) > 0.8 * rows * length:
-            return False
-        place = self.input_ids.device
-        # A group with fewer completions than others has its first one again, unseen and not read back.
-        filled = [group + group[:1] * (self.copies - len(group)) for group in members]
-        self.rows = torch.tensor(filled, device=place)
-        self.taken = torch.tensor([[slot < len(group) for slot in range(self.copies)] for group in members]).to(place)
-        of = {row: (number, slot) for number, group in enumerate(members) for slot, row in enumerate(group)}
-        self.group, self.slot = torch.tensor([of[row] for row in range(rows)], device=place).T
-        return True
-
-    def pack(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the language model's arguments for the packed rows."""
-        embeddings, mask, positions = (options[name] for name in ("inputs_embeds", "attention_mask", "position_ids"))
-        packed = {
-            "inputs_embeds": self._pack(embeddings),
-            "position_ids": torch.stack([self._pack(each) for each in positions]),
-            "attention_mask": self._mask(self._pack(mask).bool()),
-        }
-        if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
-            packed |= _deepstack(options, self.rows[:, 0]) | {
-                "visual_pos_masks": self._pack(options["visual_pos_masks"])
-            }
-        return options | packed
-
-    def unpack(self, states: torch.Tensor) -> torch.Tensor:
-        """Return (R, T, width) hidden states of the batch from those of the packed rows."""
-        completions = states[:, self.prompt :].unflatten(1, (self.copies, -1))
-        return torch.cat([states[self.group, : self.prompt], completions[self.group, self.slot]], dim=1)
-
-    def _pack(self, values: torch.Tensor) -> torch.Tensor:
-        completions = values[self.rows][:, :, self.prompt :].flatten(1, 2)
-        return torch.cat([values[self.rows[:, 0], : self.prompt], completions], dim=1)
-
-    def _mask(self, real: torch.Tensor) -> torch.Tensor:
-        """Return (groups, 1, packed, packed) booleans: who sees whom; `real` are the tokens that are no padding."""
-        length = self.input_ids.shape[1] - self.prompt
-        places = torch.arange(self.prompt + self.copies * length, device=real.device)
-        # 0 in the prompt, else the number of the completion from 1 on.
-        owner = torch.where(places < self.prompt, 0, 1 + (places - self.prompt) // length)
-        earlier = places[:, None] >= places[None]
-        seen = earlier & ((owner[None] == 0) | (owner[:, None] == owner[None]))
-        taken = torch.cat([torch.ones_like(self.taken[:, :1]), self.taken], dim=1)[:, owner]
-        itself = torch.eye(len(places), dtype=torch.bool, device=real.device)  # padding sees something, too
-        return (seen & (real & taken)[:, None] | itself)[:, None]
-
-
-def _groups(prompts: torch.Tensor, images: Sequence[int]) -> list[list[int]]:
-    """Return the rows of each distinct prompt: tokens (R, T) and image alike."""
-    groups: dict[tuple, list[int]] = {}
-    for row, (ids, image) in enumerate(zip(prompts.tolist(), images, strict=True)):
-        groups.setdefault((image, *ids), []).append(row)
-    return list(groups.values())
-
-
 def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: dict[str, Any]) -> Any:
     """Run the first pass of a generation on one row a group, and give every row its keys, values and states."""
     cache, mask, embeddings = (options[name] for name in ("past_key_values", "attention_mask", "inputs_embeds"))
@@ -245,8 +232,8 @@ def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: di
     if options.get("deepstack_visual_embeds") is not None:  # Qwen3-VL
         own |= _deepstack(options, first) | {"visual_pos_masks": options["visual_pos_masks"][first]}
     output = read(**(options | own))
-    for number, layer in enumerate(own["past_key_values"].layers):
-        cache.update(layer.keys[index], layer.values[index], number)
+    own["past_key_values"].batch_select_indices(index)
+    cache.layers[:] = own["past_key_values"].layers
     output.past_key_values = cache
     output.last_hidden_state = output.last_hidden_state[index]
     return output
@@ -258,23 +245,6 @@ def _deepstack(options: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
     owner = torch.arange(len(visual), device=visual.device)[:, None].expand_as(visual)[visual]
     keep = torch.cat([(owner == row).nonzero()[:, 0] for row in rows])
     return {"deepstack_visual_embeds": [layer[keep] for layer in options["deepstack_visual_embeds"]]}
-
-
-def _distinct(parts: Sequence[torch.Tensor], grids: torch.Tensor) -> tuple[list[int], list[int]]:
-    """Return the places of the distinct images, of patches (n, width) and grid (3,), and which of these each equals."""
-    first: list[int] = []
-    index = []
-    same_sum: dict[tuple, list[int]] = {}
-    sums = torch.stack([part.sum() for part in parts]).tolist()
-    for place, (part, grid) in enumerate(zip(parts, grids.tolist(), strict=True)):
-        candidates = same_sum.setdefault((*grid, sums[place]), [])
-        equal = next((number for number in candidates if torch.equal(parts[first[number]], part)), None)
-        if equal is None:
-            equal = len(first)
-            first.append(place)
-            candidates.append(equal)
-        index.append(equal)
-    return first, index
 
 
 def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
