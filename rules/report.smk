@@ -1,4 +1,8 @@
-"""Tables, figures and the HTML page."""
+"""Tables, figures and the HTML page.
+
+All of them read the scores of every checkpoint. Their input is the comparison, which changes whenever a score does:
+thousands of inputs more for each rule would slow down the plan of a large study.
+"""
 
 import shlex
 
@@ -10,7 +14,6 @@ localrules:
 rule tabulate_results:
     """Gather the scores of all checkpoints into one long table, and write the report's tables."""
     input:
-        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         presets=PRESETS,
@@ -78,7 +81,7 @@ rule plot_results:
     input:
         style=STYLE,
         results="<results>/tables/results.csv",
-        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
+        comparison="<results>/tables/comparison.json",
         histories=files(RUN.history, RUN.trained),
     output:
         [
@@ -173,7 +176,6 @@ rule render_report:
         # All but those of the card and the datasheet.
         templates=[str(file) for file in sorted(TEMPLATES.glob("[!cdp]*"))],
         results="<results>/tables/results.csv",
-        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         figures=rules.plot_results.output,
