@@ -71,13 +71,13 @@ DATASETS_OF = EVALUATION["suites"]  # any of them can be a target; the report sh
 ABLATED = ["base", *RUN.ends("ablations")]  # the base model, and where the training of each arm ends
 # The checkpoints that are released.
 FINAL = RUN.ends("report")
-# What the numbers beside published ones are read from. The gate that GRPO waits for is made once, and then drops out
+# Checkpoints whose numbers are set beside published ones. The gate that GRPO waits for is made once, and then drops out
 # of the rules: scoring the base model again must not train anything again. (With an ancient() input, Snakemake would
 # forget other reasons downstream of it.)
 ANCHORS_GATE = [] if EVALUATION["anchors"] == "none" else [str(RUN.anchors("gate"))]
-ANCHORED = {"base": [str(RUN.metrics("base", suite)) for suite in RUN.suites], "all": [str(RUN.comparison)]}
+ANCHORED = {"base": ["base"], "all": RUN.checkpoints}
 if not all(map(os.path.exists, ANCHORS_GATE)):
-    ANCHORED["gate"] = ANCHORED["base"]
+    ANCHORED["gate"] = ["base"]
 # The sections that decide whether a run is trained and measured as a published recipe says.
 METHOD = ["report", "model", "templates", "data", "lora", "reward", "sft", "grpo", *STAGES]
 METHOD += ["evaluation", "compute", "experiments", "datasets"]

@@ -102,7 +102,7 @@ rule check_anchors:
     """Set published numbers beside ours: of the base model, or of all checkpoints."""
     input:
         published=PUBLISHED,
-        scores=lambda wildcards: ANCHORED[wildcards.scope],
+        metrics=lambda wildcards: files(RUN.metrics, RUN.scored(ANCHORED[wildcards.scope])),
     output:
         "<results>/anchors/{scope}.json",
     log:

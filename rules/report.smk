@@ -1,8 +1,4 @@
-"""Tables, figures and the HTML page.
-
-All of them read the scores of every checkpoint. Their input is the comparison, which changes whenever a score does:
-thousands of inputs more for each rule would slow down the plan of a large study.
-"""
+"""Tables, figures and the HTML page."""
 
 import shlex
 
@@ -14,6 +10,7 @@ localrules:
 rule tabulate_results:
     """Gather the scores of all checkpoints into one long table, and write the report's tables."""
     input:
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
         presets=PRESETS,
@@ -81,7 +78,7 @@ rule plot_results:
     input:
         style=STYLE,
         results="<results>/tables/results.csv",
-        comparison="<results>/tables/comparison.json",
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         histories=files(RUN.history, RUN.trained),
     output:
         [
@@ -176,16 +173,18 @@ rule render_report:
         # All but those of the card and the datasheet.
         templates=[str(file) for file in sorted(TEMPLATES.glob("[!cdp]*"))],
         results="<results>/tables/results.csv",
+        metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
-        figures=rules.plot_results.output,
-        rulegraph=rules.draw_rulegraph.output,
+        # Paths, not outputs of rules: with one of these among a rule's inputs, Snakemake hashes a whole list, such as
+        # that of all metrics, once for each of its files.
+        figures=[f"<results>/figures/{figure}.{kind}" for figure in [*FIGURES, "rulegraph"] for kind in ["svg", "png"]],
         presets=PRESETS,
         audit="<results>/audit/summary.json",
         curation="<results>/data/curation.json",
         datasheet="<results>/data/datasheet.json",
         train="<results>/data/train.jsonl",
-        checksums=rules.checksum_inputs.output,
+        checksums="<results>/checksums.json",
         training=files(RUN.training, RUN.checkpoints),
         predictions=files(RUN.predictions, RUN.gallery),
         files=ready(RUN.tested),

@@ -55,19 +55,6 @@ def test_better_and_worse(scored, tmp_path, caplog):
     assert "REGRESSION: base on set, all: AP -0." in caplog.text
 
 
-def test_the_comparison_changes_with_any_score(scored, tmp_path):
-    """Tables, figures and page know by it that they are due, even where no difference between checkpoints changes."""
-    main(["--reference", "base", *scored])
-    before = read_json(tmp_path / "c.json")
-    main(["--reference", "base", *scored])
-    assert read_json(tmp_path / "c.json") == before
-    metrics = tmp_path / "metrics/sft/coco.json"
-    write_json(metrics, read_json(metrics) | {"edited": True})
-    main(["--reference", "base", *scored])
-    after = read_json(tmp_path / "c.json")
-    assert after["scores"] != before["scores"] and after["tables"] == before["tables"]
-
-
 def test_an_unknown_reference(scored):
     with pytest.raises(UserError, match="unknown checkpoint 'best'; choose base, sft"):
         main(["--reference", "best", *scored])

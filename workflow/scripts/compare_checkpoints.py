@@ -10,7 +10,6 @@ of test images, not the randomness of training.
 
 import argparse
 import csv
-import hashlib
 import io
 import logging
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.evaluation.compare import NOTE, Comparison, compare, read_measured
-    from vision_r1.files import UserError, hash_files, write_json, write_text
+    from vision_r1.files import UserError, write_json, write_text
     from vision_r1.report.text import csv_text
     from vision_r1.run_folder import Run
 
@@ -57,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
     write_text(args.output_csv, text.getvalue())
     lines = {name: [asdict(line) for line in table] for name, table in tables.items()}
-    # What else reads the scores is made again when this file changes.
-    hashes = hash_files(".", [str(folder.metrics(*pair)) for pair in folder.scored(folder.checkpoints)]).values()
-    about = {"note": NOTE, "reference": args.reference, "scores": hashlib.sha256("".join(hashes).encode()).hexdigest()}
-    write_json(args.output_json, {**about, "tables": lines}, sealed=True)
+    write_json(args.output_json, {"note": NOTE, "reference": args.reference, "tables": lines}, sealed=True)
 
 
 if __name__ == "__main__":
