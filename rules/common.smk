@@ -101,7 +101,8 @@ wildcard_constraints:
     stage="|".join(STAGES),
     data="|".join(config["experiments"]),
     sft=SFT_PATTERN,
-    # Not their names: Snakemake reads a constraint again for each file of each job. Of others, there is no model.
+    # Short, because Snakemake parses it again for each output, log and benchmark of each job. A target with a checkpoint
+    # that nothing trains is refused: its model can't be made.
     checkpoint=r"[\w/]+",
     suite="|".join(DATASETS_OF),
     scope="|".join(ANCHORED),
