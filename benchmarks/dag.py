@@ -150,7 +150,8 @@ def race(what: str, workflows: Mapping[str, tuple[Path, Sequence[str]]], rounds:
     best = {name: min(costs, key=lambda cost: cost.processor) for name, costs in taken.items()}
     ours, *_ = best.values()
     for name, cost in best.items():
-        sys.stdout.write(f"{what}, {name}: {cost}; ours takes {ours.processor / cost.processor:.2f} times this\n")
+        ratio = "" if cost is ours else f"; ours takes {ours.processor / cost.processor:.2f} times this"
+        sys.stdout.write(f"{what}, {name}: {cost}{ratio}\n")
     sys.stdout.flush()
 
 
