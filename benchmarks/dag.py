@@ -1,15 +1,16 @@
 """Time and memory that Snakemake takes to plan a large study: training seeds x experiments x benchmarks x checkpoints.
 
 A copy of the project is configured for the miniature's data sets, each a suite of its own (--suites each: as many jobs
-as can be) or the 13 shifted sets as one (--suites shipped). Measured are a dry run of everything from scratch, and one
-that finds all of it done; in between every output is made as an empty file, and Snakemake's own --touch records it.
+as can be) or the 13 shifted sets as one (--suites shipped). Measured are dry runs of everything from scratch, and ones
+that find all of it done; in between every output is made as an empty file, and Snakemake's own --touch records it.
 
-The peer, measured right after, is bare Snakemake: as many rules with as many jobs each, of one input, one output and a
-shell command. The ratio is that of processor seconds, which other work on the machine disturbs least.
+Two peers have as many rules with as many jobs each, of one input and one output: bare Snakemake, whose rules have no
+more than a shell command, and the same with the directives that our rules have, which shows what Snakemake itself asks
+for these. The three take turns. The ratio is that of processor seconds, which other work on the machine disturbs least.
 
 Example:
     python benchmarks/dag.py --seeds 10 --experiments 12 --suites each
-    python benchmarks/dag.py --seeds 10 --experiments 33 --suites each
+    python benchmarks/dag.py --seeds 10 --experiments 33 --suites each --rounds 1
 """
 
 import argparse
@@ -28,6 +29,20 @@ import yaml
 from project import copy_project, job_numbers
 
 ROOT = Path(__file__).parents[1]
+# What each of our rules has, for a job that {number} tells from the rule's others.
+DIRECTIVES = """
+    log: 'logs/RULE/{number}.log'
+    benchmark: 'benchmarks/RULE/{number}.tsv'
+    conda: 'environment.yml'
+    threads: 1
+    resources: mem_mb=lambda wildcards, attempt: 1000 * attempt, runtime=30, gpu=0
+    params: code='0123456789abcdef', words=lambda wildcards: ['--number', wildcards.number]
+    message: 'Copying {wildcards.number}'
+    shell: 'cp {params.words:q} {input:q} {output:q} > {log:q} 2>&1'
+"""
+SHELL = """
+    shell: 'cp {input} {output}'
+"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ def overlay(seeds: int, experiments: int, suites: str) -> dict:
     return values
 
 
-def bare_snakefile(jobs: Mapping[str, int]) -> str:
+def bare_snakefile(jobs: Mapping[str, int], directives: str) -> str:
     """Return a Snakefile with these rules, rule -> number of jobs; the most frequent rule copies a file named source.
 
     Each other rule copies the files of the rule before it, in the order of their numbers of jobs.
@@ -72,9 +87,8 @@ def bare_snakefile(jobs: Mapping[str, int]) -> str:
     lines, before = [f"rule everything:\n    input: {everything}\n"], "source"
     for name in names:
         output = f"{name}/{{number}}.txt"
-        lines.append(
-            f"rule {name}:\n    input: '{before}'\n    output: '{output}'\n    shell: 'cp {{input}} {{output}}'\n"
-        )
+        files = f"    input: '{before}'\n    output: '{output}'"
+        lines.append(f"rule {name}:\n{files}{directives.replace('RULE', name)}")
         before = output
     return "\n\n".join(lines)
 
@@ -117,18 +131,28 @@ def make_all(folder: Path, files: Iterator[str]) -> int:
     return number
 
 
-def plan(name: str, folder: Path, words: Sequence[str]) -> tuple[dict[str, int], Cost, Cost]:
-    """Plan from scratch, make all, and plan again; print both. Return rule -> number of jobs, and both costs."""
-    text, scratch = measured(["--dry-run", "--quiet", "rules", *words], folder)
-    jobs = job_numbers(text)
-    sys.stdout.write(f"{name}: {sum(jobs.values())} jobs from scratch: {scratch}\n")
+def finish(folder: Path, words: Sequence[str]) -> int:
+    """Make every output, and let Snakemake take it for done. Return the number of outputs."""
     number = make_all(folder, outputs(measured(["--summary", *words], folder)[0]))
     measured(["--touch", "--quiet", "all", *words], folder)
-    text, done = measured(["--dry-run", *words], folder)
+    text, _ = measured(["--dry-run", *words], folder)
     if "Nothing to be done" not in text:
         sys.exit(f"not all is recognised as done:\n{text[-2000:]}")
-    sys.stdout.write(f"{name}: {number} files recognised as done: {done}\n")
-    return jobs, scratch, done
+    return number
+
+
+def race(what: str, workflows: Mapping[str, tuple[Path, Sequence[str]]], rounds: int) -> None:
+    """Plan each workflow in turn; print what the fastest of the rounds took, and ours beside each of the others."""
+    taken = {name: [] for name in workflows}
+    for _ in range(rounds):
+        for name, (folder, words) in workflows.items():
+            taken[name].append(measured(["--dry-run", "--quiet", "rules", *words], folder)[1])
+    best = {name: min(costs, key=lambda cost: cost.processor) for name, costs in taken.items()}
+    ours, *_ = best.values()
+    for name, cost in best.items():
+        ratio = "" if cost is ours else f"; ours takes {ours.processor / cost.processor:.2f} times this"
+        sys.stdout.write(f"{what}, {name}: {cost}{ratio}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -136,19 +160,30 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--experiments", type=int, default=12)
     parser.add_argument("--suites", choices=["each", "shipped"], default="each")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the fastest counts")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        ours, bare = Path(name) / "ours", Path(name) / "bare"
-        ours.mkdir()
-        bare.mkdir()
+        folders = [Path(name) / each for each in ("ours", "bare", "same")]
+        for folder in folders:
+            folder.mkdir()
+        ours, *peers = folders
         copy_project(ROOT, ours)
         (ours / "study.json").write_text(json.dumps(overlay(args.seeds, args.experiments, args.suites)))
-        jobs, *costs = plan("study", ours, ["--configfile", "study.json", "--", "all", "ablations"])
-        (bare / "Snakefile").write_text(bare_snakefile(jobs))
-        (bare / "source").touch()
-        _, *peers = plan("bare Snakemake", bare, [])
-        for what, cost, peer in zip(("from scratch", "recognised as done"), costs, peers, strict=True):
-            sys.stdout.write(f"{what}: {cost.processor / peer.processor:.2f} times bare Snakemake\n")
+        words = ["--configfile", "study.json", "--", "all", "ablations"]
+        jobs = job_numbers(measured(["--dry-run", "--quiet", "rules", *words], ours)[0])
+        for folder, directives in zip(peers, (SHELL, DIRECTIVES), strict=True):
+            (folder / "Snakefile").write_text(bare_snakefile(jobs, directives))
+            (folder / "source").touch()
+            (folder / "environment.yml").write_text("dependencies: []\n")
+        names = ("ours", "bare Snakemake", "with our directives")
+        workflows = {
+            each: (folder, words if folder == ours else []) for each, folder in zip(names, folders, strict=True)
+        }
+        sys.stdout.write(f"{sum(jobs.values())} jobs\n")
+        race("from scratch", workflows, args.rounds)
+        numbers = [finish(*workflow) for workflow in workflows.values()]
+        sys.stdout.write(f"{', '.join(map(str, numbers))} files\n")
+        race("recognised as done", workflows, args.rounds)
 
 
 if __name__ == "__main__":

@@ -176,14 +176,15 @@ rule render_report:
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         comparison="<results>/tables/comparison.json",
         anchors="<results>/anchors/all.json",
-        figures=rules.plot_results.output,
-        rulegraph=rules.draw_rulegraph.output,
+        # Paths, not outputs of rules: with one of these among a rule's inputs, Snakemake hashes a whole list, such as
+        # that of all metrics, once for each of its files.
+        figures=[f"<results>/figures/{figure}.{kind}" for figure in [*FIGURES, "rulegraph"] for kind in ["svg", "png"]],
         presets=PRESETS,
         audit="<results>/audit/summary.json",
         curation="<results>/data/curation.json",
         datasheet="<results>/data/datasheet.json",
         train="<results>/data/train.jsonl",
-        checksums=rules.checksum_inputs.output,
+        checksums="<results>/checksums.json",
         training=files(RUN.training, RUN.checkpoints),
         predictions=files(RUN.predictions, RUN.gallery),
         files=ready(RUN.tested),

@@ -259,6 +259,13 @@ def test_a_mistake_is_reported_in_one_line_before_any_job(project, words, messag
     assert "Traceback" not in finished.stdout
 
 
+def test_a_checkpoint_that_nothing_trains_is_refused(project):
+    target = "results/miniature/metrics/nope/grpo_stage1/shapes.json"
+    finished = project.snakemake("--dry-run", "--", target, check=False)
+    assert finished.returncode == 1 and "Missing input files for rule predict_suite" in finished.stdout
+    assert "results/miniature/models/nope/grpo_stage1/model" in finished.stdout
+
+
 def test_lint(project):
     assert "Congratulations" in project.snakemake("--lint").stdout
 
