@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def take_steps(program: str, config: Config, work: Path, threads: int, steps: in
 
 def pretrained(config: Config, work: Path, processes: int, steps: int) -> list[float]:
     torch.set_num_threads(1)
-    recipe = Recipe(**{**config["base"], "steps": steps + 1, "exact_steps": steps + 1})
+    base = config["base"] | {"steps": steps + 1, "exact_steps": steps + 1}
+    recipe = Recipe(**{item.name: base[item.name] for item in fields(Recipe)})
     model, began = load_model(work / "model", "float32"), []
     model.register_forward_pre_hook(lambda *_: began.append(time.perf_counter()))
     pretrain(model, make_processor(WORLDS[recipe.world]), recipe, seed=0, processes=processes)

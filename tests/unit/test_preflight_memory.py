@@ -71,7 +71,7 @@ def test_the_miniature_is_counted_exactly():
     widths = {"hidden_size": 64, "head_size": 32, "text_layers": 1, "vision_layers": 2}
     made = make_model(make_processor(WORLDS["miniature"]).tokenizer, **widths, seed=0)
     model, _ = find_architecture(
-        {"model": {"source": "made", "id": None}, "base": {"world": "miniature", **widths}}, "nowhere"
+        {"model": {"source": "made", "id": None}, "base": {"world": "miniature", "names": [], **widths}}, "nowhere"
     )
     assert model == architecture_of(made.config)
     assert model.parameters == sum(weight.numel() for weight in made.parameters())

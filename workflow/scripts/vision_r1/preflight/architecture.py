@@ -136,4 +136,4 @@ def _made(base: Mapping[str, Any]) -> "PreTrainedConfig":
     from vision_r1.miniature.processor import make_processor
 
     widths = {name: base[name] for name in ("hidden_size", "text_layers", "vision_layers", "head_size")}
-    return make_model(make_processor(WORLDS[base["world"]]).tokenizer, **widths, seed=0).config
+    return make_model(make_processor(WORLDS[base["world"]], names=base["names"]).tokenizer, **widths, seed=0).config

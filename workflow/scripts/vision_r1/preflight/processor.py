@@ -29,7 +29,8 @@ def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcess
 
     model = config["model"]
     if model["source"] == "made":
-        return make_processor(WORLDS[config["base"]["world"]], Templates.of(config["templates"]))
+        base = config["base"]
+        return make_processor(WORLDS[base["world"]], Templates.of(config["templates"]), base["names"])
     places = [models / "base/model", models / "processor"]
     if model["source"] == "folder":
         places = [Path(model["id"])]
