@@ -10,7 +10,7 @@ import pytest
 
 from vision_r1.data.coco import CocoDataset, CocoImage, CocoObject
 from vision_r1.evaluation.bootstrap import bias, category_ap, interval, recentred, resampled_ap, resamples, weighted_ap
-from vision_r1.evaluation.coco_ap import Detection, average_precision, match
+from vision_r1.evaluation.coco_ap import Detection, match
 
 METRICS = ("AP", "AP50", "AP75")
 
@@ -48,9 +48,9 @@ def test_weights_of_one_are_pycocotools(seed):
 def test_weights_of_zero_leave_images_out():
     dataset, detections = scene(3)
     kept = dataset.images[::3]
-    part = average_precision(
+    part = match(
         replace(dataset, images=kept), [each for each in detections if each.image_id in {image.id for image in kept}]
-    )
+    ).stats
     weights = np.array([[place % 3 == 0 for place in range(40)]], np.int32)
     values = weighted_ap(match(dataset, detections), weights)
     for metric in METRICS:
@@ -68,7 +68,7 @@ def test_a_weight_of_two_equals_an_image_that_occurs_twice():
             number = 100 * image.id + copy
             images.append(msgspec.structs.replace(image, id=number))
             boxes += [replace(each, image_id=number) for each in detections if each.image_id == image.id]
-    twice = average_precision(replace(dataset, images=tuple(images)), boxes)
+    twice = match(replace(dataset, images=tuple(images)), boxes).stats
     values = weighted_ap(match(dataset, detections), weights[None])
     for metric in METRICS:
         assert values[metric][0] == pytest.approx(twice[metric], abs=1e-12)
@@ -105,7 +105,7 @@ def test_the_interval_equals_that_of_rescored_halves():
         kept = [image for image, weight in zip(dataset.images, row, strict=True) if weight]
         ids = {image.id for image in kept}
         boxes = [each for each in detections if each.image_id in ids]
-        slow.append(average_precision(replace(dataset, images=tuple(kept)), boxes)["AP"])
+        slow.append(match(replace(dataset, images=tuple(kept)), boxes).stats["AP"])
     matches = match(dataset, detections)
     assert weighted_ap(matches, weights)["AP"] == pytest.approx(slow, abs=1e-12)
     # No half lacks a category here, so only the spread of Student's t, with 39 degrees of freedom, is added.

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vision_r1.data.coco import read_coco
-from vision_r1.evaluation.coco_ap import METRICS, Detection, average_precision, match
+from vision_r1.evaluation.coco_ap import METRICS, Detection, match
 from vision_r1.evaluation.curves import mean_curves
 
 
@@ -36,15 +36,15 @@ def shifted(detections, pixels):
 
 
 def test_ap_is_1_for_the_truth_0_for_no_boxes_or_wrong_labels_and_between_for_shifted_boxes(val, capsys):
-    perfect = average_precision(val, truth(val))
+    perfect = match(val, truth(val)).stats
     assert perfect["AP"] == pytest.approx(1)
     assert perfect["AP50"] == pytest.approx(1)
-    silent = average_precision(val, [])
+    silent = match(val, []).stats
     assert (silent["AP"], silent["AR100"]) == (0, 0)
     absent = {image.id: min(set(val.categories) - {item.category_id for item in image.objects}) for image in val.images}
-    wrong = average_precision(val, [replace(item, category_id=absent[item.image_id]) for item in truth(val)])
+    wrong = match(val, [replace(item, category_id=absent[item.image_id]) for item in truth(val)]).stats
     assert wrong["AP"] == 0
-    by_shift = [average_precision(val, shifted(truth(val), pixels))["AP"] for pixels in (0, 2, 5, 20)]
+    by_shift = [match(val, shifted(truth(val), pixels)).stats["AP"] for pixels in (0, 2, 5, 20)]
     assert by_shift == sorted(by_shift, reverse=True) and 0 < by_shift[3] < by_shift[2] < by_shift[1] < 1
     assert capsys.readouterr().out == ""
 
@@ -73,7 +73,7 @@ def test_equals_plain_pycocotools_number_for_number(val, tmp_path):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    ours = average_precision(val, detections)
+    ours = match(val, detections).stats
     assert [ours[name] for name in METRICS] == evaluation.stats.tolist()
 
 
@@ -82,12 +82,13 @@ def test_hand_counted_case(tmp_path):
     coco = coco_factory.content({1: [(1, [0, 0, 20, 20]), (1, [40, 40, 20, 20])], 2: []})
     dataset = read_coco("set", coco_factory.write(tmp_path, coco)[0])
     found = [Detection(1, 1, (0, 0, 20, 20), 0.99), Detection(2, 1, (0, 0, 20, 20), 0.5)]
-    scores = average_precision(dataset, found)
+    matches = match(dataset, found)
+    scores = matches.stats
     assert scores["AP"] == pytest.approx(51 / 101)
-    assert scores["per_category"] == {"circle": pytest.approx(51 / 101), "square": None, "triangle": None}
+    assert matches.per_category == {"circle": pytest.approx(51 / 101), "square": None, "triangle": None}
     assert (scores["APs"], scores["APl"]) == (pytest.approx(51 / 101), None)
     # With the stray box first, precision is 1/2 up to recall .5.
-    assert average_precision(dataset, [replace(found[0], score=0.1), found[1]])["AP"] == pytest.approx(51 / 101 / 2)
+    assert match(dataset, [replace(found[0], score=0.1), found[1]]).stats["AP"] == pytest.approx(51 / 101 / 2)
 
 
 def test_annotation_ids_from_0_lose_no_object(tmp_path):
@@ -95,11 +96,11 @@ def test_annotation_ids_from_0_lose_no_object(tmp_path):
     for entry in coco["annotations"]:
         entry["id"] -= 1
     dataset = read_coco("set", coco_factory.write(tmp_path, coco)[0])
-    assert average_precision(dataset, truth(dataset))["AP"] == pytest.approx(1)
+    assert match(dataset, truth(dataset)).stats["AP"] == pytest.approx(1)
 
 
 def test_no_ground_truth_is_none_and_json(tmp_path):
     dataset = read_coco("set", coco_factory.write(tmp_path, coco_factory.content({1: []}))[0])
-    scores = average_precision(dataset, [Detection(1, 1, (0, 0, 5, 5), 0.99)])
+    scores = match(dataset, [Detection(1, 1, (0, 0, 5, 5), 0.99)]).stats
     assert {scores[name] for name in METRICS} == {None}
     json.dumps(scores, allow_nan=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vision_r1.data.coco import CocoDataset, CocoImage, read_coco
-from vision_r1.evaluation.coco_ap import Detection, average_precision, match
+from vision_r1.evaluation.coco_ap import Detection, match
 from vision_r1.evaluation.ties import ap_by_order, orders, spread
 
 
@@ -50,7 +50,7 @@ def test_each_order_has_the_ap_that_pycocotools_gives_for_ids_in_that_order(val,
     places = orders(val.name, len(val.images), count=4)
     found = ap_by_order(matches, places)
     for number, order in enumerate(places):
-        brute = average_precision(*with_ids(val, detections, matches, order))
+        brute = match(*with_ids(val, detections, matches, order)).stats
         assert {key: own[number] for key, own in found.items()} == pytest.approx(
             {key: brute[key] for key in found}, abs=1e-12
         )

@@ -85,18 +85,10 @@ class Matches:
         return np.stack([np.bincount(self.category[row], minlength=len(self.category_ids)) for row in chosen], axis=1)
 
 
-def average_precision(dataset: CocoDataset, detections: Sequence[Detection]) -> dict[str, Any]:
-    """Return METRICS and `per_category` {name: AP}, all 0..1, None where there is no ground truth to find.
-
-    Equal scores rank in the order given; only the first 100 detections of an image and category count.
-    """
-    matches = match(dataset, detections)
-    return {**matches.stats, "per_category": matches.per_category}
-
-
 def match(dataset: CocoDataset, detections: Sequence[Detection], areas: bool = True) -> Matches:
     """Match detections to a data set's objects; every other number follows from these matches.
 
+    Equal scores rank in the order given; only the first 100 detections of an image and category count.
     Without `areas`, which is faster, `stats` and `per_category` are empty.
     """
     # Ids become places in sorted lists: hotcoco refuses negative ids, and pycocotools ranks equal scores by image id.
