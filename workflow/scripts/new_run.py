@@ -132,7 +132,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
         annotations = args.test_annotations or args.annotations
         test_form = args.format or form_of(annotations)
         test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
-        warn_of_common_images(train, test)
+        check_common_images(train, test)
         origin = "The test set was given."
     else:
         chosen = split(train, args.test_share, args.seed)
@@ -165,7 +165,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     return command
 
 
-def warn_of_common_images(train: "Part", test: "Part") -> None:
+def check_common_images(train: "Part", test: "Part") -> None:
     """Warn of test images that are training images, too. Raises UserError where nothing would be left to train on."""
     from vision_r1.files import UserError
 
