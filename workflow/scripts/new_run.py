@@ -154,7 +154,8 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     if config["model"]["source"] == "made":
         known = WORLDS[config["base"]["world"]].plain.categories
         names = sorted({*of_train["categories"], *of_test["categories"]} - {*known})
-        config = merge(config, {"base": {"names": names}})
+        # One that begins like a flag stays in letters.
+        config = merge(config, {"base": {"names": [name for name in names if not name.startswith("-")]}})
     processor, counted = tokenizer_of(config)
     room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
