@@ -16,6 +16,7 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.generation import Generator
 from vision_r1.families import family
+from vision_r1.files import read_json
 from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
@@ -24,6 +25,12 @@ from vision_r1.processors import IMAGE, VIDEO, load_processor
 from vision_r1.prompts import DEFAULT
 
 PIXELS = (784, 7056)  # smallest and largest image in all trainings here
+
+
+def processor_of(folder: Path):
+    """Return the processor of the tiny checkpoint `model` in a folder."""
+    name = read_json(folder / "model/config.json")["model_type"]
+    return load_processor(folder / "model", family(name), *PIXELS)
 
 
 def make_checkpoint(folder: Path, name: str, layout: str | None = None, head_size: int = 16) -> None:

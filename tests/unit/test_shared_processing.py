@@ -4,27 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import make_checkpoint, write_train_file
+from tiny_models import processor_of
 from transformers import processing_utils
 
-from vision_r1.families import FAMILIES, family
-from vision_r1.files import UserError, read_json, read_jsonl
-from vision_r1.processors import load_processor, prompt_text
+from vision_r1.files import UserError, read_jsonl
+from vision_r1.processors import prompt_text
 from vision_r1.training.sharing import share_processing, share_reading
-
-PIXELS = (784, 7056)
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def place(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    make_checkpoint(folder / "model", request.param)
-    write_train_file(folder, request.param)
-    return folder
-
-
-def processor_of(place):
-    return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
 
 
 def looked_up(pixels, inputs):

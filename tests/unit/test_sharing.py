@@ -6,27 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_models import make_checkpoint, write_train_file
+from tiny_models import processor_of
 from trl.trainer import utils
 from trl.trainer.utils import add_fused_lm_head
 
-from vision_r1.families import FAMILIES, family
-from vision_r1.files import read_json, read_jsonl
+from vision_r1.files import read_jsonl
 from vision_r1.models import load_model
-from vision_r1.processors import load_processor, prompt_text
+from vision_r1.processors import prompt_text
 from vision_r1.training.fused_head import score_only_completions
 from vision_r1.training.packing import Packing
 from vision_r1.training.sharing import Pixels, share_forward, share_processing
-
-PIXELS = (784, 7056)
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def place(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    make_checkpoint(folder / "model", request.param)
-    write_train_file(folder, request.param)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +25,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def processor_of(place):
-    return load_processor(place / "model", family(read_json(place / "model/config.json")["model_type"]), *PIXELS)
 
 
 def batch(place, copies, processor=None):

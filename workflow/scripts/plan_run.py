@@ -62,9 +62,8 @@ def dry_run(words: Sequence[str]) -> list:
 def last_words(*texts: str) -> str:
     """Return what went wrong: the project's own line, where there is one, else the last line of all."""
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    own = [
-        found[1] for line in lines if (found := re.match(r"(?:\S+: )?error: (.*)", line))
-    ]  # argparse names a program
+    errors = [re.match(r"(?:\S+: )?error: (.*)", line) for line in lines]  # argparse puts a program's name in front
+    own = [found[1] for found in errors if found]
     return (own or lines)[-1]
 
 
