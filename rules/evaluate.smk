@@ -55,15 +55,12 @@ rule score_suite:
         gpu=0,
     params:
         code=code("score_suite.py"),
-        args=flags.of_values({key: EVALUATION[key] for key in ("score_policy", "resamples")}),
-        datasets=by_suite(lambda suite: flags.of_datasets(RUN, DATASETS_OF[suite], "annotations")),
-        protocols=by_suite(lambda suite: flags.of_reading(config, suite)),
+        args=by_suite(lambda suite: flags.of_scoring(RUN, suite)),
     message:
         "Scoring {wildcards.suite} of {wildcards.checkpoint}"
     shell:
         f"python {SCRIPTS}/score_suite.py"
-        " --suite {wildcards.suite} {params.datasets:q} {params.protocols:q}"
-        " --predictions {input.predictions:q} {params.args:q}"
+        " --suite {wildcards.suite} {params.args:q} --predictions {input.predictions:q}"
         " --output_metrics {output.metrics:q} --output_resamples {output.resamples:q} > {log:q} 2>&1"
 
 

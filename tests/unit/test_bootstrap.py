@@ -80,7 +80,7 @@ def test_a_category_absent_from_a_resample_is_left_out_of_its_mean():
     of_one = np.array([[any(item.category_id == 1 for item in image.objects) for image in dataset.images]], np.int32)
     assert 0 < of_one.sum() < 40
     without = weighted_ap(matches, 1 - of_one)["AP"]
-    of_each = category_ap(matches, 1 - of_one)[0].mean(axis=1)
+    of_each = category_ap(matches, 1 - of_one)[:, 0].mean(axis=0)
     assert np.isnan(of_each[0]) and without == pytest.approx(np.nanmean(of_each[1:]))
     assert np.isnan(weighted_ap(matches, np.zeros((1, 40), np.int32))["AP"]).all()
 

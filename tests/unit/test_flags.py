@@ -30,7 +30,8 @@ def test_a_stage_gets_its_thresholds_and_if_it_is_continued_the_step_to_stop_at(
 def test_only_scoring_gets_the_reader_of_answers(root):
     config = load(root, "paper")
     suite = config["report"]["suites"][0]
-    predicted, read = flags.of_prediction(Run("results/paper", config), suite), flags.of_reading(config, suite)
+    run = Run("results/paper", config)
+    predicted, read = flags.of_prediction(run, suite), flags.of_scoring(run, suite)
     entries = [
         {words[place + 1]: json.loads(words[place + 2]) for place, word in enumerate(words) if word == "--protocol"}
         for words in (predicted, read)

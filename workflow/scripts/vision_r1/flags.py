@@ -157,11 +157,13 @@ def of_prediction(run: Run, suite: str) -> list[str]:
     return words
 
 
-def of_reading(config: Config, suite: str) -> list[str]:
-    """Return --protocol NAME JSON for each protocol of a suite: what decides how its answers are scored."""
-    words = []
-    for name in config["evaluation"]["suite_protocols"][suite]:
-        entry = config["evaluation"]["protocols"][name]
+def of_scoring(run: Run, suite: str) -> list[str]:
+    """Return what a suite's answers are scored by: how they are read, and the data sets' annotations."""
+    evaluation = run.config["evaluation"]
+    words = of_values({key: evaluation[key] for key in ("score_policy", "resamples")})
+    words += of_datasets(run, evaluation["suites"][suite], "annotations")
+    for name in evaluation["suite_protocols"][suite]:
+        entry = evaluation["protocols"][name]
         reading = {key: entry[key] for key in ("reader", "score", "names") if key in entry}
         words += ["--protocol", name, json.dumps(reading)]
     return words

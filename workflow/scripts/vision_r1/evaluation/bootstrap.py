@@ -67,9 +67,9 @@ def resampled_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]
 
 
 def _by_category(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return {AP, AP50, AP75} of every row of `weights` and category, each (n, categories)."""
-    precision = category_ap(matches, weights)
-    return {metric: precision[..., thresholds].mean(axis=2) for metric, thresholds in AP_METRICS.items()}
+    """Return {AP, AP50, AP75} of every row of `weights` and category that has objects, each (n, categories)."""
+    precision, asked = category_ap(matches, weights), matches.objects_by_category > 0
+    return {metric: precision[thresholds].mean(axis=0)[:, asked] for metric, thresholds in AP_METRICS.items()}
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
-    """Return AP (n, categories, IoU thresholds) for weights (n, images); NaN where no object has weight."""
+    """Return AP (IoU thresholds, n, categories) for weights (n, images); NaN where no object has weight."""
     count, categories = len(weights), len(matches.category_ids)
     curves, starts = batches(matches), first_boxes(matches)
     ignored_image, ignored_before = _ignored(matches, curves, starts)
@@ -93,7 +93,7 @@ def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
 
     in_threads(count_objects, count, each)
     reached = Reached(objects)
-    values = np.zeros((count, categories, len(matches.hit)))
+    values = np.zeros((len(matches.hit), count, categories))
 
     def score(rows: slice) -> None:
         own = weights[rows]
@@ -106,10 +106,10 @@ def category_ap(matches: Matches, weights: np.ndarray) -> np.ndarray:
                 boxes -= ignored.take(before[:, 1:], axis=1) - ignored.take(before[:, :1], axis=1)
             precision = found / np.maximum(boxes, 1)
             recalls = reached((rows, batch.category), found)
-            values[rows, batch.category, batch.threshold] = area(precision, recalls)
+            values[batch.threshold, rows, batch.category] = area(precision, recalls).T
 
     in_threads(score, count, each)
-    values[objects == 0] = np.nan
+    values[:, objects == 0] = np.nan
     return values
 
 

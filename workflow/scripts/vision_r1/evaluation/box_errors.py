@@ -179,7 +179,7 @@ def _ap50(matches: Matches, changed: Matches) -> float | None:
     """
     once = np.ones((1, len(matches.image_ids)), np.uint8)
     lowest = replace(changed, hit=changed.hit[:1], ignored=changed.ignored[:1])
-    values = category_ap(lowest, once)[0, :, 0]
+    values = category_ap(lowest, once)[0, 0]
     has_boxes = changed.by_category(~changed.ignored[:1])[:, 0] > 0
     values[np.isnan(values) & (matches.objects_by_category > 0) & has_boxes] = 0
     return float(np.nanmean(values)) if not np.isnan(values).all() else None

@@ -43,7 +43,7 @@ def ap_by_order(matches: Matches, places: np.ndarray) -> dict[str, np.ndarray]:
     same_score = (np.diff(matches.category) == 0) & (np.diff(matches.scores) == 0) & (np.diff(matches.image) != 0)
     tied = np.zeros(len(asked), bool)
     tied[matches.category[1:][same_score]] = True
-    once = category_ap(matches, np.ones((1, places.shape[1]), np.uint8))[0]
+    once = category_ap(matches, np.ones((1, places.shape[1]), np.uint8))[:, 0].T
     total = once[asked & ~tied].sum(axis=0) + _sum_of_ap(matches, asked & tied, places)
     mean = total / asked.sum() if asked.any() else np.full(total.shape, np.nan)
     return {metric: mean[:, thresholds].mean(axis=1) for metric, thresholds in AP_METRICS.items()}
