@@ -189,7 +189,8 @@ def test_invalid_xml_is_reported_in_one_line(folder, text, message):
         ("-1 0.5 0.5 0.1 0.1", "class -1, but"),
         ("0.5 0.5 0.5 0.1 0.1", "class 0.5, but"),
         ("0 32 16 8 8", "not shares of the image in 0..1: 32 16 8 8"),
-        ("0 nan 0.5 0.1 0.1", "not shares of the image"),
+        ("0 nan 0.5 0.1 0.1", "not numbers: '0 nan"),
+        ("0 0_1 0.5 0.1 0.1", "not numbers: '0 0_1"),
     ],
 )
 def test_invalid_label_lines_are_named(folder, line, message):
@@ -230,6 +231,7 @@ def test_class_names_by_number(folder):
     [
         ("2.v1.png,64,32,square,0,0,64", "line 5: not numbers: xmin '0', ymin '0', xmax '64', ymax ''"),
         ("2.v1.png,64,32,square,0,0,inf,4", "line 5: not numbers"),
+        ("2.v1.png,64,32,square,0,0,6_4,4", "line 5: not numbers"),
         ("2.v1.png,64,32,,0,0,64,4", "line 5: no class"),
         (",64,32,square,0,0,64,4", "line 5: no file name"),
         ("2.v1.png,65,32,square,0,0,64,4", "line 5: 2.v1.png is 65 x 32 here"),

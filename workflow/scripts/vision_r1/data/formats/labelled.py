@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,15 @@ class Labelled:
     names: Sequence[str]
     images: Sequence[LabelledImage]
     notes: Counter = field(default_factory=Counter)
+
+
+def read_number(text: str | None) -> float | None:
+    """Return the finite number that a text is, or None. `1_0`, which Python alone reads as ten, is no number."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if isfinite(value) and "_" not in text else None
 
 
 def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:

@@ -7,11 +7,10 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
-from math import isfinite
 from pathlib import Path
 
 from vision_r1.data.formats.folder import ImageFolder
-from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
 from vision_r1.files import UserError, read_text
 
 COLUMNS = {
@@ -47,7 +46,7 @@ def read(annotations: Path, images: Path) -> Labelled:
         own = boxes.setdefault(cells["file"], [])
         if any(cells[key] for key in NEEDED[1:]):
             own.append(_box(where, cells))
-        width, height = (_number(cells.get(key, "")) or 0 for key in ("width", "height"))
+        width, height = (read_number(cells.get(key)) or 0 for key in ("width", "height"))
         if min(width, height) >= 1 and sizes.setdefault(cells["file"], (int(width), int(height))) != (width, height):
             raise UserError(f"{where}: {cells['file']} is {width:g} x {height:g} here, and not in an earlier line")
     notes: Counter = Counter()
@@ -86,14 +85,7 @@ def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
 def _box(where: str, cells: dict[str, str]) -> tuple[str, Corners]:
     if not cells["label"]:
         raise UserError(f"{where}: no class")
-    corners = tuple(_number(cells[key]) for key in CORNERS)
+    corners = tuple(read_number(cells[key]) for key in CORNERS)
     if None in corners:
         raise UserError(f"{where}: not numbers: {', '.join(f'{key} {cells[key]!r}' for key in CORNERS)}")
     return cells["label"], corners
-
-
-def _number(text: str) -> float | None:
-    try:
-        return value if isfinite(value := float(text)) else None
-    except ValueError:
-        return None

@@ -4,13 +4,12 @@ Coordinates are taken as they are written: pixels, xmax and ymax being the far e
 """
 
 from collections import Counter
-from math import isfinite
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from vision_r1.data.formats.folder import ImageFolder
-from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
 from vision_r1.files import UserError
 
 
@@ -52,7 +51,7 @@ def parse_xml(path: Path) -> Element:
 
 
 def _image(path: Path, root: Element, file: str, folder: ImageFolder, notes: Counter) -> LabelledImage:
-    size = [_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
+    size = [read_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
     if not all(value is not None and value >= 1 for value in size):
         notes["images without width and height"] += 1
         size = folder.size(file, notes)
@@ -66,14 +65,7 @@ def _object(path: Path, number: int, item: Element) -> tuple[str, Corners]:
     name = (item.findtext("name") or "").strip()
     if not name:
         raise UserError(f"{path}: object {number} has no name")
-    corners = [_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+    corners = [read_number(item.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in corners:
         raise UserError(f"{path}: object {number} ({name}): bndbox does not have the numbers xmin, ymin, xmax and ymax")
     return name, tuple(corners)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return value if text is not None and isfinite(value := float(text)) else None
-    except ValueError:
-        return None

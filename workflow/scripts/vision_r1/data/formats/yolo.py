@@ -4,12 +4,11 @@ Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) gi
 """
 
 from collections import Counter
-from math import isfinite
 from pathlib import Path
 
 from vision_r1 import safe_yaml
 from vision_r1.data.formats.folder import ImageFolder
-from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
 from vision_r1.files import UserError, read_text
 
 OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
@@ -81,15 +80,14 @@ def _names(path: Path) -> tuple[list[str], bool]:
 
 
 def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: tuple[int, int]) -> tuple[str, Corners]:
-    try:
-        number, *shares = map(float, words)
-    except ValueError:
-        raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}") from None
+    number, *shares = map(read_number, words)
+    if None in (number, *shares):
+        raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}")
     if number not in range(len(names)):
         raise UserError(f"{where}: class {words[0]}, but there are {len(names)} names, counted from 0")
     if keypoints:  # after the box; every third number may be a visibility
         shares = shares[:4]
-    if not all(isfinite(value) and -OVER <= value <= 1 + OVER for value in shares):
+    if not all(-OVER <= value <= 1 + OVER for value in shares):
         raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}")
     polygon = len(shares) >= 6 and len(shares) % 2 == 0
     if len(shares) == 4:
