@@ -9,8 +9,8 @@ from configurations import CONFIGURATIONS, load
 from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import STAGES, experiment_config, training_values
 from vision_r1.files import UserError, write_json
+from vision_r1.launcher.modes import mode_of
 from vision_r1.preflight.batches import Batches, budget, training_batches, unequal
-from vision_r1.preflight.launch import mode_of
 from vision_r1.preflight.lengths import ON_COCO, TEXT_TOKENS, lengths_of
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 

@@ -10,6 +10,7 @@ import yaml
 from vision_r1 import configuration
 from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import experiment_config
+from vision_r1.launcher.modes import processes
 
 ROOT = Path(__file__).parents[2]
 FACTS = yaml.safe_load((ROOT / "tests/data/recipes.yaml").read_text())
@@ -23,7 +24,7 @@ def value_of(config, fact):
     if key in ("sft.batch", "grpo.batch"):
         section = config[key.partition(".")[0]]
         parts = section["per_device_train_batch_size"], section["gradient_accumulation_steps"]
-        return prod(parts) * configuration.processes(config)
+        return prod(parts) * processes(config)
     if key == "share_of_stage1":
         first, second = config["grpo_stage1"]["max_steps"], config["grpo_stage2"]["max_steps"]
         return round(first / (first + second), 4)

@@ -1,6 +1,5 @@
 """The configuration: one schema, and one clear line for each mistake."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,27 +9,15 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from vision_r1 import safe_yaml, trl_fields
+from vision_r1.configuration_stages import check_rewards, check_stage, check_stages
 from vision_r1.configuration_values import check_files, check_selection, check_values
 from vision_r1.data import mixture
-from vision_r1.experiments import (
-    BASE,
-    SFT,
-    STAGES,
-    VISION_R1,
-    chain_of,
-    experiment_config,
-    merge,
-    reward_of,
-    split_checkpoint,
-    stages_of,
-    training_values,
-)
+from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, merge, stages_of, training_values
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
-from vision_r1.objectives import check_objective
+from vision_r1.launcher.modes import processes
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import did_you_mean, in_words
-from vision_r1.zoo import criterion_of
 
 # What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
 SHARED = {
@@ -101,15 +88,15 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         sections = config["experiments"][name].keys() & config.keys()
         merged = merge(config, config["experiments"][name])
         _check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
-        _check_stages(config, name)
+        check_stages(config, name)
     for name in config["experiments"]:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
-            _check_stage(config, experiment_config(config, name), name, stage)
+            check_stage(config, experiment_config(config, name), name, stage)
     _check_references(config)
     for name in config["report"]["experiments"]:  # others are refused when they are planned
         for checkpoint in chain_of(config, name):
             training_values(config, checkpoint)
-    _check_rewards(config)
+    check_rewards(config)
     _check_model(config)
     _check_compute(config)
     check_files(config)
@@ -129,111 +116,9 @@ def check_model_folder(config: Mapping[str, Any]) -> None:
         raise UserError(f"config: model.id: no such folder {model['id']!r}")
 
 
-def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
-    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
-    words = config["compute"][launch]
-    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
-
-
 def run_name(config: Mapping[str, Any]) -> str:
     """Return the folder under results/: the run's name, and the chain seed where it is not 0."""
     return config["run"] + (f"_seed{config['seed']}" if config["seed"] else "")
-
-
-def _check_stages(config: Mapping[str, Any], name: str) -> None:
-    """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
-    where, own = f"config: experiments.{name}", stages_of(config, name)
-    for section in (SFT, *STAGES):
-        if section in config["experiments"][name] and section not in own:
-            raise UserError(
-                f"{where}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
-                f"add it to experiments.{name}.stages, or remove the override"
-            )
-    order = (SFT, *STAGES)
-    others = [(other, each) for other in config["experiments"] for each in stages_of(config, other) if other != name]
-    for stage in (stage for stage in own if stage != SFT):
-        init, before = experiment_config(config, name)[stage]["init"], [BASE, SFT, *own[: own.index(stage)]]
-        earlier = [f"{other}/{each}" for other, each in others if order.index(each) < order.index(stage)]
-        if init not in (*before, *earlier):
-            raise UserError(
-                f"{where}.{stage}.init: unknown checkpoint {init!r}; give one of "
-                f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<an earlier stage that it trains>"
-            )
-
-
-def _check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
-    where = f"config: experiments.{name}"
-    if merged["grpo"]["refinement"] == "continuous":
-        _check_continuous(merged, name, stage)
-    values = {**merged["grpo"], **merged[stage]}
-    if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
-        raise UserError(
-            f"{where}.grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
-            "on to stage 1's model, not to the initial one; give continuous, or beta 0"
-        )
-    if values["precision_low"] > values["precision_high"]:
-        raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
-    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
-    completions = values["per_device_train_batch_size"] * at_once * processes(config)
-    together = values.get("vllm_tensor_parallel_size", 1)
-    if processes(config) % together:
-        raise UserError(
-            f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
-            f"can't be grouped by {together}"
-        )
-    # The training itself refuses the others when their turn comes: a batch need not fit what nobody asks for.
-    asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
-    if name in asked_for:
-        check_objective(values, f"{where}.{stage}.")
-    if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
-        raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
-    if name in asked_for and completions % values["num_generations"]:
-        raise UserError(
-            f"{where}.{stage}: {completions} completions are generated at once "
-            f"(per_device_train_batch_size x steps_per_generation x processes), "
-            f"which is not a multiple of num_generations {values['num_generations']}"
-        )
-    accumulation = values["gradient_accumulation_steps"]
-    period = math.lcm(accumulation, at_once * (values.get("num_iterations") or 1)) // accumulation
-    # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
-    between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
-    for key in ("save_steps", "max_steps") if between else ("save_steps",):
-        if name in asked_for and values[key] % period:
-            raise UserError(
-                f"{where}.{stage}.{key}: {values[key]} is not a multiple of {period}; completions are sampled "
-                f"again every {period} steps, and a checkpoint between them can't be resumed from"
-            )
-
-
-def _check_rewards(config: Mapping[str, Any]) -> None:
-    """Check the parts and weights of what is asked for: those of one criterion mean nothing to another."""
-    # The listed ablations of Vision-R1's parts are no obstacle to a run with another method's reward.
-    ablations = config["ablations"]["experiments"] if config["reward"]["criterion"] in VISION_R1 else []
-    for name in dict.fromkeys([*config["report"]["experiments"], *ablations]):
-        for checkpoint in chain_of(config, name):
-            arm, stage = split_checkpoint(checkpoint)
-            if stage not in STAGES:
-                continue
-            merged = experiment_config(config, arm)
-            weights = {**merged["grpo"], **merged[stage]}.get("reward_weights")
-            try:
-                criterion_of(reward_of(merged, merged[stage])).part_weights(weights)
-            except ValueError as error:
-                raise UserError(f"config: experiments.{arm}: {error}") from None
-
-
-def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
-    where = f"config: experiments.{name}.{stage}"
-    own = set(merged[stage]) - {"init", "max_steps", "recall_threshold", "precision_low", "precision_high"}
-    if own:
-        raise UserError(
-            f"{where}.{min(own)}: grpo.refinement is continuous, so both stages share one optimiser and schedule; "
-            "give it in section grpo"
-        )
-    if stage == STAGES[1] and not merged[stage]["init"].endswith(STAGES[0]):
-        raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 resumes grpo_stage1")
-    if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
-        raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")
 
 
 def _check_references(config: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""How a job is started on its machine: one at a time, on GPUs of its own, on all of its nodes."""
+"""How a job is started: one at a time on its machine, on GPUs of its own, in how many processes, on all of its nodes."""

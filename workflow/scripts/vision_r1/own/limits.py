@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vision_r1.configuration import processes
 from vision_r1.families import family
+from vision_r1.launcher.modes import processes
 from vision_r1.own.data import Part
 from vision_r1.preflight.lengths import LABEL, ON_COCO
 from vision_r1.prompts import Templates

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vision_r1 import configuration
 from vision_r1.experiments import (
     SFT,
     chain_of,
@@ -17,6 +16,7 @@ from vision_r1.experiments import (
     split_checkpoint,
 )
 from vision_r1.files import UserError
+from vision_r1.launcher import modes
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def training_batches(config: Mapping[str, Any], rows: int, experiments: Sequence
 
     Raises UserError where a training file of `rows` rows is too small for one generation.
     """
-    processes, batches = configuration.processes(config), {}
+    processes, batches = modes.processes(config), {}
     for checkpoint in checkpoints_of(config, experiments, [0])[1:]:
         arm, stage = split_checkpoint(checkpoint)
         merged = experiment_config(config, arm)

@@ -20,10 +20,10 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
+from vision_r1.launcher.modes import MODES, mode_of, processes
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
-from vision_r1.preflight.launch import MODES, mode_of
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
 from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
@@ -64,11 +64,11 @@ def survey(
     lengths = lengths_of(config, rows, size)
     batches = training_batches(config, lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
-    mode = mode_of(config["compute"]["launch"], configuration.processes(config))
+    mode = mode_of(config["compute"]["launch"], processes(config))
     summary: dict[str, Any] = {
         "run": configuration.run_name(config),
         "model": {"id": model["id"] or "made here", "sizes_from": source, "dtype": model["dtype"]},
-        "launch": {"mode": mode, "in_words": MODES[mode], "processes": configuration.processes(config)},
+        "launch": {"mode": mode, "in_words": MODES[mode], "processes": processes(config)},
         "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
         "answer_size": asdict(size),

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vision_r1 import configuration
 from vision_r1.data.mixture import training_sources
 from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, split_checkpoint
+from vision_r1.launcher.modes import processes
 from vision_r1.report.provenance import flatten
 
 Config = Mapping[str, Any]
@@ -100,5 +100,5 @@ def _method(config: Config, arm: str) -> dict[str, str]:
         own = merged.get(name, {})
         parts = own.get("per_device_train_batch_size"), own.get("gradient_accumulation_steps")
         if None not in parts:
-            method[f"{name}.batch"] = str(math.prod(parts) * configuration.processes(config))
+            method[f"{name}.batch"] = str(math.prod(parts) * processes(config))
     return method

@@ -1,7 +1,8 @@
 """How a training is started: number of processes, and what is split over the GPUs, read from compute.launch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_r1 import safe_yaml
 from vision_r1.files import UserError
@@ -13,6 +14,12 @@ MODES = {
     "zero3": "weights, gradients and optimiser split over the GPUs (DeepSpeed ZeRO-3)",
     "fsdp": "weights, gradients and optimiser split over the GPUs (FSDP)",
 }
+
+
+def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
+    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
+    words = config["compute"][launch]
+    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
 
 
 def mode_of(launch: Sequence[str], processes: int) -> str:

@@ -1,0 +1,117 @@
+"""What the stages of experiments ask for: contradictions between keys that no schema can see."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vision_r1.experiments import (
+    BASE,
+    SFT,
+    STAGES,
+    VISION_R1,
+    chain_of,
+    experiment_config,
+    reward_of,
+    split_checkpoint,
+    stages_of,
+)
+from vision_r1.files import UserError
+from vision_r1.launcher.modes import processes
+from vision_r1.objectives import check_objective
+from vision_r1.zoo import criterion_of
+
+
+def check_stages(config: Mapping[str, Any], name: str) -> None:
+    """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
+    where, own = f"config: experiments.{name}", stages_of(config, name)
+    for section in (SFT, *STAGES):
+        if section in config["experiments"][name] and section not in own:
+            raise UserError(
+                f"{where}.{section}: the experiment doesn't train this stage (stages: {', '.join(own)}); "
+                f"add it to experiments.{name}.stages, or remove the override"
+            )
+    order = (SFT, *STAGES)
+    others = [(other, each) for other in config["experiments"] for each in stages_of(config, other) if other != name]
+    for stage in (stage for stage in own if stage != SFT):
+        init, before = experiment_config(config, name)[stage]["init"], [BASE, SFT, *own[: own.index(stage)]]
+        earlier = [f"{other}/{each}" for other, each in others if order.index(each) < order.index(stage)]
+        if init not in (*before, *earlier):
+            raise UserError(
+                f"{where}.{stage}.init: unknown checkpoint {init!r}; give one of "
+                f"{', '.join(dict.fromkeys(before))}, or <another experiment>/<an earlier stage that it trains>"
+            )
+
+
+def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+    where = f"config: experiments.{name}"
+    if merged["grpo"]["refinement"] == "continuous":
+        _check_continuous(merged, name, stage)
+    values = {**merged["grpo"], **merged[stage]}
+    if merged["lora"] and stage == STAGES[1] and values["beta"] and merged["grpo"]["refinement"] == "restart":
+        raise UserError(
+            f"{where}.grpo.refinement: restart with lora and beta {values['beta']}: the KL term would hold "
+            "on to stage 1's model, not to the initial one; give continuous, or beta 0"
+        )
+    if values["precision_low"] > values["precision_high"]:
+        raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
+    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+    completions = values["per_device_train_batch_size"] * at_once * processes(config)
+    together = values.get("vllm_tensor_parallel_size", 1)
+    if processes(config) % together:
+        raise UserError(
+            f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
+            f"can't be grouped by {together}"
+        )
+    # The training itself refuses the others when their turn comes: a batch need not fit what nobody asks for.
+    asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
+    if name in asked_for:
+        check_objective(values, f"{where}.{stage}.")
+    if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
+        raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
+    if name in asked_for and completions % values["num_generations"]:
+        raise UserError(
+            f"{where}.{stage}: {completions} completions are generated at once "
+            f"(per_device_train_batch_size x steps_per_generation x processes), "
+            f"which is not a multiple of num_generations {values['num_generations']}"
+        )
+    accumulation = values["gradient_accumulation_steps"]
+    period = math.lcm(accumulation, at_once * (values.get("num_iterations") or 1)) // accumulation
+    # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
+    between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
+    for key in ("save_steps", "max_steps") if between else ("save_steps",):
+        if name in asked_for and values[key] % period:
+            raise UserError(
+                f"{where}.{stage}.{key}: {values[key]} is not a multiple of {period}; completions are sampled "
+                f"again every {period} steps, and a checkpoint between them can't be resumed from"
+            )
+
+
+def check_rewards(config: Mapping[str, Any]) -> None:
+    """Check the parts and weights of what is asked for: those of one criterion mean nothing to another."""
+    # The listed ablations of Vision-R1's parts are no obstacle to a run with another method's reward.
+    ablations = config["ablations"]["experiments"] if config["reward"]["criterion"] in VISION_R1 else []
+    for name in dict.fromkeys([*config["report"]["experiments"], *ablations]):
+        for checkpoint in chain_of(config, name):
+            arm, stage = split_checkpoint(checkpoint)
+            if stage not in STAGES:
+                continue
+            merged = experiment_config(config, arm)
+            weights = {**merged["grpo"], **merged[stage]}.get("reward_weights")
+            try:
+                criterion_of(reward_of(merged, merged[stage])).part_weights(weights)
+            except ValueError as error:
+                raise UserError(f"config: experiments.{arm}: {error}") from None
+
+
+def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
+    where = f"config: experiments.{name}.{stage}"
+    own = set(merged[stage]) - {"init", "max_steps", "recall_threshold", "precision_low", "precision_high"}
+    if own:
+        raise UserError(
+            f"{where}.{min(own)}: grpo.refinement is continuous, so both stages share one optimiser and schedule; "
+            "give it in section grpo"
+        )
+    if stage == STAGES[1] and not merged[stage]["init"].endswith(STAGES[0]):
+        raise UserError(f"{where}.init: grpo.refinement is continuous, so stage 2 resumes grpo_stage1")
+    if stage == STAGES[0] and merged[stage]["max_steps"] < 1:
+        raise UserError(f"{where}.max_steps: grpo.refinement is continuous: give the step at which thresholds rise")
