@@ -29,7 +29,7 @@ import numpy as np
 import torch
 import train_grpo
 import train_sft
-from grpo_arms import make_rows
+from grpo_inputs import make_rows
 
 from vision_r1 import configuration
 from vision_r1.data.worlds import WORLDS

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from grpo_arms import PHOTOGRAPH, SIZES, make_checkpoint
+from grpo_inputs import PHOTOGRAPH, SIZES, make_checkpoint
 from predict import compared
 
 from vision_r1.data.coco import read_coco

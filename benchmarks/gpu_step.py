@@ -2,7 +2,7 @@
 
 Every case (size x training x generations) prints TRL's unmodified trainer and ours side by side: seconds of the fastest
 step by part, completions and tokens per second, peak memory beside target `preflight`'s estimate, and model FLOP
-utilisation (counted by flops_of_a_step in grpo_arms.py). A case that runs out of memory is reported. Nothing is
+utilisation (counted by flops_of_a_step in grpo_inputs.py). A case that runs out of memory is reported. Nothing is
 downloaded. --options is JSON that overrides our GRPOConfig, to try out settings.
 
 Examples:
@@ -19,7 +19,8 @@ import tempfile
 from itertools import product
 
 import torch
-from grpo_arms import SIZES, estimated_memory, flops_of_a_step, make_checkpoint, make_rows, measure, table
+from grpo_arms import measure, table
+from grpo_inputs import SIZES, estimated_memory, flops_of_a_step, make_checkpoint, make_rows
 
 LORA_RANK = 16  # config/lora_80gb.yaml's
 

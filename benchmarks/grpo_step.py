@@ -12,7 +12,8 @@ import sys
 import tempfile
 
 import torch
-from grpo_arms import flops_of_a_step, make_checkpoint, make_rows, measure, table
+from grpo_arms import measure, table
+from grpo_inputs import flops_of_a_step, make_checkpoint, make_rows
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def test_flops_of_a_step_equal_a_count_by_hand(root, monkeypatch):
     from argparse import Namespace
     from types import SimpleNamespace
 
-    from grpo_arms import TEXT_TOKENS, flops_of_a_step
+    from grpo_inputs import TEXT_TOKENS, flops_of_a_step
 
     model = SimpleNamespace(parameters=1000, vision_parameters=100, merge=4)
     rows = [{"input_width": 28, "input_height": 28}]  # 4 patches, 1 image token

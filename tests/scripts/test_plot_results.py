@@ -2,7 +2,8 @@ from xml.etree import ElementTree
 
 import plot_results
 import tabulate_results
-from report_factory import CHECKPOINTS, Run, metrics, write, write_lines
+from report_factory import CHECKPOINTS, metrics, write, write_lines
+from report_run import Run
 
 from vision_r1.report.style import DARK, FIGURES
 

@@ -11,7 +11,8 @@ import plot_results
 import pytest
 import render_report
 import tabulate_results
-from report_factory import CHECKPOINTS, Run, make_hostile, metrics, write
+from report_factory import CHECKPOINTS, metrics, write
+from report_run import Run, make_hostile
 
 from vision_r1.files import read_json
 from vision_r1.report.style import SHEETS

@@ -8,7 +8,8 @@ import plot_results
 import pytest
 import tabulate_results
 from browser import CHROMIUM, Browser
-from report_factory import Run, make_hostile, write
+from report_factory import write
+from report_run import Run, make_hostile
 from test_render_report import page_of
 
 from vision_r1.files import write_text

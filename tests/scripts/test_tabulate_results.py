@@ -2,7 +2,8 @@ import csv
 
 import pytest
 import tabulate_results
-from report_factory import CHECKPOINTS, Run
+from report_factory import CHECKPOINTS
+from report_run import Run
 
 from vision_r1.files import UserError
 from vision_r1.report.results import read_csv

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_factory import PROTOCOLS, SUITES, Run, config
+from report_factory import PROTOCOLS, SUITES, config
+from report_run import Run
 
 from vision_r1.data.coco import read_coco
 from vision_r1.files import UserError, read_jsonl
