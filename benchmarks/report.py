@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
-from report_factory import Run, comparison, history, write, write_lines
+from report_factory import comparison, history, write, write_lines
+from report_run import Run
 
 from vision_r1.experiments import STAGES, with_training_seed
 

@@ -105,6 +105,40 @@ def test_training_images_in_the_test_set(labelled, write, tmp_path, caplog):
     assert "3 test images are training images, too" in caplog.text
 
 
+def test_one_file_about_the_images_of_two_folders(labelled, write, tmp_path, caplog):
+    """Each part is its folder's images; limits and numbers are those of the training images alone."""
+    coco, others = read_json(labelled[1]), tmp_path / "others"
+    others.mkdir()
+    for image in coco["images"][:4]:
+        (tmp_path / "images" / image["file_name"]).rename(others / image["file_name"])
+    first = coco["images"][0]["id"]
+    more = [
+        {**each, "id": 1000 + count} for each in coco["annotations"] if each["image_id"] == first for count in range(9)
+    ]
+    write_json(Path(labelled[1]), {**coco, "annotations": coco["annotations"] + more})
+    config = write(*labelled, "--test_images", others)
+    assert "4 of its 12 images are left out: they are not in" in caplog.text
+    assert config["data"]["max_instances"] == 1
+    assert len(read_json(places(config)[1]["annotations"])["images"]) == 4
+    assert "8 images, 8 boxes" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_what_a_conversion_leaves_out_is_told(tmp_path, write, caplog):
+    coco_factory.write(tmp_path, content())
+    labels = write_csv(tmp_path, content())
+    labels.write_text(labels.read_text() + "4.png,64,32,circle,1,2,3,4\n")
+    write("--annotations", labels, "--images", tmp_path / "images", "--test_share", "0.4")
+    assert "labels.csv: images that are not in the folder: 1" in caplog.text
+    assert "labels.csv: 1 of its 4 images are left out" in caplog.text
+
+
+def test_a_category_with_a_control_character_is_written(labelled, write, tmp_path):
+    coco = read_json(labelled[1])
+    coco["categories"][0]["name"] = "driver\x92s"  # an apostrophe of Windows, read as Latin-1
+    write_json(Path(labelled[1]), coco)
+    assert "driver\x92s" in write(*labelled)["base"]["names"]
+
+
 def test_a_folder_as_the_base_model(labelled, write, tiny_checkpoint):
     config = write(*labelled, "--model", tiny_checkpoint, over=OVER)
     assert (config["model"]["source"], config["model"]["id"]) == ("folder", str(tiny_checkpoint))

@@ -295,3 +295,34 @@ def test_any_text_as_a_table_is_read_or_refused_in_one_line(tmp_path_factory, te
         assert converted("csv", path, folder)["images"]
     except UserError as error:
         assert str(error).startswith(str(path))
+
+
+def test_images_in_linked_folders_are_found_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("disk")
+    (folder / "images/2.v1.png").rename(elsewhere / "2.v1.png")
+    (folder / "images/b").symlink_to(elsewhere)
+    (folder / "images/again").symlink_to(folder / "images")
+    assert ImageFolder(folder / "images").files == ["1.v1.png", "3.v1.png", "b/2.v1.png"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("classes.txt", "cat\ndog\ncat\n", "it has a name twice: 'cat'"),
+        ("data.yaml", "names: [cat, dog, cat]", "`names` has a name twice: 'cat'"),
+        ("data.yaml", "names: [cat, no, yes]", "`names` has False, .*; put names in quotes"),
+    ],
+)
+def test_class_names_that_would_be_merged_or_changed(folder, file, text, message):
+    _, images = written("yolo", folder)
+    (folder / file).write_text(text)
+    with pytest.raises(UserError, match=f"{file}: {message}"):
+        READERS["yolo"](folder / file, images)
+
+
+def test_a_table_with_the_sizes_of_boxes_and_of_images(folder):
+    path, images = written("csv", folder)
+    head, *lines = path.read_text().splitlines()
+    sized = [f"{head},image_width,image_height", *(f"{line},64.0,32.5" for line in lines)]
+    path.write_text("\n".join(line.replace(",64,32,", ",9,9,", 1) for line in sized))
+    assert boxes_of(converted("csv", path, images)) == boxes_of(content())

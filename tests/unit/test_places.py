@@ -59,3 +59,19 @@ def test_a_data_set_inherits_its_archives_licence(root):
     config["datasets"]["theirs"] = {"annotations": {"archive": "theirs", "path": "a.json"}, "images": "images"}
     config["datasets"]["mine"] = {"annotations": "my/a.json", "images": "my/images"}
     assert places.licences(config, ["theirs", "mine"]) == {"theirs": "MIT"}
+
+
+def test_label_files_are_found_where_the_reader_finds_them(root, tmp_path):
+    config, images, labels = (
+        load(root, "miniature"),
+        tmp_path / "images/my_images_raw",
+        tmp_path / "labels/my_images_raw",
+    )
+    config["datasets"]["mine"] = {"annotations": str(tmp_path / "data.yaml"), "images": str(images), "format": "yolo"}
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    assert places.label_files(config, "mine") == ""
+    (labels / "1.txt").write_text("0 0.5 0.5 0.1 0.1")
+    before = places.label_files(config, "mine")
+    (labels / "1.txt").write_text("0 0.5 0.5 0.1 0.25")
+    assert before.count("1.txt") == 1 and places.label_files(config, "mine") != before

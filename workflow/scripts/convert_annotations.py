@@ -33,19 +33,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.data.formats import READERS
-    from vision_r1.data.formats.labelled import as_coco
-    from vision_r1.data.oddities import in_words
+    from vision_r1.data.formats.labelled import as_coco, warnings
     from vision_r1.files import UserError, write_json
 
     if not args.annotations.exists():
         raise UserError(f"{args.annotations}: no such file or folder")
     content = as_coco(args.annotations, READERS[args.format](args.annotations, args.images))
-    info = content["info"]
-    for what, count in info["notes"].items():
-        logging.warning("%s: %s: %d", args.annotations, what, count)
-    for sentence in in_words(info["odd"], info["boxes"]):
+    for sentence in warnings(content):
         logging.warning("%s: %s", args.annotations, sentence)
     write_json(args.output_json, content)
+    info = content["info"]
     logging.info(
         "%s: %d images, %d of them without boxes; %d boxes: %s",
         args.output_json,

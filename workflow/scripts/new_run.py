@@ -100,21 +100,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
     if args.name in (config["run"], *(each.get("run") for each in shipped)):
         raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
-    for path in (output, Path("results") / args.name, *(() if args.test_images else (folder,))):
+    for path in (output, folder, Path("results") / args.name):
         if path.exists():
             raise UserError(f"{path}: exists already; delete it, or give another --name or --output_config")
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
     try:
         command = write_run(args, config, output, folder)
     except BaseException:  # an interruption, too: parts without a configuration would block the next call
-        if not args.test_images:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     sys.stdout.write(f"{output} is written: read it, then\n  {command} -- preflight\n  {command}\n")
 
 
 def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, folder: Path) -> str:
-    """Write the configuration, and the parts of a split to `folder`; return the command that starts the run.
+    """Write the configuration, and the parts of a split, or of a test set with images missing, to `folder`.
+
+    Returns the command that starts the run.
 
     config: what the run is laid over, with its model.
     """
@@ -133,6 +134,8 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
         test_form = args.format or form_of(annotations)
         test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
         check_common_images(train, test)
+        if test.missing:  # a prediction refuses a test set that is not whole
+            test = write_part(test, test.coco.images, place(folder / "test.json"))
         origin = "The test set was given."
     else:
         chosen = split(train, args.test_share, args.seed)

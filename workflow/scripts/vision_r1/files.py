@@ -23,6 +23,17 @@ class UserError(Exception):
     """A mistake that the user can fix: one line naming the file or option, the item and the remedy."""
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and below it, also below linked folders: each folder once, however it is reached."""
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(here) / name for name in names)
+
+
 @contextmanager
 def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.

@@ -4,11 +4,12 @@ Data sets of the configuration's section `datasets` have a file of annotations a
 file. Each is a path on this machine, part of an archive that is downloaded, or made by the run.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, files_below
 
 DOWNLOADS = "results/downloads"
 # The kinds of sources by the key that names their annotation file, and the second file of some.
@@ -47,6 +48,16 @@ def place(config: Config, folder: str | Path, name: str, key: str) -> str:
     return given(config, name, key)
 
 
+def beside_images(folder: Path) -> list[Path]:
+    """Return where Ultralytics looks for the labels of an image folder: its path with the last `images` as `labels`.
+
+    Empty where no folder of the path has that name.
+    """
+    parts = folder.absolute().parts
+    place = next((place for place in range(len(parts) - 1, 0, -1) if parts[place] == "images"), None)
+    return [] if place is None else [Path(*parts[:place], "labels", *parts[place + 1 :])]
+
+
 def label_files(config: Config, name: str) -> str:
     """Return a line for each label file of a data set in VOC or YOLO form that lies here: path, size, time of change.
 
@@ -55,9 +66,10 @@ def label_files(config: Config, name: str) -> str:
     entry = config["datasets"][name]
     suffix = {"voc": ".xml", "yolo": ".txt"}.get(entry.get("format"))
     folders = [Path(entry[key]) for key in ("annotations", "images") if isinstance(entry.get(key), str)]
-    folders += [Path("labels".join(str(folder).rsplit("images", 1))) for folder in folders]
-    files = sorted({path for folder in folders if suffix for path in folder.rglob(f"*{suffix}")})
-    return "\n".join(f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
+    folders += [labels for folder in folders for labels in beside_images(folder)]
+    files = {path.absolute() for folder in folders if suffix for path in files_below(folder) if path.suffix == suffix}
+    about = {os.path.relpath(path): path.stat() for path in files}
+    return "\n".join(f"{path} {about[path].st_size} {about[path].st_mtime_ns}" for path in sorted(about))
 
 
 def is_converted(config: Config, name: str) -> bool:

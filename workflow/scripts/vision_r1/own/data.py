@@ -1,16 +1,17 @@
 """The user's own labelled images: read in any form, split by seed where no test set is given, and measured."""
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vision_r1.data.coco import CocoDataset, CocoImage, read_coco
 from vision_r1.data.formats import READERS
-from vision_r1.data.formats.labelled import as_coco
+from vision_r1.data.formats.labelled import as_coco, warnings
 from vision_r1.data.selection import as_coco as images_as_coco
 from vision_r1.data.sources import Source
 from vision_r1.files import UserError, write_json
@@ -20,12 +21,16 @@ _SUFFIXES = {".json": "coco", ".gz": "coco", ".csv": "csv", ".yaml": "yolo", ".y
 
 @dataclass(frozen=True)
 class Part:
-    """A data set and what section `datasets` says of it: form of the annotations, their place, and the image folder."""
+    """A data set and what section `datasets` says of it: form of the annotations, their place, and the image folder.
+
+    missing: images of the annotations that are not in the folder; `coco` lacks them.
+    """
 
     coco: CocoDataset
     form: str
     annotations: Path
     images: Path
+    missing: int = 0
 
     def entry(self) -> dict[str, str]:
         """Return the entry of section `datasets`."""
@@ -44,7 +49,10 @@ def form_of(annotations: Path) -> str:
 
 
 def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
-    """Read annotations of any form; raises UserError as their reader does, and where no image is there."""
+    """Read annotations of any form; images without a file are left out, with a warning.
+
+    Raises UserError as the form's reader does, and where no image is there.
+    """
     if not images.is_dir():
         raise UserError(f"{images}: no such image folder")
     file = annotations
@@ -52,31 +60,44 @@ def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
         if form != "coco":
             if not annotations.exists():
                 raise UserError(f"{annotations}: no such file or folder")
+            content = as_coco(annotations, READERS[form](annotations, images))
+            for sentence in warnings(content):
+                logging.warning("%s: %s", annotations, sentence)
             file = Path(folder) / "converted.json"
-            write_json(file, as_coco(annotations, READERS[form](annotations, images)))
+            write_json(file, content)
         coco = read_coco(name, file, images, must_exist=False)
-    there = [image for image in coco.images if Path(image.path).is_file()]
+    there = tuple(image for image in coco.images if Path(image.path).is_file())
     if not there:
         raise UserError(f"{annotations}: none of its {len(coco.images)} images is in {images}")
-    return Part(coco, form, annotations, images)
+    if missing := len(coco.images) - len(there):
+        first = next(image.path for image in coco.images if not Path(image.path).is_file())
+        logging.warning(
+            "%s: %d of its %d images are left out: they are not in %s, such as %s",
+            annotations,
+            missing,
+            len(coco.images),
+            images,
+            first,
+        )
+    return Part(replace(coco, images=there), form, annotations, images, missing)
 
 
 def split(part: Part, share: float, seed: int) -> tuple[list[CocoImage], list[CocoImage]]:
-    """Return (train, test) images, a `share` of them in test; an image without a file is in neither.
+    """Return (train, test) images, a `share` of them in test.
 
     The order of a hash of seed and file name decides, so that an image seldom changes sides when others are added.
     """
-    there = [image for image in part.coco.images if Path(image.path).is_file()]
-    count = round(share * len(there))
-    if not 0 < count < len(there):
-        raise UserError(f"{part.annotations}: {len(there)} images can't be split with --test_share {share:g}")
+    images = part.coco.images
+    count = round(share * len(images))
+    if not 0 < count < len(images):
+        raise UserError(f"{part.annotations}: {len(images)} images can't be split with --test_share {share:g}")
 
     def place(image: CocoImage) -> str:
         name = os.path.relpath(image.path, part.images)
         return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
 
-    test = {image.id for image in sorted(there, key=place)[:count]}
-    return [image for image in there if image.id not in test], [image for image in there if image.id in test]
+    test = {image.id for image in sorted(images, key=place)[:count]}
+    return [image for image in images if image.id not in test], [image for image in images if image.id in test]
 
 
 def write_part(part: Part, images: Sequence[CocoImage], file: Path) -> Part:
@@ -95,7 +116,7 @@ def numbers(part: Part) -> dict[str, Any]:
     `objects`: boxes of each image with any, crowds left out; `pixels`: width x height of the largest image;
     `without_category`: images that lack a category, about which a negative question can be asked.
     """
-    images = [image for image in part.coco.images if Path(image.path).is_file()]
+    images = part.coco.images
     kept = [[item for item in image.objects if not item.crowd] for image in images]
     names = {*part.coco.categories.values()}
     return {

@@ -1,6 +1,7 @@
 """The configuration of a run on own data, as text with a comment at each value that says where it comes from."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -165,4 +166,5 @@ def _flow(value: Any) -> str:
     """Write a value on one line of YAML, of which JSON is a part."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)  # only escaped in YAML

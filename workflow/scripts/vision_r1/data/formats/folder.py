@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from vision_r1.data.images import FORMATS, ImageFault, upright_size
-from vision_r1.files import UserError
+from vision_r1.files import UserError, files_below
 
 UNNAMED = "image files that no annotation names, left out"
 
@@ -19,7 +19,7 @@ class ImageFolder:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
         self.endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
-        paths = (path for path in folder.rglob("*") if path.suffix.lower() in self.endings and path.is_file())
+        paths = (path for path in files_below(folder) if path.suffix.lower() in self.endings and path.is_file())
         self.folder = folder
         self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
         if not self.files:

@@ -1,7 +1,7 @@
 """Labelled images as read from any format, and the COCO file made from them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -41,6 +41,12 @@ def read_number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if isfinite(value) and "_" not in text else None
+
+
+def warnings(content: Mapping[str, Any]) -> list[str]:
+    """Return sentences about what was left out, assumed or can't be right, from what as_coco returned."""
+    info = content["info"]
+    return [*(f"{what}: {count}" for what, count in info["notes"].items()), *in_words(info["odd"], info["boxes"])]
 
 
 def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:

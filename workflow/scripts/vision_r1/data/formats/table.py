@@ -20,8 +20,8 @@ COLUMNS = {
     "ymin": ("ymin", "y_min", "y1", "top"),
     "xmax": ("xmax", "x_max", "x2", "right"),
     "ymax": ("ymax", "y_max", "y2", "bottom"),
-    "width": ("width", "image_width"),
-    "height": ("height", "image_height"),
+    "width": ("image_width", "width"),
+    "height": ("image_height", "height"),
 }
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 NEEDED = ("file", "label", *CORNERS)
@@ -46,9 +46,9 @@ def read(annotations: Path, images: Path) -> Labelled:
         own = boxes.setdefault(cells["file"], [])
         if any(cells[key] for key in NEEDED[1:]):
             own.append(_box(where, cells))
-        width, height = (read_number(cells.get(key)) or 0 for key in ("width", "height"))
-        if min(width, height) >= 1 and sizes.setdefault(cells["file"], (int(width), int(height))) != (width, height):
-            raise UserError(f"{where}: {cells['file']} is {width:g} x {height:g} here, and not in an earlier line")
+        size = tuple(int(read_number(cells.get(key)) or 0) for key in ("width", "height"))
+        if min(size) >= 1 and sizes.setdefault(cells["file"], size) != size:
+            raise UserError(f"{where}: {cells['file']} is {size[0]} x {size[1]} here, and not in an earlier line")
     notes: Counter = Counter()
     folder = ImageFolder(images)
     files = folder.resolve(annotations, [(name,) for name in boxes], notes)

@@ -10,7 +10,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
-from vision_r1.files import UserError
+from vision_r1.files import UserError, files_below
 
 
 def read(annotations: Path, images: Path) -> Labelled:
@@ -18,7 +18,7 @@ def read(annotations: Path, images: Path) -> Labelled:
 
     Category names are sorted. Raises UserError naming a file that can't be read as VOC.
     """
-    paths = sorted(annotations.rglob("*.xml"))
+    paths = sorted(path for path in files_below(annotations) if path.suffix == ".xml")
     if not paths:
         raise UserError(f"{annotations}: no XML files in it; give the folder with VOC annotations")
     notes: Counter = Counter()

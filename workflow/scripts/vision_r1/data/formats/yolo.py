@@ -9,6 +9,7 @@ from pathlib import Path
 from vision_r1 import safe_yaml
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
+from vision_r1.data.places import beside_images
 from vision_r1.files import UserError, read_text
 
 OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
@@ -50,12 +51,7 @@ def read(annotations: Path, images: Path) -> Labelled:
 
 def _label_files(image: Path) -> list[Path]:
     """Return where the labels of an image may be."""
-    label = image.with_suffix(".txt")
-    parts = label.absolute().parts
-    for place in range(len(parts) - 2, 0, -1):
-        if parts[place] == "images":
-            return [Path(*parts[:place], "labels", *parts[place + 1 :]), label]
-    return [label]
+    return [folder / image.with_suffix(".txt").name for folder in (*beside_images(image.parent), image.parent)]
 
 
 def _names(path: Path) -> tuple[list[str], bool]:
@@ -64,6 +60,7 @@ def _names(path: Path) -> tuple[list[str], bool]:
         lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if "" in lines:
             raise UserError(f"{path}: line {lines.index('') + 1} is empty, and classes are counted by line; name it")
+        _check_once(path, "it", lines)
         return lines, False
     content = safe_yaml.read(path)
     names = content.get("names")
@@ -71,12 +68,18 @@ def _names(path: Path) -> tuple[list[str], bool]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
         raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
+    if odd := [name for name in names if isinstance(name, bool)]:
+        raise UserError(f"{path}: `names` has {odd[0]}, which YAML makes of yes, no, on and off; put names in quotes")
     names = [str(name).strip() for name in names]
-    if len(set(names)) < len(names):
-        raise UserError(f"{path}: `names` has a name twice: {Counter(names).most_common(1)[0][0]!r}")
+    _check_once(path, "`names`", names)
     if content.get("nc", len(names)) != len(names):
         raise UserError(f"{path}: nc is {content['nc']}, but `names` has {len(names)}")
     return names, "kpt_shape" in content
+
+
+def _check_once(path: Path, what: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: {what} has a name twice: {Counter(names).most_common(1)[0][0]!r}")
 
 
 def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: tuple[int, int]) -> tuple[str, Corners]:
