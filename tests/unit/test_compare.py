@@ -84,6 +84,10 @@ def test_missing_measurements_stay_missing():
         compare("x", [measured({"a": 0.3})], "base", [])
     with pytest.raises(UserError, match="a: not the same images"):
         compare("x", [measured({"a": 0.3})], "base", [measured({"a": 0.3}, images=51)])
+    fewer = measured({"a": 0.3})
+    fewer.samples["all"] = {metric: {"a": own["a"][:50]} for metric, own in fewer.samples["all"].items()}
+    with pytest.raises(UserError, match="a: not the same images and resamples"):
+        compare("x", [fewer], "base", [measured({"a": 0.3})])
 
 
 def test_files(tmp_path):

@@ -110,9 +110,9 @@ def compare(
         other = known[own.suite]
         for protocol in own.metrics:
             if protocol in other.metrics:
+                sets.append(_holm(_datasets(names, own, other, protocol)))
                 for metric, lines in benchmarks.items():
                     lines.append(_benchmark(names, own, other, protocol, metric))
-                sets.append(_holm(_datasets(names, own, other, protocol)))
     lines = zip(*map(_holm, benchmarks.values()), sets, strict=True)
     return [line for *benchmark, own in lines for line in (*benchmark, *own)]
 
