@@ -66,10 +66,12 @@ def test_a_folder_is_drawn_image_by_image(taught, tmp_path, capsys):
     for name in ("b.png", "a.PNG"):
         shutil.copy(taught / "photo.png", photos / name)
     (photos / "notes.txt").write_text("no image")
-    words = ["--checkpoint", taught / "model", "--image", photos, "--ask", "raccoon", "--output", tmp_path / "drawn"]
+    drawn = tmp_path / "drawn.v2"
+    drawn.mkdir()
+    words = ["--checkpoint", taught / "model", "--image", photos, "--ask", "raccoon", "--output", drawn]
     found = ask(*words, capsys=capsys)
     assert [each["image"] for each in found] == [str(photos / "a.PNG"), str(photos / "b.png")]
-    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"a.PNG.png", "b.png.png"}
+    assert {path.name for path in drawn.iterdir()} == {"a.PNG.png", "b.png.png"}
 
 
 def test_checkpoints_are_side_by_side_on_a_self_contained_page(taught, tiny_checkpoint, tmp_path, capsys):

@@ -106,6 +106,15 @@ def test_too_few_rows_for_one_generation(paper):
         batches_of(paper, 15)
 
 
+def test_a_schedule_that_ends_before_stage_1_is_refused(paper):
+    paper["grpo_stage1"]["max_steps"], paper["grpo_stage2"]["max_steps"] = 50_000, -1
+    paper["report"]["experiments"] = ["step_1"]
+    with pytest.raises(
+        UserError, match=r"grpo_stage2: the whole schedule has \d+ steps and stage 1 ends at step 50000"
+    ):
+        batches_of(paper)
+
+
 def test_epochs_without_max_steps_are_rounded_up():
     grpo = Batches("x", 3, 4, 1, 1, rows=10, group=2)
     assert (grpo.prompts, grpo.samples_seen, grpo.epochs) == (2, 6, 0.6)

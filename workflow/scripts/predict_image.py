@@ -126,7 +126,7 @@ def drawings(output: Path | None, source: Path, paths: Sequence[Path], checkpoin
         raise UserError(f"--output {output}: several checkpoints are shown side by side; give page.html")
     targets = {paths[0]: output}
     if source.is_dir():
-        if output.suffix:
+        if output.suffix and not output.is_dir():
             raise UserError(f"--output {output}: many images are drawn to a folder, or to page.html")
         targets = {path: output / f"{path.name}.png" for path in paths}
     elif output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):

@@ -113,7 +113,13 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
         )
     iterations = values.get("num_iterations", 1)
     steps = _steps(values, rows, per_device * accumulation * processes / group / iterations)
-    steps -= before if values["max_steps"] < 1 else 0
+    if values["max_steps"] < 1:
+        if before >= steps:
+            raise UserError(
+                f"config: {name}: the whole schedule has {steps} steps and stage 1 ends at step {before}; "
+                "lower grpo_stage1.max_steps"
+            )
+        steps -= before
     return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations)
 
 

@@ -68,6 +68,11 @@ class StageArguments(LoRAArguments):
             raise UserError(f"--dtype: unknown {self.dtype!r}; choose {', '.join(DTYPES)}")
         if not Path(self.train_file).is_file():
             raise UserError(f"--train_file {self.train_file}: no such file")
+        for name in ("threads", "min_pixels", "stop_at"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"--{name} {value}: give at least 1")
+        if self.min_pixels > self.max_pixels:
+            raise UserError(f"--min_pixels {self.min_pixels}: larger than --max_pixels {self.max_pixels}")
         check_checkpoint(self.init, family(self.family))
         if self.continue_from and not is_complete(self.continue_from):
             raise UserError(f"--continue_from {self.continue_from}: not a whole checkpoint of --output_checkpoint")
@@ -84,10 +89,10 @@ class StageArguments(LoRAArguments):
 
 @contextmanager
 def refused_by_trl() -> Iterator[None]:
-    """Turn the errors of TRL's trainer, when it is built, into one line for the user."""
+    """Turn the errors of TRL's trainer, when it or its optimiser is built, into one line for the user."""
     try:
         yield
-    except (ValueError, NotImplementedError, ImportError) as error:
+    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         raise UserError(f"TRL: {' '.join(str(error).split())}") from None
 
 

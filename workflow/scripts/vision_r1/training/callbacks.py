@@ -11,7 +11,7 @@ from accelerate.data_loader import BatchSamplerShard
 from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from vision_r1.files import sync
+from vision_r1.files import UserError, sync
 from vision_r1.progress import Progress
 from vision_r1.training.checkpoints import mark_complete, seal
 
@@ -79,12 +79,15 @@ class StopBeforeTheFirstStep(TrainerCallback):
     """Raises EndAlreadyReached when the stage's last checkpoint is resumed: the trainer would take one step more.
 
     By then all of the checkpoint is loaded, by whatever engine, so outputs can be written as after the last step.
+    Raises UserError for a stage that is to end beyond its schedule, whose length the trainer alone knows.
     """
 
     def __init__(self, stop_at: int | None) -> None:
         self.stop_at = stop_at
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
+        if self.stop_at and self.stop_at > state.max_steps:
+            raise UserError(f"--stop_at {self.stop_at}: the schedule has {state.max_steps} steps; give a smaller one")
         if state.global_step >= (self.stop_at or state.max_steps):
             raise EndAlreadyReached
 

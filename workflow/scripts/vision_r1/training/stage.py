@@ -22,7 +22,7 @@ from vision_r1.files import (
     read_json,
     write_json,
 )
-from vision_r1.training.arguments import StageArguments
+from vision_r1.training.arguments import StageArguments, refused_by_trl
 from vision_r1.training.callbacks import (
     EndAlreadyReached,
     LogProgress,
@@ -84,6 +84,10 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
     if config.save_strategy == "no":
         raise UserError("--save_strategy no: an interrupted training would start afresh; leave it out")
+    if config.save_strategy == "steps" and config.save_steps <= 0:
+        raise UserError(f"--save_steps {config.save_steps:g}: an interrupted training would start afresh; give more")
+    if config.push_to_hub:
+        raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
     if config.max_steps == 0:
         raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
     check_gpus(arguments.gpus, config.use_cpu)
@@ -198,6 +202,8 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
             raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
         check_adapters(trainer.model, checkpoint)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
+    for name in ("create_optimizer", "create_scheduler"):  # a package may be missing, or arguments be another one's
+        setattr(trainer, name, refused_by_trl()(getattr(trainer, name)))
     keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -216,10 +222,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     finally:
         watch.stop()
     stage.seconds = marks.seconds
-    step, steps = trainer.state.global_step, trainer.state.max_steps
-    end = arguments.stop_at or steps
-    if step == steps < end:
-        raise UserError(f"--stop_at {end}: the schedule has {steps} steps; give a smaller one")
+    step, end = trainer.state.global_step, arguments.stop_at or trainer.state.max_steps
     if step < end:
         log.warning("stopped by a signal at step %d of %d; rerun to resume", step, end)
         sys.exit(143)
