@@ -22,7 +22,7 @@ from vision_r1.zoo import criterion_of
 
 
 def check_stages(config: Mapping[str, Any], name: str) -> None:
-    """Check that an experiment overrides what it trains, and that each of its stages starts from what is trained."""
+    """Raise UserError where an experiment overrides what it doesn't train, or a stage starts from what none trains."""
     where, own = f"config: experiments.{name}", stages_of(config, name)
     for section in (SFT, *STAGES):
         if section in config["experiments"][name] and section not in own:
@@ -43,6 +43,7 @@ def check_stages(config: Mapping[str, Any], name: str) -> None:
 
 
 def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
+    """Raise UserError for contradictory settings of a GRPO stage; merged: the configuration of experiment `name`."""
     where = f"config: experiments.{name}"
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
@@ -87,7 +88,7 @@ def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
 
 
 def check_rewards(config: Mapping[str, Any]) -> None:
-    """Check the parts and weights of what is asked for: those of one criterion mean nothing to another."""
+    """Raise UserError for parts or weights that the criterion of a stage asked for does not have."""
     # The listed ablations of Vision-R1's parts are no obstacle to a run with another method's reward.
     ablations = config["ablations"]["experiments"] if config["reward"]["criterion"] in VISION_R1 else []
     for name in dict.fromkeys([*config["report"]["experiments"], *ablations]):

@@ -29,8 +29,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"{low if high is None else high}: cispo caps the importance ratio itself, which is 1 before any update, "
             "so this would only shrink the loss; set it above 1 (ScaleRL: 5.0)",
         )
-    for key in {"do_sample", "num_return_sequences"} & (values.get("generation_kwargs") or {}).keys():
-        yield "generation_kwargs", f"{key!r}: each prompt gets num_generations sampled completions; remove it"
+    for key in ("do_sample", "num_return_sequences"):
+        if key in (values.get("generation_kwargs") or {}):
+            yield "generation_kwargs", f"{key!r}: each prompt gets num_generations sampled completions; remove it"
     if values.get("bf16") and values.get("fp16"):
         yield "fp16", "true, and bf16 is true, too; train in one of them"
     if loss in ("sapo", "vespo") and (high is not None or delta is not None):

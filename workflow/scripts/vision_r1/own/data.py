@@ -66,20 +66,15 @@ def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
             file = Path(folder) / "converted.json"
             write_json(file, content)
         coco = read_coco(name, file, images, must_exist=False)
-    there = tuple(image for image in coco.images if Path(image.path).is_file())
+    there, missing = [], []
+    for image in coco.images:
+        (there if Path(image.path).is_file() else missing).append(image)
     if not there:
         raise UserError(f"{annotations}: none of its {len(coco.images)} images is in {images}")
-    if missing := len(coco.images) - len(there):
-        first = next(image.path for image in coco.images if not Path(image.path).is_file())
-        logging.warning(
-            "%s: %d of its %d images are left out: they are not in %s, such as %s",
-            annotations,
-            missing,
-            len(coco.images),
-            images,
-            first,
-        )
-    return Part(replace(coco, images=there), form, annotations, images, missing)
+    if missing:
+        text = "%s: %d of its %d images are left out: they are not in %s, such as %s"
+        logging.warning(text, annotations, len(missing), len(coco.images), images, missing[0].path)
+    return Part(replace(coco, images=tuple(there)), form, annotations, images, len(missing))
 
 
 def split(part: Part, share: float, seed: int) -> tuple[list[CocoImage], list[CocoImage]]:

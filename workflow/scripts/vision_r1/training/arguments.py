@@ -88,11 +88,14 @@ class StageArguments(LoRAArguments):
 
 
 @contextmanager
-def refused_by_trl() -> Iterator[None]:
-    """Turn the errors of TRL's trainer, when it or its optimiser is built, into one line for the user."""
+def refused_by_trl(*more: type[Exception]) -> Iterator[None]:
+    """Turn the errors of TRL's trainer, when it or its optimiser is built, into one line for the user.
+
+    more: errors that can only be the user's here; elsewhere they would hide a fault of ours.
+    """
     try:
         yield
-    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+    except (ValueError, NotImplementedError, ImportError, *more) as error:
         raise UserError(f"TRL: {' '.join(str(error).split())}") from None
 
 

@@ -203,7 +203,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
         check_adapters(trainer.model, checkpoint)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
     for name in ("create_optimizer", "create_scheduler"):  # a package may be missing, or arguments be another one's
-        setattr(trainer, name, refused_by_trl()(getattr(trainer, name)))
+        setattr(trainer, name, refused_by_trl(TypeError)(getattr(trainer, name)))
     keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
