@@ -29,6 +29,7 @@ from vision_r1.cuda_graphs import replay_decoding
 from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.processor import make_processor
 from vision_r1.models import load_model
+from vision_r1.positions import position_once
 from vision_r1.resources import peak_rss_mb
 from vision_r1.rewards import Criterion, reward_functions
 from vision_r1.training.dataset import grpo_dataset
@@ -55,6 +56,8 @@ class Clock:
         with self.part("other"):
             yield
         self.steps.append(self.now)
+        if self.device == "cuda":  # not lost if the command is cut
+            sys.stderr.write(f"step {len(self.steps)}: {sum(self.now.values()):.1f} s\n")
 
     @contextmanager
     def part(self, name):
@@ -131,7 +134,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
         peft_config=adapters(args.lora_r),
     )
     if shared and trainer.ref_model is not None:
-        share_forward(trainer.ref_model, pixels)
+        share_forward(position_once(trainer.ref_model), pixels)
     clock = Clock(args.device)
     clock.around(trainer, "_generate_single_turn", "generation")
     clock.around(trainer, "_tokenize_prompts", "image processing")
@@ -290,8 +293,9 @@ def measure(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Names
             found[name] = Measured(clock.steps[1:], torch.cuda.max_memory_allocated() / 2**20)
         except torch.cuda.OutOfMemoryError:
             found[name] = None
-        seconds = found[name] and {part: round(value, 2) for part, value in found[name].best.items()}
-        sys.stderr.write(f"{name}: {seconds or 'no memory'}\n")  # not lost if a later arm is cut
+        one = found[name]
+        seconds = one and {part: round(value, 2) for part, value in one.best.items()}
+        sys.stderr.write(f"{name}: {f'{seconds}, peak {one.memory:.0f} MB' if one else 'no memory'}\n")
         clock = take_steps = None  # the trainer, before the next one is built
         gc.collect()
         torch.cuda.empty_cache()

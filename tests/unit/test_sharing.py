@@ -1,6 +1,7 @@
 """Sharing between copies of a prompt changes no value: each family, against the unmodified model and processor."""
 
 import inspect
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from trl.trainer.utils import add_fused_lm_head
 
 from vision_r1.files import read_jsonl
 from vision_r1.models import load_model
+from vision_r1.positions import position_once
 from vision_r1.processors import prompt_text
 from vision_r1.training.fused_head import score_only_completions
 from vision_r1.training.packing import Packing
-from vision_r1.training.sharing import Pixels, share_forward, share_processing
+from vision_r1.training.sharing import share_forward, share_processing
 
 
 @pytest.fixture(autouse=True)
@@ -123,15 +125,12 @@ def test_positions_are_computed_once_per_layout(place, monkeypatch):
     inputs, _, _ = batch(place, 3)
     model = load_model(place / "model", "float32")
     options = {name: inputs[name] for name in ("image_grid_thw", "mm_token_type_ids", "attention_mask")}
-    seen = []
-    original = type(model.model).get_rope_index
-    monkeypatch.setattr(
-        type(model.model), "get_rope_index", lambda self, ids, **o: seen.append(len(ids)) or original(self, ids, **o)
-    )
+    seen, original = [], type(model.model).get_rope_index
+    counted = MethodType(lambda self, ids, **o: seen.append(len(ids)) or original(self, ids, **o), model.model)
+    monkeypatch.setattr(model.model, "get_rope_index", counted)
     plain = model.model.get_rope_index(inputs["input_ids"], **options)
-    share_forward(model, Pixels())
-    shared = model.model.get_rope_index(inputs["input_ids"], **options)
-    assert all(torch.equal(*pair) for pair in zip(plain, shared, strict=True))
+    once = position_once(model).model.get_rope_index(inputs["input_ids"], **options)
+    assert all(torch.equal(*pair) for pair in zip(plain, once, strict=True))
     assert seen[0] == 12 and seen[1] <= 4
 
 

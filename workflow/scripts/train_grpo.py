@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trl import GRPOTrainer
 
     from vision_r1.cuda_graphs import replay_decoding
+    from vision_r1.positions import position_once
     from vision_r1.training.arguments import refused_by_trl
     from vision_r1.training.fused_head import score_only_completions
     from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
     if arguments.share_copies and trainer.ref_model is not None:
-        share_forward(trainer.accelerator.unwrap_model(trainer.ref_model), pixels)
+        share_forward(position_once(trainer.accelerator.unwrap_model(trainer.ref_model)), pixels)
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))

@@ -48,6 +48,7 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     import torch
     from transformers import AutoModelForImageTextToText
 
+    from vision_r1.positions import position_once
     from vision_r1.vision_encoder import speed_up_encoder
 
     model, info = AutoModelForImageTextToText.from_pretrained(
@@ -60,4 +61,4 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     for name, weight in model.named_parameters():
         if not weight.sum(dtype=torch.float32).isfinite():
             raise UserError(f"{checkpoint}: weight {name} has values that are not finite; train or fetch it again")
-    return speed_up_encoder(model)
+    return position_once(speed_up_encoder(model))

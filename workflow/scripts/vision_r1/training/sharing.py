@@ -180,7 +180,6 @@ def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
 
     model.register_forward_pre_hook(begin, with_kwargs=True)
     core.get_image_features = encode_once
-    core.get_rope_index = _position_once(core.get_rope_index)
     core.forward = score_packed
     core.language_model.forward = begin_once
 
@@ -189,33 +188,6 @@ def _numbers(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> list[i
     """Return the number of each image of a batch, which stands at each of its patches."""
     patches = image_grid_thw.prod(-1)
     return pixel_values[patches.cumsum(0) - patches, 0].tolist()
-
-
-def _position_once(position: Callable[..., Any]) -> Callable[..., Any]:
-    """Return get_rope_index, a loop over rows in Python, for the distinct rows of a batch with one image a row."""
-
-    def once(input_ids: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **options: Any) -> Any:
-        types, mask = options.get("mm_token_type_ids"), options.get("attention_mask")
-        one_image_a_row = (
-            options.get("video_grid_thw") is None
-            and types is not None
-            and image_grid_thw is not None
-            and len(image_grid_thw) == len(input_ids)
-            and (types == 1).any(1).all()
-        )
-        if not one_image_a_row:
-            return position(input_ids, image_grid_thw=image_grid_thw, **options)
-        # Positions depend on where the image's tokens and the padding are, and on the image's shape; not on the text.
-        mask = torch.ones_like(types) if mask is None else mask
-        layout = torch.cat([types.long(), mask.long(), image_grid_thw.long()], dim=1)
-        distinct, index = torch.unique(layout, dim=0, return_inverse=True)
-        number = index.tolist()
-        first = torch.tensor([number.index(each) for each in range(len(distinct))], device=index.device)
-        own = {"mm_token_type_ids": types[first], "attention_mask": mask[first]}
-        positions, deltas = position(input_ids[first], image_grid_thw=image_grid_thw[first], **own)
-        return positions[:, index], deltas[index]
-
-    return once
 
 
 def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: dict[str, Any]) -> Any:
