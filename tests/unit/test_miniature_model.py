@@ -14,7 +14,16 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.miniature.model import make_model
-from vision_r1.miniature.pretrain import Batches, coarsen, collate, draw_question, pretrain, prompt_encoder
+from vision_r1.miniature.pretrain import (
+    Batches,
+    coarsen,
+    collate,
+    draw_question,
+    model_inputs,
+    pretrain,
+    prompt_encoder,
+    style_at,
+)
 from vision_r1.miniature.processor import MIN_PIXELS, make_processor, patchify
 from vision_r1.miniature.recipe import Recipe
 
@@ -26,6 +35,7 @@ RECIPE = Recipe(
     vision_layers=1,
     steps=15,
     exact_steps=0,
+    filling_steps=0,
     batch_size=4,
     muon_learning_rate=0.02,
     adamw_learning_rate=0.01,
@@ -62,19 +72,20 @@ def small_model(processor, seed=0):
 
 def batch_of(processor, count=4):
     rng = np.random.default_rng(3)
-    return collate([draw_question(EXACT, rng) for _ in range(count)], processor, prompt_encoder(processor))
+    questions = [draw_question(EXACT, rng) for _ in range(count)]
+    return model_inputs(collate(questions, processor, prompt_encoder(processor)))
 
 
 def test_patchify_equals_the_image_processor(processor):
     for style in (Style(), Style(width=112, height=56)):
         images = np.stack([scene.image for scene in draw_scenes(style, 3, seed=1)])
         slow = processor.image_processor([Image.fromarray(image) for image in images], return_tensors="pt")
-        assert torch.equal(patchify(images), slow["pixel_values"])
+        assert torch.equal(patchify(torch.from_numpy(images)), slow["pixel_values"])
 
 
 def test_collate_equals_the_processor_on_the_whole_conversation(processor):
     question = draw_question(EXACT, np.random.default_rng(5))
-    batch = collate([question], processor, prompt_encoder(processor))
+    batch = model_inputs(collate([question], processor, prompt_encoder(processor)))
     messages = [
         {
             "role": "user",
@@ -100,12 +111,12 @@ def test_padding_does_not_change_the_loss(processor):
     rng = np.random.default_rng(6)
     encoder = prompt_encoder(processor)
     questions = [draw_question(EXACT, rng) for _ in range(4)]
-    together = collate(questions, processor, encoder)
+    together = model_inputs(collate(questions, processor, encoder))
     assert len({len(question["answer"]) for question in questions}) > 1
     with torch.no_grad():
         logits = model(**together).logits
         for row, question in enumerate(questions):
-            alone = collate([question], processor, encoder)
+            alone = model_inputs(collate([question], processor, encoder))
             own = model(**alone).logits[0]
             torch.testing.assert_close(logits[row, : len(own)], own, atol=1e-5, rtol=1e-4)
 
@@ -192,6 +203,13 @@ def test_two_processes_learn_the_same_as_one(processor):
     moved = weights[0] - torch.cat([value.flatten() for value in small_model(processor).state_dict().values()])
     assert (weights[1] - weights[0]).abs().max() < 1e-3 * moved.abs().max()
     assert not torch.distributed.is_initialized()
+
+
+def test_scenes_fill_up_from_few_objects_to_the_worlds_most():
+    recipe = replace(RECIPE, world="midi", filling_steps=10)
+    assert [style_at(step, recipe).objects[1] for step in (0, 5, 9, 10, 12)] == [3, 11, 18, 20, 20]
+    assert style_at(0, replace(recipe, filling_steps=0)).objects == (1, 20)
+    assert style_at(0, replace(RECIPE, filling_steps=10)).objects == (1, 3)  # the miniature has no more
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(processor):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vision_r1.miniature.muon import Muon, orthogonalized
+from vision_r1.miniature.muon import Muon, by_shape, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24), (16, 16)])
@@ -27,3 +27,13 @@ def test_orthogonalized_keeps_singular_vectors_and_equalises_singular_values(sha
     values = left.T @ orthogonalized(matrix) @ right.T
     assert (values - torch.diag(values.diagonal())).abs().max() < 1e-4
     assert 0.6 < values.diagonal().min() and values.diagonal().max() < 1.3
+
+
+def test_matrices_of_a_shape_are_orthogonalized_together_as_a_gpu_does_it():
+    generator = torch.Generator().manual_seed(2)
+    matrices = [torch.randn(shape, generator=generator) for shape in ((24, 40), (16, 16), (24, 40), (40, 24))]
+    calls = []
+    together = by_shape(matrices, lambda stack: calls.append(stack.shape) or orthogonalized(stack))
+    assert calls == [(2, 24, 40), (1, 16, 16), (1, 40, 24)]
+    for one, other in zip(together, map(orthogonalized, matrices), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

@@ -2,8 +2,8 @@
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
-      --vision_layers 2 --steps 1900 --exact_steps 1700 --batch_size 16 --device cpu --workers 0 \\
-      --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
+      --vision_layers 2 --steps 1900 --exact_steps 1700 --filling_steps 0 --batch_size 16 --device cpu \\
+      --workers 0 --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
       --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
       --seed 0 --threads 2 --output_model base/model --output_metrics base/metrics.json \\
       --output_history base/history.jsonl
@@ -58,6 +58,7 @@ def main(argv=None) -> None:
     from vision_r1.miniature.pretrain import pretrain, summary
     from vision_r1.miniature.processor import make_processor
     from vision_r1.miniature.resume import Checkpoints
+    from vision_r1.positions import position_once
     from vision_r1.stamps import code_stamp
     from vision_r1.training.checkpoints import fingerprint
     from vision_r1.vision_encoder import speed_up_encoder
@@ -79,16 +80,15 @@ def main(argv=None) -> None:
         return
     checkpoints = Checkpoints(args.state / key) if args.state else None
     processor = make_processor(WORLDS[recipe.world], args.templates, args.names)
-    model = speed_up_encoder(
-        make_model(
-            processor.tokenizer,
-            recipe.hidden_size,
-            recipe.text_layers,
-            recipe.vision_layers,
-            args.seed,
-            head_size=recipe.head_size,
-        )
+    model = make_model(
+        processor.tokenizer,
+        recipe.hidden_size,
+        recipe.text_layers,
+        recipe.vision_layers,
+        args.seed,
+        head_size=recipe.head_size,
     )
+    position_once(speed_up_encoder(model))
     started = time.monotonic() - (checkpoints.seconds if checkpoints else 0)
     history = pretrain(model, processor, recipe, args.seed, processes, args.templates, checkpoints)
     seconds = time.monotonic() - started

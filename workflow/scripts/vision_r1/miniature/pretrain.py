@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import PreTrainedModel
 
-from vision_r1.data.scenes import draw_scene
+from vision_r1.data.scenes import Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.miniature.muon import Muon
@@ -33,6 +33,7 @@ from vision_r1.resources import hardware, peak_rss_mb
 
 LOG_EVERY = 50  # steps
 SCENES = 7000  # first part of the scenes' seed: no data set of synthetic scenes has it, so none shares a scene
+FEW = 3  # objects of the first scenes, at most, where scenes fill up
 IGNORED = -100  # label of a position that is not learned
 
 
@@ -80,7 +81,7 @@ def _train(
     loader = iter(DataLoader(batches, batch_size=None, num_workers=recipe.workers))
     losses, progress = [], Progress(recipe.steps, "steps", first)
     for step in range(first + 1, recipe.steps + 1):
-        inputs = {name: tensor.to(recipe.device) for name, tensor in next(loader).items()}
+        inputs = model_inputs(next(loader), recipe.device)
         gradients.collect(rank)
         with torch.autocast(recipe.device, torch.bfloat16, enabled=recipe.device == "cuda"):
             loss = model(**inputs, num_items_in_batch=1).loss  # the sum over tokens
@@ -106,7 +107,7 @@ def _train(
 
 
 class Batches(IterableDataset):
-    """Endless batches of model inputs, from number `first` on; each of `processes` gets its share of the rows.
+    """Endless batches of `collate`, from number `first` on; each of `processes` gets its share of the rows.
 
     Each scene has a seed of its own, so that batches do not depend on the number of workers and processes.
     """
@@ -133,9 +134,18 @@ class Batches(IterableDataset):
             rows = range(self.rank, self.recipe.batch_size, self.processes)
             streams = [np.random.default_rng((SCENES, self.seed, number, row)) for row in rows]
             recipe = exact if number < self.recipe.exact_steps else self.recipe
-            yield collate(
-                [draw_question(recipe, rng, self.templates) for rng in streams], self.processor, prompt_tokens
-            )
+            style = style_at(number, recipe)
+            questions = [draw_question(recipe, rng, self.templates, style) for rng in streams]
+            yield collate(questions, self.processor, prompt_tokens)
+
+
+def style_at(step: int, recipe: Recipe) -> Style:
+    """Return how a step's scenes look. Among many objects from the start, a model doesn't learn to find one."""
+    style = WORLDS[recipe.world].plain
+    if step >= recipe.filling_steps:
+        return style
+    low, high = style.objects
+    return replace(style, objects=(low, min(high, FEW + (high - FEW) * step // recipe.filling_steps)))
 
 
 def make_optimizers(
@@ -158,10 +168,12 @@ def schedule(recipe: Recipe) -> Callable[[int], float]:
     return lambda step: min(1, (step + 1) / recipe.warmup_steps) * (1 - 0.98 * step / recipe.steps)
 
 
-def draw_question(recipe: Recipe, rng: np.random.Generator, templates: Templates = DEFAULT) -> dict[str, Any]:
+def draw_question(
+    recipe: Recipe, rng: np.random.Generator, templates: Templates = DEFAULT, style: Style | None = None
+) -> dict[str, Any]:
     """Draw a scene and a question about it: {image (height, width, 3) uint8, prompt, answer with coarse boxes}."""
     task = ("detection", "grounding", "negative")[rng.choice(3, p=recipe.shares)]
-    style, question = WORLDS[recipe.world].plain, None
+    style, question = style or WORLDS[recipe.world].plain, None
     while question is None:  # a scene that has every category serves no negative question
         scene = draw_scene(style, rng)
         question = ask(task, scene.objects, style.categories, rng, templates)
@@ -206,7 +218,7 @@ def collate(
     processor: ImageOnlyProcessor,
     prompt_tokens: Callable[[str, tuple[int, int]], list[int]],
 ) -> dict[str, torch.Tensor]:
-    """Return one batch of model inputs with labels; only the answers are learned. Images share one size."""
+    """Return one batch with labels; only the answers are learned. Images share one size and are not yet patches."""
     images = np.stack([question["image"] for question in questions])
     tokenizer = processor.tokenizer
     size = images.shape[1:3]
@@ -226,9 +238,15 @@ def collate(
         "input_ids": input_ids,
         "labels": labels,
         "mm_token_type_ids": (input_ids == processor.image_token_id).long(),
-        "pixel_values": patchify(images),
+        "images": torch.from_numpy(images),
         "image_grid_thw": torch.tensor([(1, size[0] // 14, size[1] // 14)]).repeat(len(questions), 1),
     }
+
+
+def model_inputs(batch: Mapping[str, torch.Tensor], device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Return a batch as the model takes it. Images become patches on the device: they are eight times as many bytes."""
+    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+    return {"pixel_values": patchify(inputs.pop("images")), **inputs}
 
 
 def summary(

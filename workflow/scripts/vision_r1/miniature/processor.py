@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from transformers import Qwen2VLImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
@@ -42,14 +41,16 @@ def make_processor(world: World, templates: Templates = DEFAULT, names: Sequence
         return load_processor(folder, qwen, MIN_PIXELS, world.max_pixels)
 
 
-def patchify(images: np.ndarray) -> torch.Tensor:
-    """Return `pixel_values` of (n, height, width, 3) uint8 images whose sides are multiples of 28.
+def patchify(images: torch.Tensor) -> torch.Tensor:
+    """Return `pixel_values` of (n, height, width, 3) uint8 images whose sides are multiples of 28, on their device.
 
     Equal to the image processor's for images that need no resizing, and many times faster.
     """
     count, height, width = images.shape[:3]
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    pixels = (pixels - torch.tensor(OPENAI_CLIP_MEAN).view(3, 1, 1)) / torch.tensor(OPENAI_CLIP_STD).view(3, 1, 1)
+    mean, deviation = (
+        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    )
+    pixels = (images.permute(0, 3, 1, 2).float() / 255 - mean) / deviation
     # Patches of 14 x 14 in groups of 2 x 2 (the merger's); a still image is two equal frames.
     blocks = pixels.view(count, 3, height // 28, 2, 14, width // 28, 2, 14).permute(0, 2, 5, 3, 6, 1, 4, 7)
     return blocks.unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, 2, -1, -1).reshape(-1, 3 * 2 * 14 * 14)

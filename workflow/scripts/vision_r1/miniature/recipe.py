@@ -21,6 +21,7 @@ class Recipe:
     vision_layers: int = _setting("layers of the vision tower")
     steps: int = _setting("optimiser steps")
     exact_steps: int = _setting("steps at the start that learn exact labels; the others learn coarse ones")
+    filling_steps: int = _setting("steps at the start in which scenes fill up, from 3 objects to the world's most")
     batch_size: int = _setting("fresh scenes per step")
     muon_learning_rate: float = _setting("peak learning rate of the matrices (Muon)")
     adamw_learning_rate: float = _setting("peak learning rate of all other weights (AdamW)")
@@ -40,15 +41,16 @@ class Recipe:
             if getattr(self, name) not in values:
                 raise UserError(f"--{name} {getattr(self, name)}: must be one of {', '.join(values)}")
         for item in fields(self):
-            if item.type is str or item.name in ("workers", "exact_steps"):
+            if item.type is str or item.name in ("workers", "exact_steps", "filling_steps"):
                 continue
             low = 1 if item.type is int else 0
             if not low <= getattr(self, item.name) < float("inf"):
                 raise UserError(f"--{item.name} {getattr(self, item.name)}: must be a number of at least {low}")
         if self.workers < 0:
             raise UserError(f"--workers {self.workers}: must be at least 0")
-        if not 0 <= self.exact_steps <= self.steps:
-            raise UserError(f"--exact_steps {self.exact_steps}: must be from 0 to --steps {self.steps}")
+        for name in ("exact_steps", "filling_steps"):
+            if not 0 <= getattr(self, name) <= self.steps:
+                raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to --steps {self.steps}")
         if self.head_size % 16:
             raise UserError(f"--head_size {self.head_size}: must be a multiple of 16")
         if self.hidden_size % self.head_size:
