@@ -92,9 +92,8 @@ def estimated_memory(model: Architecture, rows: Sequence[Mapping[str, Any]], arg
     """Return the peak of GPU memory that target `preflight` would state for these steps, in MB."""
     completions = args.prompts * args.generations
     micro = args.micro or completions
-    batches = Batches(
-        "step", args.steps, micro, completions // micro, 1, len(rows), args.generations, completions // micro
-    )
+    passes = completions // micro
+    batches = Batches("step", args.steps, micro, passes, 1, len(rows), args.generations, passes, share_copies=True)
     setting = Setting(
         mode="single",
         dtype=args.dtype,

@@ -32,6 +32,7 @@ class Batches:
     group: int | None = None
     micro_steps_per_generation: int = 1
     iterations: int = 1  # updates from the same completions
+    share_copies: bool = False  # work once on an image and a prompt that a group's completions have in common
 
     @property
     def batch(self) -> int:
@@ -47,6 +48,21 @@ class Batches:
     def sampled_at_once(self) -> int:
         """Completions that one device samples together."""
         return self.per_device * self.micro_steps_per_generation
+
+    @property
+    def prompts_at_once(self) -> int:
+        """Prompts that one device reads to sample: copies count unless they are shared."""
+        return math.ceil(self.sampled_at_once / self.group) if self.share_copies else self.sampled_at_once
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether a forward and backward pass shares prompts: TRL shuffles completions between several passes."""
+        return self.share_copies and self.micro_steps_per_generation == 1
+
+    @property
+    def images(self) -> int:
+        """Images that one forward and backward pass encodes, at most."""
+        return min(self.per_device, self.prompts_at_once)
 
     @property
     def samples_seen(self) -> int:
@@ -120,7 +136,8 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
                 "lower grpo_stage1.max_steps"
             )
         steps -= before
-    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations)
+    shares = values.get("share_copies", True)
+    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations, shares)
 
 
 def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:

@@ -19,9 +19,10 @@ Activations, without the softmax's square (SDPA and FlashAttention don't keep it
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
 token of the language model keeps 16 h (norms and their float32 copies, residual sums), 10 q + 10 k (projections,
 rotation, the norms of Qwen3; Qwen2.5 keeps 4 + 4) and 8 i (gate, up, activation, product) bytes a layer; a patch of
-the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps. With gradient
-checkpointing, 2 h for each layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits
-are kept, but the gradient of the output head is summed in float32 beside its copy in the weights' format.
+the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps: with float32
+weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. With gradient checkpointing, 2 h for
+each layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits are kept, but the
+gradient of the output head is summed in float32 beside its copy in the weights' format.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,10 @@ class Vllm:
 
 @dataclass(frozen=True)
 class Setting:
-    """What memory depends on, besides architecture and batches. Tokens are those of the longest sample."""
+    """What memory depends on, besides architecture and batches. Tokens are those of the longest sample.
+
+    autocast: 16 bits in most operations, whatever `dtype`, that of the weights, is.
+    """
 
     mode: str
     dtype: str
@@ -63,6 +67,7 @@ class Setting:
     reference: bool = False
     lora_rank: int = 0
     vllm: Vllm | None = None
+    autocast: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -81,12 +86,14 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
         parts["communication buffers"] = 2 * 2 * BUCKET + (
             2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
         )
+    if setting.autocast and setting.dtype == "float32":
+        parts["copies of weights in bfloat16"] = WORK["bfloat16"] * (trained + frozen)
     parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
     if batches.group is not None and setting.vllm:
         parts |= {ASLEEP if setting.vllm.sleeps else "vLLM": setting.vllm.bytes} if setting.vllm.bytes else {}
     elif batches.group is not None:
         parts |= generation(model, batches, setting)
-    parts["activations"] = activations(model, batches.per_device, setting) + head_gradient(model, setting)
+    parts["activations"] = activations(model, batches, setting) + head_gradient(model, setting)
     return parts
 
 
@@ -114,24 +121,25 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
     parts = {
         "KV cache": kv_cache(model, sequences, setting.prompt_tokens + setting.answer_tokens),
         # One layer's intermediate results while the prompts are read, and float32 scores of the next token.
-        "sampling buffers": sequences * (max(layer, vision) + 4 * model.vocabulary),
+        "sampling buffers": batches.prompts_at_once * max(layer, vision) + sequences * 4 * model.vocabulary,
     }
     if setting.mode == "zero3":
         parts["weights gathered to sample"] = 2 * model.parameters  # TRL's ds3_gather_for_generation
     return parts
 
 
-def activations(model: Architecture, sequences: int, setting: Setting) -> int:
+def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     """Return bytes kept for the backward pass of one micro-step, see the module's text."""
-    width = WORK[setting.dtype] / 2
-    tokens = setting.prompt_tokens + setting.answer_tokens
-    patches = model.merge * setting.image_tokens
+    width = 1 if setting.autocast else WORK[setting.dtype] / 2
+    prompts = batches.images if batches.whole_groups else batches.per_device
+    tokens = prompts * setting.prompt_tokens + batches.per_device * setting.answer_tokens
+    patches = batches.images * model.merge * setting.image_tokens
     text = (16 * model.hidden + 10 * model.queries + 10 * model.keys + 8 * model.intermediate) * tokens
     vision = (30 * model.vision_hidden + 8 * model.vision_intermediate) * patches
     if setting.gradient_checkpointing:
         kept = 2 * model.layers * model.hidden * tokens + 2 * model.vision_layers * model.vision_hidden * patches
-        return round(width * sequences * (kept + max(text, vision)))
-    return round(width * sequences * (model.layers * text + model.vision_layers * vision))
+        return round(width * (kept + max(text, vision)))
+    return round(width * (model.layers * text + model.vision_layers * vision))
 
 
 def head_gradient(model: Architecture, setting: Setting) -> int:

@@ -124,6 +124,7 @@ def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Le
         answer_tokens=limit or lengths.answer,
         reference=values.get("beta", 0.0) > 0,
         lora_rank=config["lora"]["r"] if config["lora"] else 0,
+        autocast=bool(values.get("bf16", True) or values.get("fp16")),
         vllm=vllm_of(values, config["preflight"]["gpu_memory_gib"] or 0) if values.get("use_vllm") else None,
     )
 
