@@ -57,7 +57,7 @@ def take_devices(count: int, folder: Path) -> list[str]:
                 time.sleep(POLL)
     finally:
         os.close(queue)
-    log.info("GPUs %s", ", ".join(taken))
+    log.info("taken: GPU %s", ", ".join(taken))
     return taken
 
 
