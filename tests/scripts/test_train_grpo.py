@@ -291,6 +291,8 @@ def test_another_methods_reward_is_trained_with_by_name(tiny_checkpoint, train_f
         ),
         ({"temperature": 0}, "--temperature 0.0: completions are sampled"),
         ({"sample_steps": 0}, "--sample_steps 0"),
+        ({"completion_room": -1}, "--completion_room -1.0: must be a number above 0"),
+        ({"max_completion_length": 0}, "--max_completion_length 0: must be a number above 0"),
         ({"generation_kwargs": '{"a": 1}'}, "--generation_kwargs: 'a' is not a setting"),
         ({"cache_implementation": "x"}, "--cache_implementation: unknown 'x'"),
     ],

@@ -101,6 +101,12 @@ def parse(
         raise UserError(f"--cache_implementation: unknown {config.cache_implementation!r}; choose {known}")
     if not 0 < config.temperature < math.inf:
         raise UserError(f"--temperature {config.temperature}: completions are sampled, so give more than 0")
+    for name, value in (
+        ("completion_room", arguments.completion_room),
+        ("max_completion_length", config.max_completion_length),
+    ):
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{name} {value}: must be a number above 0")
     if arguments.sample_steps < 1 or arguments.sample_count < 0:
         raise UserError(f"--sample_steps {arguments.sample_steps} --sample_count {arguments.sample_count}: too small")
     return arguments, guards, criterion, config
