@@ -132,6 +132,9 @@ def test_positions_are_computed_once_per_layout(place, monkeypatch):
     once = position_once(model).model.get_rope_index(inputs["input_ids"], **options)
     assert all(torch.equal(*pair) for pair in zip(plain, once, strict=True))
     assert seen[0] == 12 and seen[1] <= 4
+    monkeypatch.setattr(type(model.model), "get_rope_index", counted.__func__)
+    load_model(place / "model", "float32").model.get_rope_index(inputs["input_ids"], **options)
+    assert seen[2] == seen[1]
 
 
 def test_in_bfloat16_sharing_adds_no_error_beyond_rounding(place):

@@ -82,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if colocated:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
-    if arguments.share_copies and trainer.ref_model is not None:
-        share_forward(position_once(trainer.accelerator.unwrap_model(trainer.ref_model)), pixels)
+    if trainer.ref_model is not None:
+        reference = position_once(trainer.accelerator.unwrap_model(trainer.ref_model))
+        if arguments.share_copies:
+            share_forward(reference, pixels)
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))

@@ -51,8 +51,14 @@ class Batches:
 
     @property
     def prompts_at_once(self) -> int:
-        """Prompts that one device reads to sample: copies count unless they are shared."""
-        return math.ceil(self.sampled_at_once / self.group) if self.share_copies else self.sampled_at_once
+        """Prompts that one device reads to sample, at most: copies count unless they are shared.
+
+        A group may begin on one device and end on the next.
+        """
+        completions, group = self.sampled_at_once, self.group
+        if not self.share_copies:
+            return completions
+        return math.ceil((completions + group - math.gcd(completions, group)) / group)
 
     @property
     def whole_groups(self) -> bool:

@@ -20,7 +20,8 @@ Activations, without the softmax's square (SDPA and FlashAttention don't keep it
 token of the language model keeps 16 h (norms and their float32 copies, residual sums), 10 q + 10 k (projections,
 rotation, the norms of Qwen3; Qwen2.5 keeps 4 + 4) and 8 i (gate, up, activation, product) bytes a layer; a patch of
 the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps: with float32
-weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. With gradient checkpointing, 2 h for
+weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. The mask of completions that are packed
+behind their prompt is left out. With gradient checkpointing, 2 h for
 each layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits are kept, but the
 gradient of the output head is summed in float32 beside its copy in the weights' format.
 """
@@ -86,7 +87,7 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
         parts["communication buffers"] = 2 * 2 * BUCKET + (
             2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
         )
-    if setting.autocast and setting.dtype == "float32":
+    if setting.autocast and setting.dtype == "float32" and setting.mode in ("single", "ddp"):
         parts["copies of weights in bfloat16"] = WORK["bfloat16"] * (trained + frozen)
     parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
     if batches.group is not None and setting.vllm:
@@ -131,8 +132,10 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
 def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     """Return bytes kept for the backward pass of one micro-step, see the module's text."""
     width = 1 if setting.autocast else WORK[setting.dtype] / 2
-    prompts = batches.images if batches.whole_groups else batches.per_device
-    tokens = prompts * setting.prompt_tokens + batches.per_device * setting.answer_tokens
+    tokens = batches.per_device * (setting.prompt_tokens + setting.answer_tokens)
+    if batches.whole_groups:
+        packed = tokens - (batches.per_device - batches.images) * setting.prompt_tokens
+        tokens = packed if packed <= 0.8 * tokens else tokens  # as Packing.of decides
     patches = batches.images * model.merge * setting.image_tokens
     text = (16 * model.hidden + 10 * model.queries + 10 * model.keys + 8 * model.intermediate) * tokens
     vision = (30 * model.vision_hidden + 8 * model.vision_intermediate) * patches

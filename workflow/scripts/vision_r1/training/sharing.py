@@ -127,8 +127,8 @@ def _repeated(done: BatchFeature, index: Sequence[int]) -> BatchFeature:
 
 def share_forward(model: PreTrainedModel, pixels: Pixels) -> None:
     """Make a model encode each distinct image of a batch once, and read each distinct prompt once: when generation
-    starts and, under sdpa attention, when TRL asks for the completions' log-probabilities. Rows of the same layout have
-    their positions worked out once. `pixels`: from share_processing.
+    starts and, under sdpa attention, when TRL asks for the completions' log-probabilities. `pixels`: from
+    share_processing.
     """
     # TRL builds each batch from copies. What is equal is found by its values, not by its place, so a shuffled or cut
     # batch stays right; and it is shared below TRL, in the modules' own calls, so that its trainer stays as it is.
