@@ -140,12 +140,12 @@ class Batches(IterableDataset):
 
 
 def style_at(step: int, recipe: Recipe) -> Style:
-    """Return how a step's scenes look. Among many objects from the start, a model doesn't learn to find one."""
+    """Return how a step's scenes look: few objects first, among which the loss falls sooner (docs/gpu.md)."""
     style = WORLDS[recipe.world].plain
     if step >= recipe.filling_steps:
         return style
     low, high = style.objects
-    return replace(style, objects=(low, min(high, FEW + (high - FEW) * step // recipe.filling_steps)))
+    return replace(style, objects=(low, max(low, min(high, FEW + (high - FEW) * step // recipe.filling_steps))))
 
 
 def make_optimizers(
