@@ -176,6 +176,20 @@ def test_copies_that_are_shared_count_once():
     assert buffers[0] - buffers[1] == 2 * max(2 * (40 + 60) * 8, 2 * (24 + 36) * 20)
 
 
+@pytest.mark.parametrize(("prompt", "answer", "shared"), [(8, 2, True), (8, 12, True), (8, 20, False), (40, 50, True)])
+def test_prompts_count_once_where_training_packs_them(prompt, answer, shared):
+    import torch
+
+    from vision_r1.training.packing import Packing
+
+    ids = torch.arange(4)[:, None].div(2, rounding_mode="floor").expand(4, prompt + answer)  # 2 completions, twice
+    assert (Packing.of(ids, torch.ones_like(ids), prompt, [0, 0, 1, 1]) is not None) == shared
+    half = setting(dtype="bfloat16", image_tokens=0, text_tokens=prompt, answer_tokens=answer)
+    one_pass = Batches("strict/grpo_stage1", 7, 4, 1, 1, 100, group=2, share_copies=True)
+    apart = activations(TOY, replace(one_pass, share_copies=False), half)
+    assert (activations(TOY, one_pass, half) < apart) == shared
+
+
 def test_autocast_halves_activations_and_copies_weights():
     plain, autocast = (estimate(TOY, SFT, setting(autocast=on)) for on in (False, True))
     assert 2 * activations(TOY, SFT, setting(autocast=True)) == activations(TOY, SFT, setting())

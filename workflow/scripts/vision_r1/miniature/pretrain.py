@@ -145,7 +145,8 @@ def style_at(step: int, recipe: Recipe) -> Style:
     if step >= recipe.filling_steps:
         return style
     low, high = style.objects
-    return replace(style, objects=(low, max(low, min(high, FEW + (high - FEW) * step // recipe.filling_steps))))
+    most = FEW + (high - FEW) * step // recipe.filling_steps
+    return replace(style, objects=(low, min(max(low, most), high)))
 
 
 def make_optimizers(
