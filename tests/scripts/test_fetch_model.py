@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import fetch_model
+import huggingface_hub
 import pytest
 from hub_layouts import write_processor
 from tiny_models import PIXELS, make_checkpoint
@@ -117,6 +121,21 @@ def test_only_needed_files_of_the_hub_are_downloaded_weights_last(tmp_path, mode
     taken = fetch(tmp_path, "hub", model, "--processor_only")
     assert hub[2:] == [needed(model, weights=False)]
     assert {path.name for path in taken.iterdir()} == needed(model, weights=False) | {SEAL}
+
+
+def test_two_processes_that_fetch_one_model_take_turns(tmp_path, model, hub, monkeypatch):
+    fetching, serve = threading.Lock(), huggingface_hub.snapshot_download
+
+    def slow(*words, **more):
+        assert fetching.acquire(blocking=False), "two at once"
+        time.sleep(0.05)
+        serve(*words, **more)
+        fetching.release()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", slow)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(fetch, tmp_path, "hub", model) for _ in range(2)]
+    assert {path.name for job in both for path in job.result().iterdir()} == needed(model) | {SEAL}
 
 
 def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub):

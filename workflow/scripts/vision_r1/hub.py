@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from vision_r1.files import UserError, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
@@ -44,6 +46,12 @@ def fetch_model(repository: str, revision: str | None, output: Path, processor_o
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
     revision = revision or list_files(repository, None)[0]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(output.with_name(f".{output.name}.lock")):  # a second process would move files that this one writes
+        return _fetch_model(repository, revision, output, processor_only)
+
+
+def _fetch_model(repository: str, revision: str, output: Path, processor_only: bool) -> str:
     # Named by the commit and kept after a break: a retry resumes with files of the same commit and no other.
     folder = output.with_name(f".{output.name}.{revision}.download")
     download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
