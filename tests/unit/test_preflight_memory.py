@@ -148,7 +148,8 @@ def test_kv_cache_equals_transformers_cache():
 
 def test_activations_by_hand():
     # 10 tokens and 20 patches per sequence; bytes per layer: 16 h + 10 q + 10 k + 8 i per token, 30 h + 8 i per patch.
-    text, vision = 10 * (160 + 100 + 50 + 160), 20 * (180 + 96)
+    # In each layer, a mask of 10 x 10 pairs of tokens in 2 bytes.
+    text, vision = 10 * (160 + 100 + 50 + 160) + 2 * 10**2, 20 * (180 + 96)
     assert activations(TOY, SFT, setting(dtype="bfloat16")) == 2 * (2 * text + 3 * vision)
     kept = 10 * 2 * 2 * 10 + 20 * 2 * 3 * 6
     checkpointed = setting(dtype="bfloat16", gradient_checkpointing=True)
@@ -165,29 +166,34 @@ def test_copies_that_are_shared_count_once():
     one_pass, two_passes = replace(alone, share_copies=True), replace(GRPO, share_copies=True)
     half = setting(dtype="bfloat16")
     text, vision = 160 + 100 + 50 + 160, 20 * (180 + 96)
-    assert activations(TOY, alone, half) == 4 * (2 * 10 * text + 3 * vision)
-    assert activations(TOY, one_pass, half) == 2 * (2 * 8 + 2 * 2 * 2) * text + 2 * 3 * vision
-    assert activations(TOY, two_passes, half) == 4 * 2 * 10 * text + 2 * 3 * vision
+    masks = [2 * 2 * rows * length**2 for rows, length in ((4, 10), (2, 12))]  # of 2 layers, in 2 bytes
+    assert activations(TOY, alone, half) == 4 * (2 * 10 * text + 3 * vision) + masks[0]
+    assert activations(TOY, one_pass, half) == 2 * (2 * 8 + 2 * 2 * 2) * text + 2 * 3 * vision + masks[1]
+    assert activations(TOY, two_passes, half) == 4 * 2 * 10 * text + 2 * 3 * vision + masks[0]
     assert [batches.prompts_at_once for batches in (alone, one_pass, GRPO, two_passes)] == [4, 2, 8, 2]
     assert replace(one_pass, group=3).prompts_at_once == 2  # of 4 completions on each of 3 devices: 3 + 1, 2 + 2, 1 + 3
     longer = replace(half, answer_tokens=50)  # sharing prompts would save less than a fifth: they are not shared
-    assert activations(TOY, one_pass, longer) == 2 * 4 * 58 * text + 2 * 3 * vision
+    assert activations(TOY, one_pass, longer) == 2 * 4 * 58 * text + 2 * 3 * vision + 2 * 2 * 4 * 58**2
     buffers = [generation(TOY, batches, half)["sampling buffers"] for batches in (alone, one_pass)]
     assert buffers[0] - buffers[1] == 2 * max(2 * (40 + 60) * 8, 2 * (24 + 36) * 20)
 
 
-@pytest.mark.parametrize(("prompt", "answer", "shared"), [(8, 2, True), (8, 12, True), (8, 20, False), (40, 50, True)])
-def test_prompts_count_once_where_training_packs_them(prompt, answer, shared):
+@pytest.mark.parametrize(
+    ("copies", "prompt", "answer", "shared"),
+    [(2, 8, 2, True), (2, 8, 12, True), (2, 8, 20, False), (2, 40, 50, True), (12, 9, 8, True), (24, 9, 8, False)],
+)
+def test_prompts_count_once_where_training_packs_them(copies, prompt, answer, shared):
+    """Not where that saves little, nor where the mask of many completions in a row would be large."""
     import torch
 
     from vision_r1.training.packing import Packing
 
-    ids = torch.arange(4)[:, None].div(2, rounding_mode="floor").expand(4, prompt + answer)  # 2 completions, twice
-    assert (Packing.of(ids, torch.ones_like(ids), prompt, [0, 0, 1, 1]) is not None) == shared
+    ids = torch.arange(2).repeat_interleave(copies)[:, None].expand(-1, prompt + answer)  # 2 prompts' completions
+    assert (Packing.of(ids, torch.ones_like(ids), prompt, ids[:, 0].tolist()) is not None) == shared
     half = setting(dtype="bfloat16", image_tokens=0, text_tokens=prompt, answer_tokens=answer)
-    one_pass = Batches("strict/grpo_stage1", 7, 4, 1, 1, 100, group=2, share_copies=True)
+    one_pass = Batches("strict/grpo_stage1", 7, 2 * copies, 1, 1, 100, group=copies, share_copies=True)
     apart = activations(TOY, replace(one_pass, share_copies=False), half)
-    assert (activations(TOY, one_pass, half) < apart) == shared
+    assert (activations(TOY, one_pass, half) != apart) == shared
 
 
 def test_autocast_halves_activations_and_copies_weights():
@@ -215,6 +221,15 @@ def test_activations_agree_with_what_autograd_keeps(repository, autocast, most):
         assert 0.62 * formula <= measured <= most * formula, (repository, tower, measured / formula)
 
 
+def test_each_layer_keeps_a_mask_of_its_own():
+    repository = "Qwen/Qwen2.5-VL-7B-Instruct"
+    padded, plain = (
+        [kept_bytes(repository, "text", layers, "bfloat16", False, rows=2, padding=padding) for layers in (2, 6)]
+        for padding in (3, 0)
+    )
+    assert (padded[1] - padded[0]) - (plain[1] - plain[0]) == 4 * 2 * 2 * 50**2  # layers x bytes x rows x pairs
+
+
 def narrow(repository, text_layers, vision_layers):
     """Return the configuration of a family's model with few, narrow layers."""
     from transformers import AutoConfig
@@ -227,8 +242,11 @@ def narrow(repository, text_layers, vision_layers):
     return AutoConfig.for_model(family, text_config=text, vision_config=vision)
 
 
-def kept_bytes(repository, tower, layers, dtype, autocast):
-    """Return the bytes that autograd keeps for 50 tokens or 64 patches, without weights and their copies."""
+def kept_bytes(repository, tower, layers, dtype, autocast, rows=1, padding=0):
+    """Return the bytes that autograd keeps for 50 tokens or 64 patches, without weights and their copies.
+
+    rows: of text; the first of them begins with `padding`.
+    """
     import torch
     from transformers import AutoModelForImageTextToText
 
@@ -249,7 +267,9 @@ def kept_bytes(repository, tower, layers, dtype, autocast):
     cast = torch.autocast("cpu", torch.bfloat16, enabled=autocast)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), cast:
         if tower == "text":
-            model(input_ids=torch.ones(1, 50, dtype=torch.long))
+            mask = torch.ones(rows, 50, dtype=torch.long)
+            mask[0, :padding] = 0
+            model(input_ids=torch.ones_like(mask), attention_mask=mask)
         else:
             pixels = torch.randn(64, 3 * 2 * side**2, dtype=model.dtype)
             model.visual(pixels, grid_thw=torch.tensor([[1, 8, 8]]))

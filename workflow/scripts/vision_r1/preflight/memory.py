@@ -20,9 +20,9 @@ Activations, without the softmax's square (SDPA and FlashAttention don't keep it
 token of the language model keeps 16 h (norms and their float32 copies, residual sums), 10 q + 10 k (projections,
 rotation, the norms of Qwen3; Qwen2.5 keeps 4 + 4) and 8 i (gate, up, activation, product) bytes a layer; a patch of
 the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps: with float32
-weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. The mask of completions that are packed
-behind their prompt is left out. With gradient checkpointing, 2 h for
-each layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits are kept, but the
+weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. Each layer keeps SDPA's mask, 2 bytes
+for each pair of tokens in a row; a single row has no padding, and no mask. With gradient checkpointing, 2 h for each
+layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits are kept, but the
 gradient of the output head is summed in float32 beside its copy in the weights' format.
 """
 
@@ -132,17 +132,26 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
 def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     """Return bytes kept for the backward pass of one micro-step, see the module's text."""
     width = 1 if setting.autocast else WORK[setting.dtype] / 2
-    tokens = batches.per_device * (setting.prompt_tokens + setting.answer_tokens)
-    if batches.whole_groups:
-        packed = tokens - (batches.per_device - batches.images) * setting.prompt_tokens
-        tokens = packed if packed <= 0.8 * tokens else tokens  # as Packing.of decides
+    rows, length = _rows(batches, setting)
+    tokens, mask = rows * length, rows * length**2 if batches.per_device > 1 else 0
     patches = batches.images * model.merge * setting.image_tokens
     text = (16 * model.hidden + 10 * model.queries + 10 * model.keys + 8 * model.intermediate) * tokens
+    text += 2 * mask
     vision = (30 * model.vision_hidden + 8 * model.vision_intermediate) * patches
     if setting.gradient_checkpointing:
         kept = 2 * model.layers * model.hidden * tokens + 2 * model.vision_layers * model.vision_hidden * patches
         return round(width * (kept + max(text, vision)))
     return round(width * (model.layers * text + model.vision_layers * vision))
+
+
+def _rows(batches: Batches, setting: Setting) -> tuple[int, float]:
+    """Return the rows that the language model reads in one pass, and their length: packed as Packing.of decides."""
+    rows, length = batches.per_device, setting.prompt_tokens + setting.answer_tokens
+    if batches.whole_groups:
+        width = setting.prompt_tokens + rows / batches.images * setting.answer_tokens
+        if batches.images * width <= 0.8 * rows * length and batches.images * width**2 <= 4 * rows * length**2:
+            return batches.images, width
+    return rows, length
 
 
 def head_gradient(model: Architecture, setting: Setting) -> int:

@@ -27,7 +27,11 @@ class Packing:
 
     @classmethod
     def of(cls, ids: torch.Tensor, mask: torch.Tensor, prompt: int, images: Sequence[int]) -> "Packing | None":
-        """Lay out (R, T) tokens, padded at both ends; None where that leaves out less than a fifth of them."""
+        """Lay out (R, T) tokens, padded at both ends.
+
+        None where that leaves out less than a fifth of them, or makes the mask, (row, token, token), over four times as
+        large: with many completions longer than the prompt, attention would cost more than the rest saves.
+        """
         if prompt == 0:
             return None
         rows, length = ids.shape
@@ -46,7 +50,7 @@ class Packing:
             sources.append(source)
             owners.append(owner)
         width = max(map(len, sources))
-        if len(groups) * width > 0.8 * rows * length:
+        if len(groups) * width > 0.8 * rows * length or len(groups) * width**2 > 4 * rows * length**2:
             return None
         # Past the end stands the batch's first token again, which no token sees and which is none of an image.
         number_of = {row: number for number, group in enumerate(groups) for row in group}
