@@ -315,6 +315,18 @@ def test_hours_by_hand():
     assert gpu_hours(SFT, 3600) == 7 * 4
 
 
+def test_copies_that_are_shared_are_read_once():
+    """4 completions a pass, 2 of each prompt, of 8 and 2 tokens and 20 patches: 2 x 12 tokens are read, not 4 x 10."""
+    alone = Batches("strict/grpo_stage1", 7, 4, 1, 1, 100, group=2)
+    shared = replace(alone, share_copies=True)
+    sampling, training = zip(
+        *(seconds_per_step(TOY, batches, SETTING, (8, 2), Speed(1e3, 1e3)) for batches in (alone, shared)), strict=True
+    )
+    once = [2 * (800 * tokens + 200 * 20 * images) / 1e3 for tokens, images in ((40, 4), (24, 2))]
+    assert list(training) == [3 * seconds for seconds in once]
+    assert sampling[0] - sampling[1] == pytest.approx(once[0] - once[1])
+
+
 def test_measured_speed_is_read_from_metrics(tmp_path):
     from vision_r1.files import UserError, write_json
 

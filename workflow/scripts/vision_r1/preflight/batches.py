@@ -70,6 +70,18 @@ class Batches:
         """Images that one forward and backward pass encodes, at most."""
         return min(self.per_device, self.prompts_at_once)
 
+    def rows_of_a_pass(self, prompt: float, answer: float) -> tuple[int, float]:
+        """Return the rows that the language model reads in one forward and backward pass, and the tokens of a row.
+
+        A row is a prompt with all its answers where training packs them (Packing.of decides), otherwise with one.
+        """
+        rows, length = self.per_device, prompt + answer
+        if self.whole_groups:
+            width = prompt + rows / self.images * answer
+            if self.images * width <= 0.8 * rows * length and self.images * width**2 <= 4 * rows * length**2:
+                return self.images, width
+        return rows, length
+
     @property
     def samples_seen(self) -> int:
         """Prompts over all steps, repeats counted."""

@@ -5,8 +5,9 @@ Sampling writes one token for all sequences at a time. That takes as long as lau
 are split, they are gathered first (GATHERED_BYTES): once a generation under ZeRO-3 and for vLLM; under FSDP,
 transformers gathers them for every token. Reading prompts and training are bound by arithmetic: per weight and token
 2 operations forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations, 2 for the reference,
-2 for the sampling policy's log-probabilities where TRL recomputes them. The shares of the card's peaks that are
-reached are assumptions of the configuration; a test holds the whole against two published trainings.
+2 for the sampling policy's log-probabilities where TRL recomputes them. Copies of an image and a prompt count as often
+as they are read. The shares of the card's peaks that are reached are assumptions of the configuration; a test holds the
+whole against two published trainings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,25 +64,28 @@ def seconds_per_step(
     prompt, answer = mean
     engine, together = ("vllm", setting.vllm.together) if setting.vllm else ("transformers", 1)
     text = model.parameters - model.vision_parameters
-    forward = 2 * (text * (prompt + answer) + model.vision_parameters * model.merge * setting.image_tokens)
+    image = model.vision_parameters * model.merge * setting.image_tokens
+    rows, length = batches.rows_of_a_pass(prompt, answer)
+    forward = 2 * (text * rows * length + image * batches.images)
     passes = 2 if setting.lora_rank else 3
     passes += (1 if setting.gradient_checkpointing else 0) + (1 if setting.reference else 0)
     # TRL computes the sampling policy's log-probabilities again where a generation outlives the optimiser step, and
     # where vLLM sampled, whose numbers differ.
     lasting = batches.micro_steps_per_generation * batches.iterations  # micro-steps of one generation
     passes += 1 if batches.accumulation % lasting or engine == "vllm" else 0
-    sequences = batches.per_device * batches.accumulation
-    training = passes * forward * sequences / speed.operations
+    training = passes * forward * batches.accumulation / speed.operations
     if batches.group is None:
         return 0.0, training
+    sequences, prompts = batches.sampled_at_once, batches.prompts_at_once
+    reading = 2 * (text * (prompts * prompt + sequences * answer) + image * prompts)
     # All sequences of a batch wait for its longest, of setting.answer_tokens.
-    length = round(prompt + setting.answer_tokens / 2)
-    token = token_seconds(model, batches.sampled_at_once, length, engine, speed, together)
+    longest = round(prompt + setting.answer_tokens / 2)
+    token = token_seconds(model, sequences, longest, engine, speed, together)
     gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
     times = setting.answer_tokens if (setting.mode, engine) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / lasting
     sampling = rounds * (setting.answer_tokens * token + times * gathering)
-    return sampling + forward * sequences / speed.operations, training
+    return sampling + rounds * reading / speed.operations, training
 
 
 def measured_seconds(files: Sequence[str]) -> dict[str, float]:

@@ -132,7 +132,7 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
 def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     """Return bytes kept for the backward pass of one micro-step, see the module's text."""
     width = 1 if setting.autocast else WORK[setting.dtype] / 2
-    rows, length = _rows(batches, setting)
+    rows, length = batches.rows_of_a_pass(setting.prompt_tokens, setting.answer_tokens)
     tokens, mask = rows * length, rows * length**2 if batches.per_device > 1 else 0
     patches = batches.images * model.merge * setting.image_tokens
     text = (16 * model.hidden + 10 * model.queries + 10 * model.keys + 8 * model.intermediate) * tokens
@@ -142,16 +142,6 @@ def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
         kept = 2 * model.layers * model.hidden * tokens + 2 * model.vision_layers * model.vision_hidden * patches
         return round(width * (kept + max(text, vision)))
     return round(width * (model.layers * text + model.vision_layers * vision))
-
-
-def _rows(batches: Batches, setting: Setting) -> tuple[int, float]:
-    """Return the rows that the language model reads in one pass, and their length: packed as Packing.of decides."""
-    rows, length = batches.per_device, setting.prompt_tokens + setting.answer_tokens
-    if batches.whole_groups:
-        width = setting.prompt_tokens + rows / batches.images * setting.answer_tokens
-        if batches.images * width <= 0.8 * rows * length and batches.images * width**2 <= 4 * rows * length**2:
-            return batches.images, width
-    return rows, length
 
 
 def head_gradient(model: Architecture, setting: Setting) -> int:
