@@ -95,7 +95,20 @@ def test_continuous_stages_keep_the_initial_model_as_reference(tiny_checkpoint, 
     first = {"stop_at": 2, "output_checkpoint": tmp_path / "stage1/checkpoint"}
     train_grpo.main(arguments(tiny_checkpoint, train_file, tmp_path / "stage1", **both, **first))
     then = {"continue_from": tmp_path / "stage1/checkpoint"}
-    train_grpo.main(arguments(tmp_path / "stage1/model", train_file, tmp_path / "stage2", **both, **then))
+    second = arguments(tmp_path / "stage1/model", train_file, tmp_path / "stage2", **both, **then)
+    with pytest.raises(UserError, match="stage1/model: not the weights beside which the adapters of --continue_from"):
+        train_grpo.main([*second, f"--reference={tmp_path / 'stage1/model'}"])  # has these adapters merged already
+    train_grpo.main(second)
+    assert weights_hash(tmp_path / "stage2/model") == weights_hash(tmp_path / "one/model")
+
+
+def test_stages_of_one_sft_equal_it(tiny_checkpoint, train_file, tmp_path):
+    pytest.importorskip("peft")
+    train_sft.main(arguments(tiny_checkpoint, train_file, tmp_path / "one", **PROGRAMS["sft"][1], **LORA))
+    first = {"stop_at": 2, "output_checkpoint": tmp_path / "stage1/checkpoint"}
+    train_sft.main(arguments(tiny_checkpoint, train_file, tmp_path / "stage1", **PROGRAMS["sft"][1], **LORA, **first))
+    then = {"continue_from": tmp_path / "stage1/checkpoint"}
+    train_sft.main(arguments(tiny_checkpoint, train_file, tmp_path / "stage2", **PROGRAMS["sft"][1], **LORA, **then))
     assert weights_hash(tmp_path / "stage2/model") == weights_hash(tmp_path / "one/model")
 
 

@@ -79,6 +79,37 @@ def test_other_passes_are_not_recorded(checkpoint, recorded):
     assert recorded == []
 
 
+@pytest.mark.parametrize("changes", [{}, {"offloading": True}])
+def test_a_cache_that_moves_to_the_processor_is_not_recorded(checkpoint, recorded, changes):
+    model = load_model(checkpoint, "float32")
+    inputs, cache = prompts(), DynamicCache()
+    with torch.no_grad():
+        model(**inputs, past_key_values=cache)
+        vars(cache).update(changes)
+        step = {"inputs_embeds": torch.zeros(6, 1, 8), "position_ids": torch.zeros(4, 6, 1), "attention_mask": None}
+        language_model = model.model.language_model
+        assert cuda_graphs._is_a_step(language_model, step | {"past_key_values": cache}) == (not changes)
+
+
+def test_weights_that_fsdp_splits_are_not_recorded(checkpoint, recorded, monkeypatch, tmp_path):
+    """During a forward pass, FSDP holds the embeddings as a plain tensor, and the layers in parts."""
+    from torch import distributed
+    from torch.distributed.fsdp import fully_shard
+
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        model = load_model(checkpoint, "float32")
+        replay_decoding(model)
+        mesh = distributed.init_device_mesh("cpu", (1,))
+        for layer in model.model.language_model.layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        written(model, padded=True, do_sample=False)
+    finally:
+        distributed.destroy_process_group()
+    assert recorded == []
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("adapters", [False, True])
 @pytest.mark.parametrize("autocast", [False, True])

@@ -14,8 +14,10 @@ from vision_r1.training.sampling import check_vllm, engine_folder, never_sampled
 
 
 def test_forbidden_tokens_as_parameters_of_both_engines():
-    assert never_sampled([3, 5], use_vllm=False) == {"suppress_tokens": [3, 5]}
-    assert never_sampled([3, 5], use_vllm=True) == {"logit_bias": {3: -100.0, 5: -100.0}}
+    assert never_sampled([3, 5], False, {}) == {"suppress_tokens": [3, 5]}
+    assert never_sampled([3, 5], True, {}) == {"logit_bias": {3: -100.0, 5: -100.0}}
+    assert never_sampled([3], False, {"suppress_tokens": [7], "top_h": 1}) == {"suppress_tokens": [7, 3], "top_h": 1}
+    assert never_sampled([3], True, {"logit_bias": {"3": 1.0, "7": 2.0}}) == {"logit_bias": {3: -100.0, 7: 2.0}}
 
 
 def test_missing_vllm_is_named():

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))
-    config.generation_kwargs = never_sampled(forbidden, config.use_vllm) | (config.generation_kwargs or {})
+    config.generation_kwargs = never_sampled(forbidden, config.use_vllm, config.generation_kwargs or {})
     colocated = config.use_vllm and config.vllm_mode == "colocate"
     if colocated:
         model.name_or_path = engine_folder(stage.weights, processor, f"{config.output_dir}/engine")

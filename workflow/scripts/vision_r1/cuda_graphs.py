@@ -48,7 +48,7 @@ def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool
     cache, embeddings = options.get("past_key_values"), options.get("inputs_embeds")
     if torch.is_grad_enabled() or type(cache) is not DynamicCache or embeddings is None or embeddings.shape[1] != 1:
         return False
-    weight = next(language_model.parameters())
+    weight = next(language_model.layers.parameters())  # FSDP holds the embeddings together during the forward pass
     return (
         embeddings.device.type in RECORDERS
         and not isinstance(weight, DTensor)
@@ -56,6 +56,7 @@ def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool
         and {name for name, value in options.items() if isinstance(value, torch.Tensor)} - {"attention_mask"} == INPUTS
         and (options["attention_mask"] is None or options["attention_mask"].ndim == 2)
         and cache.get_seq_length() > 0
+        and not cache.offloading
         and all(type(layer) in (DynamicLayer, RoomyLayer) for layer in cache.layers)
     )
 

@@ -32,6 +32,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key in ("do_sample", "num_return_sequences"):
         if key in (values.get("generation_kwargs") or {}):
             yield "generation_kwargs", f"{key!r}: each prompt gets num_generations sampled completions; remove it"
+    if (values.get("generation_kwargs") or {}).get("num_beams", 1) != 1:
+        yield (
+            "generation_kwargs",
+            "'num_beams': beams aren't samples of the policy, as the objective takes them; remove it",
+        )
     if values.get("bf16") and values.get("fp16"):
         yield "fp16", "true, and bf16 is true, too; train in one of them"
     if loss in ("sapo", "vespo") and (high is not None or delta is not None):

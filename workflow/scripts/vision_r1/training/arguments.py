@@ -77,6 +77,11 @@ class StageArguments(LoRAArguments):
         if self.continue_from and not is_complete(self.continue_from):
             raise UserError(f"--continue_from {self.continue_from}: not a whole checkpoint of --output_checkpoint")
 
+    @property
+    def frozen(self) -> str:
+        """The folder of the weights beside which adapters are trained."""
+        return self.init
+
     def parents(self) -> list[str]:
         """Return the checkpoint folders whose weights decide the result."""
         return [folder for folder in (self.init, self.continue_from) if folder]

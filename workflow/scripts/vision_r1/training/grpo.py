@@ -49,6 +49,11 @@ class GRPOArguments(StageArguments):
         self.reference = self.reference or self.init
         check_checkpoint(self.reference, family(self.family))
 
+    @property
+    def frozen(self) -> str:
+        """The folder of the weights beside which adapters are trained: `init` of a later stage has them merged."""
+        return self.reference if self.continue_from else self.init
+
     def parents(self) -> list[str]:
         """Return the checkpoint folders whose weights decide the result."""
         return [*super().parents(), self.reference]
@@ -94,7 +99,8 @@ def parse(
     check_vllm(config)
     check_objective(vars(config), "--")
     _check_reference(arguments, config.beta)
-    if unknown := sorted({*(config.generation_kwargs or ())} - vars(GenerationConfig()).keys()):
+    unknown = sorted({*(config.generation_kwargs or ())} - vars(GenerationConfig()).keys())
+    if unknown and not config.use_vllm:
         raise UserError(f"--generation_kwargs: {unknown[0]!r} is not a setting of transformers' generation")
     if config.cache_implementation not in (None, *ALL_CACHE_IMPLEMENTATIONS):
         known = ", ".join(ALL_CACHE_IMPLEMENTATIONS)

@@ -1,6 +1,6 @@
 """What sampling needs to be told: tokens that no policy may write, and, for vLLM, how it is shown images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -34,9 +34,15 @@ def check_vllm(config: GRPOConfig) -> None:
         )
 
 
-def never_sampled(tokens: Sequence[int], use_vllm: bool) -> dict[str, Any]:
-    """Return generation arguments under which these tokens are not sampled, by transformers or by vLLM."""
-    return {"logit_bias": dict.fromkeys(tokens, -100.0)} if use_vllm else {"suppress_tokens": list(tokens)}
+def never_sampled(tokens: Sequence[int], use_vllm: bool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the generation arguments `given`, under which these tokens are not sampled either.
+
+    transformers takes a list of tokens, vLLM a bias for each.
+    """
+    if use_vllm:
+        biases = {int(token): bias for token, bias in (given.get("logit_bias") or {}).items()}
+        return {**given, "logit_bias": biases | dict.fromkeys(tokens, -100.0)}
+    return {**given, "suppress_tokens": [*(given.get("suppress_tokens") or ()), *tokens]}
 
 
 def engine_folder(weights: str | Path, processor: "ProcessorMixin", folder: str | Path) -> str:

@@ -117,6 +117,17 @@ def check_same_schedule(checkpoint: str | Path, settings: Mapping[str, Any]) -> 
         )
 
 
+def check_frozen(checkpoint: str | Path, frozen: str | Path) -> None:
+    """Raise UserError unless the stage that wrote `checkpoint` knew the weights that its adapters are now added to."""
+    known = read_json(Path(checkpoint) / FILE)["weights"]
+    weights = [value[:16] for name, value in _hashes(Path(frozen)).items() if name.endswith(".safetensors")]
+    if not {*weights} <= {*known}:
+        raise UserError(
+            f"{frozen}: not the weights beside which the adapters of --continue_from {checkpoint} were trained; give "
+            "the --init of that stage as --reference (GRPO) or --init (SFT)"
+        )
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     # All but a trainer's state, which may be many times as large, and has hashes of its own.
     kinds = (".safetensors", ".json", ".jinja", ".txt")

@@ -193,8 +193,8 @@ def _numbers(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> list[i
 def _prefill_once(read: Callable[..., Any], groups: list[list[int]], options: dict[str, Any]) -> Any:
     """Run the first pass of a generation on one row a group, and give every row its keys, values and states."""
     cache, mask, embeddings = (options[name] for name in ("past_key_values", "attention_mask", "inputs_embeds"))
-    plain = type(cache) is DynamicCache and cache.get_seq_length() == 0 and (mask is None or mask.ndim == 2)
-    if not plain or len(groups) == len(embeddings):
+    plain = type(cache) is DynamicCache and not cache.offloading and cache.get_seq_length() == 0
+    if not plain or (mask is not None and mask.ndim != 2) or len(groups) == len(embeddings):
         return read(**options)
     first = torch.tensor([group[0] for group in groups], device=embeddings.device)
     group_of = {row: number for number, group in enumerate(groups) for row in group}

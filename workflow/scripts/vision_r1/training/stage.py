@@ -51,7 +51,7 @@ from vision_r1.training.guards import (
 )
 from vision_r1.training.lora import check_adapters
 from vision_r1.training.recording import AddMetrics, check_trackers
-from vision_r1.training.settings import FILE, check_same_schedule, differences, settings_of
+from vision_r1.training.settings import FILE, check_frozen, check_same_schedule, differences, settings_of
 from vision_r1.training.weights import keep_used_conversions, read_shapes
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Stage:
     def weights(self) -> Path | str:
         """The folder that the model must be loaded from: the trainer itself loads no weights into a Qwen."""
         if self.arguments.lora_r:  # the trainer does load adapters, onto the weights that were frozen
-            return self.arguments.reference if self.arguments.continue_from else self.arguments.init
+            return self.arguments.frozen
         return self.checkpoint or self.arguments.init
 
 
@@ -116,6 +116,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     first_step = 0
     if arguments.continue_from:
         check_same_schedule(arguments.continue_from, settings)
+        if arguments.lora_r:
+            check_frozen(arguments.continue_from, arguments.frozen)
         first_step = read_json(Path(arguments.continue_from) / "trainer_state.json")["global_step"]
     with PartialState().main_process_first():
         if config.should_save:
