@@ -97,7 +97,18 @@ def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
     assert len(processor.tokenizer(answer).input_ids) == 6
 
 
-def test_an_invalid_setting_writes_nothing(tmp_path):
-    with pytest.raises(UserError, match="--detection_share"):
-        make_base_model.main(arguments(tmp_path, detection_share=0.9))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"detection_share": 0.9}, "--detection_share"),
+        ({"muon_learning_rate": 1e30}, "--muon_learning_rate 1e[+]30 .*: the loss is nan at step 3; lower them"),
+        ({"muon_learning_rate": 1e30, "threads": 2}, "the loss is nan at step 3; lower them"),
+        ({"threads": 3}, "--threads 3: each process needs a row of the batch and a matrix; give at most 2"),
+        ({"device": "cuda"}, "--device cuda: no GPU is visible; give --device cpu"),
+    ],
+)
+def test_an_invalid_setting_writes_nothing(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match=message):
+        make_base_model.main(arguments(tmp_path, **changes))
     assert not list(tmp_path.iterdir())

@@ -290,6 +290,10 @@ def test_another_methods_reward_is_trained_with_by_name(tiny_checkpoint, train_f
             "--generation_kwargs: 'num_return_sequences': each prompt",
         ),
         ({"generation_kwargs": '{"num_beams": 3}'}, "--generation_kwargs: 'num_beams': beams aren't samples"),
+        (
+            {"gradient_accumulation_steps": 2, "steps_per_generation": 3},
+            "--steps_per_generation: .* last 3 micro-steps",
+        ),
         ({"temperature": 0}, "--temperature 0.0: completions are sampled"),
         ({"sample_steps": 0}, "--sample_steps 0"),
         ({"completion_room": -1}, "--completion_room -1.0: must be a number above 0"),

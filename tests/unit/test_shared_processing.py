@@ -23,7 +23,7 @@ def test_an_image_is_read_and_processed_once(place, monkeypatch):
     from datasets import Dataset
 
     paths = [row["image"] for row in read_jsonl(place / "train.jsonl")[:2]]
-    images = share_reading(Dataset.from_dict({"image": [paths[0], paths[0], paths[1]]}))[:]["image"]
+    images = share_reading(Dataset.from_dict({"image": [paths[0], paths[0], paths[1]]}), kept=1)[:]["image"]
     assert images[0] is images[1] and images[0].mode == "RGB"
 
     plain, shared = processor_of(place), processor_of(place)
@@ -98,7 +98,7 @@ def test_an_image_that_is_damaged_while_training_reads_is_named(tmp_path):
     Image.effect_noise((84, 84), 50).save(tmp_path / "cut.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-900])
     with pytest.raises(UserError, match=r"cut\.jpg: not a readable image \(image file is truncated"):
-        share_reading(Dataset.from_dict({"image": [str(tmp_path / "cut.jpg")]}))[0]
+        share_reading(Dataset.from_dict({"image": [str(tmp_path / "cut.jpg")]}), kept=1)[0]
 
 
 def test_the_saved_processor_is_the_plain_one(place, tmp_path):

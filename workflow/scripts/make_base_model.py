@@ -18,7 +18,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from vision_r1.cli import add_names, add_templates, parser, run, whole_number
-from vision_r1.files import write_json, write_jsonl, written_whole
+from vision_r1.files import UserError, write_json, write_jsonl, written_whole
 from vision_r1.miniature.recipe import Recipe
 
 
@@ -63,6 +63,8 @@ def main(argv=None) -> None:
     from vision_r1.training.checkpoints import fingerprint
     from vision_r1.vision_encoder import speed_up_encoder
 
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no GPU is visible; give --device cpu (config: base.device)")
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)

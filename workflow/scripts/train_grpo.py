@@ -19,6 +19,7 @@ from dataclasses import asdict
 from vision_r1.cli import run
 from vision_r1.families import family
 from vision_r1.models import load_model
+from vision_r1.objectives import generation_period
 from vision_r1.processors import load_processor
 from vision_r1.rewards import reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
@@ -39,13 +40,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.positions import position_once
     from vision_r1.training.arguments import refused_by_trl
     from vision_r1.training.fused_head import score_only_completions
-    from vision_r1.training.grpo import check_batch, completion_limit, generation_period, prompts_per_step
+    from vision_r1.training.grpo import check_batch, completion_limit, prompts_at_once, prompts_per_step
     from vision_r1.training.lora import lora_config
     from vision_r1.training.outputs import save
     from vision_r1.training.recording import SampleCompletions
     from vision_r1.training.sampling import engine_folder, never_sampled, seed_again, show_images_once
     from vision_r1.training.sharing import share_forward, share_processing
     from vision_r1.training.stage import prepare, train
+    from vision_r1.vision_encoder import speed_up_encoder
 
     arguments, guards, criterion, config = parse_args(argv)
     model_family = family(arguments.family)
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             model=model,
             reward_funcs=reward_functions(criterion, criterion.part_weights(config.reward_weights)),
             args=config,
-            train_dataset=grpo_dataset(rows),
+            train_dataset=grpo_dataset(rows, kept=prompts_at_once(config)),
             processing_class=processor,
             peft_config=lora_config(arguments),
         )
@@ -83,12 +85,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed_again(config)
         show_images_once(trainer.vllm_generation, processor.image_token_id)
     if trainer.ref_model is not None:
-        reference = position_once(trainer.accelerator.unwrap_model(trainer.ref_model))
+        reference = position_once(speed_up_encoder(trainer.accelerator.unwrap_model(trainer.ref_model)))
         if arguments.share_copies:
             share_forward(reference, pixels)
     trainer.add_callback(SampleCompletions(trainer, arguments.sample_steps, arguments.sample_count))
     prompts = prompts_per_step(config)
-    train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(config))
+    train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(vars(config)))
     save(trainer, stage, samples_per_step=prompts)
 
 

@@ -1,6 +1,5 @@
 """What the stages of experiments ask for: contradictions between keys that no schema can see."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import UserError
 from vision_r1.launcher.modes import processes
-from vision_r1.objectives import check_objective
+from vision_r1.objectives import check_objective, generation_period
 from vision_r1.zoo import criterion_of
 
 
@@ -75,8 +74,7 @@ def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
             f"(per_device_train_batch_size x steps_per_generation x processes), "
             f"which is not a multiple of num_generations {values['num_generations']}"
         )
-    accumulation = values["gradient_accumulation_steps"]
-    period = math.lcm(accumulation, at_once * (values.get("num_iterations") or 1)) // accumulation
+    period = generation_period(values)
     # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
     between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
     for key in ("save_steps", "max_steps") if between else ("save_steps",):

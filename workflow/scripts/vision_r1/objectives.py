@@ -12,6 +12,20 @@ def check_objective(values: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}{key}: {message}")
 
 
+def generation_period(values: Mapping[str, Any]) -> int:
+    """Return after how many optimiser steps completions are sampled again, for keys of section grpo.
+
+    Between such steps the trainer holds sampled completions that no checkpoint keeps.
+    """
+    return max(1, _lasting(values) // values["gradient_accumulation_steps"])
+
+
+def _lasting(values: Mapping[str, Any]) -> int:
+    """Return for how many micro-steps a generation's completions are used."""
+    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+    return at_once * (values.get("num_iterations") or 1)
+
+
 def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     loss, scale = values.get("loss_type", "dapo"), values.get("scale_rewards", "group")
     low, high, delta = values.get("epsilon", 0.2), values.get("epsilon_high"), values.get("delta")
@@ -47,6 +61,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "epsilon_high", f"{high} is below epsilon, {low}; it is the upper and wider bound (DAPO: 0.28)"
     if delta is not None and delta <= 1 + (low if high is None else high):
         yield "delta", f"{delta} is not above the clipped ratio's bound, 1 + epsilon_high; raise it (INTELLECT-2: 4.0)"
+    lasting, accumulation = _lasting(values), values["gradient_accumulation_steps"]
+    if lasting % accumulation and accumulation % lasting:  # the last step of an epoch would come in between
+        yield (
+            "steps_per_generation",
+            f"with num_iterations, completions last {lasting} micro-steps, and an optimiser step takes {accumulation} "
+            "(gradient_accumulation_steps): one must divide the other, or no checkpoint could be resumed from exactly",
+        )
     mode = values.get("vllm_importance_sampling_mode", "sequence_mask")
     corrected = values.get("use_vllm") and values.get("vllm_importance_sampling_correction", True)
     if loss == "vespo" and corrected and not mode.startswith("token_"):

@@ -33,7 +33,8 @@ class Muon(torch.optim.Optimizer):
         taken = [(matrix, group) for group in self.param_groups for matrix in group["params"]]
         blocks = []
         for matrix, group in taken:
-            momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+            state = self.state[matrix]
+            momentum = state["momentum"] = state["momentum"] if state else torch.zeros_like(matrix)
             momentum.lerp_(matrix.grad, 1 - group["momentum"])
             blocks.append(matrix.grad.lerp(momentum, group["momentum"]).chunk(group["blocks"], dim=1))
         flat = iter(orthogonalized_together([block for parts in blocks for block in parts]))

@@ -7,6 +7,7 @@ because they teach the rest in two thirds of the steps that coarse ones take.
 
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from transformers import PreTrainedModel
 from vision_r1.data.scenes import Style, draw_scene
 from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
+from vision_r1.files import UserError
 from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import patchify
 from vision_r1.miniature.recipe import Recipe
@@ -51,8 +53,13 @@ def pretrain(
     checkpoints: where to resume from and to save, if anywhere; weights are those of a training without a break.
     processes: how many share the rows of each batch and the matrices of each update; on the CPU only. Batches are
     the same for any number. On the CPU the same seed and number give the same weights. `loss` is the mean since the
-    entry before, `learning_rate` AdamW's.
+    entry before, `learning_rate` AdamW's. Raises UserError for a loss that isn't finite, and for too many processes.
     """
+    most = min(recipe.batch_size, len(matrices_of(model)))
+    if processes > most:
+        raise UserError(
+            f"--threads {processes}: each process needs a row of the batch and a matrix; give at most {most}"
+        )
     model.to(recipe.device).train()
     gradients = SharedGradients(model, processes)
     history = together(
@@ -93,11 +100,19 @@ def _train(
             optimizer.step()
             scheduler.step()
         gradients.wait()
-        if rank == 0 and (step % LOG_EVERY == 0 or step == recipe.steps):
+        if step % LOG_EVERY == 0 or step == recipe.steps:
             mean = float(np.mean([value.item() for value in losses]))
-            history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
-            progress.log(step, f"loss {mean:.3f}")
             losses = []
+            if not math.isfinite(mean) and rank > 0:
+                return history  # one process says it for all
+            if not math.isfinite(mean):
+                raise UserError(
+                    f"--muon_learning_rate {recipe.muon_learning_rate:g} --adamw_learning_rate "
+                    f"{recipe.adamw_learning_rate:g}: the loss is {mean} at step {step}; lower them"
+                )
+            if rank == 0:
+                history.append({"step": step, "loss": mean, "learning_rate": learning_rate})
+                progress.log(step, f"loss {mean:.3f}")
         if checkpoints and step % SAVE_EVERY == 0 and step < recipe.steps:
             seconds = checkpoints.seconds + time.monotonic() - began
             checkpoints.save(rank, step, model, optimizers, schedules, history, seconds, gradients)
@@ -153,7 +168,7 @@ def make_optimizers(
     model: PreTrainedModel, recipe: Recipe, rank: int = 0, processes: int = 1
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices, AdamW for all other weights (embeddings, norms, biases, patches): a process's share."""
-    matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n}
+    matrices = matrices_of(model)
     others = [p for n, p in model.named_parameters() if n not in matrices]
     # The merger's first matrix reads four patches side by side. In one piece it would take half of Muon's time.
     blocks = {"model.visual.merger.mlp.0.weight": 4}
@@ -162,6 +177,11 @@ def make_optimizers(
     muon = {"lr": recipe.muon_learning_rate, "weight_decay": recipe.weight_decay}
     adamw = {"lr": recipe.adamw_learning_rate, "betas": (0.9, 0.95), "weight_decay": recipe.weight_decay}
     return [Muon(groups, **muon), torch.optim.AdamW(others[rank::processes], **adamw)]
+
+
+def matrices_of(model: PreTrainedModel) -> dict[str, torch.nn.Parameter]:
+    """Return the matrices between a layer's inputs and outputs, by name: those that Muon is made for."""
+    return {n: p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n}
 
 
 def schedule(recipe: Recipe) -> Callable[[int], float]:

@@ -90,13 +90,14 @@ def _check_sizes(train_file: str | Path, rows: list[Row]) -> None:
                 )
 
 
-def grpo_dataset(rows: list[Row]) -> "Dataset":
+def grpo_dataset(rows: list[Row], kept: int = 64) -> "Dataset":
     """Return prompt and image, and the other columns of the rows, which TRL hands to the rewards.
 
-    Objects are JSON text, since TRL would walk nested values, number by number, for every completion.
+    Objects are JSON text, since TRL would walk nested values, number by number, for every completion. kept: images
+    that stay in memory; TRL asks for those of a generation again in each of its micro-steps.
     """
     flat = [{**row, "prompt": _turns(row), "objects": json.dumps(row["objects"])} for row in rows]
-    return _dataset(flat, answers=False)
+    return _dataset(flat, answers=False, kept=kept)
 
 
 def sft_dataset(rows: list[Row]) -> "Dataset":
@@ -111,6 +112,7 @@ def sft_dataset(rows: list[Row]) -> "Dataset":
             for row in rows
         ],
         answers=True,
+        kept=1,
     )
 
 
@@ -129,7 +131,7 @@ def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
+def _dataset(rows: list[Row], *, answers: bool, kept: int) -> "Dataset":
     from datasets import Dataset, Features, List, Value
 
     from vision_r1.training.sharing import share_reading
@@ -146,4 +148,4 @@ def _dataset(rows: list[Row], *, answers: bool) -> "Dataset":
             **dict.fromkeys(("frame", "task", "source_id"), Value("string")),
         }
     chosen = [{name: row[name] for name in columns} for row in rows]
-    return share_reading(Dataset.from_list(chosen, features=Features(columns)))
+    return share_reading(Dataset.from_list(chosen, features=Features(columns)), kept)

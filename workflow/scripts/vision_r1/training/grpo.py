@@ -12,7 +12,7 @@ from trl import GRPOConfig
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
-from vision_r1.objectives import check_objective
+from vision_r1.objectives import check_objective, generation_period
 from vision_r1.rewards import CRITERIA, Criterion, configured_parts
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row
@@ -135,19 +135,16 @@ def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, ro
     return math.ceil(room * (max(map(len, answers)) + 1))
 
 
-def generation_period(config: GRPOConfig) -> int:
-    """Return after how many optimiser steps the trainer samples completions again.
-
-    Between such steps it holds sampled completions that no checkpoint keeps.
-    """
-    micro_steps = math.lcm(config.gradient_accumulation_steps, config.steps_per_generation * config.num_iterations)
-    return micro_steps // config.gradient_accumulation_steps
-
-
 def prompts_per_step(config: GRPOConfig) -> float:
     """Return how many new prompts an optimiser step sees, over all processes (TRL counts completions)."""
     completions = config.per_device_train_batch_size * config.world_size * config.gradient_accumulation_steps
     return completions / (config.num_generations * config.num_iterations)
+
+
+def prompts_at_once(config: GRPOConfig) -> int:
+    """Return of how many prompts a process samples completions at once, at most: groups may end on the next process."""
+    completions = config.per_device_train_batch_size * config.steps_per_generation
+    return math.ceil(completions / config.num_generations) + 1
 
 
 def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
@@ -158,7 +155,7 @@ def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
             f"--train_file: {rows} rows, but one generation takes {prompts} prompts "
             f"({config.generation_batch_size} completions in groups of {config.num_generations}); give smaller batches"
         )
-    period = generation_period(config)
+    period = generation_period(vars(config))
     for flag, steps in (("save_steps", config.save_steps), ("stop_at", stop_at or 0)):
         if steps % period:
             raise UserError(

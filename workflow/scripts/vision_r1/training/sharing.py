@@ -21,13 +21,14 @@ from vision_r1.training.packing import Packing, groups_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-READ_AHEAD = 64  # images kept in memory: copies stand side by side
 
+def share_reading(dataset: "Dataset", kept: int) -> "Dataset":
+    """Return the dataset with its column `image`, paths, read on access: upright, RGB; copies are one object.
 
-def share_reading(dataset: "Dataset") -> "Dataset":
-    """Return the dataset with its column `image`, paths, read on access: upright, RGB; copies are one object."""
+    kept: how many of the last images stay in memory.
+    """
 
-    read = lru_cache(maxsize=READ_AHEAD)(load_image)
+    read = lru_cache(maxsize=kept)(load_image)
     return dataset.with_transform(lambda rows: {**rows, "image": [read(path) for path in rows["image"]]})
 
 
