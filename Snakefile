@@ -108,7 +108,7 @@ rule anchors:
 rule selection:
     """Scores of every checkpoint on the held-out training images: choose on these, never on test numbers."""
     input:
-        files(RUN.metrics, [(checkpoint, "selection") for checkpoint in RUN.checkpoints]),
+        scored_on_held_out_images,
 
 
 rule release:

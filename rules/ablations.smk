@@ -5,7 +5,7 @@ rule tabulate_ablations:
     """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
     input:
         style=STYLE,
-        curation="<results>/data/curation.json",
+        curation=[*dict.fromkeys(str(RUN.curation(name)) for name in ["base", *config["ablations"]["experiments"]])],
         published=PUBLISHED,
         presets=PRESETS,
         metrics=files(RUN.metrics, RUN.scored(ABLATED)),

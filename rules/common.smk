@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.api import resolve_snakefile
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
 # Snakemake makes millions of objects that stay. Looked for garbage less often, a large study is planned a tenth faster.
@@ -212,6 +213,13 @@ def trained(wildcards):
 def ready(names):
     """Return what must exist before data sets can be read."""
     return places.ready_files(config, RUN.folder, names)
+
+
+def scored_on_held_out_images(wildcards):
+    """Scores on training images that were held out; there are none where data.held_out is 0."""
+    if not config["data"]["held_out"]:
+        raise WorkflowError("data.held_out is 0: no images are held out to choose checkpoints on; set it before training")
+    return files(RUN.metrics, [(checkpoint, "selection") for checkpoint in RUN.checkpoints])
 
 
 def files(place, names):

@@ -77,6 +77,7 @@ rule plot_results:
     """Draw the figures, each as SVG and PNG."""
     input:
         style=STYLE,
+        presets=PRESETS,
         results="<results>/tables/results.csv",
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         histories=files(RUN.history, RUN.trained),
@@ -99,12 +100,12 @@ rule plot_results:
         gpu=0,
     params:
         code=code("plot_results.py"),
-        settings=settings("model", "report", "experiments", *STAGES),
+        settings=settings(*METHOD),
         run=subpath(output[0], ancestor=2),
     message:
         "Drawing the figures"
     shell:
-        f"python {SCRIPTS}/plot_results.py" " --run {params.run:q} > {log:q} 2>&1"
+        f"python {SCRIPTS}/plot_results.py{PRESETS_FLAG}" " --run {params.run:q} > {log:q} 2>&1"
 
 
 rule checksum_inputs:
@@ -142,7 +143,12 @@ rule draw_rulegraph:
     """Draw the pipeline with the times of its jobs; Snakemake itself says what follows what."""
     input:
         style=STYLE,
-        before=[*rules.plot_results.output, "<results>/tables/comparison.json", "<results>/anchors/all.json"],
+        # All that the report waits for, so that its times don't depend on chance.
+        before=[
+            *rules.plot_results.output,
+            *[f"<results>/{file}.json" for file in ("tables/comparison", "anchors/all", "audit/summary", "checksums")],
+            "<results>/data/datasheet.json",
+        ],
     output:
         svg=report("<results>/figures/rulegraph.svg", caption="../docs/captions/rulegraph.rst", category="Figures"),
         png=report("<results>/figures/rulegraph.png", caption="../docs/captions/rulegraph.rst", category="Figures"),
@@ -217,8 +223,11 @@ rule render_report:
 
 rule release_checkpoint:
     """Write a trained checkpoint as a folder to hand on: its weights and a model card."""
+    wildcard_constraints:
+        checkpoint=r"(?!base$)[\w/]+",
     input:
         template=f"{TEMPLATES}/card.md.j2",
+        presets=PRESETS,
         model="<results>/models/{checkpoint}/model",
         base="<results>/models/base/model",
         training="<results>/models/{checkpoint}/metrics.json",
@@ -247,6 +256,6 @@ rule release_checkpoint:
     message:
         "Writing the model card of {wildcards.checkpoint}"
     shell:
-        f"python {SCRIPTS}/release_checkpoint.py"
+        f"python {SCRIPTS}/release_checkpoint.py{PRESETS_FLAG}"
         " --run {params.run:q} --checkpoint {wildcards.checkpoint:q}"
         " --output_folder {output:q} > {log:q} 2>&1"

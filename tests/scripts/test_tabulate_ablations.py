@@ -103,7 +103,7 @@ def test_different_budgets_are_reported(root, tmp_path):
     from vision_r1.preflight.batches import budget, training_batches
     from vision_r1.report.ablations import budget_sheet
 
-    batches = training_batches(config, 2910, section["experiments"])
+    batches = training_batches(config, lambda _: 2910, section["experiments"])
     budgets = {name: budget(config, batches, name) for name in section["experiments"]}
     assert budget_sheet(budgets, "strict").lines == (
         ("strict", 200, 3200, 25600, "equal"),

@@ -21,7 +21,7 @@ def paper(root):
 
 
 def batches_of(config, rows=49_000):
-    return training_batches(config, rows, config["report"]["experiments"])
+    return training_batches(config, lambda _: rows, config["report"]["experiments"])
 
 
 def test_the_papers_batches(paper):
@@ -59,7 +59,7 @@ OTHER_BUDGET = {"after_sft": {"steps", "prompts"}, "sft_matched": {"completions"
 def test_experiments_have_equal_steps_prompts_and_completions(root, name):
     config = load(root, name)
     names = list(config["experiments"])
-    batches = training_batches(config, 49_000, names)
+    batches = training_batches(config, lambda _: 49_000, names)
     budgets = {name: asdict(budget(config, batches, name)) for name in names}
     for experiment, own in budgets.items():
         differs = {key for key, value in budgets["released_2025"].items() if own[key] != value}

@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
-    draw_rulegraph(read_rulegraph(sys.stdin.read()), stages(benchmarks(run.costs)), run.figures / "rulegraph")
+    jobs = benchmarks(run.costs, run.costs_shown())
+    draw_rulegraph(read_rulegraph(sys.stdin.read()), stages(jobs), run.figures / "rulegraph")
 
 
 if __name__ == "__main__":

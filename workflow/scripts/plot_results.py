@@ -17,14 +17,17 @@ from vision_r1 import cli
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
     cli.add_run(arguments)
+    cli.add_presets(arguments)
     return arguments.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    from vision_r1.configuration import presets
     from vision_r1.experiments import chains
     from vision_r1.files import read_jsonl
     from vision_r1.report.figures import draw_all
+    from vision_r1.report.published import banner
     from vision_r1.report.results import read_csv
     from vision_r1.run_folder import Run
 
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {checkpoint: read_jsonl(run.history(checkpoint)) for checkpoint in run.trained},
         run.read_metrics(run.scored(run.checkpoints)),
         run.figures,
-        report["banner"],
+        banner(run.config, presets(args.config)),
     )
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vision_r1.cli import add_run, parser, run
+from vision_r1.cli import add_presets, add_run, parser, run
 
 EXAMPLES = 3  # labels in the model card's question
 
@@ -22,6 +22,7 @@ EXAMPLES = 3  # labels in the model card's question
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     add_run(arguments)
+    add_presets(arguments)
     arguments.add_argument("--checkpoint", required=True, metavar="NAME", help="its name in the run")
     arguments.add_argument("--output_folder", required=True, metavar="DIR")
     return arguments.parse_args(argv)
@@ -30,6 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1 import asking
+    from vision_r1.configuration import presets
     from vision_r1.data.places import licences
     from vision_r1.experiments import BASE, split_checkpoint
     from vision_r1.families import family
@@ -38,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.processors import load_processor, prompt_text
     from vision_r1.prompts import Templates
     from vision_r1.report.card import Example, card
+    from vision_r1.report.published import banner
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
@@ -61,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         labels,
         Example.of(prompt_text(processor, question, templates.system), question),
         [path.name for path in licence_files],
+        banner(run.config, presets(args.config)),
     )
     files = [*licence_files, *(model / name for name in hash_folder(model))]
     with written_whole(args.output_folder, sealed=True) as folder:

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     arms = arms_of(config, measured, {name: cause(run.jobs(name)) for name in measured})
     lines = ablation_lines(arms, names[0], run.benchmarks)
-    batches = training_batches(config, read_json(run.curation())["rows"], names)
+    batches = training_batches(config, lambda arm: read_json(run.curation(arm))["rows"], names)
     budgets = {name: budget(config, batches, name) for name in names}
     sheets = ablation_sheets(config, arms, lines, budgets, read_published(f"{args.config}/published.yaml"), recipes)
     warning, stem = banner(config, recipes), "ablations_partial" if args.partial else "ablations"

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.evaluation.published import read_tables
     from vision_r1.files import UserError
+    from vision_r1.report.published import banner
     from vision_r1.report.published_tables import published_sheet
     from vision_r1.report.sheets import write_sheet
     from vision_r1.run_folder import Run
@@ -36,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = tables[args.table]
     wanted = run.measurable(table.measured(run.config["model"]["id"]))
     metrics = run.read_metrics(pair for pair in wanted if run.metrics(*pair).is_file())
-    sheet = published_sheet(table, run.config, presets(args.config), metrics)
-    write_sheet(run.page.parent / "tables", sheet, run.config["report"]["banner"])
+    recipes = presets(args.config)
+    sheet = published_sheet(table, run.config, recipes, metrics)
+    write_sheet(run.page.parent / "tables", sheet, banner(run.config, recipes))
 
 
 if __name__ == "__main__":

@@ -78,9 +78,9 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     check_values(config)
     _check_schema(config, schema)
     for name in config["experiments"]:  # before any is read
-        if re.search(r"_s\d+$", name) or name in (BASE, SFT):
+        if re.search(r"_s\d+$", name) or name in (BASE, SFT, "processor"):
             raise UserError(
-                f"config: experiments.{name}: the name is taken (base, sft and the ending _s<number> are ours)"
+                f"config: experiments.{name}: the name is taken (ours: base, sft, processor, the ending _s<number>)"
             )
     parts = {**schema, "required": []}
     for name in config["experiments"]:

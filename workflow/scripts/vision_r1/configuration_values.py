@@ -30,7 +30,11 @@ def check_files(config: Mapping[str, Any]) -> None:
 
 
 def check_selection(config: Mapping[str, Any]) -> None:
-    """Raise UserError for a suite that mixes test sets with images held out of the training data."""
+    """Raise UserError for a suite that mixes test sets with images held out of the training data, or has none."""
+    for suite in config["report"]["suites"]:
+        names = config["evaluation"]["suites"].get(suite, ())
+        if not config["data"]["held_out"] and any("selection" in config["datasets"][name] for name in names):
+            raise UserError(f"config: report.suites: {suite} has held-out training images, and data.held_out is 0")
     for suite, names in config["evaluation"]["suites"].items():
         for name in names:
             if len(names) > 1 and "selection" in config["datasets"][name]:

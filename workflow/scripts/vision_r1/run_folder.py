@@ -19,6 +19,7 @@ from vision_r1.experiments import (
     parent_checkpoint,
     resumes,
     split_checkpoint,
+    stages_of,
 )
 from vision_r1.files import UserError, read_json
 
@@ -159,17 +160,24 @@ class Run:
         protocols = self.config["evaluation"]["suite_protocols"]
         return [(suite, protocol) for suite in self.suites for protocol in protocols[suite]]
 
+    def costs_shown(self) -> set[str]:
+        """Return the benchmark files, without ending, of the jobs behind each checkpoint and suite of the report."""
+        names = {*self.checkpoints, *self.trained}
+        alone = {f"{rule}/{name}" for rule in ("train_sft", "train_grpo") for name in names}
+        pairs = [f"{name}/{suite}" for name, suite in self.scored(names)]
+        return alone | {f"{rule}/{pair}" for rule in ("predict_suite", "score_suite") for pair in pairs}
+
     def scored(self, checkpoints: Iterable[str]) -> list[tuple[str, str]]:
         """Return (checkpoint, suite) for each of these checkpoints and each suite of the report."""
         return [(checkpoint, suite) for checkpoint in checkpoints for suite in self.suites]
 
     def measurable(self, scored: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the (checkpoint, suite) among `scored` that this run can measure, each once."""
-        arms = (BASE, SFT, *self.config["experiments"])
+        trained = {f"{name}/{stage}" for name in self.config["experiments"] for stage in stages_of(self.config, name)}
         return [
             (checkpoint, suite)
             for checkpoint, suite in dict.fromkeys(scored)
-            if suite in self.config["evaluation"]["suites"] and split_checkpoint(checkpoint)[0] in arms
+            if suite in self.config["evaluation"]["suites"] and checkpoint in {BASE, SFT, *trained}
         ]
 
     @property

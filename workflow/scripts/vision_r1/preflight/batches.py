@@ -1,7 +1,7 @@
 """Batch arithmetic: what TRL's flags mean in prompts, completions, steps and passes over the data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,15 +110,17 @@ class Batches:
         )
 
 
-def training_batches(config: Mapping[str, Any], rows: int, experiments: Sequence[str]) -> list[Batches]:
+def training_batches(
+    config: Mapping[str, Any], rows_of: Callable[[str], int], experiments: Sequence[str]
+) -> list[Batches]:
     """Return the batches of the SFT baseline and of each experiment's stages, one for each checkpoint.
 
-    Raises UserError where a training file of `rows` rows is too small for one generation.
+    rows_of: arm -> rows of its training file. Raises UserError where they are too few for one generation.
     """
     processes, batches = modes.processes(config), {}
     for checkpoint in checkpoints_of(config, experiments, [0])[1:]:
         arm, stage = split_checkpoint(checkpoint)
-        merged = experiment_config(config, arm)
+        merged, rows = experiment_config(config, arm), rows_of(arm)
         if stage == SFT:
             batches[checkpoint] = _sft(merged[SFT], checkpoint, processes, rows)
         else:

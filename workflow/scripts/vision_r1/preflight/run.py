@@ -62,7 +62,7 @@ def survey(
         )
     size = answer_size(config, processor, rows)
     lengths = lengths_of(config, rows, size)
-    batches = training_batches(config, lengths.rows, config["report"]["experiments"])
+    batches = training_batches(config, lambda _: lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
     mode = mode_of(config["compute"]["launch"], processes(config))
     summary: dict[str, Any] = {

@@ -253,7 +253,7 @@ def _effects(lines: Sequence[Line], reference: str) -> Sheet:
             line.suite,
             line.protocol,
             *(_signed(value) for value in (line.difference, line.difference_low, line.difference_high)),
-            *("missing" if p is None else f"{p:.3f}" for p in (line.p, line.p_holm)),
+            *("missing" if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}" for p in (line.p, line.p_holm)),
             *(_signed(value) for value in (line.images_low, line.images_high)),
         )
         for line in lines

@@ -9,7 +9,13 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import asking, configuration
-from vision_r1.experiments import parent_checkpoint, training_values
+from vision_r1.experiments import (
+    VISION_R1,
+    experiment_config,
+    parent_checkpoint,
+    split_checkpoint,
+    training_values,
+)
 from vision_r1.families import FAMILIES
 from vision_r1.model_folder import ASKING
 from vision_r1.report.provenance import commit, flatten
@@ -48,20 +54,26 @@ def card(
     labels: Sequence[str],
     example: Example,
     licence_files: Sequence[str] = (),
+    warning: str | None = None,
 ) -> str:
     """Return the card of one trained checkpoint as Markdown with YAML front matter; foreign text is escaped.
 
     name: sft, <experiment>/<stage> or one with a training seed; config: resolved; training: its metrics.json;
     curation: of curate_train.py; comparison: of compare_checkpoints.py; licences: training source -> licence;
-    labels: some that it was trained on; example: its question about them; licence_files: that came with the base model.
+    labels: some that it was trained on; example: its question about them; licence_files: that came with the base model;
+    warning: what the numbers are not comparable with.
     """
     place, lines = Checkpoint.of(name), _lines(comparison, name)
-    settings = training_values(config, name)
+    own = experiment_config(config, split_checkpoint(name)[0])
+    settings = training_values(config, name) | ({"lora": own["lora"]} if own["lora"] else {})
     markdown = environment(_finalize, autoescape=False)
     markdown.filters["literal"] = lambda text: Markup(ascii(text))
     body = markdown.get_template("card.md.j2").render(
         checkpoint=place,
         title=config["report"]["title"],
+        warning=None if warning is None else Markup(markdown_text(warning, 10 * LONGEST)),
+        criterion=own["reward"]["criterion"],
+        vision_r1=VISION_R1,
         run=configuration.run_name(config),
         config=config,
         labels=labels,

@@ -27,7 +27,7 @@ from vision_r1.report import provenance
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery, before_and_after
-from vision_r1.report.published import banner, nearest, published_numbers
+from vision_r1.report.published import banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
@@ -165,7 +165,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "audit": _audit(inputs.audit),
         "datasheet": inputs.datasheet,
         "overlays": inputs.overlays,
-        "anchors": inputs.anchors,
+        "anchors": judged(config, inputs.presets, inputs.anchors) if inputs.presets else inputs.anchors,
         "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vision_r1.report.text import shorten
 from vision_r1.resources import processor
 
 # Keys about what a run shows or where it runs, not what it computes: left out of differences between configurations.
@@ -86,17 +85,18 @@ def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[s
 NOT_BEFORE = ("release_checkpoint", "render_report")
 
 
-def benchmarks(folder: str | Path, rules: Collection[str] = ()) -> list[dict[str, Any]]:
+def benchmarks(folder: str | Path, shown: Collection[str], rules: Collection[str] = ()) -> list[dict[str, Any]]:
     """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
 
+    shown: files of a checkpoint or suite, as of Run.costs_shown; those of others, such as ablations, are left out.
     rules: whose files are read; none: all. Naming them skips the files of rules that no longer exist. Those of
     NOT_BEFORE are always left out. Snakemake samples memory every half second, so that of a shorter job is None, too.
     """
-    jobs = []
+    jobs, of_checkpoints = [], {name.partition("/")[0] for name in shown}
     for path in sorted(Path(folder).rglob("*.tsv")):
         name = str(path.relative_to(folder).with_suffix(""))
         rule = name.partition("/")[0]
-        if rule in NOT_BEFORE or rules and rule not in rules:
+        if rule in NOT_BEFORE or rules and rule not in rules or rule in of_checkpoints and name not in shown:
             continue
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
@@ -155,7 +155,7 @@ def flatten(values: Any, prefix: str = "") -> list[tuple[str, str]]:
             leaf for key, value in values.items() for leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key))
         ]
     if isinstance(values, Sequence) and not isinstance(values, str):
-        return [(prefix, shorten(", ".join(text for value in values for _, text in flatten(value)), 300))]
+        return [(prefix, ", ".join(text for value in values for _, text in flatten(value)))]
     return [(prefix, values if isinstance(values, str) else json.dumps(values, ensure_ascii=False, default=str))]
 
 

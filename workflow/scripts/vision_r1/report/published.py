@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.data.mixture import training_sources
+from vision_r1.evaluation.anchors import NOT_RUN
 from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, split_checkpoint
 from vision_r1.launcher.modes import processes
 from vision_r1.report.provenance import flatten
@@ -43,17 +44,32 @@ def published_numbers(
     config: Config, presets: Presets, anchors: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Return the lines of check_anchors.py about arms that this run trains and measures as their recipe says."""
-    comparable = {
-        (recipe, arm): not departures(config, presets[recipe], arm)
-        for recipe, arm in {(line["recipe"], split_checkpoint(line["checkpoint"])[0]) for line in anchors}
-        if _known(config, arm)
-    }
+    comparable = _comparable(config, presets, anchors)
+    return [line for line in anchors if line["id"] == config["model"]["id"] and comparable.get(_arm(line))]
+
+
+def judged(config: Config, presets: Presets, anchors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return all lines of check_anchors.py; of an arm that isn't trained as its recipe says, nothing was reproduced."""
+    comparable = _comparable(config, presets, anchors)
     return [
         line
+        if line["status"] == NOT_RUN or _arm(line)[1] == BASE or comparable.get(_arm(line))
+        else {**line, "status": "trained otherwise"}
         for line in anchors
-        if line["id"] == config["model"]["id"]
-        and comparable.get((line["recipe"], split_checkpoint(line["checkpoint"])[0]))
     ]
+
+
+def _comparable(config: Config, presets: Presets, anchors: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], bool]:
+    """Return (recipe, arm) -> whether this run trains and measures it as the recipe says."""
+    return {
+        (recipe, arm): not departures(config, presets[recipe], arm)
+        for recipe, arm in {_arm(line) for line in anchors}
+        if _known(config, arm)
+    }
+
+
+def _arm(line: Mapping[str, Any]) -> tuple[str, str]:
+    return line["recipe"], split_checkpoint(line["checkpoint"])[0]
 
 
 def nearest(config: Config, presets: Presets) -> tuple[str, list[str]]:
