@@ -87,6 +87,17 @@ def test_the_processor_is_released_with_the_hubs_files(folder, tmp_path):
     assert "You are a helpful assistant." in prompt_text(processor, "Where?")
 
 
+def test_the_card_names_adapters_the_reward_and_the_whole_warning(copied, tmp_path):
+    settings = json.loads((copied / "config.json").read_text())
+    settings["lora"] = {"r": 16, "alpha": 32}
+    settings["report"]["banner"] = f"Not comparable: {'reasons, ' * 60}and the last one."
+    settings["experiments"]["strict"] = {"reward": {"criterion": "perception_r1"}}
+    write(copied / "config.json", settings)
+    text = release(copied, tmp_path / "card", "strict/grpo_stage2")
+    assert "| lora.r | 16 |" in text and "and the last one.**" in text
+    assert "GRPO with the reward perception\\_r1. Run" in text
+
+
 def test_weights_are_linked_and_small_files_copied(folder, tmp_path):
     release(folder, tmp_path / "sft")
     trained = folder / "models/sft/model"

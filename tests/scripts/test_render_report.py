@@ -49,8 +49,9 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("run"))
-    run.costs.mkdir()
-    (run.costs / "train_sft.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n3\t0:00:03\t-\n")
+    for file in ("train_sft/sft", "train_sft/not_in_the_report/sft"):
+        (run.costs / file).parent.mkdir(parents=True, exist_ok=True)
+        run.costs.joinpath(f"{file}.tsv").write_text("s\th:m:s\tmax_rss\n24.5\t0:00:24\t812.4\n3\t0:00:03\t-\n")
     tabulate_results.main(run.words)
     plot_results.main(run.words)
     return run

@@ -112,6 +112,17 @@ def test_different_budgets_are_reported(root, tmp_path):
     )
 
 
+def test_an_experiment_with_a_training_file_of_its_own_has_its_own_budget(root):
+    from vision_r1.preflight.batches import budget, training_batches
+
+    epochs = {"max_steps": -1, "num_train_epochs": 1}
+    config = merge(configurations.load(root, "miniature"), {"grpo_stage1": epochs, "grpo_stage2": epochs})
+    config["experiments"]["half_data"] = {"data": {"budget": 1600}}
+    rows = {"strict": 3200, "half_data": 1600}
+    batches = training_batches(config, lambda arm: rows.get(arm, 3200), [*rows])
+    assert [budget(config, batches, name).prompts for name in rows] == [6400, 3200]
+
+
 def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
     made.remove("without_recall_s1/grpo_stage2", "shapes", "shapes13")
     made.remove("beginner_only_s2/grpo_stage2", "shapes13")

@@ -169,6 +169,7 @@ def test_training_keys_are_trls_own(schema):
         ),
         ({"experiments": {"mine": {"reward": {"criterio": "strict"}}}}, "config: experiments.mine.reward: unknown key"),
         ({"experiments": {"mine_s1": {}}}, "experiments.mine_s1: the name is taken"),
+        ({"experiments": {"processor": {}}}, "experiments.processor: the name is taken"),
         ({"experiments": {"mine": {"sfft": {}}}}, "experiments.mine: unknown key 'sfft'"),
         ({"data": {"train": ["cocoo"]}}, "data.train: 'cocoo' is not a data set"),
         ({"evaluation": {"suites": {"shapes": ["nope"]}}}, "evaluation.suites.shapes: 'nope' is not a data set"),

@@ -5,6 +5,7 @@ import copy
 import pytest
 from configurations import load
 
+from vision_r1.configuration import presets
 from vision_r1.experiments import (
     STAGES,
     chain_of,
@@ -26,6 +27,15 @@ from vision_r1.files import UserError
 @pytest.fixture
 def config(root):
     return load(root, "miniature")
+
+
+@pytest.mark.parametrize("recipe", ["strict", "paper", "released_2025", "upstream_2026"])
+@pytest.mark.parametrize("name", ["single_advanced", "advanced_only"])
+def test_advanced_thresholds_hold_in_both_stages_of_every_preset(root, recipe, name):
+    config = load(root, "miniature") if recipe == "strict" else presets(root / "config")[recipe]
+    keys = ("recall_threshold", "precision_low", "precision_high")
+    stages = [training_values(config, f"{name}/{stage}") for stage in STAGES]
+    assert len({tuple(values[key] for key in keys) for values in stages}) == 1
 
 
 def test_experiments_override_without_changing_the_configuration(config):

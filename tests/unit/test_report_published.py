@@ -8,7 +8,7 @@ import pytest
 from vision_r1 import configuration
 from vision_r1.evaluation.anchors import check
 from vision_r1.evaluation.published import read_published
-from vision_r1.report.published import banner, departures, published_numbers
+from vision_r1.report.published import banner, departures, judged, published_numbers
 from vision_r1.report.tables import Column, main_table
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,24 @@ def test_a_changed_setting_is_named():
         "Not the configuration of recipe paper (grpo.beta): not comparable with its numbers."
     )
     assert {line["checkpoint"] for line in lines_of(config)} == {"base", "sft"}
+
+
+def test_a_long_list_is_compared_to_its_end():
+    config = configurations.load(ROOT, "upstream_2026")
+    config["evaluation"]["suites"]["odinw13"] = [*config["evaluation"]["suites"]["odinw13"], "coco_val"]
+    assert departures(config, PRESETS["upstream_2026"], "base") == ["evaluation.suites.odinw13"]
+
+
+def test_an_arm_that_is_trained_otherwise_reproduces_nothing():
+    def statuses(name):
+        config = configurations.load(ROOT, name)
+        lines = [{**line, "status": "reproduced"} for line in check(PUBLISHED, config["model"]["id"], {})]
+        found = judged(config, PRESETS, [line for line in lines if line["recipe"] == "paper"])
+        return {line["checkpoint"]: line["status"] for line in found}
+
+    assert set(statuses("paper").values()) == {"reproduced"}
+    lora = statuses("lora_80gb")
+    assert (lora["base"], lora["step_1/grpo_stage2"]) == ("reproduced", "trained otherwise")
 
 
 def test_scores_of_the_papers_model_are_shown_beside_the_published_ones():
