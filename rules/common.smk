@@ -218,7 +218,9 @@ def ready(names):
 def scored_on_held_out_images(wildcards):
     """Scores on training images that were held out; there are none where data.held_out is 0."""
     if not config["data"]["held_out"]:
-        raise WorkflowError("data.held_out is 0: no images are held out to choose checkpoints on; set it before training")
+        raise WorkflowError(
+            "data.held_out is 0: no images are held out to choose checkpoints on; set it before training"
+        )
     return files(RUN.metrics, [(checkpoint, "selection") for checkpoint in RUN.checkpoints])
 
 

@@ -111,6 +111,28 @@ def test_an_untrainable_model_is_refused_and_nothing_is_written(tmp_path, folder
     assert not (tmp_path / "base").exists()
 
 
+def test_the_source_is_not_replaced_by_its_copy(tmp_path, folder):
+    (folder / "notes.txt").write_text("dear")
+    for output in (folder, folder.parent):
+        with pytest.raises(UserError, match=r"--output_folder .*: holds the model that is to be copied"):
+            fetch_model.main(["--source", "folder", "--id", str(folder), "--output_folder", str(output)])
+    assert (folder / "notes.txt").exists()
+
+
+def test_what_is_no_whole_model_is_named(tmp_path, folder):
+    os.remove(folder / "model.safetensors")
+    for index, message in (
+        ({"weight_map": {}, "metadata": {}}, "its weight_map doesn't name files"),
+        ({"weight_map": {"a": "a.safetensors"}}, 'no "metadata", which transformers reads'),
+    ):
+        write_json(folder / "model.safetensors.index.json", index)
+        with pytest.raises(UserError, match=message):
+            fetch(tmp_path, "folder", folder)
+    os.rename(folder / "config.json", folder / "adapter_config.json")
+    with pytest.raises(UserError, match=r"adapters without their model \(adapter_config.json\); merge them"):
+        fetch(tmp_path, "folder", folder)
+
+
 def test_only_needed_files_of_the_hub_are_downloaded_weights_last(tmp_path, model, hub):
     left = tmp_path / f"base/.model.{'1' * 40}.download"
     left.mkdir(parents=True)

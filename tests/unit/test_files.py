@@ -82,6 +82,19 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
     assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
 
 
+def test_a_sealed_folder_does_not_replace_one_with_other_files(tmp_path):
+    (tmp_path / "mine/other").mkdir(parents=True)
+    with pytest.raises(UserError, match="mine: holds other files, which would be lost"):
+        with written_whole(tmp_path / "mine", sealed=True) as partial:
+            partial.mkdir()
+    assert os.listdir(tmp_path / "mine") == ["other"]
+    for name in ("new", "new", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with written_whole(tmp_path / name, sealed=True) as partial:
+            partial.mkdir()
+            (partial / "weights").touch()
+
+
 def test_written_values_are_read_back(tmp_path):
     rows = [{"text": "a\u2028b\nc"}, [1.5, None], "ü"]
     write_jsonl(tmp_path / "rows.jsonl", rows)

@@ -142,6 +142,51 @@ def test_files_are_found_by_name_or_path(tmp_path, name, found):
     assert ImageFolder(tmp_path).find([name]) == found
 
 
+@pytest.mark.parametrize("kind", ["csv", "voc"])
+def test_one_set_of_labels_for_two_folders_with_equal_names(tmp_path, kind):
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (80, 50)).save(tmp_path / f"{name}/1.jpg")
+        (tmp_path / f"Ann/{name}").mkdir(parents=True)
+        x = {"train": 10, "test": 20}[name]
+        (tmp_path / f"Ann/{name}/1.xml").write_text(
+            f"<annotation><object><name>cat</name><bndbox><xmin>{x}</xmin><ymin>5</ymin><xmax>40</xmax>"
+            "<ymax>30</ymax></bndbox></object></annotation>"
+        )
+    lines = "filename,xmin,ymin,xmax,ymax,class\ntrain/1.jpg,10,5,40,30,cat\ntest/1.jpg,20,5,40,30,cat\n"
+    (tmp_path / "all.csv").write_text(lines)
+    annotations = tmp_path / {"csv": "all.csv", "voc": "Ann"}[kind]
+    found = converted(kind, annotations, tmp_path / "train")
+    own = next(image for image in found["images"] if image["file_name"] == "1.jpg")
+    assert [item["bbox"][0] for item in found["annotations"] if item["image_id"] == own["id"]] in ([10], [9])
+    (other,) = (image for image in found["images"] if image is not own)
+    assert other["file_name"].startswith("test/1")
+
+
+def test_images_found_by_their_name_in_another_folder_are_counted(folder):
+    path = write_csv(folder, content())
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], *(f"other/{line}" for line in lines[1:])]))
+    notes = READERS["csv"](path, folder / "images").notes
+    assert notes["images found by their name alone, as annotations name another folder"] > 0
+
+
+def test_label_files_with_upper_case_endings(folder):
+    for kind in ("voc", "yolo"):
+        annotations, images = written(kind, folder)
+        for path in [*folder.rglob("*.txt"), *folder.rglob("*.xml")]:
+            if path != annotations and path.name not in ("classes.txt", "labels.csv"):
+                path.rename(path.with_suffix(path.suffix.upper()))
+        assert boxes_of(converted(kind, annotations, images)) == boxes_of(content())
+
+
+def test_what_macos_keeps_of_files_is_left_out(folder):
+    annotations, images = written("voc", folder)
+    for place in (annotations / "._1.xml", images / "._1.png"):
+        place.write_bytes(b"\x00\x05\x16\x07")
+    assert boxes_of(converted("voc", annotations, images)) == boxes_of(content())
+
+
 def test_one_image_under_two_names_is_an_error(folder):
     path, images = written("csv", folder)
     path.write_text(path.read_text() + "other/1.v1.png,64,32,circle,1,2,3,4\n")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vision_r1.data import images as module
-from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image, load_small
+from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image, load_small, upright_size
 from vision_r1.files import UserError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8)
@@ -148,6 +148,17 @@ def test_any_error_in_a_decoder_is_a_fault_that_names_the_file(tmp_path, monkeyp
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(ImageFault, match=r"gone\.png: not a readable image \(No such file or directory\)"):
         load_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_upright(tmp_path, orientation):
+    """Pillow turns TIFF files itself, and no others."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for ending in ("tif", "png"):
+        BLOCKS.save(tmp_path / f"1.{ending}", exif=exif)
+        upright = (40, 60) if orientation >= 5 else (60, 40)
+        assert upright_size(tmp_path / f"1.{ending}") == load_image(tmp_path / f"1.{ending}").size == upright
 
 
 def test_only_the_orientation_is_read_from_exif_data():

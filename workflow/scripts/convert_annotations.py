@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if not args.annotations.exists():
         raise UserError(f"{args.annotations}: no such file or folder")
+    if Path(args.output_json).resolve() == args.annotations.resolve():
+        raise UserError(f"--output_json {args.output_json}: the annotations themselves; give another name")
     content = as_coco(args.annotations, READERS[args.format](args.annotations, args.images))
     for sentence in warnings(content):
         logging.warning("%s: %s", args.annotations, sentence)

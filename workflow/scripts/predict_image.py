@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
-from vision_r1.files import UserError
+from vision_r1.data.categories import SPECIAL_TOKEN
+from vision_r1.files import UserError, is_one_line
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ def find_images(source: Path) -> list[Path]:
     from vision_r1.data.images import FORMATS
 
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    own = (path for path in source.iterdir() if not path.name.startswith("._"))  # macOS's notes about files
+    found = sorted(path for path in own if path.suffix.lower() in suffixes and path.is_file())
     if not found:
         raise UserError(f"--image {source}: no image in this folder")
     return found
@@ -193,6 +195,9 @@ def question(text: str, task: str | None = None) -> tuple[str, list[str]]:
     names = [name for part in parts if (name := re.sub(r"^\s*every\b", "", part, flags=re.IGNORECASE).strip())]
     if not names:
         raise UserError(f"--ask {text!r}: say what to look for")
+    for name in names:
+        if SPECIAL_TOKEN.search(name) or not is_one_line(name):
+            raise UserError(f"--ask {name!r}: a special token of the model, or not one line of text; name it otherwise")
     return task or ("detection" if len(names) > 1 else "grounding"), names
 
 

@@ -24,14 +24,17 @@ class UserError(Exception):
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and below it, also below linked folders: each folder once, however it is reached."""
+    """Yield the files in a folder and below it, also below linked folders: each folder once, however it is reached.
+
+    Left out are ._*, in which macOS keeps what it knows of the file of that name.
+    """
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(here)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        yield from (Path(here) / name for name in names)
+        yield from (Path(here) / name for name in names if not name.startswith("._"))
 
 
 @contextmanager
@@ -41,10 +44,12 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     A folder that a killed process left half-written beside it is removed. sealed: note the SHA-256 of the contents;
     check_seal, hash_folder and the functions that read refuse contents that changed later.
 
-    Raises UserError where a file would replace a folder.
+    Raises UserError where a file would replace a folder, or what is sealed a folder with other files.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if sealed:
+        _check_replaceable(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -74,6 +79,16 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise UserError for a folder with files that has no seal, so is none of ours: it would be lost with all of them.
+
+    Snakemake marks its own, from which a killed job's seal may be missing.
+    """
+    marks = (SEAL, ".snakemake_timestamp")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
+        raise UserError(f"{folder}: holds other files, which would be lost; remove it, or give another name")
 
 
 def is_one_line(text: str) -> bool:

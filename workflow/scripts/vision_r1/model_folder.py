@@ -24,12 +24,19 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 
 def check_model(folder: Path) -> None:
     """Raise UserError unless the configuration and the processor's files are there, whole and not quantised."""
-    check_files(folder, ["config.json"])
+    check_configuration(folder)
     quantised = _read_object(folder / "config.json").get("quantization_config")
     if quantised:
         kind = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
         raise UserError(f"{folder}/config.json: a quantised model ({kind}); training needs the one in full precision")
     check_processor(folder)
+
+
+def check_configuration(folder: Path) -> None:
+    """Raise UserError unless the folder has a model's configuration; an adapter alone has none."""
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").exists():
+        raise UserError(f"{folder}: adapters without their model (adapter_config.json); merge them into it first")
+    check_files(folder, ["config.json"])
 
 
 def check_processor(folder: Path) -> None:
@@ -78,8 +85,11 @@ def weight_files(folder: Path) -> list[str]:
     if not os.path.lexists(folder / INDEX):
         raise UserError(f"{folder}: neither {WEIGHTS} nor {INDEX}; other formats of weights are not loaded")
     check_files(folder, [INDEX])
-    shards = _read_object(folder / INDEX).get("weight_map")
-    if not isinstance(shards, dict) or not all(name == Path(str(name)).name for name in shards.values()):
+    index = _read_object(folder / INDEX)
+    shards = index.get("weight_map")
+    if not isinstance(index.get("metadata"), dict):
+        raise UserError(f'{folder}/{INDEX}: no "metadata", which transformers reads; fetch it again, or add {{}}')
+    if not isinstance(shards, dict) or not shards or not all(name == Path(str(name)).name for name in shards.values()):
         raise UserError(f"{folder}/{INDEX}: its weight_map doesn't name files; fetch the model again")
     return [INDEX, *sorted(set(shards.values()))]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vision_r1.families import FAMILIES, Family
 from vision_r1.files import UserError, hash_folder, read_json
+from vision_r1.model_folder import check_configuration
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,6 +33,7 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
 
 def family_of(checkpoint: str | Path) -> Family:
     """Return the family of the model in a folder. Raises UserError where it is not one of FAMILIES."""
+    check_configuration(Path(checkpoint))
     config = read_json(Path(checkpoint) / "config.json")
     found = config.get("model_type") if isinstance(config, dict) else None
     if found not in list(FAMILIES):  # a list or an object has no hash

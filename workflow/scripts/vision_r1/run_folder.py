@@ -38,7 +38,10 @@ class Run:
             raise UserError(
                 f"--run {folder}: no config.json in it; give the folder of a run, such as results/miniature"
             )
-        return cls(folder, read_json(run.settings))
+        config = read_json(run.settings)
+        if not isinstance(config, dict) or "evaluation" not in config:
+            raise UserError(f"--run {folder}: its config.json is not a run's; give a folder such as results/miniature")
+        return cls(folder, config)
 
     @classmethod
     def of_model(cls, folder: str | Path) -> "Run | None":

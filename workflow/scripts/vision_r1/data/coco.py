@@ -4,6 +4,7 @@ What is read of the file, and what is accepted in it, is in vision_r1.data.coco_
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -149,7 +150,7 @@ def _merge_files(
 
     Scored apart, each record would make the others' objects false. Raises UserError where the sizes differ.
     """
-    names = [(image.file_name or str(image.id)).replace("\\", "/") for image in images]
+    names = [os.path.normpath((image.file_name or str(image.id)).replace("\\", "/")) for image in images]
     if len(set(names)) == len(names):
         return {}
     first: dict[str, ImageEntry] = {}

@@ -95,6 +95,8 @@ def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow turns it itself, in `size` and when it loads
+        return 1
     # Only this tag is read, and nothing written: photos often have other tags that no writer accepts.
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)

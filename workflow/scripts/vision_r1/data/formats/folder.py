@@ -46,17 +46,32 @@ class ImageFolder:
         Raises UserError where two entries find one file. Files that are left over are counted in `notes`.
         """
         files: dict[str, str] = {}
+        shared = any(self._inside(names) for names in meant)  # the annotations name images of several folders
         for names in meant:
-            file = self.find(names)
+            named = PurePosixPath(names[0].strip().replace("\\", "/"))
+            elsewhere = len(named.parts) > 1 and not self._inside(names) and not self._exact(str(named))
+            file = None if shared and elsewhere else self.find(names)
             if file is None:
                 notes["images that are not in the folder"] += 1
                 file = names[-1].replace("\\", "/")
+                file = str(named.parent / PurePosixPath(file).name) if shared and elsewhere else file
+            elif elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
+                notes["images found by their name alone, as annotations name another folder"] += 1
             if file in files:
                 raise UserError(f"{source}: {files[file]!r} and {names[0]!r} are both the image {file}")
             files[file] = names[0]
         if left := len(set(self.files) - files.keys()):
             notes[UNNAMED] = left
         return list(files)
+
+    def _inside(self, names: Sequence[str]) -> bool:
+        """Tell whether the first name has the image folder's own name before the file's: train/1.jpg in .../train."""
+        parts = PurePosixPath(names[0].strip().replace("\\", "/").casefold()).parts
+        return len(parts) > 1 and parts[-2] == self.folder.resolve().name.casefold()
+
+    def _exact(self, name: str) -> bool:
+        """Tell whether a name with its folders, up to case and ending, is that of a file."""
+        return any(form in known for form, known in zip(self._forms(name)[:2], self._by_form, strict=False))
 
     def size(self, file: str, notes: Counter) -> tuple[int, int]:
         """Return the upright size of a file in pixels; 0 x 0, counted in `notes`, where it can't be read."""

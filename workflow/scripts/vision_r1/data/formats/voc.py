@@ -18,7 +18,7 @@ def read(annotations: Path, images: Path) -> Labelled:
 
     Category names are sorted. Raises UserError naming a file that can't be read as VOC.
     """
-    paths = sorted(path for path in files_below(annotations) if path.suffix == ".xml")
+    paths = sorted(path for path in files_below(annotations) if path.suffix.lower() == ".xml")
     if not paths:
         raise UserError(f"{annotations}: no XML files in it; give the folder with VOC annotations")
     notes: Counter = Counter()

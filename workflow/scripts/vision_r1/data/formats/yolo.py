@@ -42,7 +42,7 @@ def read(annotations: Path, images: Path) -> Labelled:
         )
         found.append(LabelledImage(file, *size, boxes))
     if used <= {None}:
-        raise UserError(f"{images}: no label files ({', '.join(map(str, _label_files(folder.folder / '*')))})")
+        raise UserError(f"{images}: no label files ({', '.join(map(str, _label_files(folder.folder / '*')[::2]))})")
     labels = {path for each in {path.parent for path in used if path} for path in each.glob("*.txt")}
     if left := len({path for path in labels - used if path.name != "classes.txt"}):
         notes["label files without an image, left out"] = left
@@ -51,7 +51,8 @@ def read(annotations: Path, images: Path) -> Labelled:
 
 def _label_files(image: Path) -> list[Path]:
     """Return where the labels of an image may be."""
-    return [folder / image.with_suffix(".txt").name for folder in (*beside_images(image.parent), image.parent)]
+    folders = (*beside_images(image.parent), image.parent)
+    return [folder / image.with_suffix(ending).name for folder in folders for ending in (".txt", ".TXT")]
 
 
 def _names(path: Path) -> tuple[list[str], bool]:
