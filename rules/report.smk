@@ -222,6 +222,7 @@ rule render_report:
 
 
 rule release_checkpoint:
+    """Write a trained checkpoint as a folder to hand on: its weights and a model card."""
     input:
         template=f"{TEMPLATES}/card.md.j2",
         presets=PRESETS,
@@ -238,7 +239,6 @@ rule release_checkpoint:
         "<logs>/release_checkpoint/{checkpoint}.log",
     benchmark:
         "<benchmarks>/release_checkpoint/{checkpoint}.tsv"
-    """Write a trained checkpoint as a folder to hand on: its weights and a model card."""
     wildcard_constraints:
         checkpoint=r"(?!base$)[\w/]+",
     conda:
