@@ -20,7 +20,7 @@ class ImageFolder:
             raise UserError(f"{folder}: no such image folder")
         self.endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
         paths = (path for path in files_below(folder) if path.suffix.lower() in self.endings and path.is_file())
-        self.folder = folder
+        self.folder, self.own_name = folder, folder.resolve().name.casefold()
         self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
         if not self.files:
             raise UserError(f"{folder}: no images in it")
@@ -67,7 +67,7 @@ class ImageFolder:
     def _inside(self, names: Sequence[str]) -> bool:
         """Tell whether the first name has the image folder's own name before the file's: train/1.jpg in .../train."""
         parts = PurePosixPath(names[0].strip().replace("\\", "/").casefold()).parts
-        return len(parts) > 1 and parts[-2] == self.folder.resolve().name.casefold()
+        return len(parts) > 1 and parts[-2] == self.own_name
 
     def _exact(self, name: str) -> bool:
         """Tell whether a name with its folders, up to case and ending, is that of a file."""
