@@ -64,6 +64,16 @@ def test_tables_with_other_separators_and_names(folder, delimiter):
     assert boxes_of(converted("csv", path, images)) == boxes_of(content())
 
 
+def test_the_first_line_that_excel_adds_names_the_delimiter(folder):
+    path, images = written("csv", folder, delimiter=";")
+    path.write_text("sep=;\n" + path.read_text())
+    assert boxes_of(converted("csv", path, images)) == boxes_of(content())
+    path.write_text(path.read_text() + "1.png;circle;1;1\n")
+    last = len(path.read_text().splitlines())
+    with pytest.raises(UserError, match=f"line {last}: "):
+        converted("csv", path, images)
+
+
 def test_labels_beside_their_images_and_names_in_a_text_file(folder):
     _, images = written("yolo", folder)
     for label in (folder / "labels").iterdir():

@@ -255,3 +255,8 @@ def test_an_invalid_cache_is_named(files, tmp_path):
     (tmp_path / "facts.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match=r"facts\.sqlite: not a cache of images .* remove it"):
         list(index_images(files, tmp_path / "facts.sqlite", workers=1))
+
+
+def test_a_cache_that_can_t_be_opened_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"can't be opened for writing \(unable to open database file\); give another"):
+        list(index_images([], tmp_path, 1))

@@ -211,7 +211,7 @@ def read_text(path: str | Path) -> str:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from None
+        raise UserError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
     except ValueError as error:
         raise UserError(f"{path}: can't be read ({error})") from None
 

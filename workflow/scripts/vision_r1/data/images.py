@@ -181,6 +181,8 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
     try:
         with closing(sqlite3.connect(cache)) as database:
             database.execute(_TABLE)
+    except sqlite3.OperationalError as error:  # no right to write there, or a lock
+        raise UserError(f"{cache}: can't be opened for writing ({error}); give another --cache") from None
     except sqlite3.DatabaseError as error:
         raise UserError(f"{cache}: not a cache of images ({error}); remove it, and it will be rebuilt") from None
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:

@@ -4,6 +4,7 @@ TensorFlow's tutorials and Roboflow write it so. Columns may have other usual na
 """
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
@@ -59,15 +60,17 @@ def read(annotations: Path, images: Path) -> Labelled:
 
 
 def _rows(source: Path) -> list[tuple[int, list[str]]]:
-    """Return the number of each line and its cells; the header decides the delimiter."""
-    text = read_text(source)
+    """Return the number of each line and its cells; the header decides the delimiter, unless Excel's `sep=;` does."""
+    text, skipped = read_text(source), 0
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    if excel := re.match(r"sep=(.)\r?\n", text):
+        delimiter, text, skipped = excel[1], text[excel.end() :], 1
     # Strict: an unclosed quotation mark would otherwise swallow the lines after it.
     reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        return [(reader.line_num, row) for row in reader]
+        return [(reader.line_num + skipped, row) for row in reader]
     except csv.Error as error:
-        raise UserError(f"{source}: line {reader.line_num}: not CSV ({error})") from None
+        raise UserError(f"{source}: line {reader.line_num + skipped}: not CSV ({error})") from None
 
 
 def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
