@@ -44,7 +44,7 @@ def test_invalid_input_leaves_no_file(tmp_path):
         convert("csv", path, tmp_path / "images", tmp_path / "out.json")
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         convert("voc", tmp_path / "nowhere", tmp_path / "images", tmp_path / "out.json")
-    with pytest.raises(UserError, match="--output_json .*labels.csv: the annotations themselves"):
+    with pytest.raises(UserError, match="--output_json .*labels.csv: this is the input"):
         convert("csv", path, tmp_path / "images", path)
     assert not (tmp_path / "out.json").exists()
 

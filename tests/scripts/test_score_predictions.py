@@ -40,6 +40,16 @@ def score(tmp_path):
     return run
 
 
+@pytest.mark.parametrize("name", ["truth.json", "predictions.json"])
+def test_an_input_is_not_overwritten(tmp_path, name):
+    for each in ("truth.json", "predictions.json"):
+        write_json(tmp_path / each, {})
+    words = ["--annotations", tmp_path / "truth.json", "--predictions", tmp_path / "predictions.json"]
+    with pytest.raises(UserError, match="--output_metrics .*json: this is the input; give another name"):
+        main([*map(str, words), "--output_metrics", str(tmp_path / name)])
+    assert read_json(tmp_path / name) == {}
+
+
 @pytest.fixture(scope="module")
 def val(coco_tiny):
     return coco_tiny / "annotations/instances_val2017.json"

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import check_not_an_input, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if not args.annotations.exists():
         raise UserError(f"{args.annotations}: no such file or folder")
-    if Path(args.output_json).resolve() == args.annotations.resolve():
-        raise UserError(f"--output_json {args.output_json}: the annotations themselves; give another name")
+    check_not_an_input("--output_json", args.output_json, args.annotations)
     content = as_coco(args.annotations, READERS[args.format](args.annotations, args.images))
     for sentence in warnings(content):
         logging.warning("%s: %s", args.annotations, sentence)

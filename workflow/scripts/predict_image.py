@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.cli import parser, run, whole_number
+from vision_r1.cli import check_not_an_input, parser, run, whole_number
 from vision_r1.data.categories import SPECIAL_TOKEN
 from vision_r1.files import UserError, is_one_line
 
@@ -93,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, path in enumerate(paths):  # decoded before a model is loaded: a damaged one shows at once
         images.append(CocoImage(number, str(path), *load_image(path).size, ()))
     answers = {name: answer(find_checkpoint(name, args.downloads), images, questions, args) for name in args.checkpoint}
+    entries = [entry(name, image.path, answers[name]) for image in images for name in answers]
+    # Printed first: they took the time, and the disk may be full.
+    sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if args.output and not targets:
         from vision_r1.files import write_text
         from vision_r1.report.predictions_page import render
@@ -100,8 +103,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(args.output, render("; ".join(args.ask), answers))
     for path, target in targets.items():
         draw(path, [line for line in answers[args.checkpoint[0]] if line["file_name"] == str(path)], target)
-    entries = [entry(name, image.path, answers[name]) for image in images for name in answers]
-    sys.stdout.write(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def find_images(source: Path) -> list[Path]:
@@ -133,8 +134,7 @@ def drawings(output: Path | None, source: Path, paths: Sequence[Path], checkpoin
         targets = {path: output / f"{path.name}.png" for path in paths}
     elif output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--output {output}: give a name that ends in .png, .jpg, .webp or .html")
-    if output.resolve() in (source.resolve(), *(path.resolve() for path in paths)):
-        raise UserError(f"--output {output}: this is the input; give another name")
+    check_not_an_input("--output", output, source, *paths)
     return targets
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 from vision_r1.files import UserError
 
@@ -97,6 +98,12 @@ def add_names(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--names", nargs="*", default=[], metavar="NAME", help="more categories that are one token each (base.names)"
     )
+
+
+def check_not_an_input(flag: str, output: str | Path, *inputs: str | Path) -> None:
+    """Raise UserError where an output is one of the inputs, which would be lost."""
+    if Path(output).resolve() in {Path(path).resolve() for path in inputs}:
+        raise UserError(f"{flag} {output}: this is the input; give another name")
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
