@@ -5,7 +5,7 @@ rule tabulate_ablations:
     """Tabulate mean and spread over training seeds, and what each experiment changes against the first one."""
     input:
         style=STYLE,
-        curation=[*dict.fromkeys(str(RUN.curation(name)) for name in ["base", *config["ablations"]["experiments"]])],
+        curation=sorted({str(RUN.curation(experiments.split_checkpoint(name)[0])) for name in TRAINED_IN_ABLATIONS}),
         published=PUBLISHED,
         presets=PRESETS,
         metrics=files(RUN.metrics, RUN.scored(ABLATED)),

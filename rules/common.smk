@@ -73,6 +73,7 @@ if SOURCE != Path("."):
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be a target; the report shows RUN.suites
 ABLATED = ["base", *RUN.ends("ablations")]  # the base model, and where the training of each arm ends
+TRAINED_IN_ABLATIONS = experiments.checkpoints_of(config, config["ablations"]["experiments"], [0])
 # The checkpoints that are released.
 FINAL = RUN.ends("report")
 # Checkpoints whose numbers are set beside published ones. The gate that GRPO waits for is made once, and then drops out

@@ -164,7 +164,7 @@ def test_published_numbers_are_shown_for_their_configuration_and_otherwise_a_ban
         text[name] = " ".join(Tags(page_of(Read.read(tmp_path / name), "--config", str(presets))).text.split())
     assert "published 17.7" in text["paper"] and "Not the configuration of" not in text["paper"]
     assert "published 17.7" not in text["other"]
-    assert "Not the configuration of recipe paper (model.max_pixels): not comparable with its numbers." in text["other"]
+    assert "Not comparable with the numbers of recipe paper: configured otherwise (model.max_pixels)." in text["other"]
 
 
 def test_many_experiments_are_folded(tmp_path):

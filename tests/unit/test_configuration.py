@@ -280,6 +280,20 @@ def test_a_batch_only_needs_to_fit_the_requested_experiments(config, schema):
         configuration.check(merge(smaller, {"ablations": {"experiments": ["strict", "group_of_16"]}}), schema)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grpo_stage2": {"temperature": 0.8}},
+        {"grpo_stage1": {"learning_rate": 1e-5}},
+        {"grpo_stage1": {"max_steps": -1}},
+    ],
+)
+def test_what_only_shipped_continuous_experiments_refuse_can_be_set(config, schema, change):
+    for section in ("report", "ablations"):
+        config[section]["experiments"] = ["strict"]
+    configuration.check(merge(config, change), schema)
+
+
 def test_a_shared_stage_only_needs_to_fit_the_reports_experiments(config, schema):
     """With another stage 2, step_1's stage 1 doesn't end after half of all steps, which doesn't matter to strict."""
     longer = merge(config, {"grpo_stage2": {"max_steps": 300}})

@@ -61,7 +61,7 @@ def test_a_changed_setting_is_named():
     config["grpo"]["beta"] = 0.04
     assert departures(config, PAPER, "step_1") == ["grpo.beta"]
     assert banner(config, PRESETS) == (
-        "Not the configuration of recipe paper (grpo.beta): not comparable with its numbers."
+        "Not comparable with the numbers of recipe paper: configured otherwise (grpo.beta)."
     )
     assert {line["checkpoint"] for line in lines_of(config)} == {"base", "sft"}
 

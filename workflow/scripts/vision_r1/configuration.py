@@ -12,7 +12,17 @@ from vision_r1 import safe_yaml, trl_fields
 from vision_r1.configuration_stages import check_rewards, check_stage, check_stages
 from vision_r1.configuration_values import check_files, check_selection, check_values
 from vision_r1.data import mixture
-from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, merge, stages_of, training_values
+from vision_r1.experiments import (
+    BASE,
+    SFT,
+    STAGES,
+    chain_of,
+    experiment_config,
+    merge,
+    split_checkpoint,
+    stages_of,
+    training_values,
+)
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError
 from vision_r1.launcher.modes import processes
@@ -89,7 +99,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         merged = merge(config, config["experiments"][name])
         _check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
         check_stages(config, name)
-    for name in config["experiments"]:
+    # The training itself refuses the others when their turn comes: settings need not fit what nobody asks for.
+    for name in _asked_for(config):
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             check_stage(config, experiment_config(config, name), name, stage)
     _check_references(config)
@@ -107,6 +118,14 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     shares = [config["base"][f"{task}_share"] for task in ("detection", "grounding", "negative")]
     if abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")
+
+
+def _asked_for(config: Mapping[str, Any]) -> list[str]:
+    """Return the experiments of the report and the ablations, and those that theirs start from."""
+    named = [*config["report"]["experiments"], *config["ablations"]["experiments"]]
+    chains = [chain_of(config, name) for name in named if name in config["experiments"]]
+    arms = dict.fromkeys(split_checkpoint(checkpoint)[0] for chain in chains for checkpoint in chain)
+    return [arm for arm in arms if arm in config["experiments"]]
 
 
 def check_model_folder(config: Mapping[str, Any]) -> None:

@@ -62,13 +62,10 @@ def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
             f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
             f"can't be grouped by {together}"
         )
-    # The training itself refuses the others when their turn comes: a batch need not fit what nobody asks for.
-    asked_for = {*config["report"]["experiments"], *config["ablations"]["experiments"]}
-    if name in asked_for:
-        check_objective(values, f"{where}.{stage}.")
-    if name in asked_for and "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
+    check_objective(values, f"{where}.{stage}.")
+    if "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
-    if name in asked_for and completions % values["num_generations"]:
+    if completions % values["num_generations"]:
         raise UserError(
             f"{where}.{stage}: {completions} completions are generated at once "
             f"(per_device_train_batch_size x steps_per_generation x processes), "
@@ -78,7 +75,7 @@ def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
     # In a continuous chain stage 2 resumes from stage 1's last checkpoint.
     between = merged["grpo"]["refinement"] == "continuous" and stage == STAGES[0]
     for key in ("save_steps", "max_steps") if between else ("save_steps",):
-        if name in asked_for and values[key] % period:
+        if values[key] % period:
             raise UserError(
                 f"{where}.{stage}.{key}: {values[key]} is not a multiple of {period}; completions are sampled "
                 f"again every {period} steps, and a checkpoint between them can't be resumed from"

@@ -87,10 +87,10 @@ def weight_files(folder: Path) -> list[str]:
     check_files(folder, [INDEX])
     index = _read_object(folder / INDEX)
     shards = index.get("weight_map")
-    if not isinstance(index.get("metadata"), dict):
-        raise UserError(f'{folder}/{INDEX}: no "metadata", which transformers reads; fetch it again, or add {{}}')
     if not isinstance(shards, dict) or not shards or not all(name == Path(str(name)).name for name in shards.values()):
         raise UserError(f"{folder}/{INDEX}: its weight_map doesn't name files; fetch the model again")
+    if not isinstance(index.get("metadata"), dict):
+        raise UserError(f'{folder}/{INDEX}: no "metadata", which transformers reads; fetch it again, or add {{}}')
     return [INDEX, *sorted(set(shards.values()))]
 
 

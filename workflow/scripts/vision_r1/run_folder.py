@@ -39,7 +39,7 @@ class Run:
                 f"--run {folder}: no config.json in it; give the folder of a run, such as results/miniature"
             )
         config = read_json(run.settings)
-        if not isinstance(config, dict) or "evaluation" not in config:
+        if not isinstance(config, dict) or "report" not in config:
             raise UserError(f"--run {folder}: its config.json is not a run's; give a folder such as results/miniature")
         return cls(folder, config)
 

@@ -46,7 +46,7 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
     gain, steps = last - base, list(pairwise((BASE, *chain)))
     low, high = _interval(lookup(results)[chain[-1], suite, protocol, MEAN])
     chance = low is not None and low <= 0 <= high
-    clear = abs(gain) >= CLEAR and not chance
+    clear = abs(gain) >= CLEAR and (low is None or (low > 0 if gain > 0 else high < 0))
     move = "did not clearly move" if not clear else "raised" if gain > 0 else "made the model worse: it lowered"
     against_base = ("higher than base" if gain > 0 else "lower than base") if clear else "no clear change from base"
     reasons = [against_base]
@@ -62,6 +62,8 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
             f", 95 % interval of the change {points(low, signed=True)} to {points(high, signed=True)}"
             f"{', which includes 0: it may be sampling noise' if chance else ''}"
         )
+    else:
+        sentence += ", of which there is no interval"
     fault = len(steps) > 1 and last - scores[chain[-2]] <= -CLEAR
     if fault:
         reasons.append(f"worse after {_title(chain[-1], place)} than before it")

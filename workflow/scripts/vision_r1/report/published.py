@@ -90,7 +90,7 @@ def banner(config: Config, presets: Presets) -> str | None:
     name, keys = nearest(config, presets)
     if not keys:
         return None
-    return f"Not the configuration of recipe {name} ({first_keys(keys)}): not comparable with its numbers."
+    return f"Not comparable with the numbers of recipe {name}: configured otherwise ({first_keys(keys)})."
 
 
 def first_keys(keys: Sequence[str]) -> str:

@@ -238,6 +238,7 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
             if line["dataset"] == MEAN and line["metric"] == "AP"
         ),
         texts=3,
+        length=1000,  # the regressions, all of them
     )
 
 
