@@ -239,7 +239,7 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     [
         (
             ["sft_matched/sft"],
-            "SFT (sft_matched) raised coco AP from 30.0 to 45.0, of which there is no interval; the SFT baseline reached",
+            "SFT (sft_matched) raised coco AP from 30.0 to 45.0, of which there is no interval; the SFT baseline",
         ),
         (
             ["strict/grpo_stage1", "beginner_only/grpo_stage2"],
