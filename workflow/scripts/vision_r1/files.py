@@ -49,7 +49,7 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if sealed:
-        _check_replaceable(path)
+        check_replaceable(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         if left.is_dir():
             shutil.rmtree(left)
@@ -81,7 +81,7 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
     """Raise UserError for a folder with files that has no seal, so is none of ours: it would be lost with all of them.
 
     Snakemake marks its own, from which a killed job's seal may be missing.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vision_r1.files import UserError, seal_folder
+from vision_r1.files import UserError, check_replaceable, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
 
@@ -45,6 +45,7 @@ def fetch_model(repository: str, revision: str | None, output: Path, processor_o
 
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
+    check_replaceable(output)
     revision = revision or list_files(repository, None)[0]
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(f".{output.name}.lock")):  # a second process would move files that this one writes

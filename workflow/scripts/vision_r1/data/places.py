@@ -67,7 +67,8 @@ def label_files(config: Config, name: str) -> str:
     suffix = {"voc": ".xml", "yolo": ".txt"}.get(entry.get("format"))
     folders = [Path(entry[key]) for key in ("annotations", "images") if isinstance(entry.get(key), str)]
     folders += [labels for folder in folders for labels in beside_images(folder)]
-    files = {path.absolute() for folder in folders if suffix for path in files_below(folder) if path.suffix == suffix}
+    found = (path for folder in folders if suffix for path in files_below(folder))
+    files = {path.absolute() for path in found if path.suffix.lower() == suffix}
     about = {os.path.relpath(path): path.stat() for path in files}
     return "\n".join(f"{path} {about[path].st_size} {about[path].st_mtime_ns}" for path in sorted(about))
 
