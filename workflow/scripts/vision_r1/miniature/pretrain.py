@@ -103,9 +103,9 @@ def _train(
         if step % LOG_EVERY == 0 or step == recipe.steps:
             mean = float(np.mean([value.item() for value in losses]))
             losses = []
-            if not math.isfinite(mean) and rank > 0:
-                return history  # one process says it for all
             if not math.isfinite(mean):
+                if rank > 0:
+                    return history  # one process says it for all
                 raise UserError(
                     f"--muon_learning_rate {recipe.muon_learning_rate:g} --adamw_learning_rate "
                     f"{recipe.adamw_learning_rate:g}: the loss is {mean} at step {step}; lower them"

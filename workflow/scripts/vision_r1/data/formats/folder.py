@@ -46,10 +46,10 @@ class ImageFolder:
         Raises UserError where two entries find one file. Files that are left over are counted in `notes`.
         """
         files: dict[str, str] = {}
-        shared = any(self._inside(names) for names in meant)  # the annotations name images of several folders
-        for names in meant:
-            named = PurePosixPath(names[0].strip().replace("\\", "/"))
-            elsewhere = len(named.parts) > 1 and not self._inside(names) and not self._exact(str(named))
+        places = [PurePosixPath(names[0].strip().replace("\\", "/")) for names in meant]
+        shared = any(map(self._inside, places))  # the annotations name images of several folders
+        for names, named in zip(meant, places, strict=True):
+            elsewhere = len(named.parts) > 1 and not self._inside(named) and not self._exact(named)
             file = None if shared and elsewhere else self.find(names)
             if file is None:
                 notes["images that are not in the folder"] += 1
@@ -64,14 +64,13 @@ class ImageFolder:
             notes[UNNAMED] = left
         return list(files)
 
-    def _inside(self, names: Sequence[str]) -> bool:
-        """Tell whether the first name has the image folder's own name before the file's: train/1.jpg in .../train."""
-        parts = PurePosixPath(names[0].strip().replace("\\", "/").casefold()).parts
-        return len(parts) > 1 and parts[-2] == self.own_name
+    def _inside(self, named: PurePosixPath) -> bool:
+        """Tell whether a name has the image folder's own name before the file's: train/1.jpg in .../train."""
+        return named.parent.name.casefold() == self.own_name
 
-    def _exact(self, name: str) -> bool:
+    def _exact(self, named: PurePosixPath) -> bool:
         """Tell whether a name with its folders, up to case and ending, is that of a file."""
-        return any(form in known for form, known in zip(self._forms(name)[:2], self._by_form, strict=False))
+        return any(form in known for form, known in zip(self._forms(str(named))[:2], self._by_form, strict=False))
 
     def size(self, file: str, notes: Counter) -> tuple[int, int]:
         """Return the upright size of a file in pixels; 0 x 0, counted in `notes`, where it can't be read."""
