@@ -44,8 +44,11 @@ def test_invalid_input_leaves_no_file(tmp_path):
         convert("csv", path, tmp_path / "images", tmp_path / "out.json")
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         convert("voc", tmp_path / "nowhere", tmp_path / "images", tmp_path / "out.json")
-    with pytest.raises(UserError, match="--output_json .*labels.csv: this is the input"):
+    with pytest.raises(UserError, match="--output_json .*labels.csv: would replace --annotations"):
         convert("csv", path, tmp_path / "images", path)
+    voc = write_voc(tmp_path / "xml", content())
+    with pytest.raises(UserError, match="--output_json .*1.xml: give a name that ends in .json"):
+        convert("voc", voc, tmp_path / "images", voc / "1.xml")
     assert not (tmp_path / "out.json").exists()
 
 

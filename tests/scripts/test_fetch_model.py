@@ -114,7 +114,7 @@ def test_an_untrainable_model_is_refused_and_nothing_is_written(tmp_path, folder
 def test_the_source_is_not_replaced_by_its_copy(tmp_path, folder):
     (folder / "notes.txt").write_text("dear")
     for output in (folder, folder.parent):
-        with pytest.raises(UserError, match=r"--output_folder .*: holds the model that is to be copied"):
+        with pytest.raises(UserError, match=r"--output_folder .*: would replace --id"):
             fetch_model.main(["--source", "folder", "--id", str(folder), "--output_folder", str(output)])
     assert (folder / "notes.txt").exists()
 

@@ -113,7 +113,7 @@ def test_a_text_becomes_a_question(text, task, expected):
         ({"--ask": "every "}, "--ask 'every ': say what to look for"),
         ({"--ask": "<|image_pad|>"}, "--ask '<|image_pad|>': a special token of the model"),
         ({"--ask": "caf\udce9"}, "of the model, or not one line of text; name it otherwise"),
-        ({"--output": "photo.png"}, "photo.png: this is the input"),
+        ({"--output": "photo.png"}, "photo.png: would replace --image"),
         ({"--output": "boxes.gif"}, "a name that ends in .png"),
         ({"--min_pixels": "90000000"}, "min_pixels 90000000 is above max_pixels"),
         ({"--templates": "{}"}, "templates: give system"),

@@ -59,6 +59,15 @@ def test_rewards_of_other_methods_have_other_parts_and_no_stage(tmp_path):
             score(tmp_path, ROW, options=words)
 
 
+def test_an_input_or_a_folder_that_holds_it_is_not_replaced(tmp_path):
+    read = tmp_path / "in.jsonl"
+    read.write_text(json.dumps(ROW))
+    for target in (read, tmp_path / "elsewhere/../in.jsonl", tmp_path):
+        with pytest.raises(UserError, match=r"output .*: would replace input .*in.jsonl; give another name"):
+            score_completions.main(["--criterion", "strict", "--stage", "raw", str(read), str(target)])
+    assert json.loads(read.read_text()) == ROW
+
+
 def test_standard_input(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(ROW).encode())))
     score_completions.main(["--criterion", "strict", "--stage", "raw", "-", str(tmp_path / "out.jsonl")])

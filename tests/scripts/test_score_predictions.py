@@ -45,7 +45,7 @@ def test_an_input_is_not_overwritten(tmp_path, name):
     for each in ("truth.json", "predictions.json"):
         write_json(tmp_path / each, {})
     words = ["--annotations", tmp_path / "truth.json", "--predictions", tmp_path / "predictions.json"]
-    with pytest.raises(UserError, match="--output_metrics .*json: this is the input; give another name"):
+    with pytest.raises(UserError, match="--output_metrics .*json: would replace --(annotations|predictions)"):
         main([*map(str, words), "--output_metrics", str(tmp_path / name)])
     assert read_json(tmp_path / name) == {}
 

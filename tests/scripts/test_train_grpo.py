@@ -280,6 +280,8 @@ def test_another_methods_reward_is_trained_with_by_name(tiny_checkpoint, train_f
         ({"stop_at": 7, "max_steps": 1}, "--stop_at 7: the schedule has 1 steps"),
         ({"stop_at": -1}, "--stop_at -1: give at least 1"),
         ({"threads": 0}, "--threads 0: give at least 1"),
+        ({"num_iterations": 0}, "--num_iterations 0: give at least 1"),
+        ({"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps 0: give at least 1"),
         ({"min_pixels": 9000, "max_pixels": 784}, "--min_pixels 9000: larger than --max_pixels 784"),
         ({"save_steps": 0}, "--save_steps 0: an interrupted training would start afresh"),
         ({"push_to_hub": True}, "--push_to_hub: leave it out"),

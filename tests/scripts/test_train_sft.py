@@ -147,6 +147,7 @@ def test_an_image_of_another_size_than_its_row_s(tiny_checkpoint, train_file, tm
     [
         ({"learning_rat": 1}, "--learning_rat"),
         ({"learning_rate": "quick"}, "--learning_rate.*'quick'"),
+        ({"learning_rate": "nan"}, "--learning_rate nan: give a finite number"),
         ({"family": "llava"}, "--family: unknown 'llava'; choose qwen2_5_vl, qwen3_vl"),
         ({"family": "qwen3_vl"}, "a model of family 'qwen2_5_vl', not 'qwen3_vl'"),
         ({"init": "nowhere"}, "nowhere: no such folder"),
@@ -166,6 +167,14 @@ def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path,
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         main(arguments(tiny_checkpoint, train_file, tmp_path / "sft", **options))
+
+
+def test_the_training_file_is_not_overwritten(tiny_checkpoint, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}")
+    with pytest.raises(UserError, match="--output_history .*rows.jsonl: would replace --train_file .*rows.jsonl"):
+        main(arguments(tiny_checkpoint, rows, tmp_path, output_history=rows))
+    assert rows.read_text() == "{}"
 
 
 def test_empty_training_file(tiny_checkpoint, tmp_path):

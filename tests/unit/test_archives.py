@@ -30,6 +30,7 @@ def test_unpacks_a_tree_and_records_it(tmp_path):
     archive = zipped(tmp_path / "a.zip", [("set/", ""), ("set/images/1.jpg", "one"), ("set/b.json", "{}")])
     (tmp_path / "a").mkdir()
     (tmp_path / "a/old").write_text("old")
+    (tmp_path / ".a.lock").touch()
     (tmp_path / "a.part").mkdir()
     manifest = unpacked(archive, tmp_path / "a")
     sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -45,6 +46,16 @@ def test_unpacks_a_tree_and_records_it(tmp_path):
     assert (tmp_path / "a/set/images/1.jpg").read_text() == "one"
     found = sorted(path.name for path in tmp_path.rglob("*"))
     assert found == [".a.lock", "1.jpg", "a", "a.zip", "b.json", "images", "set"]
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    archive = zipped(tmp_path / "a.zip", [("1.jpg", "one")])
+    with pytest.raises(UserError, match="holds other files, which would be lost"):
+        unpacked(archive, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    for _ in range(2):
+        unpacked(archive, tmp_path / "a")
+    assert (tmp_path / "a/1.jpg").read_text() == "one"
 
 
 def test_the_same_files_in_another_archive_have_the_same_hash(tmp_path):

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_r1.cli import check_not_an_input, parser, run
+from vision_r1.cli import parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,7 +26,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--format", required=True, choices=["voc", "yolo", "csv"], help="form of the annotations")
     arguments.add_argument("--annotations", required=True, type=Path, metavar="PATH", help="file or folder, see above")
     arguments.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder with the images")
-    arguments.add_argument("--output_json", required=True, metavar="FILE", help="annotations in COCO format to write")
+    arguments.add_argument(
+        "--output_json", required=True, type=Path, metavar="FILE", help="annotations in COCO format to write"
+    )
     return arguments.parse_args(argv)
 
 
@@ -38,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if not args.annotations.exists():
         raise UserError(f"{args.annotations}: no such file or folder")
-    check_not_an_input("--output_json", args.output_json, args.annotations)
+    if args.output_json.suffix.lower() != ".json":  # it could be one of the files of labels
+        raise UserError(f"--output_json {args.output_json}: give a name that ends in .json")
     content = as_coco(args.annotations, READERS[args.format](args.annotations, args.images))
     for sentence in warnings(content):
         logging.warning("%s: %s", args.annotations, sentence)

@@ -47,8 +47,6 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     """Copy a model's files to `output`; weights are hard links where the disk allows it."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; model.id names the folder of the base model")
-    if folder.resolve().is_relative_to(output.resolve()):
-        raise UserError(f"--output_folder {output}: holds the model that is to be copied; give another folder")
     check_model(folder)
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)

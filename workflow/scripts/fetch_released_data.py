@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from vision_r1.data.lock import locked, record
     from vision_r1.data.released import read_released, shards
-    from vision_r1.files import write_jsonl, written_whole
+    from vision_r1.files import check_replaceable, write_jsonl, written_whole
 
+    check_replaceable(args.output_images, args.output_samples)
     folder = args.folder
     if folder is None:
         folder = args.output_samples.with_name("download")

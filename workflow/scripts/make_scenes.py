@@ -27,7 +27,7 @@ def parse_args(argv=None):
     arguments.add_argument("--world", choices=list(WORLDS), default="miniature", help="what the scenes are made of")
     arguments.add_argument("--shift", choices=SHIFTS, default="none", help="domain shift")
     arguments.add_argument("--output_annotations", required=True, help="JSON file to write")
-    arguments.add_argument("--output_images", required=True, help="folder to write; its old content is replaced")
+    arguments.add_argument("--output_images", required=True, help="folder to write; earlier scenes are replaced")
     return arguments.parse_args(argv)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.cli import check_not_an_input, parser, run, whole_number
+from vision_r1.cli import parser, run, whole_number
 from vision_r1.data.categories import SPECIAL_TOKEN
 from vision_r1.files import UserError, is_one_line
 
@@ -134,7 +134,9 @@ def drawings(output: Path | None, source: Path, paths: Sequence[Path], checkpoin
         targets = {path: output / f"{path.name}.png" for path in paths}
     elif output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UserError(f"--output {output}: give a name that ends in .png, .jpg, .webp or .html")
-    check_not_an_input("--output", output, source, *paths)
+    written = {target.resolve() for target in targets.values()} | {output.resolve()}
+    if replaced := [path for path in (source, *paths) if path.resolve() in written]:
+        raise UserError(f"--output {output}: would replace --image {replaced[0]}; give another name")
     return targets
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.cli import add_scoring, check_not_an_input, parser, run
+from vision_r1.cli import add_scoring, parser, run
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import write_json
 
     check_policy(args.score_policy)
-    check_not_an_input("--output_metrics", args.output_metrics, args.annotations, args.predictions)
     entries = read_entries(args.predictions)
     if entries is not None:
         dataset = read_coco(args.dataset or Path(args.annotations).stem, args.annotations)

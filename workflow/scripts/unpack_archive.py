@@ -17,7 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--archive", required=True, type=Path, metavar="FILE", help="zip or tar archive")
     arguments.add_argument(
-        "--output_folder", required=True, type=Path, metavar="DIR", help="folder; old content is replaced"
+        "--output_folder", required=True, type=Path, metavar="DIR", help="folder; what it unpacked before is replaced"
     )
     arguments.add_argument("--output_manifest", required=True, metavar="FILE", help="JSON file: checksum, files, bytes")
     arguments.add_argument("--max_bytes", type=int, default=200_000_000_000, help="most bytes to unpack")

@@ -5,16 +5,27 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from vision_r1.files import UserError
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses outputs in place of inputs."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found = super().parse_args(args, namespace)
+        flags = {action.dest: (action.option_strings or [action.dest])[0] for action in self._actions}
+        check_outputs({flags[name]: value for name, value in vars(found).items()})
+        return found
+
+
 def parser(docstring: str) -> argparse.ArgumentParser:
-    """Return an argument parser whose help is the program's own docstring."""
-    return argparse.ArgumentParser(
+    """Return an argument parser whose help is the program's own docstring; see check_outputs."""
+    return _Parser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -100,10 +111,29 @@ def add_names(arguments: argparse.ArgumentParser) -> None:
     )
 
 
-def check_not_an_input(flag: str, output: str | Path, *inputs: str | Path) -> None:
-    """Raise UserError where an output is one of the inputs, which would be lost."""
-    if Path(output).resolve() in {Path(path).resolve() for path in inputs}:
-        raise UserError(f"{flag} {output}: this is the input; give another name")
+def check_outputs(arguments: Mapping[str, Any]) -> None:
+    """Raise UserError where an output is what another argument names, or a folder that holds it: it would be lost.
+
+    arguments: all values by flag. Outputs are those of `--output_...`, and of `output` where it has no dashes.
+    """
+    paths = {flag: list(_paths(value)) for flag, value in arguments.items()}
+    for flag, outputs in paths.items():
+        others = [(other, path) for other in paths if other != flag for path in paths[other]]
+        for output in outputs if flag.startswith(("--output_", "output")) else ():
+            written = Path(output).resolve()
+            for other, path in others:
+                read = Path(path).resolve()
+                if read.is_relative_to(written) and os.path.exists(read):
+                    raise UserError(f"{flag} {output}: would replace {other} {path}; give another name")
+
+
+def _paths(value: Any) -> Iterator[str | Path]:
+    """Yield the texts and paths of an argument's value, which may be a list of lists."""
+    if isinstance(value, (str, Path)):
+        yield from [value] if str(value) else []
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _paths(each)
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:

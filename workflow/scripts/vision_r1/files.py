@@ -81,13 +81,13 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raise UserError for a folder with files that has no seal, so is none of ours: it would be lost with all of them.
+def check_replaceable(folder: Path, mark: Path | None = None) -> None:
+    """Raise UserError for a folder with files that is none of ours, so would be lost with all of them.
 
-    Snakemake marks its own, from which a killed job's seal may be missing.
+    Ours has a seal, or `mark` exists. Snakemake marks its own, whose job may have been killed.
     """
-    marks = (SEAL, ".snakemake_timestamp")
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / mark).exists() for mark in marks):
+    marks = (folder / SEAL, folder / ".snakemake_timestamp", *([mark] if mark else []))
+    if folder.is_dir() and any(folder.iterdir()) and not any(each.exists() for each in marks):
         raise UserError(f"{folder}: holds other files, which would be lost; remove it, or give another name")
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from vision_r1.data.download import check_room, file_hash
 from vision_r1.data.images import FORMATS, MAX_PIXELS
 from vision_r1.data.kinds import HEAD, archive_kind
-from vision_r1.files import UserError
+from vision_r1.files import UserError, check_replaceable
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def unpack(
     {archive, bytes, sha256, files, unpacked_bytes, images}. Its first bytes tell zip from tar. What macOS adds
     (__MACOSX, ._name) is left out. Raises UserError for a damaged archive, one with an unsafe member (a path that leads
     outside, a link, a device, an encrypted file), one over the limits, one with an image of more than MAX_PIXELS, and
-    one whose files have another hash (content_hash) than `content_sha256`.
+    one whose files have another hash (content_hash) than `content_sha256`; and for a folder that holds other files.
     Safe for several processes at once: one unpacks after the other.
     """
     try:
@@ -139,9 +139,11 @@ def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_file
 
 def _write(archive: Path, members: list[Member], read: Any, output: Path, content_sha256: str | None) -> int:
     """Write the files as folder `output`, and return how many are images."""
+    claim = output.with_name(f".{output.name}.lock")  # it stays, and tells that the folder is one of ours
+    check_replaceable(output, claim)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".part")
-    lock = FileLock(output.with_name(f".{output.name}.lock"))
+    lock = FileLock(claim)
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vision_r1.files import write_json, written_whole
+from vision_r1.files import check_replaceable, write_json, written_whole
 
 Palette = Sequence[tuple[int, int, int]]
 PALETTE = ((220, 40, 40), (40, 170, 60), (50, 80, 220), (235, 150, 20), (150, 60, 190))
@@ -200,6 +200,7 @@ def write_scenes(
         "annotations": [],
         "categories": [{"id": number, "name": name} for number, name in enumerate(style.categories, start=1)],
     }
+    check_replaceable(Path(images), Path(annotations))
     with written_whole(images) as folder:
         folder.mkdir()
         for image_id, scene in enumerate(draw_scenes(style, count, seed), start=1):

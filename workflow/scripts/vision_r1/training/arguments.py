@@ -2,15 +2,17 @@
 
 import argparse
 import json
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from trl import TrlParser
 
+from vision_r1.cli import check_outputs
 from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError
 from vision_r1.models import DTYPES, check_checkpoint
@@ -19,6 +21,9 @@ from vision_r1.training.lora import LoRAArguments
 
 # TRL still uses this name, and transformers would warn at every step.
 warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
+
+# TRL's counts, which it takes as they are.
+_COUNTS = ("gradient_accumulation_steps", "num_iterations", "per_device_train_batch_size", "steps_per_generation")
 
 
 @dataclass(kw_only=True)
@@ -73,6 +78,7 @@ class StageArguments(LoRAArguments):
                 raise UserError(f"--{name} {value}: give at least 1")
         if self.min_pixels > self.max_pixels:
             raise UserError(f"--min_pixels {self.min_pixels}: larger than --max_pixels {self.max_pixels}")
+        check_outputs({f"--{name}": value for name, value in vars(self).items()})
         check_checkpoint(self.init, family(self.family))
         if self.continue_from and not is_complete(self.continue_from):
             raise UserError(f"--continue_from {self.continue_from}: not a whole checkpoint of --output_checkpoint")
@@ -131,6 +137,13 @@ class StageParser(TrlParser):
     def parse(self, argv: Sequence[str] | None, unknown: bool = False) -> tuple[Any, ...]:
         """Return one object per dataclass. Raises UserError for an impossible or, unless allowed, unknown argument."""
         try:
-            return self.parse_args_and_config(argv, return_remaining_strings=unknown)
-        except ValueError as error:
-            raise UserError(str(error)) from None
+            found = self.parse_args_and_config(argv, return_remaining_strings=unknown)
+        except (ValueError, ZeroDivisionError) as error:  # TRL divides numbers before it looks at them
+            raise UserError(f"TRL: {error}; --help lists all arguments") from None
+        for each in filter(is_dataclass, found):
+            for name, value in vars(each).items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise UserError(f"--{name} {value}: give a finite number")
+                if name in _COUNTS and value is not None and value < 1:
+                    raise UserError(f"--{name} {value}: give at least 1")
+        return found

@@ -21,6 +21,7 @@ from vision_r1.files import UserError, hash_files, read_json, sync, write_json
 log = logging.getLogger(__name__)
 
 MARKER = "complete.json"
+_OURS = re.compile(r"[0-9a-f]{16}|checkpoint-[0-9]+")  # a fingerprint, or a trainer's name
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -95,8 +96,12 @@ def prune(states: str | Path, keep: int = 2) -> None:
 
 
 def by_age(states: str | Path) -> list[Path]:
-    """Return the state folders of all trainings, the one that was begun last at the end."""
-    return sorted((path for path in Path(states).iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    """Return the state folders of all trainings, or a training's checkpoints, the one that was begun last at the end.
+
+    Other folders, which may be the user's, are left out.
+    """
+    found = (path for path in Path(states).iterdir() if path.is_dir() and _OURS.fullmatch(path.name))
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def _checkpoints(state: Path) -> list[Path]:

@@ -67,8 +67,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     # Kept before the trainer's state goes: if Snakemake has died, its next run deletes the outputs.
     finished.keep(finished.place(Path(arguments.state)), Path(trainer.args.output_dir).name, arguments.outputs())
     for path in by_age(arguments.state):
-        if path != finished.place(Path(arguments.state)):
-            shutil.rmtree(path)
+        shutil.rmtree(path)
 
 
 def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
