@@ -1,5 +1,6 @@
 """VOC, YOLO and CSV: the same labels in every format, and errors in one line."""
 
+import unicodedata
 from pathlib import Path
 
 import coco_factory
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from label_writers import NAMES, boxes_of, content, write_csv, write_voc, write_yolo
 from PIL import Image
 
+from vision_r1.data.coco import read_coco
 from vision_r1.data.formats import READERS
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Labelled, LabelledImage, as_coco
-from vision_r1.files import UserError
+from vision_r1.files import UserError, write_json
 
 
 @pytest.fixture
@@ -179,6 +181,43 @@ def test_images_found_by_their_name_in_another_folder_are_counted(folder):
     path.write_text("".join([lines[0], *(f"other/{line}" for line in lines[1:])]))
     notes = READERS["csv"](path, folder / "images").notes
     assert notes["images found by their name alone, as annotations name another folder"] > 0
+
+
+def test_an_absent_folder_s_names_are_not_another_folder_s_images(tmp_path):
+    (tmp_path / "images/cam1").mkdir(parents=True)
+    for name in ("1", "3"):
+        Image.new("RGB", (80, 50)).save(tmp_path / f"images/cam1/{name}.jpg")
+    lines = [f"{name},10,5,40,30,cat" for name in ("cam1/1.jpg", "cam2/3.jpg")]
+    (tmp_path / "all.csv").write_text("\n".join(["filename,xmin,ymin,xmax,ymax,class", *lines]))
+    found = converted("csv", tmp_path / "all.csv", tmp_path / "images")
+    assert [image["file_name"] for image in found["images"]] == ["cam1/1.jpg", "cam2/3.jpg"]
+
+
+def test_names_of_several_files_and_of_none(folder):
+    path, images = written("csv", folder)
+    (images / "b").mkdir()
+    Image.new("RGB", (64, 32)).save(images / "b/1.v1.png")
+    Image.new("RGB", (64, 32)).save(images / "b/2.v1.jpg")
+    path.write_text(path.read_text().replace("1.v1.png", "c/1.v1.png"))
+    assert READERS["csv"](path, images).notes["images whose name several files have"] == 1
+    path.write_text(path.read_text().replace(".v1.png", ".v7.png"))
+    with pytest.raises(UserError, match="labels.csv: none of its 3 images is in .*images, such as 'c/1.v7.png'"):
+        READERS["csv"](path, images)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_as_macos_writes_them(folder, form):
+    path, images = written("csv", folder)
+    (images / "1.v1.png").rename(images / unicodedata.normalize(form, "caf\u00e9.png"))
+    path.write_text(path.read_text().replace("1.v1.png", "caf\u00e9.png"))
+    found = converted("csv", path, images)
+    write_json(folder / "converted.json", found)
+    assert all(Path(image.path).is_file() for image in read_coco("own", folder / "converted.json", images).images)
+    for other in ("NFC", "NFD"):
+        found["images"][0]["file_name"] = unicodedata.normalize(other, "caf\u00e9.png")
+        write_json(folder / "converted.json", found)
+        coco = read_coco("own", folder / "converted.json", images)
+        assert all(Path(image.path).is_file() for image in coco.images)
 
 
 def test_label_files_with_upper_case_endings(folder):

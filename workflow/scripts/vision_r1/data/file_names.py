@@ -1,5 +1,6 @@
 """Image files by the names that an annotation file gives them."""
 
+import unicodedata
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +14,7 @@ def image_path(
     r"""Return an image's path in `folder`.
 
     Where no such file exists, `images\1.jpg`, as Windows writes it, is read as images/1.jpg, and in a folder .../images
-    as 1.jpg; both are counted in `notes`. Raises UserError naming `source` where it has no name, or, where it must
+    as 1.jpg, and an accent is found as a character of its own or not; all are counted in `notes`. Raises UserError naming `source` where it has no name, or, where it must
     exist, no file.
     """
     if not image.file_name:
@@ -25,6 +26,11 @@ def image_path(
 
 
 def _as_meant(name: str, folder: Path, notes: Counter) -> str:
+    if not name.isascii() and not (folder / name).is_file():
+        for form in ("NFC", "NFD"):  # of Unicode: macOS writes the second
+            if (folder / (other := unicodedata.normalize(form, name))).is_file():
+                notes["file names with accents written otherwise"] += 1
+                return other
     if "/" not in name and "\\" not in name:  # almost all names; saves a look at the disk
         return name
     if "\\" in name and not (folder / name).is_file():

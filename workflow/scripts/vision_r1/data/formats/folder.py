@@ -1,5 +1,6 @@
 """The images of a folder, found by the names that annotations give them."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -30,29 +31,41 @@ class ImageFolder:
                 known.setdefault(form, []).append(file)
 
     def find(self, names: Iterable[str]) -> str | None:
-        """Return the file that the first matching name means, None where no name matches.
+        """Return the file that the first matching name means, None where no name, or none alone, matches.
 
         A name may have backslashes, another ending, or folders of the machine where it was written.
         """
+        found = self._matches(names)
+        return found[0] if len(found) == 1 else None
+
+    def _matches(self, names: Iterable[str]) -> Sequence[str]:
+        """Return the one file that is meant, all where several may be, or none."""
+        several: Sequence[str] = ()
         for name in filter(None, (name.strip().replace("\\", "/") for name in names)):
             for form, known in zip(self._forms(name), self._by_form, strict=True):
-                if len(found := known.get(form, ())) == 1:
-                    return found[0]
-        return None
+                found = known.get(form, ())
+                if len(found) == 1:
+                    return found
+                several = several or found
+        return several
 
     def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str]:
         """Return the file of each entry, a list of names that may mean it; its last name where no file matches.
 
-        Raises UserError where two entries find one file. Files that are left over are counted in `notes`.
+        Raises UserError where two entries find one file, or none finds any. Files that are left over are counted in
+        `notes`.
         """
         files: dict[str, str] = {}
         places = [PurePosixPath(names[0].strip().replace("\\", "/")) for names in meant]
-        shared = any(map(self._inside, places))  # the annotations name images of several folders
+        # The annotations name images of several folders, so a name without its folder could be another image's.
+        shared = any(self._inside(named) or len(named.parts) > 1 and self._exact(named) for named in places)
         for names, named in zip(meant, places, strict=True):
             elsewhere = len(named.parts) > 1 and not self._inside(named) and not self._exact(named)
-            file = None if shared and elsewhere else self.find(names)
+            found = () if shared and elsewhere else self._matches(names)
+            file = found[0] if len(found) == 1 else None
             if file is None:
-                notes["images that are not in the folder"] += 1
+                kind = "images whose name several files have" if found else "images that are not in the folder"
+                notes[kind] += 1
                 file = names[-1].replace("\\", "/")
                 file = str(named.parent / PurePosixPath(file).name) if shared and elsewhere else file
             elif elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
@@ -60,6 +73,8 @@ class ImageFolder:
             if file in files:
                 raise UserError(f"{source}: {files[file]!r} and {names[0]!r} are both the image {file}")
             files[file] = names[0]
+        if meant and not files.keys() & set(self.files):
+            raise UserError(f"{source}: none of its {len(meant)} images is in {self.folder}, such as {meant[0][-1]!r}")
         if left := len(set(self.files) - files.keys()):
             notes[UNNAMED] = left
         return list(files)
@@ -84,7 +99,10 @@ class ImageFolder:
             return 0, 0
 
     def _forms(self, name: str) -> tuple[str, str, str, str]:
-        """Return a name in the forms by which it is looked for, the strictest first; Windows ignores case."""
-        path = PurePosixPath(name.casefold())
+        """Return a name in the forms by which it is looked for, the strictest first.
+
+        Windows ignores case, and macOS may write a letter and its accent as two characters.
+        """
+        path = PurePosixPath(unicodedata.normalize("NFC", name).casefold())
         stem = path.with_suffix("") if path.suffix in (*self.endings, ".xml") else path  # img.rf.1f3a has no ending
         return str(path), str(stem), path.name, stem.name
