@@ -223,6 +223,38 @@ def test_prompts_of_suites_with_annotations_are_counted(root, in_root, words, tm
     assert "prediction: " in text and "not in the hours" not in text
 
 
+def test_memory_is_for_the_largest_image_and_hours_are_for_the_mean_one(root, words, tmp_path, train_file):
+    config, rows, found = load(root, "smoke"), read_jsonl(train_file), []
+    config["preflight"] |= {"gpu": "x", "gpu_memory_gib": 80, "gpu_tflops": 100, "gpu_bandwidth_gb": 1000}
+    for image in (1, 64):  # of all rows but two; prompts have the same length
+        counts = [{"prompt_tokens": 100, "image_tokens": each, "answer_tokens": 20} for each in (1, 64, *[image] * 6)]
+        write_jsonl(tmp_path / "data/train.jsonl", [row | count for row, count in zip(rows, counts, strict=True)])
+        check_run.main(words(config))
+        found.append(read_json(tmp_path / "preflight.json")["trainings"][0])
+    assert found[0]["memory"] == found[1]["memory"]
+    assert found[0]["training_seconds"] < found[1]["training_seconds"]
+
+
+def test_disk_is_for_the_archives_that_the_run_has_yet_to_download(root, words, tmp_path, monkeypatch):
+    """Those of its training data, the report's suites and data.keep_out; not those of suites that it doesn't report."""
+    monkeypatch.chdir(tmp_path)
+    config = load(root, "lora_80gb")
+    config["data"] |= {"train": ["coco_train2017"], "detection": 1000, "grounding": 0, "negative": 0, "rec": 0}
+    config["data"]["keep_out"], config["report"]["suites"] = ["odinw_mushrooms"], ["coco"]
+    config["archives"]["odinw_mushrooms"]["bytes"] = 5
+
+    def disk():
+        check_run.main(words(config))
+        found = read_json(tmp_path / "preflight.json")["disk"]
+        return found["archives"], found["archives_of_unknown_size"]
+
+    coco = ("coco_annotations", "coco_train2017", "coco_val2017")
+    assert disk() == (5 + sum(config["archives"][name]["bytes"] for name in coco), 0)
+    for name in coco[1:]:  # the manifests of archives that are unpacked
+        write_json(tmp_path / f"results/downloads/{name}.json", {})
+    assert disk() == (5 + config["archives"]["coco_annotations"]["bytes"], 0)
+
+
 @pytest.fixture
 def of_folder(root, tmp_path):
     """A configuration whose base model is a folder with the hub's layout, and that folder."""

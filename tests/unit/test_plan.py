@@ -63,6 +63,10 @@ def test_minutes_of_jobs_without_a_gpu(tmp_path):
 def test_a_predictions_share_of_the_preflights_hours():
     summary = {
         "trainings": [{"name": "sft", "gpu_hours": 4.0}, {"name": "strict/grpo_stage1"}],
-        "prediction": {"gpu_hours": 12.0, "checkpoints": 6},
+        "prediction": {
+            "gpu_hours": 12.0,
+            "checkpoints": 6,
+            "prompts": [{"suite": "coco"}, {"suite": "odinw13"}, {"suite": "odinw13"}],
+        },
     }
-    assert estimates_of(summary, suites=2) == {"sft": 4.0, "predict_suite": 1.0}
+    assert estimates_of(summary) == {"sft": 4.0, "predict_suite": 1.0}

@@ -2,9 +2,15 @@
 
 import copy
 from dataclasses import asdict
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from accelerate.data_loader import BatchSamplerShard
 from configurations import CONFIGURATIONS, load
+from torch.utils.data import BatchSampler, SequentialSampler
+from transformers import Trainer
+from trl import GRPOTrainer
 
 from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import STAGES, experiment_config, training_values
@@ -96,9 +102,35 @@ def test_upstream_takes_64_prompts_of_8_completions(root):
 def test_epochs_decide_the_length_of_one_schedule(paper):
     paper["grpo_stage2"]["max_steps"], paper["report"]["experiments"] = -1, ["step_1"]
     _, stage1, stage2, *_ = batches_of(paper)
-    assert (stage1.steps, stage2.steps) == (1531, 3063 - 1531)
+    assert (stage1.steps, stage2.steps) == (1531, 3062 - 1531)  # 49,000 rows are 3,062 x 16, and 8 are left out
     paper["grpo"]["refinement"], paper["report"]["experiments"] = "restart", ["strict"]
-    assert batches_of(paper)[2].steps == 3063
+    assert batches_of(paper)[2].steps == 3062
+
+
+def steps_of(sampler, batch, processes, accumulation, epochs):
+    """Return the steps that the trainer makes of epochs, with these rows in batches of this size on each device."""
+    batches = BatchSamplerShard(BatchSampler(sampler, batch, drop_last=False), num_processes=processes)
+    args = SimpleNamespace(max_steps=-1, num_train_epochs=epochs, gradient_accumulation_steps=accumulation)
+    trainer = Mock(get_sp_size=lambda: 1, num_examples=len)
+    return Trainer.set_initial_training_values(trainer, args, batches)[-1]
+
+
+@pytest.mark.parametrize("rows", [97, 127])
+@pytest.mark.parametrize("epochs", [1, 2.5])
+@pytest.mark.parametrize(("at_once", "iterations"), [(2, 1), (4, 1), (1, 1), (1, 2), (2, 3)])
+def test_steps_of_epochs_are_the_trainers(paper, rows, epochs, at_once, iterations):
+    """An epoch of GRPO leaves out the rows that fill no generation; one of SFT ends with a smaller step."""
+    epoch_based = {"max_steps": -1, "num_train_epochs": epochs}
+    paper["sft"] |= epoch_based
+    paper["grpo"] |= {"steps_per_generation": at_once, "num_iterations": iterations, "refinement": "restart"}
+    paper["grpo_stage1"] |= epoch_based
+    sft, stage1, *_ = batches_of(paper, rows)
+    size = stage1.per_device * at_once
+    arguments = SimpleNamespace(generation_batch_size=size * 8, steps_per_generation=at_once, seed=0)
+    trl = SimpleNamespace(args=arguments, num_generations=4, num_iterations=iterations, shuffle_dataset=False)
+    sampler = GRPOTrainer._get_train_sampler(trl, range(rows))
+    assert stage1.steps == steps_of(sampler, size, 8, stage1.accumulation, epochs)
+    assert sft.steps == steps_of(SequentialSampler(range(rows)), sft.per_device, 8, sft.accumulation, epochs)
 
 
 def test_too_few_rows_for_one_generation(paper):
@@ -127,7 +159,7 @@ def counted(prompt, image, answer):
 def test_lengths_are_taken_from_the_training_file(paper):
     lengths = lengths_of(paper, [counted(100, 40, 10), counted(90, 20, 30), counted(80, 30, 20)])
     assert (lengths.counted, lengths.rows, lengths.image, lengths.text, lengths.answer) == (True, 3, 40, 70, 30)
-    assert (lengths.mean_prompt, lengths.mean_answer) == (90, 20)
+    assert (lengths.mean_image, lengths.mean_prompt, lengths.mean_answer) == (30, 90, 20)
     assert lengths.longer_than(20) == pytest.approx(1 / 3)
 
 

@@ -1,5 +1,6 @@
 """Sizes, memory and time: exact if they can be known, otherwise compared with estimates by hand."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -153,8 +154,10 @@ def test_activations_by_hand():
     assert activations(TOY, SFT, setting(dtype="bfloat16")) == 2 * (2 * text + 3 * vision)
     kept = 10 * 2 * 2 * 10 + 20 * 2 * 3 * 6
     checkpointed = setting(dtype="bfloat16", gradient_checkpointing=True)
-    assert activations(TOY, SFT, checkpointed) == 2 * (kept + max(text, vision))
-    assert activations(TOY, SFT, setting(gradient_checkpointing=True)) == 2 * activations(TOY, SFT, checkpointed)
+    mask = 2 * 10**2  # one byte for each pair, for all layers and in any format
+    assert activations(TOY, SFT, checkpointed) == 2 * (kept + max(text, vision)) + mask
+    float32 = setting(gradient_checkpointing=True)
+    assert activations(TOY, SFT, float32) - mask == 2 * (activations(TOY, SFT, checkpointed) - mask)
 
 
 def test_copies_that_are_shared_count_once():
@@ -196,6 +199,19 @@ def test_prompts_count_once_where_training_packs_them(copies, prompt, answer, sh
     assert (activations(TOY, one_pass, half) != apart) == shared
 
 
+def test_a_packed_row_is_as_wide_as_the_largest_group():
+    """6 completions a pass in groups of 4 are a row of 4 and one of 2. Packing leaves out the last token of each."""
+    import torch
+
+    from vision_r1.training.packing import Packing
+
+    ids = torch.tensor([0, 0, 0, 0, 1, 1])[:, None].expand(-1, 100 + 20)
+    packed = Packing.of(ids, torch.ones_like(ids), 100, ids[:, 0].tolist())
+    assert packed.source.shape == (2, 100 + 4 * 19)
+    batches = Batches("strict/grpo_stage1", 7, 6, 1, 2, 100, group=4, share_copies=True)
+    assert batches.rows_of_a_pass(100, 20) == (2, 100 + 4 * 20)
+
+
 def test_autocast_halves_activations_and_copies_weights():
     plain, autocast = (estimate(TOY, SFT, setting(autocast=on)) for on in (False, True))
     assert 2 * activations(TOY, SFT, setting(autocast=True)) == activations(TOY, SFT, setting())
@@ -228,6 +244,25 @@ def test_each_layer_keeps_a_mask_of_its_own():
         for padding in (3, 0)
     )
     assert (padded[1] - padded[0]) - (plain[1] - plain[0]) == 4 * 2 * 2 * 50**2  # layers x bytes x rows x pairs
+
+
+def test_checkpointing_keeps_one_mask_of_booleans_for_all_layers():
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_config(narrow("Qwen/Qwen2.5-VL-7B-Instruct", 3, 1)).model.train()
+    model.activation_checkpointing_enable()
+    masks = []
+    for layer in model.language_model.layers:
+        layer.register_forward_pre_hook(
+            lambda _, args, options: masks.append(weakref.ref(options["attention_mask"])), with_kwargs=True
+        )
+    mask = torch.ones(2, 50, dtype=torch.long)
+    mask[0, :3] = 0
+    output = model(input_ids=torch.ones_like(mask), attention_mask=mask).last_hidden_state
+    kept = {id(each()): each().nbytes for each in masks}
+    assert output.requires_grad and len(masks) == 3
+    assert list(kept.values()) == [2 * 50**2]
 
 
 def narrow(repository, text_layers, vision_layers):
@@ -315,6 +350,18 @@ def test_hours_by_hand():
     assert gpu_hours(SFT, 3600) == 7 * 4
 
 
+def test_completions_are_scored_once_for_all_their_updates():
+    """TRL asks the reference and the sampling policy when it has generated, whatever num_iterations is."""
+    once = Batches("strict/grpo_stage1", 7, 4, 4, 4, 100, group=4, micro_steps_per_generation=4)
+    training = [
+        seconds_per_step(TOY, replace(once, iterations=iterations), each, (8, 2), Speed(1e3, 1e3))[1]
+        for each in (SETTING, setting(reference=True))
+        for iterations in (1, 2)
+    ]
+    a_pass = training[0] / 3
+    assert training == pytest.approx([3 * a_pass, 3.5 * a_pass, 4 * a_pass, 4 * a_pass])
+
+
 def test_copies_that_are_shared_are_read_once():
     """4 completions a pass, 2 of each prompt, of 8 and 2 tokens and 20 patches: 2 x 12 tokens are read, not 4 x 10."""
     alone = Batches("strict/grpo_stage1", 7, 4, 1, 1, 100, group=2)
@@ -343,7 +390,7 @@ def test_prediction_by_hand():
     from vision_r1.preflight.lengths import Lengths
     from vision_r1.preflight.prediction import Load, prediction_seconds
 
-    lengths = Lengths(True, 1, image=5, text=3, answer=4, mean_prompt=8, mean_answer=4)
+    lengths = Lengths(True, 1, image=5, text=3, answer=4, mean_image=5, mean_prompt=8, mean_answer=4)
     load = Load("coco", "released-one-prompt", prompts=5, image_tokens=25, max_new_tokens=9)
     # 800 text weights process 25 + 15 tokens, 200 vision weights 4 x 25 patches; 3 batches of 2 generate 4 tokens.
     reading = 2 * (800 * 40 + 200 * 4 * 25)

@@ -87,11 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import DEFAULT, load, run_name
     from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
+    from vision_r1.run_folder import Run
 
     jobs, config = dry_run(words), resolved(words)
-    folder, prices = Path("results") / run_name(config), config["preflight"]
-    summary = survey(config, folder / "data/train.jsonl", folder / "models", {})
-    estimates = estimates_of(summary, len(config["report"]["suites"]))
+    run, prices = Run(f"results/{run_name(config)}", config), config["preflight"]
+    annotations = {name: run.place(name, "annotations") for name in run.tested}
+    summary = survey(config, run.train_file(), run.folder / "models", annotations)
+    estimates = estimates_of(summary)
     # The measured times are the miniature's: they hold where nothing that decides them is overridden.
     default = load(DEFAULT)
     same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", "evaluation"))

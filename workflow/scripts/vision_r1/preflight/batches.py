@@ -77,7 +77,7 @@ class Batches:
         """
         rows, length = self.per_device, prompt + answer
         if self.whole_groups:
-            width = prompt + rows / self.images * answer
+            width = prompt + min(self.group, rows) * answer  # rows are padded to that of a whole group
             if self.images * width <= 0.8 * rows * length and self.images * width**2 <= 4 * rows * length**2:
                 return self.images, width
         return rows, length
@@ -132,7 +132,7 @@ def training_batches(
 
 def _sft(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Batches:
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    steps = _steps(values, rows, per_device * accumulation * processes)
+    steps = _steps(values, math.ceil(rows / (per_device * processes)))
     return Batches(name, steps, per_device, accumulation, processes, rows)
 
 
@@ -148,7 +148,7 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
             "give smaller batches"
         )
     iterations = values.get("num_iterations", 1)
-    steps = _steps(values, rows, per_device * accumulation * processes / group / iterations)
+    steps = _steps(values, rows // prompts * at_once * iterations)  # TRL drops rows that fill no generation
     if values["max_steps"] < 1:
         if before >= steps:
             raise UserError(
@@ -160,10 +160,12 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
     return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations, shares)
 
 
-def _steps(values: Mapping[str, Any], rows: int, samples: float) -> int:
+def _steps(values: Mapping[str, Any], micro_steps: int) -> int:
+    """micro_steps: forward and backward passes of one device in an epoch, whose last step may have fewer of them."""
     if values.get("max_steps", -1) > 0:
         return values["max_steps"]
-    return math.ceil(values.get("num_train_epochs", 3) * rows / samples)  # 3 is TRL's default
+    epoch = math.ceil(micro_steps / values["gradient_accumulation_steps"])
+    return math.ceil(values.get("num_train_epochs", 3) * epoch)  # 3 is TRL's default
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ Sampling writes one token for all sequences at a time. That takes as long as lau
 (LAYER_SECONDS, on any card), or as reading all weights and the KV cache, whichever is longer. Where the weights
 are split, they are gathered first (GATHERED_BYTES): once a generation under ZeRO-3 and for vLLM; under FSDP,
 transformers gathers them for every token. Reading prompts and training are bound by arithmetic: per weight and token
-2 operations forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations, 2 for the reference,
-2 for the sampling policy's log-probabilities where TRL recomputes them. Copies of an image and a prompt count as often
-as they are read. The shares of the card's peaks that are reached are assumptions of the configuration; a test holds the
-whole against two published trainings.
+2 operations forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations; and once for each
+generation, 2 for the reference and 2 for the sampling policy's log-probabilities where TRL recomputes them. Copies of
+an image and a prompt count as often as they are read. The shares of the card's peaks that are reached are assumptions
+of the configuration; a test holds the whole against two published trainings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,19 +60,23 @@ def token_seconds(
 def seconds_per_step(
     model: Architecture, batches: Batches, setting: Setting, mean: tuple[float, float], speed: Speed
 ) -> tuple[float, float]:
-    """Return (sampling, training) seconds of an optimiser step. `mean`: prompt and answer tokens of a mean sample."""
+    """Return (sampling, training) seconds of an optimiser step.
+
+    setting: with the tokens of a mean image, and of the answer that a batch waits for. mean: prompt and answer tokens
+    of a mean sample.
+    """
     prompt, answer = mean
     engine, together = ("vllm", setting.vllm.together) if setting.vllm else ("transformers", 1)
     text = model.parameters - model.vision_parameters
     image = model.vision_parameters * model.merge * setting.image_tokens
     rows, length = batches.rows_of_a_pass(prompt, answer)
     forward = 2 * (text * rows * length + image * batches.images)
-    passes = 2 if setting.lora_rank else 3
-    passes += (1 if setting.gradient_checkpointing else 0) + (1 if setting.reference else 0)
+    passes = (2 if setting.lora_rank else 3) + setting.gradient_checkpointing
     # TRL computes the sampling policy's log-probabilities again where a generation outlives the optimiser step, and
     # where vLLM sampled, whose numbers differ.
     lasting = batches.micro_steps_per_generation * batches.iterations  # micro-steps of one generation
-    passes += 1 if batches.accumulation % lasting or engine == "vllm" else 0
+    again = batches.accumulation % lasting > 0 or engine == "vllm"
+    passes += (setting.reference + again) / batches.iterations
     training = passes * forward * batches.accumulation / speed.operations
     if batches.group is None:
         return 0.0, training

@@ -86,6 +86,7 @@ class Lengths:
     image: int
     text: int
     answer: int
+    mean_image: float
     mean_prompt: float
     mean_answer: float
     answers: tuple[int, ...] = ()
@@ -113,6 +114,7 @@ def lengths_of(
             max(row["image_tokens"] for row in rows),
             max(row["prompt_tokens"] - row["image_tokens"] for row in rows),
             max(answers),
+            fmean(row["image_tokens"] for row in rows),
             fmean(row["prompt_tokens"] for row in rows),
             fmean(answers),
             answers,
@@ -125,4 +127,4 @@ def lengths_of(
         image, objects = max(1, model["max_pixels"] // factor**2), data["max_instances"]
     text = min(TEXT_TOKENS, (data["max_prompt_tokens"] or image + TEXT_TOKENS) - image)
     answer = min(size.tokens(objects), data["max_answer_tokens"] or math.inf)
-    return Lengths(False, len(rows) if rows else wanted, image, text, answer, image + text, answer)
+    return Lengths(False, len(rows) if rows else wanted, image, text, answer, image, image + text, answer)

@@ -22,8 +22,9 @@ rotation, the norms of Qwen3; Qwen2.5 keeps 4 + 4) and 8 i (gate, up, activation
 the vision encoder, whose rotation is in float32, 30 h + 8 i. A test counts what autograd really keeps: with float32
 weights and autocast up to a sixth more, and a copy in bfloat16 of each weight. Each layer keeps SDPA's mask, 2 bytes
 for each pair of tokens in a row; a single row has no padding, and no mask. With gradient checkpointing, 2 h for each
-layer's input, and one layer whole. TRL computes log-probabilities in tiles, so no logits are kept, but the
-gradient of the output head is summed in float32 beside its copy in the weights' format.
+layer's input, one layer whole, and the mask that all layers are given, 1 byte a pair. TRL computes log-probabilities in
+tiles, so no logits are kept, but the gradient of the output head is summed in float32 beside its copy in the weights'
+format.
 """
 
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     vision = (30 * model.vision_hidden + 8 * model.vision_intermediate) * patches
     if setting.gradient_checkpointing:
         kept = 2 * model.layers * model.hidden * tokens + 2 * model.vision_layers * model.vision_hidden * patches
-        return round(width * (kept + max(text, vision)))
+        return round(width * (kept + max(text, vision)) + mask)
     return round(width * (model.layers * text + model.vision_layers * vision))
 
 

@@ -117,7 +117,7 @@ def _disk(disk: Mapping[str, int]) -> list[str]:
         unknown = (
             f", and {disk['archives_of_unknown_size']} of unknown size" if disk["archives_of_unknown_size"] else ""
         )
-        lines.append(f"{_gigabytes(disk['archives'])} of archives{unknown}, and about as much again unpacked.")
+        lines.append(f"{_gigabytes(disk['archives'])} of archives to download{unknown}, and about as much unpacked.")
     if "models" in disk:
         lines.append(f"{_gigabytes(disk['models'])} of models at the end, including the base model.")
         if disk["chains"]:

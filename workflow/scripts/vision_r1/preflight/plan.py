@@ -71,12 +71,13 @@ def gpu_hours(job: Job, typical: Mapping[str, float], estimates: Mapping[str, fl
     return None
 
 
-def estimates_of(summary: Mapping[str, Any], suites: int) -> dict[str, float]:
-    """Return the preflight's GPU-hours by checkpoint, and those of one checkpoint on one of `suites` suites."""
+def estimates_of(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the preflight's GPU-hours by checkpoint, and those of one checkpoint on a suite, on average."""
     found = {item["name"]: item["gpu_hours"] for item in summary["trainings"] if "gpu_hours" in item}
     prediction = summary["prediction"]
     if "gpu_hours" in prediction:
-        found["predict_suite"] = prediction["gpu_hours"] / (prediction["checkpoints"] * suites)
+        suites = {each["suite"] for each in prediction["prompts"]}  # whose annotations are here
+        found["predict_suite"] = prediction["gpu_hours"] / (prediction["checkpoints"] * len(suites))
     return found
 
 

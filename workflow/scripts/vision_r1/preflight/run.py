@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1 import configuration
-from vision_r1.data.mixture import training_sources
+from vision_r1.data.places import manifest
 from vision_r1.evaluation.answers import BACKENDS
 from vision_r1.experiments import (
     STAGES,
@@ -29,6 +29,7 @@ from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_byte
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.preflight.processor import find_processor, with_lengths
+from vision_r1.run_folder import Run
 from vision_r1.training.dataset import COLUMNS, read_rows
 
 # Trainer states on disk at most: two are kept, and a third is being written.
@@ -183,7 +184,8 @@ def _training(
     elif card["gpu_tflops"] and card["gpu_bandwidth_gb"]:
         mean = lengths.mean_prompt, min(lengths.mean_answer, limit or lengths.mean_answer)
         # A policy that can answer stops where right answers end, so a batch takes its longest answer, not the limit.
-        usual = replace(setting, answer_tokens=min(setting.answer_tokens, lengths.answer))
+        answer = min(setting.answer_tokens, lengths.answer)
+        usual = replace(setting, image_tokens=round(lengths.mean_image), answer_tokens=answer)
         sampling, training = seconds_per_step(model, batches, usual, mean, Speed.of(card))
         result |= {
             "speed": "assumed",
@@ -225,16 +227,12 @@ def _prediction(
 
 
 def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
-    archives = {
-        place["archive"]
-        for name in {
-            *training_sources(config),
-            *(n for names in config["evaluation"]["suites"].values() for n in names),
-        }
-        for place in config["datasets"][name].values()
-        if isinstance(place, Mapping) and "archive" in place
-    }
-    sizes = [config["archives"][name].get("bytes") for name in archives]
+    run = Run(".", config)
+    files = [
+        file for name in {*run.trained_on, *run.kept_out, *run.tested} for file in config["datasets"][name].values()
+    ]
+    archives = {file["archive"] for file in files if isinstance(file, Mapping) and "archive" in file}
+    sizes = [config["archives"][name].get("bytes") for name in archives if not Path(manifest(name)).is_file()]
     disk = {
         "archives": sum(size or 0 for size in sizes),
         "archives_of_unknown_size": sizes.count(None),

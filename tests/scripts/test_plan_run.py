@@ -1,0 +1,23 @@
+"""The plan program: what it hands to the page."""
+
+import plan_run
+from configurations import load
+
+from vision_r1.files import write_json
+from vision_r1.preflight.plan import Job
+
+
+def test_predictions_are_estimated_from_the_annotations_that_are_here(root, tmp_path, monkeypatch, capsys):
+    config, file = load(root, "lora_80gb"), tmp_path / "coco.json"
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
+    image = {"id": 1, "file_name": "1.png", "width": 100, "height": 56}
+    write_json(file, {"images": [image], "categories": [{"id": 1, "name": "cat"}], "annotations": [box]})
+    config["datasets"]["coco_val2017"] = {"annotations": str(file), "images": str(tmp_path)}
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(
+        plan_run, "dry_run", lambda words: [Job("predict_suite", "Missing output files: x", 1, None, {})]
+    )
+    monkeypatch.setattr(plan_run, "resolved", lambda words: config)
+    plan_run.main([])
+    text = capsys.readouterr().out
+    assert "predict_suite x 1: 0.0" in text and "GPU-hours (preflight)" in text and "unknown" not in text
