@@ -134,18 +134,42 @@ def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
     text = made.table("--partial")
     assert "error: training stopped at step 1: truncated is 1.00; \\<b\\>raise\\</b\\> completion\\_room |" in text
     assert "| without\\_recall | 1 | train\\_grpo: error" in text
-    assert "| beginner\\_only | 2 | predict\\_suite: not started |" in text
+    assert "| beginner\\_only | 2 | waiting for predict\\_suite |" in text
     assert "| 2 of 3 |" in text
     assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["seeds"] == "2"
     assert float(made.lines()["strict", "shapes", "released-one-prompt", "AP"]["seeds"]) == 3
 
 
-def test_an_experiment_without_numbers_has_failed(made):
+@pytest.mark.parametrize("log, word", [(None, "waiting"), ("step 1", "unfinished")])
+def test_an_experiment_without_numbers_waits_until_its_first_job_starts(made, log, word):
     for seed in SEEDS:
         made.remove(f"without_recall{seed}/grpo_stage2", "shapes", "shapes13")
+    if log:
+        path = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage1.log"
+        path.parent.mkdir(parents=True)
+        path.write_text(log)
     text = made.table("--partial")
-    assert "| 0 of 3 | failed |" in text
+    assert f"| 0 of 3 | {word} |" in text and "| without\\_recall | 0 | waiting for train\\_grpo |" in text
     assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["mean"] == ""
+
+
+@pytest.mark.parametrize("reference", ["strict", "half_data"])
+def test_an_experiment_waits_for_a_training_file_of_its_own(root, tmp_path, reference):
+    own = {"half_data": {"data": {"budget": 1600}}}
+    section = {"experiments": sorted(["strict", "half_data"], key=lambda name: name != reference)}
+    made = Ablations(root, tmp_path, experiments=own, ablations=section)
+    with pytest.raises(UserError, match=r"metrics/half_data/grpo_stage2/shapes\.json: no such file"):
+        made.table()
+    text = made.table("--partial")
+    assert "| half\\_data | waiting | waiting | waiting | waiting |" in text
+    assert f"| strict | 200 | 3,200 | 25,600 | {'equal' if reference == 'strict' else 'waiting'} |" in text
+
+
+def test_a_single_training_seed_has_a_difference_without_an_interval_over_seeds(made):
+    for seed in ("_s1", "_s2"):
+        made.remove(f"beginner_only{seed}/grpo_stage2", "shapes", "shapes13")
+    line = "| beginner\\_only | shapes | released-one-prompt | −3.0 | – | – | – | – | −3.0 | −3.0 |"
+    assert line in made.table("--partial")
 
 
 def test_a_missing_file_is_an_error(made):

@@ -1,9 +1,10 @@
 import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 from report_factory import history, metrics, write
 
-from vision_r1.report.figures import STYLE_SHEET, precision_recall
-from vision_r1.report.panels import TOLD_APART
+from vision_r1.report.figures import STYLE_SHEET, ap_by_checkpoint, boxes_by_checkpoint, precision_recall, save
+from vision_r1.report.panels import TOLD_APART, told_apart
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import (
     REWARD,
@@ -107,3 +108,45 @@ def test_precision_recall_leaves_out_checkpoints_without_a_curve(tmp_path):
     panels = precision_recall(results, {}, curves).axes
     assert [len(axes.get_lines()) for axes in panels] == [2, 2]
     assert texts(precision_recall(results, {}, {})) == ["missing: precision-recall curves"]
+
+
+ALIKE = [f"an_experiment_whose_name_is_very_long_{number}" for number in (1, 2)]
+
+
+def scores(tmp_path, ap=0.6):
+    """AP of the base model and two experiments on one benchmark, almost equal."""
+    found = []
+    for number, name in enumerate(["base", *(f"{arm}/grpo_stage2" for arm in ALIKE)]):
+        content = metrics(ap + 0.001 * number, 800, "coco")
+        del content["protocols"]["all-categories"]
+        found += of_metrics(write(tmp_path / f"{number}.json", content), name, "coco", 0)
+    return found
+
+
+def test_long_names_and_a_long_note_leave_a_figure_narrow(tmp_path):
+    figure = ap_by_checkpoint(scores(tmp_path), chains_of(*ALIKE))
+    assert figure.get_figheight() > 2.6  # the legend's second line takes nothing from the panel
+    save(figure, tmp_path / "ap", "a long warning " * 20)
+    width, height = Image.open(tmp_path / "ap.png").size
+    assert width < 5.2 * 200 and height > 3 * 200  # dots, 200 an inch
+
+
+def test_long_names_with_equal_beginnings_stay_apart():
+    histories = {f"{name}/grpo_stage1": history(1) for name in ALIKE}
+    figure = reward_by_step(histories, chains_of(*ALIKE))
+    (names,) = ([text.get_text() for text in part.legends[0].get_texts()] for part in figure.subfigs)
+    assert names == ["an_experiment_whos…me_is_very_long_1", "an_experiment_whos…me_is_very_long_2"]
+    middle = ["first".join("ab" * 20 for _ in range(2)), "other".join("ab" * 20 for _ in range(2))]
+    short, *others = told_apart(["short", *middle])
+    assert short == "short" and len(set(others)) == 2
+
+
+def test_the_highest_marker_is_not_cut(tmp_path):
+    (axes,) = ap_by_checkpoint(scores(tmp_path), chains_of(*ALIKE)).axes
+    top, highest = axes.get_ylim()[1], max(max(line.get_ydata()) for line in axes.get_lines())
+    assert axes.get_ylim()[0] == 0 and top > 1.05 * highest
+
+
+def test_one_box_per_object_is_marked_where_a_model_predicts_fewer(tmp_path):
+    (axes,) = boxes_by_checkpoint(scores(tmp_path), chains_of(*ALIKE)).axes
+    assert [1, 1] in [list(line.get_ydata()) for line in axes.get_lines()] and axes.get_ylim()[1] > 1

@@ -32,6 +32,8 @@ def test_an_effect_is_paired_by_training_seed():
 def test_without_randomness_there_is_no_p_value():
     assert effect({0: 0.5}, {0: 0.4}).p is None and effect({0: 0.5}, {0: 0.4}).difference == pytest.approx(0.1)
     assert effect({0: 0.5, 1: 0.6}, {0: 0.5, 1: 0.6}).p is None
+    equal = effect({0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.4, 1: 0.5, 2: 0.6})  # up to rounding
+    assert (equal.difference, equal.low, equal.high, equal.p) == (pytest.approx(0.1), None, None, None)
     assert effect({0: 0.5}, {1: 0.4}).difference is None
 
 

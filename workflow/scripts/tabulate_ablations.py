@@ -5,8 +5,8 @@ Writes ablations.csv, .md and .tex into the run's folder of tables and ablations
 Example:
   python workflow/scripts/tabulate_ablations.py --run results/miniature
 
-With --partial, what was not measured is shown as failed, with the last log line of the first job that did not end. The
-files are then named ablations_partial.*, so that nobody takes them for complete.
+With --partial, what was not measured is shown as waiting, or as unfinished with the last log line of the first job that
+did not end. The files are then named ablations_partial.*, so that nobody takes them for complete.
 """
 
 import argparse
@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.evaluation.compare import read_measured
     from vision_r1.evaluation.published import read_published
-    from vision_r1.experiments import BASE
+    from vision_r1.experiments import BASE, checkpoints_of, split_checkpoint
     from vision_r1.files import read_json, write_text
-    from vision_r1.preflight.batches import budget, training_batches
+    from vision_r1.preflight.batches import Budget, budget, training_batches
     from vision_r1.report.ablation_figure import draw
     from vision_r1.report.ablations import ablation_lines, ablation_sheets, arms_of, as_csv, cause
     from vision_r1.report.published import banner
@@ -49,8 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     arms = arms_of(config, measured, {name: cause(run.jobs(name)) for name in measured})
     lines = ablation_lines(arms, names[0], run.benchmarks)
-    batches = training_batches(config, lambda arm: read_json(run.curation(arm))["rows"], names)
-    budgets = {name: budget(config, batches, name) for name in names}
+
+    def budget_of(name: str) -> Budget | None:
+        trained = checkpoints_of(config, [name], [0])[1:]
+        if args.partial and not all(run.curation(split_checkpoint(each)[0]).is_file() for each in trained):
+            return None
+        return budget(config, training_batches(config, lambda arm: read_json(run.curation(arm))["rows"], [name]), name)
+
+    budgets = {name: budget_of(name) for name in names}
     sheets = ablation_sheets(config, arms, lines, budgets, read_published(f"{args.config}/published.yaml"), recipes)
     warning, stem = banner(config, recipes), "ablations_partial" if args.partial else "ablations"
     draw(lines, names[0], run.figures / stem, warning)

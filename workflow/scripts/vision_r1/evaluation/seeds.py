@@ -5,7 +5,6 @@ and order of prompts, by a paired t test. Test images stay the same, so these in
 training, not the choice of images: that is what the paired bootstrap of vision_r1.evaluation.compare covers.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +29,8 @@ class Spread:
 class Effect:
     """The mean paired difference over training seeds, its t interval, and the two-sided p of a paired t test.
 
-    p is None with fewer than two pairs, and where all differences are equal: then there is no spread to test against.
+    Interval and p are None with fewer than two pairs, and where all differences are equal up to rounding: then there is
+    no spread to test against.
     """
 
     n: int
@@ -54,8 +54,10 @@ def effect(own: Mapping[int, float], reference: Mapping[int, float]) -> Effect:
     differences = [own[seed] - reference[seed] for seed in seeds]
     if not seeds:
         return Effect(0)
-    p = float(stats.ttest_1samp(differences, 0).pvalue) if len(set(differences)) > 1 else math.nan
-    return Effect(len(seeds), float(np.mean(differences)), *_interval(differences), None if math.isnan(p) else p)
+    mean = float(np.mean(differences))
+    if np.ptp(differences) < 1e-12:  # also of a single pair
+        return Effect(len(seeds), mean)
+    return Effect(len(seeds), mean, *_interval(differences), float(stats.ttest_1samp(differences, 0).pvalue))
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:

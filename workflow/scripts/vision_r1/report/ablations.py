@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ from vision_r1.experiments import (
 from vision_r1.preflight.batches import Budget
 from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.results import MEAN
-from vision_r1.report.sheets import Difference, Sheet
+from vision_r1.report.sheets import Difference, Sheet, Value
 from vision_r1.report.text import csv_text, points
 from vision_r1.zoo import ZooReward, criterion_of
 
 METRICS = ("AP", "AP50", "AP75")
+WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def cause(jobs: Iterable[tuple[str, Path, Path]]) -> str:
     """Say why a checkpoint has no numbers, from its jobs (rule, output, log) in the order of work."""
     for rule, output, log in jobs:
         if not output.exists():
-            lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-            return f"{rule}: {next((line.strip() for line in reversed(lines) if line.strip()), 'not started')}"
+            text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+            last = text.strip().rpartition("\n")[2].strip()
+            return f"{rule}: {last}" if last else f"{WAITING} for {rule}"
     return "not measured"
 
 
@@ -159,14 +161,14 @@ def ablation_sheets(
     config: Mapping[str, Any],
     arms: Sequence[Arm],
     lines: Sequence[Line],
-    budgets: Mapping[str, Budget],
+    budgets: Mapping[str, Budget | None],
     published: Sequence[Anchor],
     presets: Presets,
 ) -> list[Sheet]:
     """Return the tables: scores with what each arm's reward is made of, effects, budgets, and what is missing.
 
-    budgets: experiment -> what it was trained with; published: all published numbers, shown where an arm is trained
-    and measured as theirs; presets: the published recipes' configurations.
+    budgets: experiment -> what it is trained with, None without its training file; published: all published numbers,
+    shown where an arm is trained and measured as theirs; presets: the published recipes' configurations.
     """
     sheets = [
         _scores(config, arms, lines, published_numbers(config, presets, [vars(anchor) for anchor in published])),
@@ -175,7 +177,7 @@ def ablation_sheets(
     ]
     missing = [(arm.name, str(seed), cause) for arm in arms for seed, cause in arm.missing.items()]
     if missing:
-        caption = "Failed or missing: the last line of the log of what did not end."
+        caption = "Waiting or unfinished: the first job without a result, with the last line of its log."
         sheets.append(Sheet("ablations", caption, ("experiment", "training seed", "cause"), tuple(missing), 3, 400))
     return sheets
 
@@ -241,21 +243,16 @@ def method_of(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _mean_and_sd(line: Line, arm: Arm) -> str:
-    if line.mean is None:
-        return "failed" if arm.missing else "missing"
-    return points(line.mean) if line.sd is None else f"{points(line.mean)} ± {points(line.sd)}"
+    if line.mean is not None:
+        return points(line.mean) if line.sd is None else f"{points(line.mean)} ± {points(line.sd)}"
+    if not arm.missing:
+        return "missing"
+    return WAITING if all(cause.startswith(WAITING) for cause in arm.missing.values()) else "unfinished"
 
 
 def _effects(lines: Sequence[Line], reference: str) -> Sheet:
     rows = [
-        (
-            line.experiment,
-            line.suite,
-            line.protocol,
-            *(_signed(value) for value in (line.difference, line.difference_low, line.difference_high)),
-            *("missing" if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}" for p in (line.p, line.p_holm)),
-            *(_signed(value) for value in (line.images_low, line.images_high)),
-        )
+        (line.experiment, line.suite, line.protocol, *_effect(line))
         for line in lines
         if line.metric == "AP" and line.experiment not in (BASE, SFT, reference)
     ]
@@ -265,7 +262,7 @@ def _effects(lines: Sequence[Line], reference: str) -> Sheet:
         f"What changes against {reference}: difference in AP, points of 100, mean of the differences of equal training "
         f"seeds, with the {over} t interval and the p of a paired t test over training seeds, corrected by Holm over "
         f"the experiments of a benchmark; and the {over} interval over test images (paired bootstrap, seeds averaged). "
-        "The first tells of the randomness of training, the second of the choice of images.",
+        "The first tells of the randomness of training, the second of the choice of images; a dash: none.",
         (
             *("experiment", "suite", "protocol", "difference", "from", "to", "p", "p, corrected"),
             *("over images: from", "to"),
@@ -275,10 +272,19 @@ def _effects(lines: Sequence[Line], reference: str) -> Sheet:
     )
 
 
-def budget_sheet(budgets: Mapping[str, Budget], reference: str) -> Sheet:
+def _effect(line: Line) -> tuple[Value, ...]:
+    """Return the cells of a difference; a dash where it is known, but not its interval or p."""
+    none = "missing" if line.difference is None else "–"
+    ends = (line.difference_low, line.difference_high, line.images_low, line.images_high)
+    difference, *signed = (none if value is None else Difference(value) for value in (line.difference, *ends))
+    ps = (none if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}" for p in (line.p, line.p_holm))
+    return (difference, *signed[:2], *ps, *signed[2:])
+
+
+def budget_sheet(budgets: Mapping[str, Budget | None], reference: str) -> Sheet:
     """Return what each experiment was trained with, and in what that is not the reference's."""
     rows = [
-        (name, own.steps, own.prompts, own.completions, ", ".join(_unequal(own, budgets[reference])) or "equal")
+        (name, *(astuple(own) if own else [WAITING] * 3), _beside(own, budgets[reference]))
         for name, own in budgets.items()
     ]
     return Sheet(
@@ -289,11 +295,7 @@ def budget_sheet(budgets: Mapping[str, Budget], reference: str) -> Sheet:
     )
 
 
-def _unequal(own: Budget, other: Budget) -> Iterator[str]:
-    for key, value in asdict(own).items():
-        if value != getattr(other, key):
-            yield f"{key} not equal"
-
-
-def _signed(value: float | None) -> Difference | None:
-    return None if value is None else Difference(value)
+def _beside(own: Budget | None, other: Budget | None) -> str:
+    if own is None or other is None:
+        return WAITING
+    return ", ".join(f"{key} not equal" for key in asdict(own) if getattr(own, key) != getattr(other, key)) or "equal"

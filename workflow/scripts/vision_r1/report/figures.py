@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vision_r1.experiments import SFT, STAGES, split_training_seed
 from vision_r1.files import written_whole
-from vision_r1.report.panels import TOLD_APART, grids, legend, missing, plain, same_tops
+from vision_r1.report.panels import TOLD_APART, from_zero, grids, legend, missing, plain, same_tops, told_apart
 from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
@@ -61,7 +62,9 @@ def save(figure: Figure, stem: Path, note: str | None) -> None:
     with written_whole(stem.with_name(f"{stem.name}.svg")) as partial:
         figure.savefig(partial, format="svg", metadata={"Date": None})
     if note:
-        figure.supxlabel(plain(note, 160), x=0.005, ha="left", fontsize=7.5, color=MUTED)
+        # Below the figure, which the PNG grows by; at this size, 18 letters are an inch.
+        lines = fill(plain(note, 1000), round(18 * figure.get_figwidth()))
+        figure.text(0.005, -0.01, lines, va="top", fontsize=7.5, color=MUTED)
     with written_whole(stem.with_name(f"{stem.name}.png")) as partial:
         figure.savefig(partial, format="png", dpi=200, facecolor="white")
     plt.close(figure)
@@ -74,10 +77,7 @@ def ap_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
 
 def boxes_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:
     """Predicted boxes per ground-truth object by checkpoint: above 1 the model predicts more objects than there are."""
-    figure = _by_checkpoint(results, chains, _boxes_per_object, "predicted boxes per object")
-    for axes in figure.axes if results else ():
-        axes.axhline(1, color=MUTED, linewidth=0.8, zorder=1)
-    return figure
+    return _by_checkpoint(results, chains, _boxes_per_object, "predicted boxes per object", right=1)
 
 
 def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
@@ -95,9 +95,10 @@ def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
                     spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
                     axes.plot(*_split(spots), linestyle="", **_look(chains, place) | {"label": place.title})
             axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
-            axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP", xlim=(0, None))
+            axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP")
+            from_zero(axes, "x")
             axes.set_ylim(len(table.lines) - 0.5, -0.5)
-            axes.set_yticks(range(len(table.lines)), [plain(name, 28) for name, _ in table.lines])
+            axes.set_yticks(range(len(table.lines)), told_apart((name for name, _ in table.lines), 28))
         legend(part, panels)
     return figure
 
@@ -130,9 +131,16 @@ def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics
 
 
 def _by_checkpoint(
-    results: Sequence[Result], chains: Chains, value: Callable[[Result], float | None], label: str
+    results: Sequence[Result],
+    chains: Chains,
+    value: Callable[[Result], float | None],
+    label: str,
+    right: float | None = None,
 ) -> Figure:
-    """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed; SFT as a level."""
+    """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed; SFT as a level.
+
+    right: the value that would be right, marked by a thin line.
+    """
     benchmarks = pairs(results)
     if not benchmarks:
         return missing(label)
@@ -154,9 +162,12 @@ def _by_checkpoint(
             for name, level in means.items():
                 if Checkpoint.of(name).stage == SFT and not Checkpoint.of(name).experiment and level is not None:
                     axes.axhline(level, **LEVEL, color=INK, label="SFT")
+            if right is not None:
+                axes.axhline(right, color=MUTED, linewidth=0.8, zorder=1)
             axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
             axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
-        panels[0].set(ylabel=label, ylim=(0, None))
+        panels[0].set(ylabel=label)
+        from_zero(panels[0])
         legend(part, panels)
     same_tops(parts)
     return figure

@@ -1,6 +1,6 @@
 """Panels: what every figure is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 
@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from vision_r1.report.style import MUTED
-from vision_r1.report.text import shorten, visible
+from vision_r1.report.text import visible
 
 TOLD_APART = 4  # experiments per panel whose lines can be told apart
+NARROWEST = 4.9  # inches of a figure: room for the names in the legend
 
 
 def grids(
@@ -25,7 +26,7 @@ def grids(
     parts = [experiments[start : start + TOLD_APART] for start in range(0, len(experiments), TOLD_APART)] or [()]
     columns = min(count, columns)
     rows = -(-count // columns)
-    figure = plt.figure(figsize=(width * columns, height * rows * len(parts)))
+    figure = plt.figure(figsize=(max(width * columns, NARROWEST), height * rows * len(parts)))
     found = []
     for part, names in zip(figure.subfigures(len(parts), 1, squeeze=False).flat, parts, strict=True):
         panels = part.subplots(rows, columns, squeeze=False, sharey=sharey).flat
@@ -33,6 +34,13 @@ def grids(
             axes.set_visible(False)
         found.append((part, list(names), list(panels[:count])))
     return figure, found
+
+
+def from_zero(axes: Axes, axis: str = "y") -> None:
+    """Start an axis at 0. The margin is a share of the whole axis: one of the data's range could cut a marker."""
+    axes.update_datalim([(0, 0)], updatex=axis == "x", updatey=axis == "y")
+    axes.autoscale(axis=axis)
+    axes.set(**{f"{axis}lim": (0, None)})
 
 
 def same_tops(parts: Sequence[tuple[FigureBase, Sequence[str], Sequence[Axes]]]) -> None:
@@ -44,13 +52,19 @@ def same_tops(parts: Sequence[tuple[FigureBase, Sequence[str], Sequence[Axes]]])
 
 
 def legend(figure: FigureBase, all_axes: Sequence[Axes]) -> None:
-    """Name every label of the panels once, above them."""
+    """Name every label of the panels once, above them, in as many columns as the figure is wide."""
     entries = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if entries:
-        figure.legend(entries.values(), entries.keys(), loc="outside upper left", ncols=6, handlelength=1.6)
+    names = told_apart(entries)
+    for columns in range(min(len(names), 6), 0, -1):
+        drawn = figure.legend(entries.values(), names, loc="outside upper left", ncols=columns, handlelength=1.6)
+        if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            whole = figure.get_figure(root=True)
+            whole.set_figheight(whole.get_figheight() + 0.2 * ((len(names) - 1) // columns))  # inches of more lines
+            break
+        drawn.remove()
 
 
 def missing(what: str) -> Figure:
@@ -62,5 +76,16 @@ def missing(what: str) -> Figure:
 
 
 def plain(text: str, length: int = 36) -> str:
-    """Return a label cut to `length`, which matplotlib won't read as a formula."""
-    return visible(shorten(text, length)).replace("$", r"\$")
+    """Return a label cut to `length` in its middle, as names often differ at the end; $ starts no formula."""
+    if len(text) > length:
+        text = f"{text[: length // 2]}…{text[length // 2 - length + 1 :]}"
+    return visible(text).replace("$", r"\$")
+
+
+def told_apart(names: Iterable[str], length: int = 36) -> list[str]:
+    """Return names as labels cut to `length`; those that are equal then are numbered."""
+    cut = [plain(name, length) for name in names]
+    return [
+        f"{label} ({cut[:place].count(label) + 1})" if cut.count(label) > 1 else label
+        for place, label in enumerate(cut)
+    ]

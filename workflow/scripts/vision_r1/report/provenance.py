@@ -96,7 +96,9 @@ def benchmarks(folder: str | Path, shown: Collection[str], rules: Collection[str
     for path in sorted(Path(folder).rglob("*.tsv")):
         name = str(path.relative_to(folder).with_suffix(""))
         rule = name.partition("/")[0]
-        if rule in NOT_BEFORE or rules and rule not in rules or rule in of_checkpoints and name not in shown:
+        removed = bool(rules) and rule not in rules
+        of_another = rule in of_checkpoints and name not in shown  # checkpoint or suite
+        if rule in NOT_BEFORE or removed or of_another:
             continue
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):

@@ -9,22 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vision_r1.experiments import STAGES, split_training_seed
-from vision_r1.report.panels import TOLD_APART, grids, legend, missing, plain, same_tops
+from vision_r1.report.panels import TOLD_APART, from_zero, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
 History = Sequence[Mapping[str, Any]]
 Chains = Mapping[str, Sequence[str]]  # arm of an experiment -> its checkpoints in order, whoever trains them
-# What TRL logs -> title and the axis' ends.
-Panels = Mapping[str, tuple[str, tuple[float | None, float | None]]]
-REWARD = {"reward": ("total reward", (0, None))}
+# What TRL logs -> title and the highest value to leave room for, None: the highest one logged.
+Panels = Mapping[str, tuple[str, float | None]]
+REWARD = {"reward": ("total reward", None)}
 SIGNAL = {
-    "kl": ("KL to the reference, nats", (0, None)),
-    "entropy": ("entropy, nats a token", (0, None)),
-    "completions/mean_length": ("completion length, tokens", (0, None)),
-    "completions/clipped_ratio": ("completions cut off, share", (0, None)),
-    "group_reward_std": ("spread of a group's rewards, SD", (0, None)),
-    "frac_reward_zero_std": ("groups without signal, share", (0, 1)),
+    "kl": ("KL to the reference, nats", None),
+    "entropy": ("entropy, nats a token", None),
+    "completions/mean_length": ("completion length, tokens", None),
+    "completions/clipped_ratio": ("completions cut off, share", None),
+    "group_reward_std": ("spread of a group's rewards, SD", None),
+    "frac_reward_zero_std": ("groups without signal, share", 1),
 }
 VERDICTS = "verdicts/"
 MOST_VERDICTS = 6
@@ -39,7 +39,7 @@ def reward_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
             for key, value in row.items():
                 if key.startswith("rewards/") and key.endswith("/mean") and value is not None:
                     highest[key] = max(value, highest.get(key, 1))  # parts are 0..1, but for Rex-Omni's
-    parts = {key: (plain(f"{key.split('/')[1].replace('_', ' ')} reward"), (0, top)) for key, top in highest.items()}
+    parts = {key: (plain(f"{key.split('/')[1].replace('_', ' ')} reward"), top) for key, top in highest.items()}
     return _by_step(histories, chains, REWARD | parts, "GRPO history", columns=4)
 
 
@@ -57,7 +57,7 @@ def verdicts_by_step(histories: Mapping[str, History], chains: Chains) -> Figure
                 if key.startswith(VERDICTS) and share is not None:
                     highest[key] = max(share, highest.get(key, 0))
     frequent = sorted((key for key in highest if highest[key] > 0), key=lambda key: -highest[key])[:MOST_VERDICTS]
-    panels = {key: (plain(key.removeprefix(VERDICTS).replace("_", " ")), (0, None)) for key in frequent}
+    panels = {key: (plain(key.removeprefix(VERDICTS).replace("_", " ")), None) for key in frequent}
     return _by_step(histories, chains, panels, "verdicts of GRPO's completions")
 
 
@@ -73,7 +73,8 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
     figure, ((_, _, all_axes),) = grids((), len(losses), width=3.6, height=2.3)
     for axes, title in zip(all_axes, sorted(losses), strict=True):
         _draw(axes, losses[title], INK)
-        axes.set(title=plain(f"{title}: loss"), xlabel="step", ylim=(0, None))
+        axes.set(title=plain(f"{title}: loss"), xlabel="step")
+        from_zero(axes)
     return figure
 
 
@@ -99,7 +100,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
     width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
     figure, parts = grids(everyone, len(panels), width, height, columns)
     for part, names, all_axes in parts:
-        for axes, (key, (title, (low, high))) in zip(all_axes, panels.items(), strict=True):
+        for axes, (key, (title, highest)) in zip(all_axes, panels.items(), strict=True):
             axes.set(title=title)
             if key not in logged:
                 axes.set_axis_off()
@@ -108,14 +109,16 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
             switches: set[float] = set()
             for experiment in filter(arms.__contains__, names):
                 colour = f"C{everyone.index(experiment) % TOLD_APART}"  # as in the figures of AP
-                switches |= _stages(axes, arms[experiment], key, colour, plain(experiment))
+                switches |= _stages(axes, arms[experiment], key, colour, experiment)
             axes.set(xlabel="step, both stages")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
                 place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 axes.annotate("stage 2", (switch, 0), (4, 4), **place, fontsize=7.5, color=MUTED)
-            axes.set_ylim(low, None if high is None else 1.04 * high)
+            from_zero(axes)
+            if highest is not None:
+                axes.set_ylim(top=1.04 * highest)
         legend(part, all_axes)
     same_tops(parts)
     return figure
