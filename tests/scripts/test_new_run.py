@@ -123,6 +123,18 @@ def test_one_file_about_the_images_of_two_folders(labelled, write, tmp_path, cap
     assert "8 images, 8 boxes" in (tmp_path / "mine.yaml").read_text()
 
 
+def test_a_damaged_image_without_a_size_is_left_out(labelled, write, tmp_path, caplog):
+    coco = read_json(labelled[1])
+    for image in coco["images"]:
+        del image["width"], image["height"]
+    write_json(Path(labelled[1]), coco)
+    damaged = tmp_path / "images" / coco["images"][0]["file_name"]
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    parts = [read_json(each["annotations"]) for each in places(write(*labelled))]
+    assert f"or can't be read, such as {damaged}" in caplog.text
+    assert sum(len(part["images"]) for part in parts) == len(coco["images"]) - 1
+
+
 def test_what_a_conversion_leaves_out_is_told(tmp_path, write, caplog):
     coco_factory.write(tmp_path, content())
     labels = write_csv(tmp_path, content())

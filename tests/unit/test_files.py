@@ -80,6 +80,8 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
     with pytest.raises(UserError, match="mine: is a folder"):
         write_text(tmp_path / "mine", "new")
     assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
+    with pytest.raises(UserError, match=r"\.: is a folder"):
+        write_text(".", "new")
 
 
 def test_a_sealed_folder_does_not_replace_one_with_other_files(tmp_path):
@@ -126,8 +128,9 @@ def test_a_bad_file_is_named(tmp_path, content, message):
 def test_a_path_without_a_file_is_named(tmp_path, read):
     with pytest.raises(UserError, match="nothing: no such file"):
         read(tmp_path / "nothing")
-    with pytest.raises(UserError, match="can't be read"):
-        read(tmp_path)
+    for folder in (tmp_path, "."):
+        with pytest.raises(UserError, match="can't be read"):
+            read(folder)
 
 
 @pytest.mark.parametrize("error", [UserError("the file, the item, the remedy"), PermissionError(13, "denied", "x")])

@@ -120,10 +120,10 @@ def check_outputs(arguments: Mapping[str, Any]) -> None:
     for flag, outputs in paths.items():
         others = [(other, path) for other in paths if other != flag for path in paths[other]]
         for output in outputs if flag.startswith(("--output_", "output")) else ():
-            written = Path(output).resolve()
+            written = os.path.realpath(output)
             for other, path in others:
-                read = Path(path).resolve()
-                if read.is_relative_to(written) and os.path.exists(read):
+                read = os.path.realpath(path)
+                if Path(read).is_relative_to(written) and os.path.exists(read):
                     raise UserError(f"{flag} {output}: would replace {other} {path}; give another name")
 
 

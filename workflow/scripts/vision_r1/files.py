@@ -47,6 +47,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     Raises UserError where a file would replace a folder, or what is sealed a folder with other files.
     """
     path = Path(path)
+    if not path.name:  # the current folder, or the root
+        raise UserError(f"{path}: is a folder, which can't be replaced; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     if sealed:
         check_replaceable(path)
@@ -247,7 +249,7 @@ def _share(folder: Path) -> None:
 
 
 def _seal_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.sha256")
+    return path.parent / f".{path.name}.sha256"
 
 
 def _sealed_names(folder: Path) -> list[str]:

@@ -18,12 +18,13 @@ import msgspec
 
 from vision_r1.data.reading import decode, flag, whole_number
 from vision_r1.files import UserError, is_one_line
+from vision_r1.frames import MAX_SIDE
 from vision_r1.parsing import MAX_COORDINATE
 
 LARGEST_ID = 2**63 - 1  # pycocotools keeps ids in numpy's integers
 # Beyond these, areas and sums of pixels are infinite, or no number of numpy's.
 Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
-Side = Annotated[int, msgspec.Meta(le=1_000_000)]
+Side = Annotated[int, msgspec.Meta(le=MAX_SIDE)]
 
 
 class ImageEntry(msgspec.Struct, gc=False):

@@ -14,8 +14,8 @@ def image_path(
     r"""Return an image's path in `folder`.
 
     Where no such file exists, `images\1.jpg`, as Windows writes it, is read as images/1.jpg, and in a folder .../images
-    as 1.jpg, and an accent is found as a character of its own or not; all are counted in `notes`. Raises UserError naming `source` where it has no name, or, where it must
-    exist, no file.
+    as 1.jpg; an accent may be a character of its own, as on macOS, or not. All are counted in `notes`. Raises UserError
+    naming `source` where it has no name, or, where it must exist, no file.
     """
     if not image.file_name:
         raise UserError(f"{source}: image {image.id}: no file_name")

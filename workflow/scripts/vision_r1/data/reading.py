@@ -43,6 +43,8 @@ def decode(path: str | Path, kind: type[T], form: str, second_look: Callable[[Ca
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         if Path(path).stat().st_size == 0:
             raise UserError(f"{path}: the file is empty; is the file cut off?") from None

@@ -23,7 +23,7 @@ _SUFFIXES = {".json": "coco", ".gz": "coco", ".csv": "csv", ".yaml": "yolo", ".y
 class Part:
     """A data set and what section `datasets` says of it: form of the annotations, their place, and the image folder.
 
-    missing: images of the annotations that are not in the folder; `coco` lacks them.
+    missing: images of the annotations that are not in the folder or have no size; `coco` lacks them.
     """
 
     coco: CocoDataset
@@ -49,7 +49,7 @@ def form_of(annotations: Path) -> str:
 
 
 def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
-    """Read annotations of any form; images without a file are left out, with a warning.
+    """Read annotations of any form; images without a file, or damaged and without a size, are left out, with a warning.
 
     Raises UserError as the form's reader does, and where no image is there.
     """
@@ -68,11 +68,14 @@ def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
         coco = read_coco(name, file, images, must_exist=False)
     there, missing = [], []
     for image in coco.images:
-        (there if Path(image.path).is_file() else missing).append(image)
+        (there if image.width and Path(image.path).is_file() else missing).append(image)
     if not there:
-        raise UserError(f"{annotations}: none of its {len(coco.images)} images is in {images}")
+        raise UserError(
+            f"{annotations}: none of its {len(coco.images)} images can be read, such as {missing[0].path}; file names "
+            f"count from {images}"
+        )
     if missing:
-        text = "%s: %d of its %d images are left out: they are not in %s, such as %s"
+        text = "%s: %d of its %d images are left out: they are not in %s, or can't be read, such as %s"
         logging.warning(text, annotations, len(missing), len(coco.images), images, missing[0].path)
     return Part(replace(coco, images=tuple(there)), form, annotations, images, len(missing))
 

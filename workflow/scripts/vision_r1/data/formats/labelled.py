@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy as np
 from vision_r1.data.categories import check_name
 from vision_r1.data.oddities import in_words, oddities, too_many
 from vision_r1.files import UserError
+from vision_r1.frames import MAX_SIDE
+from vision_r1.parsing import MAX_COORDINATE
 
 Corners = tuple[float, float, float, float]  # x1 y1 x2 y2 in pixels of the upright image
 
@@ -35,12 +36,20 @@ class Labelled:
 
 
 def read_number(text: str | None) -> float | None:
-    """Return the finite number that a text is, or None. `1_0`, which Python alone reads as ten, is no number."""
+    """Return the number that a text is, or None: also for `1_0`, which Python alone reads as ten, and beyond what
+    corners of a box can be.
+    """
     try:
         value = float(text or "")
     except ValueError:
         return None
-    return value if isfinite(value) and "_" not in text else None
+    return value if abs(value) <= MAX_COORDINATE / 2 and "_" not in text else None
+
+
+def read_size(width: str | None, height: str | None) -> tuple[int, int]:
+    """Return an image's size in pixels; 0 x 0 where the texts don't give a possible one."""
+    sides = tuple(int(read_number(side) or 0) for side in (width, height))
+    return sides if all(1 <= side <= MAX_SIDE for side in sides) else (0, 0)
 
 
 def warnings(content: Mapping[str, Any]) -> list[str]:

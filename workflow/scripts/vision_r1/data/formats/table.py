@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 from vision_r1.data.formats.folder import ImageFolder
-from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number, read_size
 from vision_r1.files import UserError, read_text
 
 COLUMNS = {
@@ -47,8 +47,8 @@ def read(annotations: Path, images: Path) -> Labelled:
         own = boxes.setdefault(cells["file"], [])
         if any(cells[key] for key in NEEDED[1:]):
             own.append(_box(where, cells))
-        size = tuple(int(read_number(cells.get(key)) or 0) for key in ("width", "height"))
-        if min(size) >= 1 and sizes.setdefault(cells["file"], size) != size:
+        size = read_size(cells.get("width"), cells.get("height"))
+        if size != (0, 0) and sizes.setdefault(cells["file"], size) != size:
             raise UserError(f"{where}: {cells['file']} is {size[0]} x {size[1]} here, and not in an earlier line")
     notes: Counter = Counter()
     folder = ImageFolder(images)

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from vision_r1.data.formats.folder import ImageFolder
-from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
+from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number, read_size
 from vision_r1.files import UserError, files_below
 
 
@@ -20,7 +20,7 @@ def read(annotations: Path, images: Path) -> Labelled:
     """
     paths = sorted(path for path in files_below(annotations) if path.suffix.lower() == ".xml")
     if not paths:
-        raise UserError(f"{annotations}: no XML files in it; give the folder with VOC annotations")
+        raise UserError(f"{annotations}: no XML files in it; give VOC's folder, or, for YOLO, the file of class names")
     notes: Counter = Counter()
     folder = ImageFolder(images)
     roots = [parse_xml(path) for path in paths]
@@ -51,14 +51,14 @@ def parse_xml(path: Path) -> Element:
 
 
 def _image(path: Path, root: Element, file: str, folder: ImageFolder, notes: Counter) -> LabelledImage:
-    size = [read_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
-    if not all(value is not None and value >= 1 for value in size):
+    size = read_size(root.findtext("size/width"), root.findtext("size/height"))
+    if size == (0, 0):
         notes["images without width and height"] += 1
         size = folder.size(file, notes)
     boxes = tuple(_object(path, number, item) for number, item in enumerate(root.findall("object"), start=1))
     if difficult := sum(item.findtext("difficult", "0").strip() == "1" for item in root.findall("object")):
         notes["boxes marked difficult, kept"] += difficult
-    return LabelledImage(file, int(size[0]), int(size[1]), boxes)
+    return LabelledImage(file, *size, boxes)
 
 
 def _object(path: Path, number: int, item: Element) -> tuple[str, Corners]:

@@ -57,6 +57,8 @@ def _label_files(image: Path) -> list[Path]:
 
 def _names(path: Path) -> tuple[list[str], bool]:
     """Return the names of the classes, and whether lines end with keypoints."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give the file with the names of the classes, data.yaml or classes.txt")
     if path.suffix.lower() not in (".yaml", ".yml"):
         lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if "" in lines:
@@ -92,7 +94,8 @@ def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: 
     if keypoints:  # after the box; every third number may be a visibility
         shares = shares[:4]
     if not all(-OVER <= value <= 1 + OVER for value in shares):
-        raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}")
+        keypoints = "; a line with keypoints needs kpt_shape in data.yaml" if len(shares) > 4 else ""
+        raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}{keypoints}")
     polygon = len(shares) >= 6 and len(shares) % 2 == 0
     if len(shares) == 4:
         x, y, width, height = shares
