@@ -150,7 +150,7 @@ def test_two_processes_that_fetch_one_model_take_turns(tmp_path, model, hub, mon
 
     def slow(*words, **more):
         assert fetching.acquire(blocking=False), "two at once"
-        time.sleep(0.05)
+        time.sleep(0.5)
         serve(*words, **more)
         fetching.release()
 
@@ -158,6 +158,7 @@ def test_two_processes_that_fetch_one_model_take_turns(tmp_path, model, hub, mon
     with ThreadPoolExecutor() as pool:
         both = [pool.submit(fetch, tmp_path, "hub", model) for _ in range(2)]
     assert {path.name for job in both for path in job.result().iterdir()} == needed(model) | {SEAL}
+    assert len(hub) == 2, "the second one finds what it waited for: files and weights are downloaded once"
 
 
 def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub):

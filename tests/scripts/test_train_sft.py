@@ -211,6 +211,18 @@ def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
         load_model(tmp_path, "float32")
 
 
+def test_weights_that_are_cut_off_or_pickled(tiny_checkpoint, tmp_path):
+    from vision_r1.models import load_model
+
+    (tmp_path / "config.json").write_bytes((tiny_checkpoint / "config.json").read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UserError, match="neither model.safetensors nor .*; other formats of weights are not loaded"):
+        load_model(tmp_path, "float32")
+    (tmp_path / "model.safetensors").write_bytes((tiny_checkpoint / "model.safetensors").read_bytes()[:-9])
+    with pytest.raises(UserError, match="model.safetensors: cut off or damaged .*; fetch it again"):
+        load_model(tmp_path, "float32")
+
+
 def test_help_lists_our_options_before_trls(capsys):
     with pytest.raises(SystemExit):
         parse_args(["--help"])

@@ -165,9 +165,9 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except sqlite3.DatabaseError as error:
-        remedy = (
-            "another run uses it; wait" if "locked" in str(error) else "make room, or delete it: it will be rebuilt"
-        )
+        remedies = {"locked": "another run uses it; wait", "readonly": "let it be written, or give another --cache"}
+        found = (remedy for word, remedy in remedies.items() if word in str(error))
+        remedy = next(found, "make room, or delete it: it will be rebuilt")
         sys.exit(f"error: the image cache: {error}; {remedy}")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]

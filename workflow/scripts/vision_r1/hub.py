@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vision_r1.files import UserError, check_replaceable, seal_folder
+from vision_r1.files import SEAL, UserError, check_replaceable, read_seal, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
 
@@ -46,13 +46,16 @@ def fetch_model(repository: str, revision: str | None, output: Path, processor_o
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
     check_replaceable(output)
+    before = read_seal(output / SEAL)
     revision = revision or list_files(repository, None)[0]
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(f".{output.name}.lock")):  # a second process would move files that this one writes
-        return _fetch_model(repository, revision, output, processor_only)
+        if read_seal(output / SEAL) == before:  # else another one has just fetched it, and may be reading it
+            _fetch_model(repository, revision, output, processor_only)
+    return revision
 
 
-def _fetch_model(repository: str, revision: str, output: Path, processor_only: bool) -> str:
+def _fetch_model(repository: str, revision: str, output: Path, processor_only: bool) -> None:
     # Named by the commit and kept after a break: a retry resumes with files of the same commit and no other.
     folder = output.with_name(f".{output.name}.{revision}.download")
     download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
@@ -67,7 +70,6 @@ def _fetch_model(repository: str, revision: str, output: Path, processor_only: b
     os.replace(folder, output)
     for left in output.parent.glob(f".{glob.escape(output.name)}.*.download"):  # of other commits
         shutil.rmtree(left)
-    return revision
 
 
 def check_name(repository: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vision_r1.families import FAMILIES, Family
 from vision_r1.files import UserError, hash_folder, read_json
-from vision_r1.model_folder import check_configuration
+from vision_r1.model_folder import check_configuration, check_weights, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,8 +44,9 @@ def family_of(checkpoint: str | Path) -> Family:
 def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     """Return the checkpoint's model with weights of `dtype` (one of DTYPES).
 
-    Raises UserError unless model and checkpoint have exactly the same weights: transformers only warns, and
-    continues with random weights. All must be finite, too; ZeRO-3 splits them while they load, which hides that.
+    Raises UserError for weights that are cut off or not safetensors, and unless model and checkpoint have exactly the
+    same weights: transformers only warns, and continues with random weights. All must be finite, too; ZeRO-3 splits
+    them while they load, which hides that.
     """
     import torch
     from transformers import AutoModelForImageTextToText
@@ -53,6 +54,7 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     from vision_r1.positions import position_once
     from vision_r1.vision_encoder import speed_up_encoder
 
+    check_weights(Path(checkpoint), weight_files(Path(checkpoint)))
     model, info = AutoModelForImageTextToText.from_pretrained(
         checkpoint, dtype=dtype, output_loading_info=True, trust_remote_code=False
     )

@@ -85,9 +85,11 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
     images.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor = _without_videos(family.processor)(images, tokenizer, chat_template=template)
     try:
-        prompt_text(processor, "")
+        text = prompt_text(processor, "")
     except TemplateError as error:
         raise UserError(f"{folder}: its chat template is broken ({error}); fetch it again") from None
+    if text.count(IMAGE) != 1:
+        raise UserError(f"{folder}: its chat template has no {IMAGE} for the image; take a vision-language model's")
     processor.files = {name: (folder / name).read_bytes() for name in PROCESSOR_FILES if (folder / name).is_file()}
     return processor
 
