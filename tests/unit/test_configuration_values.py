@@ -30,6 +30,7 @@ VALUES = [
     *(("report.training_seeds", [2**33]), ("data.held_out", 1.0), ("data.max_prompt_tokens", 1)),
     *(("datasets.scenes_train.scenes.count", 60.0), ("datasets.scenes_train.scenes.seed", 10**30)),
     *(("experiments", {"a\n": {}}), ("evaluation.protocols.one-prompt.max_pixels", 1)),
+    *((key, "my{photos}") for key in ("datasets.scenes_train.images", "model.id")),
     ("evaluation.suites.shapes", ["scenes_test", "selection"]),
 ]
 

@@ -51,6 +51,8 @@ def _check_text(key: str, value: str) -> None:
         raise UserError(f"config: {key}: contains a user name or password; put it into ~/.netrc instead")
     if value.startswith("-"):
         raise UserError(f"config: {key}: {value[:40]!r} would be read as a flag; let it begin with another character")
+    if key.startswith(("datasets.", "model.id")) and re.search("[{}]", value):
+        raise UserError(f"config: {key}: {value!r} has braces, which are wildcards to Snakemake; rename the folder")
 
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
