@@ -102,7 +102,8 @@ def test_unusual_names_are_kept_unchanged(tmp_path):
 def test_an_empty_file_and_one_without_images(tmp_path):
     annotations, images = coco_factory.write(tmp_path, coco_factory.content({}))
     assert read_coco("set", annotations, images).images == ()
-    (tmp_path / "annotations.json").write_bytes('{"images": "caf\u00e9"}'.encode("latin-1"))
+    latin = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "caf\u00e9"}]}'.encode("latin-1")
+    (tmp_path / "annotations.json").write_bytes(latin)
     with pytest.raises(UserError, match="not UTF-8 text .*; save it as UTF-8"):
         read_coco("set", annotations)
     (tmp_path / "annotations.json").write_text("")
