@@ -7,9 +7,9 @@ Example (the miniature, stage 1):
   python workflow/scripts/train_grpo.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
     --output_model grpo_stage1/model --output_metrics grpo_stage1/metrics.json \\
     --output_history grpo_stage1/history.jsonl \\
-    --state grpo_stage1/state --min_pixels 784 --max_pixels 7840 --threads 2 --criterion strict \\
+    --state grpo_stage1/state --min_pixels 784 --max_pixels 7840 --threads 1 --criterion strict \\
     --recall_threshold 0.5 --precision_low 0.5 --precision_high 0.75 --loss_type grpo --bf16 False \\
-    --per_device_train_batch_size 192 --num_generations 8 --max_completion_length 40 --max_steps 100
+    --per_device_train_batch_size 128 --num_generations 8 --max_completion_length 40 --max_steps 100
 On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
 """
 

@@ -7,7 +7,7 @@ Example (the miniature):
   python workflow/scripts/train_sft.py --family qwen2_5_vl --init models/base/model --train_file data/train.jsonl \\
     --output_model models/sft/model --output_metrics models/sft/metrics.json \\
     --output_history models/sft/history.jsonl \\
-    --state models/sft/state --min_pixels 784 --max_pixels 7840 --threads 2 --max_steps 150 --bf16 False
+    --state models/sft/state --min_pixels 784 --max_pixels 7840 --threads 1 --max_steps 150 --bf16 False
 On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
 """
 
