@@ -349,7 +349,7 @@ def test_mistakes(tiny_checkpoint, datasets, tmp_path):
         main(words(tmp_path / "none", datasets, tmp_path / "p.jsonl"))
     without = shutil.copytree(tiny_checkpoint, tmp_path / "without")
     (without / "model.safetensors").unlink()
-    with pytest.raises(OSError, match="model.safetensors"):  # one line: vision_r1.cli.run
+    with pytest.raises(UserError, match="without: neither model.safetensors nor"):
         main(words(without, datasets, tmp_path / "p.jsonl"))
     name, annotations, images = datasets[0]
     holed = Path(shutil.copytree(images, tmp_path / "holed"))

@@ -87,6 +87,17 @@ def test_bad_answers_are_counted_and_not_fatal(score):
     assert values["answers"]["verdicts"] == {"not_json": 2, "unknown_label": 1}
 
 
+def test_a_set_with_an_object_that_nobody_asked_for_is_incomplete(score, annotations):
+    names = ("circle", "square", "triangle")
+    lines = [{**each, "categories": [name]} for each in right_answers(annotations) for name in names]
+    lines = [each | {"completion": "[]"} for each in lines]
+    assert score(lines)["protocols"]["all"]["incomplete"] == []
+    shown = {item.label for image in read_coco("set", annotations).images[:1] for item in image.objects}
+    some = [each for each in lines if each["image_id"] != 1 or not shown & {*each["categories"]}]
+    scores = score(some)["protocols"]["all"]
+    assert scores["incomplete"] == ["set"] and scores["datasets"]["set"]["counts"]["unanswered"] == 1
+
+
 def test_protocols_are_scored_separately_and_incomplete_ones_have_no_mean(score, annotations, caplog):
     lines = right_answers(annotations)
     some = [{**each, "protocol": "some"} for each in lines[1:]]
@@ -176,6 +187,7 @@ def test_images_without_objects_need_no_answer(score, annotations):
         ([line(1, "[]"), line(9, "[]")], "line 2: image_id 9 is not in .*annotations.json"),
         ([line(1, "[]", dataset="else")], "line 1: data set 'else' is not among set"),
         ([{"dataset": "set"}], "line 1: no field 'categories'"),
+        ([line(1, "[]"), line(2, "[]"), line(1, "[]")], "line 3: answers the question of line 1 again; remove one"),
         ([line(1, "[]", width=50)], "line 1: image 1 has another size in .*annotations.json"),
         ([line(1, "[]", categories=["cat"])], "line 1: category 'cat' is not in .*annotations.json"),
         ([line([1], "[]")], r"line 1: image_id \[1\] is not of type int"),

@@ -90,6 +90,13 @@ def test_missing_measurements_stay_missing():
         compare("x", [fewer], "base", [measured({"a": 0.3})])
 
 
+def test_a_difference_without_an_interval_is_still_a_difference():
+    own = measured({"a": 0.5})
+    own.samples["all"]["AP"]["a"][:] = np.nan  # as of a set of one image
+    mean = compare("sft", [own], "base", [measured({"a": 0.3})])[0]
+    assert (mean.difference, mean.low, mean.p, mean.significant) == (pytest.approx(0.2), None, None, False)
+
+
 def test_files(tmp_path):
     own = measured({"a": 0.3})
     write_resamples(tmp_path / "r.npz", own.samples)

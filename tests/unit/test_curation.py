@@ -1,3 +1,5 @@
+import json
+
 import coco_factory
 import numpy as np
 import pytest
@@ -154,6 +156,25 @@ def test_a_label_with_a_dropped_box_is_neither_grounded_nor_denied(tmp_path):
         assert tally.objects == {"read": 3, "kept": 2, "crowd": 1}
 
 
+def test_an_image_that_shows_a_crowd_is_not_taught_as_empty(tmp_path):
+    coco = coco_factory.content({1: [(1, [0, 0, 80, 80])], 2: []})
+    coco["annotations"][0]["iscrowd"] = 1
+    rows, *_ = curated([source(tmp_path, coco)], recipe(grounding=0, negative=0, min_instances=0))
+    assert [(row["source_id"], row["objects"]) for row in rows] == [("set/2", [])]
+
+
+def test_what_another_source_shows_in_an_image_is_not_denied(tmp_path):
+    boxes = {1: [(1, [10, 20, 30, 40])]}
+    one = source(tmp_path, coco_factory.content(boxes, ["dog", "cat"]), name="one")
+    other = coco_factory.content(boxes, ["Cat", "bird"])
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    (two,) = read_sources([("coco", "two", tmp_path / "other.json", tmp_path / "one/images")])
+    rows, *_ = curated([one, two], recipe(detection=0, grounding=0, negative={"one": 9}))
+    assert not rows, "the first source has only dogs, the other one a cat in the same file"
+    rows, *_ = curated([one], recipe(detection=0, grounding=0, negative=9))
+    assert [row["categories"] for row in rows] == [["cat"]]
+
+
 def test_a_label_with_a_duplicate_box_is_grounded(tmp_path):
     coco = coco_factory.content({1: [(1, [10, 20, 30, 40]), (1, [10, 20, 30, 40])]})
     rows, *_ = curated([source(tmp_path, coco)], recipe(detection=0, negative=0))
@@ -193,11 +214,13 @@ def test_rare_categories_survive(tmp_path):
 )
 def test_a_draw_takes_each_image_once_and_gives_every_stratum_its_floor(pairs, floor, seed):
     image, stratum = np.array(pairs, np.int64).reshape(-1, 2).T
-    order = draw_order(image, stratum, floor, np.random.default_rng(seed))
+    order, first = draw_order(image, stratum, floor, np.random.default_rng(seed))
     assert sorted(image[order]) == sorted(set(image))
     shown = {number: set(image[stratum == number]) for number in set(stratum.tolist())}
-    first = set(image[order[: floor * len(shown)]])
-    assert all(len(images & first) >= min(floor, len(images)) for images in shown.values())
+    floored = set(image[order[:first]])
+    assert first <= floor * len(shown) and all(
+        len(images & floored) >= min(floor, len(images)) for images in shown.values()
+    )
 
 
 def test_order_by_instances(tmp_path):
@@ -309,6 +332,17 @@ def test_half_of_detection_is_hard(tmp_path, asked, hard):
     counts = [row["num_instances"] for row in rows if row["task"] == "detection"]
     assert (len(counts), counts.count(3)) == (asked, hard)
     assert tally.samples["detection"]["hard"] == hard and "hard" not in tally.samples["grounding"]
+
+
+def test_rare_categories_survive_beside_a_share_of_hard_images(tmp_path):
+    """The rare one is in hard images only; the floor holds, and what it takes counts for the share."""
+    few, many = [(1, [10, 20, 30, 40])], [(1, [3 * place, 20, 9, 9]) for place in range(3)]
+    rare = [*many, (2, [1, 1, 9, 9])]
+    boxes = {number: rare if number < 6 else many if number < 30 else few for number in range(60)}
+    wanted = recipe(detection=30, grounding=0, negative=0, hard_share=0.4, hard_instances=2, min_per_category=4)
+    rows, tally, _ = curated([source(tmp_path, coco_factory.content(boxes))], wanted)
+    assert sum(any(item["label"] == "square" for item in row["objects"]) for row in rows) >= 4
+    assert (len(rows), tally.samples["detection"]["hard"]) == (30, 12)
 
 
 def test_hard_images_replace_missing_easy_ones_and_rows_that_are_too_long(tmp_path):

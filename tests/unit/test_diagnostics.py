@@ -48,6 +48,14 @@ def test_slices(dataset):
     assert by["aspect_ratio"]["2:1 and above"]["images"] == 1 and by["aspect_ratio"]["4:5 to 5:4"]["images"] == 2
 
 
+def test_an_area_on_an_edge_is_of_both_sizes_as_in_pycocotools(tmp_path):
+    content = coco_factory.content({1: [(1, [0, 0, 32, 32])]})
+    edge = read_coco("set", coco_factory.write(tmp_path, content)[0])
+    by = slices(edge, match(edge, [Detection(1, 1, (0, 0, 32, 32), 0.9)]))["size"]
+    assert [by[name]["ground_truth"] for name in ("small", "medium", "large")] == [1, 1, 0]
+    assert [by[name]["AP"] for name in ("small", "medium")] == [pytest.approx(1)] * 2
+
+
 def test_answers():
     boxes = [(0, 0, 20, 20), (0, 0, 20, 20), (0, 0, 20, 20)]
     texts = [format_answer(boxes, ["dog", "Dog ", "cat"]), "[]", '[{"bbox_2d": [1,']

@@ -185,13 +185,20 @@ def test_the_verdict_uses_the_sft_of_the_same_training_seed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "answer", "words"), [(0.41, "Yes", "+11.0 to +20.0"), (0.28, "Partly", "−2.0 to +20.0")]
+    ("other", "seeds", "answer", "words"),
+    [
+        (0.41, 2, "Yes", "2 of 2 training seeds the change is +11.0 to +20.0"),
+        (0.28, 2, "Partly", "2 of 2 training seeds the change is −2.0 to +20.0"),
+        (0.41, 3, "Partly", "2 of 3 training seeds the change is +11.0 to +20.0"),
+    ],
 )
-def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, answer, words):
+def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, seeds, answer, words):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    found = conclusion(results, chains_of("strict", "strict_s1", "strict_s2"), "coco", "released-one-prompt")
-    assert found.answer == answer and f"over 2 of 3 training seeds the change is {words}" in found.sentence
+    chains = chains_of(*("strict", "strict_s1", "strict_s2")[:seeds])
+    found = conclusion(results, chains, "coco", "released-one-prompt")
+    assert found.answer == answer and f"over {words}" in found.sentence
+    assert ("2 of 3 training seeds measured" in found.reasons) == (seeds == 3)
 
 
 def with_interval(results, low, high):

@@ -7,7 +7,7 @@ Tasks (paper, section 4.1): `detection` asks for a whole category list, `groundi
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from vision_r1.data.coco import CocoImage
 from vision_r1.data.draw import draw_order
 from vision_r1.data.mixture import TASKS, Draw
-from vision_r1.data.pools import Pool, make_pool, usable_frames
+from vision_r1.data.pools import Pool, make_pool, shown_by_several, usable_frames
 from vision_r1.data.rows import Row, RowWriter, TokenCounter
 from vision_r1.data.sources import Source
 from vision_r1.families import Family
@@ -93,6 +93,8 @@ def curate(
         pools.append(pool)
         tally.images.update(images)
         tally.objects.update(objects)
+    shown = shown_by_several(pools)
+    pools = [replace(pool, shown=shown) for pool in pools]
     writer = RowWriter(family, templates, tokens, recipe.max_prompt_tokens, recipe.max_answer_tokens)
     rows: list[Row] = []
     for number, task in enumerate(TASKS):
@@ -135,7 +137,7 @@ def _drawn(
 ) -> list[Row]:
     """Return the rows of one draw, about images not in `used`; hard ones come first where they have a share."""
     counts["asked"] += draw.count
-    questions, hard = _in_order(draw.task, pools, recipe, counts, used, rng)
+    questions, hard, floor = _in_order(draw.task, pools, recipe, counts, used, rng)
 
     def rows(chosen: Any) -> Iterator[Row]:
         return writer.rows(questions[chosen].tolist(), pools, draw.task, rng, counts)
@@ -143,19 +145,27 @@ def _drawn(
     if recipe.hard_share is None or draw.task != "detection":
         taken = writer.take(rows(slice(None)), draw.count, counts)
     else:
-        hard_rows = rows(hard)
-        taken = writer.take(hard_rows, round(recipe.hard_share * draw.count), counts)
-        taken += writer.take(rows(~hard), draw.count - len(taken), counts)
+        rest = np.arange(len(hard)) >= floor
+        hard_rows = rows(hard & rest)
+        taken = writer.take(rows(~rest), draw.count, counts)  # rare categories survive, however many of them are hard
+        wanted = round(recipe.hard_share * draw.count) - _hard(taken, recipe)
+        taken += writer.take(hard_rows, min(max(0, wanted), draw.count - len(taken)), counts)
+        taken += writer.take(rows(~hard & rest), draw.count - len(taken), counts)
         taken += writer.take(hard_rows, draw.count - len(taken), counts)
-        counts["hard"] += sum(row["num_instances"] > recipe.hard_instances for row in taken)
+        counts["hard"] += _hard(taken, recipe)
     counts["written"] += len(taken)
     return taken
 
 
+def _hard(rows: Sequence[Row], recipe: Recipe) -> int:
+    return sum(row["num_instances"] > recipe.hard_instances for row in rows)
+
+
 def _in_order(
     task: str, pools: Sequence[Pool], recipe: Recipe, counts: Counter, used: Sequence[int], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (pool, place, label) (n, 3) in the order in which to take them, and which are hard (n,).
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return (pool, place, label) (n, 3) in the order in which to take them, which are hard (n,), and how many of the
+    first ones are there for min_per_category.
 
     Counts what the limits of instances exclude.
     """
@@ -176,8 +186,8 @@ def _in_order(
         parts = [tuple(column[kept] for column in part) for part, kept in zip(parts, fresh, strict=True)]
     pool, place, label, image, stratum, hard = (np.concatenate(column) for column in zip(*parts, strict=True))
     counts["possible"] += len(np.unique(image))
-    order = draw_order(image, stratum, recipe.min_per_category, rng)
-    return np.column_stack([pool, place, label])[order], hard[order]
+    order, floor = draw_order(image, stratum, recipe.min_per_category, rng)
+    return np.column_stack([pool, place, label])[order], hard[order], floor
 
 
 def summarise(tally: Tally, recipe: Recipe, family: Family, sources: Sequence[Source]) -> dict[str, Any]:

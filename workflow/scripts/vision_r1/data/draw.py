@@ -3,11 +3,11 @@
 import numpy as np
 
 
-def draw_order(image: np.ndarray, stratum: np.ndarray, floor: int, rng: np.random.Generator) -> np.ndarray:
+def draw_order(image: np.ndarray, stratum: np.ndarray, floor: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     """Return places into the arrays (n,) of numbers, each image once, in the order in which to take them.
 
-    First up to `floor` images of every stratum, the rarest stratum first; then images at random, and of an image
-    with several strata one at random. A longer draw begins with a shorter one.
+    First up to `floor` images of every stratum, the rarest stratum first; how many they are together is returned, too.
+    Then images at random, and of an image with several strata one at random. A longer draw begins with a shorter one.
     """
     shuffled = rng.permutation(len(image))
     used = np.zeros(image.max(initial=-1) + 1, bool)
@@ -23,4 +23,4 @@ def draw_order(image: np.ndarray, stratum: np.ndarray, floor: int, rng: np.rando
             first += members.tolist()
     rest = shuffled[~used[image[shuffled]]]
     _, one_each = np.unique(image[rest], return_index=True)
-    return np.concatenate([np.array(first, np.int64), rest[rng.permutation(one_each)]])
+    return np.concatenate([np.array(first, np.int64), rest[rng.permutation(one_each)]]), len(first)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -15,6 +15,7 @@ from vision_r1.data.samples import Sample
 from vision_r1.data.sources import Source
 from vision_r1.families import Family
 from vision_r1.frames import Frame
+from vision_r1.parsing import label_key
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Pool:
 
     places: its usable images, or its usable given samples, with their `frames`; image: the number of each place's file,
     over all sources, or of each question where the source is a whole set of them; `labels` are the categories, or all
-    that the given samples name; `objects` are usable, `lost` were dropped: their place is one in `places`.
+    that the given samples name; `objects` are usable, `lost` were dropped: their place is one in `places`. shown: of
+    shown_by_several.
     """
 
     source: Source
@@ -33,6 +35,7 @@ class Pool:
     labels: list[str]
     objects: Objects
     lost: Objects
+    shown: Mapping[int, set[str]] = field(default_factory=dict)
 
     def path(self, place: int) -> str:
         """Return the image file of a place."""
@@ -56,7 +59,7 @@ class Pool:
         pairs, counts = np.unique(_pairs(self.objects, len(self.labels)), return_counts=True)
         place, label = np.divmod(pairs, len(self.labels))
         if task == "detection":
-            empty = everywhere[total == 0]
+            empty = np.setdiff1d(everywhere[total == 0], self.lost.place)
             place, label = np.append(place, empty), np.append(label, np.full(len(empty), -1))
             return place, label, total[place]
         if task == "grounding":
@@ -68,11 +71,13 @@ class Pool:
     def absent_labels(self, place: int) -> list[str]:
         """Return the labels of which the image has nothing, not even a dropped box; all were looked for there."""
         seen = {*self.objects.label[self.objects.of(place)], *self.lost.label[self.lost.of(place)]}
-        looked_for = self._negatives(place)
+        looked_for, elsewhere = self._negatives(place), self.shown.get(int(self.image[place]), ())
         return [
             label
             for number, label in enumerate(self.labels)
-            if number not in seen and (looked_for is None or label in looked_for)
+            if number not in seen
+            and (looked_for is None or label in looked_for)
+            and not (elsewhere and label_key(label) in elsewhere)
         ]
 
     def answerable_labels(self, place: int) -> list[str]:
@@ -88,6 +93,18 @@ class Pool:
         if self.source.coco is None or item.negatives is None:
             return None
         return {self.source.coco.categories[number] for number in item.negatives}
+
+
+def shown_by_several(pools: Sequence[Pool]) -> dict[int, set[str]]:
+    """Return the labels, as label_key, that any source shows in an image file of several sources, by its number."""
+    numbers, sources = np.unique(np.concatenate([np.unique(pool.image) for pool in pools]), return_counts=True)
+    shown: dict[int, set[str]] = {number: set() for number in numbers[sources > 1].tolist()}
+    for pool in pools:
+        for objects in (pool.objects, pool.lost):
+            common = np.isin(pool.image[objects.place], list(shown))
+            for place, label in zip(objects.place[common], objects.label[common], strict=True):
+                shown[int(pool.image[place])].add(label_key(pool.labels[label]))
+    return shown
 
 
 def _pairs(objects: Objects, labels: int) -> np.ndarray:

@@ -30,7 +30,8 @@ Samples = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # protocol -> me
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of a table; values and differences are 0..1, None where one of the two checkpoints has no number.
+    """One line of a table; values and differences are 0..1, None where one of the two checkpoints has no number; low,
+    high and p also where its resamples give no interval.
 
     dataset: a data set (of which AP is compared only), or MEAN over the suite's data sets: a benchmark. metric: AP,
     AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap.
@@ -155,7 +156,7 @@ def _comparison(
     difference, differences = values[0] - values[1], samples[0] - samples[1]
     low, high = interval(difference, differences, lowest=-1.0) or (None, None)
     if low is None:
-        return Comparison(*about)
+        return Comparison(*about, difference)
     p = _p_value(recentred(difference, differences))
     return Comparison(*about, difference, low, high, p, regression=dataset != MEAN and high < 0)
 

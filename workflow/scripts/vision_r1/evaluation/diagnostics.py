@@ -46,11 +46,11 @@ def slices(dataset: CocoDataset, matches: Matches) -> dict[str, dict[str, dict[s
     # NaN, which is in no slice, where the annotations have no size.
     ratios = np.array([image.width / image.height if image.height else np.nan for image in ordered])
     areas = np.array([item.area for _, item in matches.objects if not item.crowd])
-    edges = pairwise((0, 32**2, 96**2, inf))
+    edges = pairwise((0, 32**2, 96**2, 1e10))  # an area on an edge is of both sizes, as in pycocotools
     return {
         "size": {
             name: {
-                "ground_truth": int(((areas > low) & (areas <= high)).sum()),
+                "ground_truth": int(((areas >= low) & (areas <= high)).sum()),
                 "AP": matches.stats[f"AP{name[0]}"],
                 "AR": matches.stats[f"AR{name[0]}"],
             }

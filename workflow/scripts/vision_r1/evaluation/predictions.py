@@ -62,7 +62,8 @@ def by_protocol(
     """Return lines by protocol and data set.
 
     Raises UserError, naming the line, for a protocol without a reading, and where a line doesn't fit these data sets:
-    an unknown name, an unknown image or one of another size, a category that is not asked for.
+    an unknown name, an unknown image or one of another size, a category that is not asked for; and for a second answer
+    to one question, whose boxes would count twice.
     """
     known = {dataset.name: dataset for dataset in datasets}
     sizes = {each.name: {image.id: (image.width, image.height) for image in each.images} for each in datasets}
@@ -72,6 +73,7 @@ def by_protocol(
         for each in datasets
     }
     grouped: dict[str, dict[str, list[Line]]] = {}
+    first: dict[tuple, int] = {}
     for number, line in enumerate(lines, start=1):
         where, name, protocol = f"{source}: line {number}", line["dataset"], line["protocol"]
         if protocol not in readings:
@@ -88,6 +90,9 @@ def by_protocol(
                 f"{where}: category {min(strange)!r} is not in {known[name].source}; predict the suite again, or give "
                 "the protocol's names if it was asked by another one"
             )
+        question = (protocol, name, line["image_id"], *line["categories"])
+        if first.setdefault(question, number) != number:
+            raise UserError(f"{where}: answers the question of line {first[question]} again; remove one of them")
         grouped.setdefault(protocol, {}).setdefault(name, []).append(line)
     return grouped
 

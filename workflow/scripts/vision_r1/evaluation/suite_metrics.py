@@ -21,6 +21,7 @@ from vision_r1.evaluation.score_policies import SCORE_POLICIES
 from vision_r1.evaluation.ties import ap_by_order, orders, spread
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
+from vision_r1.parsing import label_key
 
 MEANS = ("AP", "AP50", "AP75")
 OF_POLICIES = (*MEANS, "AR100")
@@ -75,7 +76,7 @@ def score_suite(
 
     lines: of predict_suite.py, from the file `source`; readings: by protocol; count: resamples.
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
-    image with objects that no line is about. precision_recall: the mean of the data sets' curves; their own scores
+    image with objects that no line asks for. precision_recall: the mean of the data sets' curves; their own scores
     leave the curves out, which would be most of the file. samples: {metric: {data set: value of each
     resample}}. Raises UserError for lines that are not about these data sets, for a protocol without a parser, and
     where there are no lines.
@@ -152,7 +153,7 @@ def score_answers(dataset: CocoDataset, lines: Sequence[Line], policy: str, read
         "prompts": len(lines),
         "truncated": sum(bool(line["truncated"]) for line in lines),
         "unknown_labels": unknown_labels,
-        "unanswered": _unanswered(dataset, lines),
+        "unanswered": _unanswered(dataset, lines, asked_names(dataset, reading.names)),
     }
     scored.scores["answers"] = answer_quality(lines, parsed, len(dataset.images))
     return scored
@@ -243,7 +244,13 @@ def _of_policy(matches: Matches) -> dict[str, float | None]:
     return {key: None if np.isnan(value) else float(value) for key, value in values.items()}
 
 
-def _unanswered(dataset: CocoDataset, lines: Sequence[Line]) -> int:
-    """Return the number of images with objects that no line is about."""
-    answered = {line["image_id"] for line in lines}
-    return sum(image.id not in answered and any(not item.crowd for item in image.objects) for image in dataset.images)
+def _unanswered(dataset: CocoDataset, lines: Sequence[Line], names: Mapping[int, str]) -> int:
+    """Return the number of images with objects that no line asks for. names: of categories, as they are asked for."""
+    asked: dict[int, set[str]] = {}
+    for line in lines:
+        asked.setdefault(line["image_id"], set()).update(map(label_key, line["categories"]))
+    keys = {category: label_key(name) for category, name in names.items()}
+    return sum(
+        any(not item.crowd and keys[item.category_id] not in asked.get(image.id, ()) for item in image.objects)
+        for image in dataset.images
+    )

@@ -84,6 +84,9 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
             f" This is training seed {place.training_seed}; over {len(gains)} of {len(chains)} training seeds "
             f"the change is {points(min(gains), signed=True)} to {points(max(gains), signed=True)}."
         )
+        if len(gains) < len(chains):
+            reasons.append(f"{len(gains)} of {len(chains)} training seeds measured")
+            fault = True
         if min(gains) < CLEAR:
             reasons.append("no gain with every training seed")
             fault = True
