@@ -5,6 +5,7 @@ from functools import cache
 
 from vision_r1 import configuration
 from vision_r1.preflight.run import survey
+from vision_r1.run_folder import Run
 
 CONFIGURATIONS = {
     "miniature": [],
@@ -33,4 +34,4 @@ def load(root, name):
 def surveyed(root, name):
     """Return the preflight's survey of a configuration of which nothing has run yet."""
     with contextlib.chdir(root):  # paths of accelerate's files are relative to the project
-        return survey(load(root, name), root / "nothing", root / "nothing", {})
+        return survey(Run(root / "nothing", load(root, name)))

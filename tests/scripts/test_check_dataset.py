@@ -67,7 +67,7 @@ def test_a_few_suspicious_boxes_are_counted_with_a_warning(tmp_path, caplog, box
         ([[5, 5, 0, 12]], "1 of 1 boxes has no area"),
     ],
 )
-def test_a_file_of_suspicious_boxes_is_refused(tmp_path, caplog, boxes, message):
+def test_a_file_of_suspicious_boxes_is_refused(tmp_path, boxes, message):
     places = coco_factory.write(tmp_path, coco_factory.content({1: [(1, box) for box in boxes]}))
     with pytest.raises(UserError, match=f"annotations.json: {message}"):
         check(places, tmp_path)

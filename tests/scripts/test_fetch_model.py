@@ -111,7 +111,7 @@ def test_an_untrainable_model_is_refused_and_nothing_is_written(tmp_path, folder
     assert not (tmp_path / "base").exists()
 
 
-def test_the_source_is_not_replaced_by_its_copy(tmp_path, folder):
+def test_the_source_is_not_replaced_by_its_copy(folder):
     (folder / "notes.txt").write_text("dear")
     for output in (folder, folder.parent):
         with pytest.raises(UserError, match=r"--output_folder .*: would replace --id"):

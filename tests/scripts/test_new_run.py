@@ -66,7 +66,7 @@ def test_report_and_data_have_nothing_of_other_runs(labelled, write, over):
     assert (config["report"]["banner"] is None) == bool(over)
 
 
-def test_a_model_from_the_hub_keeps_the_machines_settings(labelled, write, root):
+def test_a_model_from_the_hub_keeps_the_machines_settings(labelled, write):
     config, before = write(*labelled, over=OVER), configuration.load([*DEFAULT, *OVER])
     for section in ("lora", "compute", "preflight", "guards"):
         assert config[section] == before[section]
@@ -144,7 +144,7 @@ def test_what_a_conversion_leaves_out_is_told(tmp_path, write, caplog):
     assert "labels.csv: 1 of its 4 images are left out" in caplog.text
 
 
-def test_a_category_with_a_control_character_is_written(labelled, write, tmp_path):
+def test_a_category_with_a_control_character_is_written(labelled, write):
     coco = read_json(labelled[1])
     coco["categories"][0]["name"] = "driver\x92s"  # an apostrophe of Windows, read as Latin-1
     write_json(Path(labelled[1]), coco)

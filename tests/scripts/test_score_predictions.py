@@ -89,7 +89,7 @@ def test_real_images_from_right_to_wrong(score, val):
     assert 0 < score(val, results_of(val, shift=5))["AP"] < 1
 
 
-def test_the_twelve_numbers_are_pycocotools(score, val, tmp_path):
+def test_the_twelve_numbers_are_pycocotools(score, val):
     rng = np.random.default_rng(1)
     results = [
         {**each, "bbox": np.abs(np.array(each["bbox"]) + rng.normal(0, 5, 4)).tolist(), "score": float(rng.random())}

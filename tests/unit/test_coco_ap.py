@@ -56,7 +56,7 @@ def test_the_area_under_the_precision_recall_curve_is_its_ap(val):
         assert np.mean(curve) == pytest.approx(matches.stats[metric], abs=1e-4)
 
 
-def test_equals_plain_pycocotools_number_for_number(val, tmp_path):
+def test_equals_plain_pycocotools_number_for_number(val):
     rng = np.random.default_rng(0)
     detections = [
         replace(item, bbox=tuple(np.abs(np.array(item.bbox) + rng.normal(0, 6, 4)).tolist()), score=float(rng.random()))

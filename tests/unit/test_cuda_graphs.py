@@ -91,7 +91,7 @@ def test_a_cache_that_moves_to_the_processor_is_not_recorded(checkpoint, recorde
         assert cuda_graphs._is_a_step(language_model, step | {"past_key_values": cache}) == (not changes)
 
 
-def test_weights_that_fsdp_splits_are_not_recorded(checkpoint, recorded, monkeypatch, tmp_path):
+def test_weights_that_fsdp_splits_are_not_recorded(checkpoint, recorded, tmp_path):
     """During a forward pass, FSDP holds the embeddings as a plain tensor, and the layers in parts."""
     from torch import distributed
     from torch.distributed.fsdp import fully_shard

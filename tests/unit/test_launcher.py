@@ -62,7 +62,7 @@ def test_too_many_gpus_are_reported_in_one_line(launch):
     assert process.returncode == 1
 
 
-def test_locks_are_where_nobody_else_can_write(launch, tmp_path, monkeypatch):
+def test_locks_are_where_nobody_else_can_write(launch, tmp_path):
     place = tmp_path / f"vision_r1_gpus_{os.getuid()}"
     precious = tmp_path / "precious"
     precious.write_text("kept")

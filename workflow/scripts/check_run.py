@@ -33,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
-    annotations = {name: run.place(name, "annotations") for name in run.tested}
-    summary = survey(run.config, run.train_file(), run.folder / "models", annotations)
+    summary = survey(run)
     text = page(summary)
     write_text(args.output_page, text)
     write_json(args.output_summary, summary)

@@ -50,7 +50,8 @@ def fetch(repository: str, revision: str | None, folder: Path) -> tuple[str, lis
     check_rows(folder / smallest, FIRST_ROWS)
     megabytes = sum(sizes[name] for name in wanted) // 10**6
     logging.info("%s is of the right form; fetching %d files, %d MB", smallest, len(wanted), megabytes)
-    return download(repository, revision, folder, [glob.escape(name) for name in wanted], "dataset"), wanted
+    download(repository, revision, folder, [glob.escape(name) for name in wanted], "dataset")
+    return revision, wanted
 
 
 def main(argv: Sequence[str] | None = None) -> None:

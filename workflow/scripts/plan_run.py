@@ -91,9 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     jobs, config = dry_run(words), resolved(words)
     run, prices = Run(f"results/{run_name(config)}", config), config["preflight"]
-    annotations = {name: run.place(name, "annotations") for name in run.tested}
-    summary = survey(config, run.train_file(), run.folder / "models", annotations)
-    estimates = estimates_of(summary)
+    estimates = estimates_of(survey(run))
     # The measured times are the miniature's: they hold where nothing that decides them is overridden.
     default = load(DEFAULT)
     same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", "evaluation"))

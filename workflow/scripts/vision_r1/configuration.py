@@ -17,7 +17,6 @@ from vision_r1.experiments import (
     SFT,
     STAGES,
     chain_of,
-    experiment_config,
     merge,
     split_checkpoint,
     stages_of,
@@ -102,7 +101,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     # The training itself refuses the others when their turn comes: settings need not fit what nobody asks for.
     for name in _asked_for(config):
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
-            check_stage(config, experiment_config(config, name), name, stage)
+            check_stage(config, name, stage)
     _check_references(config)
     for name in config["report"]["experiments"]:  # others are refused when they are planned
         for checkpoint in chain_of(config, name):

@@ -6,6 +6,7 @@ from typing import Any
 from vision_r1.experiments import (
     BASE,
     SFT,
+    STAGE_THRESHOLDS,
     STAGES,
     VISION_R1,
     chain_of,
@@ -16,7 +17,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import UserError
 from vision_r1.launcher.modes import processes
-from vision_r1.objectives import check_objective, generation_period
+from vision_r1.objectives import check_objective, generation_period, micro_steps_at_once
 from vision_r1.zoo import criterion_of
 
 
@@ -41,9 +42,9 @@ def check_stages(config: Mapping[str, Any], name: str) -> None:
             )
 
 
-def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str, stage: str) -> None:
-    """Raise UserError for contradictory settings of a GRPO stage; merged: the configuration of experiment `name`."""
-    where = f"config: experiments.{name}"
+def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
+    """Raise UserError for contradictory settings of a GRPO stage of experiment `name`."""
+    merged, where = experiment_config(config, name), f"config: experiments.{name}"
     if merged["grpo"]["refinement"] == "continuous":
         _check_continuous(merged, name, stage)
     values = {**merged["grpo"], **merged[stage]}
@@ -54,8 +55,7 @@ def check_stage(config: Mapping[str, Any], merged: Mapping[str, Any], name: str,
         )
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
-    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
-    completions = values["per_device_train_batch_size"] * at_once * processes(config)
+    completions = values["per_device_train_batch_size"] * micro_steps_at_once(values) * processes(config)
     together = values.get("vllm_tensor_parallel_size", 1)
     if processes(config) % together:
         raise UserError(
@@ -101,7 +101,7 @@ def check_rewards(config: Mapping[str, Any]) -> None:
 
 def _check_continuous(merged: Mapping[str, Any], name: str, stage: str) -> None:
     where = f"config: experiments.{name}.{stage}"
-    own = set(merged[stage]) - {"init", "max_steps", "recall_threshold", "precision_low", "precision_high"}
+    own = set(merged[stage]) - {"init", "max_steps", *STAGE_THRESHOLDS}
     if own:
         raise UserError(
             f"{where}.{min(own)}: grpo.refinement is continuous, so both stages share one optimiser and schedule; "

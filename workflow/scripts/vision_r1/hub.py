@@ -25,19 +25,17 @@ def list_files(repository: str, revision: str | None, kind: str = "model") -> tu
     return found.sha, {file.rfilename: file.size or 0 for file in found.siblings}
 
 
-def download(repository: str, revision: str | None, folder: Path, patterns: Sequence[str], kind: str = "model") -> str:
-    """Download a repository's files that match `patterns`, and return its commit; files in `folder` are kept.
+def download(repository: str, revision: str, folder: Path, patterns: Sequence[str], kind: str = "model") -> None:
+    """Download a repository's files that match `patterns`; files in `folder` are kept.
 
-    kind: model | dataset. Without a revision, the newest commit is taken. Raises UserError naming the repository.
+    revision: a commit; kind: model | dataset. Raises UserError naming the repository.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     with _named(repository, revision):
-        revision = revision or HfApi().repo_info(repository, repo_type=kind).sha
         snapshot_download(
             repository, repo_type=kind, revision=revision, local_dir=folder, allow_patterns=list(patterns)
         )
-    return revision
 
 
 def fetch_model(repository: str, revision: str | None, output: Path, processor_only: bool = False) -> str:

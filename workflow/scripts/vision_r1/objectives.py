@@ -20,10 +20,14 @@ def generation_period(values: Mapping[str, Any]) -> int:
     return max(1, _lasting(values) // values["gradient_accumulation_steps"])
 
 
+def micro_steps_at_once(values: Mapping[str, Any]) -> int:
+    """Return for how many micro-steps completions are sampled at once: keys of section grpo, TRL's default."""
+    return values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+
+
 def _lasting(values: Mapping[str, Any]) -> int:
     """Return for how many micro-steps a generation's completions are used."""
-    at_once = values.get("steps_per_generation") or values["gradient_accumulation_steps"]
-    return at_once * (values.get("num_iterations") or 1)
+    return micro_steps_at_once(values) * (values.get("num_iterations") or 1)
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -140,7 +140,7 @@ def usable_frames(
 
 
 def make_pool(
-    source: Source, frames: Mapping[str, Frame], numbers: dict[Any, int], rounding: str = "nearest"
+    source: Source, frames: Mapping[str, Frame], numbers: dict[Any, int], rounding: str
 ) -> tuple[Pool, dict[str, int]]:
     """Return a source's pool, and how many of its objects were read, kept and lost, by reason.
 

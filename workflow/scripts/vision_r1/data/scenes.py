@@ -18,9 +18,9 @@ Palette = Sequence[tuple[int, int, int]]
 PALETTE = ((220, 40, 40), (40, 170, 60), (50, 80, 220), (235, 150, 20), (150, 60, 190))
 
 
-def _arc(start: float, end: float, count: int = 32) -> np.ndarray:
-    """Return (count, 2) points of the circle in the unit square, from one angle to another, in turns clockwise."""
-    angles = 2 * np.pi * np.linspace(start, end, count)
+def _arc(start: float, end: float) -> np.ndarray:
+    """Return (32, 2) points of the circle in the unit square, from one angle to another, in turns clockwise."""
+    angles = 2 * np.pi * np.linspace(start, end, 32)
     return 0.5 + 0.5 * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 

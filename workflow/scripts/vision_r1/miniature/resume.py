@@ -23,11 +23,11 @@ class Checkpoints:
     weights, too. Opened before the other processes are forked.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         remove_damaged(folder)
-        prune(folder.parent, keep)
-        self.folder, self.keep = folder, keep
+        prune(folder.parent)
+        self.folder = folder
         self.last = last_complete(folder)
         self.seconds = read_json(self.last / MARKER)["seconds"] if self.last else 0.0  # of training, up to it
 
@@ -68,4 +68,4 @@ class Checkpoints:
         gradients.wait()
         if rank == 0:
             mark_complete(place, seconds, hash_files(place, sorted(path.name for path in place.iterdir())))
-            prune(self.folder, self.keep)
+            prune(self.folder)

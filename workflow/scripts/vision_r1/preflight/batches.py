@@ -17,6 +17,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import UserError
 from vision_r1.launcher import modes
+from vision_r1.objectives import micro_steps_at_once
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
     """`before`: steps that earlier stages of the same schedule took; they count where epochs decide its length."""
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
     group = values["num_generations"]
-    at_once = values.get("steps_per_generation") or accumulation  # TRL's default
+    at_once = micro_steps_at_once(values)
     prompts = per_device * at_once * processes // group
     if rows < prompts:
         raise UserError(
@@ -178,7 +179,7 @@ class Budget:
 
 
 def budget(config: Mapping[str, Any], batches: Sequence[Batches], experiment: str) -> Budget:
-    """Return what an experiment is trained with, from the base model on; `batches` are those of all experiments."""
+    """Return what an experiment is trained with, from the base model on; `batches`: its own are among them."""
     known = {each.name: each for each in batches}
     chain = [known[name] for name in chain_of(config, experiment)]
     return Budget(

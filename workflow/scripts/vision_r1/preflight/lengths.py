@@ -78,7 +78,7 @@ def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:
 class Lengths:
     """Tokens: `image`, `text` (template and question) and `answer` are those of the longest sample of each kind.
 
-    mean_*: over all samples. long_answers: right answers of `rows` over the completion limit. counted: from the file?
+    mean_*: over all samples. answers: of each right one, none where they weren't counted. counted: from the file?
     """
 
     counted: bool

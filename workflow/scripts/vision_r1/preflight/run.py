@@ -10,14 +10,7 @@ from typing import Any
 from vision_r1 import configuration
 from vision_r1.data.places import manifest
 from vision_r1.evaluation.answers import BACKENDS
-from vision_r1.experiments import (
-    STAGES,
-    chain_of,
-    checkpoints_of,
-    experiment_config,
-    split_checkpoint,
-    training_values,
-)
+from vision_r1.experiments import STAGES, chain_of, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.launcher.modes import MODES, mode_of, processes
@@ -36,17 +29,14 @@ from vision_r1.training.dataset import COLUMNS, read_rows
 STATES_KEPT = 3
 
 
-def survey(
-    config: Mapping[str, Any], train_file: str | Path, models: str | Path, annotations: Mapping[str, str]
-) -> dict[str, Any]:
+def survey(run: Run) -> dict[str, Any]:
     """Return what is known of a run before it runs. Reads the training file, checkpoints and annotations that exist.
-
-    `annotations`: data set of a suite -> its annotation file, which may not be there yet.
 
     Raises UserError for what can't work: a base model that can't be trained from, a row without its image, checkpoints
     that were trained differently. What would only go badly is listed under `problems`.
     """
-    model, models = config["model"], Path(models)
+    config, train_file, models = run.config, run.train_file(), run.folder / "models"
+    model = config["model"]
     limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
     processor = find_processor(config, models)
     rows, made_again = _rows(train_file, *limits)
@@ -90,8 +80,8 @@ def survey(
             "vision_parameters": found.vision_parameters,
             "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
         }
-    summary["prediction"] = _prediction(config, lengths, size, found, annotations)
-    summary["disk"] = _disk(config, found, summary)
+    summary["prediction"] = _prediction(run, lengths, size, found)
+    summary["disk"] = _disk(run, found, summary)
     summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
     summary["problems"] = _problems(config, summary)
     return summary
@@ -196,17 +186,11 @@ def _training(
     return result
 
 
-def _prediction(
-    config: Mapping[str, Any],
-    lengths: Lengths,
-    size: AnswerSize,
-    model: Architecture | None,
-    annotations: Mapping[str, str],
-) -> dict[str, Any]:
-    evaluation = config["evaluation"]
+def _prediction(run: Run, lengths: Lengths, size: AnswerSize, model: Architecture | None) -> dict[str, Any]:
+    config, evaluation = run.config, run.config["evaluation"]
     used = dict.fromkeys(name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite])
     limits = {name: evaluation["protocols"][name]["max_new_tokens"] for name in used}
-    loads, missing = loads_of(config, annotations)
+    loads, missing = loads_of(config, {name: run.place(name, "annotations") for name in run.tested})
     seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
     arms = len(checkpoints_of(config, config["report"]["experiments"], [0])) - 1
     result: dict[str, Any] = {
@@ -226,8 +210,8 @@ def _prediction(
     return result
 
 
-def _disk(config: Mapping[str, Any], model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
-    run = Run(".", config)
+def _disk(run: Run, model: Architecture | None, summary: Mapping[str, Any]) -> dict[str, int]:
+    config = run.config
     files = [
         file for name in {*run.trained_on, *run.kept_out, *run.tested} for file in config["datasets"][name].values()
     ]

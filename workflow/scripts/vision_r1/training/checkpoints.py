@@ -89,9 +89,9 @@ def remove_damaged(state: str | Path) -> None:
             intact = True
 
 
-def prune(states: str | Path, keep: int = 2) -> None:
-    """Delete the state folders of other trainings, all but the `keep` that were begun last."""
-    for path in by_age(states)[:-keep]:
+def prune(states: str | Path) -> None:
+    """Delete all but the last two state folders of trainings, or checkpoints of one."""
+    for path in by_age(states)[:-2]:
         shutil.rmtree(path)
 
 

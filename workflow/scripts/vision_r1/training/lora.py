@@ -71,8 +71,3 @@ def check_adapters(model: "PreTrainedModel", checkpoint: str | Path) -> None:
         different = set(file.keys()) ^ set(get_peft_model_state_dict(model))
     if different:
         raise UserError(f"{path}: {len(different)} weights differ from the model's, the first is {min(different)}")
-
-
-def merged(model: "PreTrainedModel") -> "PreTrainedModel":
-    """Return the model with its adapters added to the weights they belong to; a model without adapters as it is."""
-    return model.merge_and_unload() if is_peft_model(model) else model

@@ -64,7 +64,7 @@ class Stage:
     arguments: StageArguments
     checkpoint: Path | None
     first_step: int
-    seconds: float = 0.0  # of training, over all interruptions
+    seconds: float  # of training, over all interruptions
 
     @property
     def weights(self) -> Path | str:

@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from transformers import Trainer
 
 from vision_r1.files import UserError, read_json, sync, write_json, written_whole
-from vision_r1.training.lora import merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,7 +35,7 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if is_peft_model(model):
-        model = merged(model)
+        model = model.merge_and_unload()
         weights = model.state_dict()
     else:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole ones, in one process

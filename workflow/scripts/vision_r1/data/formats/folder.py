@@ -30,16 +30,11 @@ class ImageFolder:
             for form, known in zip(self._forms(file), self._by_form, strict=True):
                 known.setdefault(form, []).append(file)
 
-    def find(self, names: Iterable[str]) -> str | None:
-        """Return the file that the first matching name means, None where no name, or none alone, matches.
+    def matches(self, names: Iterable[str]) -> Sequence[str]:
+        """Return the one file that the names mean, the first that matches; all where several may be meant, or none.
 
         A name may have backslashes, another ending, or folders of the machine where it was written.
         """
-        found = self._matches(names)
-        return found[0] if len(found) == 1 else None
-
-    def _matches(self, names: Iterable[str]) -> Sequence[str]:
-        """Return the one file that is meant, all where several may be, or none."""
         several: Sequence[str] = ()
         for name in filter(None, (name.strip().replace("\\", "/") for name in names)):
             for form, known in zip(self._forms(name), self._by_form, strict=True):
@@ -50,7 +45,8 @@ class ImageFolder:
         return several
 
     def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str]:
-        """Return the file of each entry, a list of names that may mean it; its last name where no file matches.
+        """Return the file of each entry, a list of names that may mean it; its last name where no file matches, behind
+        the first one's folder where the annotations name several folders.
 
         Raises UserError where two entries find one file, or none finds any. Files that are left over are counted in
         `notes`.
@@ -61,7 +57,7 @@ class ImageFolder:
         shared = any(self._inside(named) or len(named.parts) > 1 and self._exact(named) for named in places)
         for names, named in zip(meant, places, strict=True):
             elsewhere = len(named.parts) > 1 and not self._inside(named) and not self._exact(named)
-            found = () if shared and elsewhere else self._matches(names)
+            found = () if shared and elsewhere else self.matches(names)
             file = found[0] if len(found) == 1 else None
             if file is None:
                 kind = "images whose name several files have" if found else "images that are not in the folder"
