@@ -5,12 +5,15 @@ import pytest
 from configurations import load
 from report_factory import metrics, write
 
+from vision_r1.configuration import presets
 from vision_r1.experiments import chains, checkpoints_of, merge
 from vision_r1.report.conclusion import conclusion
-from vision_r1.report.figures import STYLE_SHEET, ap_by_checkpoint, ap_by_dataset
+from vision_r1.report.figures import ap_by_checkpoint, ap_by_dataset
 from vision_r1.report.page import Inputs, render
+from vision_r1.report.panels import STYLE_SHEET
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import reward_by_step
+from vision_r1.run_folder import Run
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,7 @@ def test_every_experiment_is_in_the_figures(config, results):
         plt.close(figure)
 
 
-def test_every_experiment_is_on_the_page(config, results, tmp_path):
-    page = render(Inputs(results, config, tmp_path))
+def test_every_experiment_is_on_the_page(root, config, results, tmp_path):
+    page = render(Inputs(results, Run(tmp_path, config), presets(root / "config")))
     assert "Unknown" not in page
     assert all(name in page for name in config["report"]["experiments"])

@@ -9,11 +9,9 @@ of test images, not the randomness of training.
 """
 
 import argparse
-import csv
-import io
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 
 from vision_r1.cli import add_run, parser, run
 
@@ -31,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.evaluation.compare import NOTE, Comparison, compare, read_measured
     from vision_r1.files import UserError, write_json, write_text
-    from vision_r1.report.text import csv_text
+    from vision_r1.report.text import as_csv
     from vision_r1.run_folder import Run
 
     folder = Run.read(args.run)
@@ -45,16 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--reference: unknown checkpoint {args.reference!r}; choose {', '.join(measured)}")
     reference = measured.pop(args.reference)
     tables = {name: compare(name, own, args.reference, reference) for name, own in measured.items()}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Comparison))
-    for line in (line for table in tables.values() for line in table):
-        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(line).values())
+    rows = [line for table in tables.values() for line in table]
+    for line in rows:
         if line.regression:
             logging.warning(
                 "REGRESSION: %s on %s, %s: AP %+.3f", line.checkpoint, line.dataset, line.protocol, line.difference
             )
-    write_text(args.output_csv, text.getvalue())
+    write_text(args.output_csv, as_csv((field.name for field in fields(Comparison)), map(astuple, rows)))
     lines = {name: [asdict(line) for line in table] for name, table in tables.items()}
     write_json(args.output_json, {"note": NOTE, "reference": args.reference, "tables": lines}, sealed=True)
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.report.results import read_csv
     from vision_r1.run_folder import Run
 
-    run, recipes = Run.read(args.run), presets(args.config)
+    run = Run.read(args.run)
     gpus = {rule: int(number) for rule, number in args.gpus}
     config, results = run.config, read_csv(run.results)
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         {pair: read_jsonl(file) for pair, file in predictions.items()},
         {name: read_coco(name, file) for name, file in annotations.items()},
         results,
-        page.expected_benchmarks(config, results),
+        page.expected_benchmarks(run, results),
         config["evaluation"],
         args.gallery_images,
         config["seed"],
@@ -81,21 +81,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     inputs = page.Inputs(
         results=results,
-        config=config,
-        figures=run.figures,
+        run=run,
+        presets=presets(args.config),
         training={checkpoint: read_json(file) for checkpoint, file in trainings.items()},
         galleries=galleries,
         curation=found(run.curation()),
         comparison=found(run.comparison),
         metrics={pair: read_json(file) for pair, file in metrics.items()},
         anchors=found(run.anchors("all"), ()),
-        audit=run.audit,
         datasheet=found(run.datasheet),
         overlays=[overlay(row) for row in choose_overlays(rows, args.samples, config["seed"])],
         benchmarks=provenance.benchmarks(run.costs, run.costs_shown(), gpus),
         gpus=gpus,
         checksums=found(run.checksums, ()),
-        presets=recipes,
         targets=[(what, str(file)) for what, file in there(named).items()],
         snakemake=args.snakemake,
     )

@@ -11,6 +11,7 @@ did not end. The files are then named ablations_partial.*, so that nobody takes 
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 
 from vision_r1 import cli
 
@@ -32,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.files import read_json, write_text
     from vision_r1.preflight.batches import Budget, budget, training_batches
     from vision_r1.report.ablation_figure import draw
-    from vision_r1.report.ablations import ablation_lines, ablation_sheets, arms_of, as_csv, cause
+    from vision_r1.report.ablations import Line, ablation_lines, ablation_sheets, arms_of, cause
     from vision_r1.report.published import banner
     from vision_r1.report.sheets import as_latex, as_markdown
+    from vision_r1.report.text import as_csv
     from vision_r1.run_folder import Run
 
     run, recipes = Run.read(args.run), presets(args.config)
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sheets = ablation_sheets(config, arms, lines, budgets, read_published(f"{args.config}/published.yaml"), recipes)
     warning, stem = banner(config, recipes), "ablations_partial" if args.partial else "ablations"
     draw(lines, names[0], run.figures / stem, warning)
-    write_text(run.tables / f"{stem}.csv", as_csv(lines))
+    write_text(run.tables / f"{stem}.csv", as_csv((field.name for field in fields(Line)), map(astuple, lines)))
     write_text(run.tables / f"{stem}.md", as_markdown(sheets, warning))
     write_text(run.tables / f"{stem}.tex", as_latex(sheets, warning))
 

@@ -165,9 +165,8 @@ class Run:
 
     def costs_shown(self) -> set[str]:
         """Return the benchmark files, without ending, of the jobs behind each checkpoint and suite of the report."""
-        names = {*self.checkpoints, *self.trained}
-        alone = {f"{rule}/{name}" for rule in ("train_sft", "train_grpo") for name in names}
-        pairs = [f"{name}/{suite}" for name, suite in self.scored(names)]
+        alone = {f"{rule}/{name}" for rule in ("train_sft", "train_grpo") for name in self.checkpoints}
+        pairs = [f"{name}/{suite}" for name, suite in self.scored(self.checkpoints)]
         return alone | {f"{rule}/{pair}" for rule in ("predict_suite", "score_suite") for pair in pairs}
 
     def scored(self, checkpoints: Iterable[str]) -> list[tuple[str, str]]:

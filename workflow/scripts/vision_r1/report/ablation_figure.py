@@ -7,8 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from vision_r1.report.ablations import Line, headlines
-from vision_r1.report.figures import STYLE_SHEET, save
-from vision_r1.report.panels import legend, missing, plain, told_apart
+from vision_r1.report.figures import save
+from vision_r1.report.panels import STYLE_SHEET, legend, missing, plain, told_apart
 from vision_r1.report.style import MUTED
 
 

@@ -1,17 +1,15 @@
 """The ablations: every experiment over its training seeds, and what each is worth beside the first one."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vision_r1.evaluation.bootstrap import LEVEL, interval, mean_over
+from vision_r1.evaluation.bootstrap import AP_METRICS, LEVEL, interval, mean_over
 from vision_r1.evaluation.compare import Measured, holm
-from vision_r1.evaluation.published import Anchor
+from vision_r1.evaluation.published import MEAN, Anchor
 from vision_r1.evaluation.seeds import effect, spread
 from vision_r1.experiments import (
     BASE,
@@ -26,12 +24,10 @@ from vision_r1.experiments import (
 )
 from vision_r1.preflight.batches import Budget
 from vision_r1.report.published import Presets, published_numbers
-from vision_r1.report.results import MEAN
 from vision_r1.report.sheets import Difference, Sheet, Value
-from vision_r1.report.text import csv_text, points
+from vision_r1.report.text import points
 from vision_r1.zoo import ZooReward, criterion_of
 
-METRICS = ("AP", "AP50", "AP75")
 WAITING = "waiting"
 
 
@@ -116,7 +112,7 @@ def ablation_lines(arms: Sequence[Arm], reference: str, benchmarks: Sequence[tup
     first = next(arm for arm in arms if arm.name == reference)
     found = []
     for suite, protocol in benchmarks:
-        for metric in METRICS:
+        for metric in AP_METRICS:
             lines = [_line(arm, first, (suite, protocol, metric)) for arm in arms]
             corrected = holm([line.p for line in lines])
             found += [replace(line, p_holm=p) for line, p in zip(lines, corrected, strict=True)]
@@ -145,16 +141,6 @@ def _line(arm: Arm, first: Arm, about: tuple[str, str, str]) -> Line:
         images_low=low,
         images_high=high,
     )
-
-
-def as_csv(lines: Sequence[Line]) -> str:
-    """Return the lines as CSV, missing values as empty cells."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Line))
-    for line in lines:
-        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(line).values())
-    return text.getvalue()
 
 
 def ablation_sheets(
@@ -194,7 +180,7 @@ def _scores(
     columns = [
         (suite, protocol, metric)
         for number, (suite, protocol) in enumerate(benchmarks)
-        for metric in (METRICS if number == 0 else ("AP",))
+        for metric in (AP_METRICS if number == 0 else ("AP",))
     ]
     index = {(line.experiment, line.suite, line.protocol, line.metric): line for line in lines}
     theirs = {

@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from vision_r1.files import written_whole
+from vision_r1.report.panels import STYLE_SHEET, write
 from vision_r1.report.text import shorten
 
-STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 PANELS_A_LINE = 2
 LONGEST = 40  # letters of a title
 SAME_HEIGHT = 0.12  # of the reward: closer loopholes share a label
@@ -84,9 +80,7 @@ def draw_kept(kept: Mapping[str, Mapping[str, float]], loopholes: Records, paths
 
 def _save(figure: Figure, paths: Sequence[str | Path]) -> None:
     for path in paths:
-        looks = {"metadata": {"Date": None}} if Path(path).suffix == ".svg" else {"dpi": 200, "facecolor": "white"}
-        with written_whole(path) as partial:
-            figure.savefig(partial, format=Path(path).suffix.lstrip("."), **looks)
+        write(figure, path)
     plt.close(figure)
 
 

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import asking, configuration
+from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import (
     VISION_R1,
     experiment_config,
@@ -18,12 +19,12 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import FAMILIES
 from vision_r1.model_folder import ASKING
+from vision_r1.processors import IMAGE
 from vision_r1.report.provenance import commit, flatten
-from vision_r1.report.results import MEAN, Checkpoint
+from vision_r1.report.results import Checkpoint
 from vision_r1.report.template import environment
 from vision_r1.report.text import markdown_text, shorten, visible
 
-IMAGE = "<|image_pad|>"  # the token that the image's features replace
 LONGEST = 300  # characters of a text from outside, such as a label, in a card
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE, SFT, with_training_seed
-from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, lookup, pairs
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, lookup, pairs
 from vision_r1.report.text import points
 
 # A difference below one point counts as no clear change (ours), and so does a larger one whose interval over test

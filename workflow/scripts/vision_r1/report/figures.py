@@ -9,24 +9,24 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from vision_r1.evaluation.anchors import Metrics
+from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import SFT, STAGES, split_training_seed
-from vision_r1.files import written_whole
-from vision_r1.report.panels import TOLD_APART, from_zero, grids, legend, missing, plain, same_tops, told_apart
-from vision_r1.report.results import MEAN, STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
+from vision_r1.report.panels import STYLE_SHEET, from_zero, grids, legend, missing, plain, same_tops, told_apart, write
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
 from vision_r1.report.training_figures import (
     Chains,
     History,
+    experiments_of,
     loss_by_step,
     reward_by_step,
     signal_by_step,
     verdicts_by_step,
 )
 
-STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 LEVEL = {"linewidth": 1.2, "linestyle": (0, (5, 3))}  # the horizontal line of SFT, beside the stages of GRPO
-Metrics = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def draw_all(
@@ -59,14 +59,12 @@ def draw_all(
 
 def save(figure: Figure, stem: Path, note: str | None) -> None:
     """Write a figure as <stem>.svg, and as <stem>.png with `note` under it; close it."""
-    with written_whole(stem.with_name(f"{stem.name}.svg")) as partial:
-        figure.savefig(partial, format="svg", metadata={"Date": None})
+    write(figure, f"{stem}.svg")
     if note:
         # Below the figure, which the PNG grows by; at this size, 18 letters are an inch.
         lines = fill(plain(note, 1000), round(18 * figure.get_figwidth()))
         figure.text(0.005, -0.01, lines, va="top", fontsize=7.5, color=MUTED)
-    with written_whole(stem.with_name(f"{stem.name}.png")) as partial:
-        figure.savefig(partial, format="png", dpi=200, facecolor="white")
+    write(figure, f"{stem}.png")
     plt.close(figure)
 
 
@@ -86,14 +84,14 @@ def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
     if not tables:
         return missing("scores by data set")
     height = 0.9 + 0.26 * max(len(table.lines) for table in tables)
-    figure, parts = grids(_experiments(chains), len(tables), width=4.2, height=height)
+    figure, parts = grids(experiments_of(chains), len(tables), width=4.2, height=height)
     for part, experiments, panels in parts:
         for axes, table in zip(panels, tables, strict=True):
             for number, place in enumerate(table.checkpoints):
                 if place.experiment in ("", *experiments):
                     scores = [line[number] for _, line in table.lines]
                     spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
-                    axes.plot(*_split(spots), linestyle="", **_look(chains, place) | {"label": place.title})
+                    axes.plot(*_split(spots), linestyle="", **_look(experiments, place) | {"label": place.title})
             axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
             axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP")
             from_zero(axes, "x")
@@ -114,12 +112,12 @@ def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics
     shown = [pair for pair in pairs(results) if any(curves[name, pair] for name in checkpoints)]
     if not shown:
         return missing("precision-recall curves")
-    figure, parts = grids(_experiments(chains), len(shown), width=2.45, height=2.6, sharey=True)
+    figure, parts = grids(experiments_of(chains), len(shown), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, shown, strict=True):
             for name in checkpoints:
                 if Checkpoint.of(name).experiment in ("", *experiments):
-                    look = _look(chains, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
+                    look = _look(experiments, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
                     for threshold, values in (curves[name, (suite, protocol)] or {}).items():
                         dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
                         recalls = np.linspace(0, 1, len(values))
@@ -145,14 +143,14 @@ def _by_checkpoint(
     if not benchmarks:
         return missing(label)
     index, stages = lookup(results), ("base", *STAGES)
-    figure, parts = grids(_experiments(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
+    figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, benchmarks, strict=True):
             means = {name: value(result) for (name, *rest), result in index.items() if rest == [suite, protocol, MEAN]}
             for arm, chain in chains.items():
                 if split_training_seed(arm)[0] not in experiments:
                     continue
-                look = _look(chains, Checkpoint.of(chain[-1]))
+                look = _look(experiments, Checkpoint.of(chain[-1]))
                 places = {Checkpoint.of(name).stage: means.get(name) for name in ("base", *chain)}
                 spots = [(spot, places[stage]) for spot, stage in enumerate(stages) if places.get(stage) is not None]
                 if not {*STAGES} & places.keys() and places[SFT] is not None:
@@ -185,20 +183,16 @@ def _boxes_per_object(result: Result) -> float | None:
     return result.predictions / result.ground_truth
 
 
-def _experiments(chains: Chains) -> list[str]:
-    return list(dict.fromkeys(split_training_seed(arm)[0] for arm in chains))
-
-
 def _split(spots: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     return [x for x, _ in spots], [y for _, y in spots]
 
 
-def _look(chains: Chains, place: Checkpoint) -> dict[str, Any]:
-    """Colour and marker by experiment, hollow grey for base, a bar for SFT."""
+def _look(experiments: Sequence[str], place: Checkpoint) -> dict[str, Any]:
+    """Colour and marker by experiment, one of its panel's `experiments`, hollow grey for base, a bar for SFT."""
     if place.stage == "base":
         return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": "base"}
     if place.stage == SFT and not place.experiment:
         return {"color": INK, "marker": "|", "markersize": 9, "markeredgewidth": 1.6, "label": "SFT"}
     cycle = plt.rcParams["axes.prop_cycle"].by_key()
-    number = _experiments(chains).index(place.experiment) % TOLD_APART
+    number = experiments.index(place.experiment)
     return {"color": cycle["color"][number], "marker": cycle["marker"][number], "label": place.experiment}

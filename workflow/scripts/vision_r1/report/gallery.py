@@ -11,12 +11,13 @@ from scipy.optimize import linear_sum_assignment
 from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset
 from vision_r1.data.images import load_image
+from vision_r1.evaluation.published import MEAN
 from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
 from vision_r1.report.drawing import Objects, draw, palette
-from vision_r1.report.results import MEAN, Checkpoint, Result, lookup
+from vision_r1.report.results import Checkpoint, Result, lookup
 from vision_r1.report.text import points, shorten
 
 Key = tuple[str, Any]  # data set, image id

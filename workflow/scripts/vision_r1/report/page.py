@@ -15,7 +15,6 @@ from vision_r1.experiments import (
     STAGES,
     chain_of,
     chains,
-    checkpoints_of,
     experiment_config,
     parent_checkpoint,
     reward_of,
@@ -27,7 +26,7 @@ from vision_r1.report import provenance
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.gallery import Gallery, before_and_after
-from vision_r1.report.published import banner, judged, nearest, published_numbers
+from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
@@ -49,6 +48,7 @@ from vision_r1.report.tables import (
 )
 from vision_r1.report.template import fill
 from vision_r1.report.text import shorten, visible
+from vision_r1.run_folder import Run
 
 # What each type of prompts (evaluation.protocols.<name>.prompts) reveals to the model.
 PROMPTS = {
@@ -65,32 +65,29 @@ PROMPTS = {
 class Inputs:
     """What the page is made from.
 
-    training: checkpoint -> metrics.json of its training; galleries: of test images;
-    figures: folder of plot_results.py; benchmarks: Snakemake's benchmark files; curation: the
-    summary of curate_train.py; comparison: of compare_checkpoints.py; anchors: of check_anchors.py;
-    metrics: (checkpoint, suite) -> metrics of score_suite.py;
-    audit: folder of audit_rewards.py; datasheet, overlays: of the training file;
-    gpus: rule -> GPUs that one of its jobs asks for; checksums: of checksum_inputs.py; presets: published recipe ->
-    its configuration, to compare with; targets: (what, file) of the numbers;
-    snakemake: the command that a reader starts the workflow with.
+    run: the configuration, and the folders of plot_results.py and audit_rewards.py; presets: published recipe -> its
+    configuration, to compare with; training: checkpoint -> metrics.json of its training; galleries: of test images;
+    benchmarks: Snakemake's benchmark files; curation: the summary of curate_train.py; comparison: of
+    compare_checkpoints.py; anchors: of check_anchors.py; metrics: (checkpoint, suite) -> metrics of score_suite.py;
+    datasheet, overlays: of the training file; gpus: rule -> GPUs that one of its jobs asks for; checksums: of
+    checksum_inputs.py; targets: (what, file) of the numbers; snakemake: the command that a reader starts the workflow
+    with.
     """
 
     results: Sequence[Result]
-    config: Mapping[str, Any]
-    figures: Path
+    run: Run
+    presets: Presets
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
     curation: Mapping[str, Any] | None = None
     comparison: Mapping[str, Any] | None = None
     metrics: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     anchors: Sequence[Mapping[str, Any]] = ()
-    audit: Path | None = None
     datasheet: Mapping[str, Any] | None = None
     overlays: Sequence[Overlay] = ()
     benchmarks: Sequence[Mapping[str, Any]] = ()
     gpus: Mapping[str, int] = field(default_factory=dict)
     checksums: Sequence[Mapping[str, Any]] = ()
-    presets: Mapping[str, Any] = field(default_factory=dict)
     targets: Sequence[tuple[str, str]] = ()
     snakemake: str = "snakemake"
 
@@ -100,21 +97,9 @@ def render(inputs: Inputs) -> str:
     return fill("report.html.j2", _context(inputs), {"seed": seed_text, "shown": shown})
 
 
-def expected_checkpoints(config: Mapping[str, Any], results: Sequence[Result]) -> list[str]:
-    """List the checkpoints that the configuration asks for, then any others that were measured."""
-    expected = checkpoints_of(config, config["report"]["experiments"], config["report"]["training_seeds"])
-    return list(dict.fromkeys([*expected, *(result.checkpoint for result in results)]))
-
-
-def expected_benchmarks(config: Mapping[str, Any], results: Sequence[Result]) -> list[tuple[str, str]]:
+def expected_benchmarks(run: Run, results: Sequence[Result]) -> list[tuple[str, str]]:
     """List (suite, protocol) that the configuration asks for, then any others; the first one is primary."""
-    evaluation = config["evaluation"]
-    expected = [
-        (suite, protocol)
-        for suite in config["report"].get("suites", evaluation["suites"])
-        for protocol in evaluation["suite_protocols"][suite]
-    ]
-    return list(dict.fromkeys([*expected, *pairs(results)]))
+    return list(dict.fromkeys([*run.benchmarks, *pairs(results)]))
 
 
 def embedded(folder: Path, name: str) -> str | None:
@@ -133,11 +118,11 @@ def embedded(folder: Path, name: str) -> str | None:
 
 
 def _context(inputs: Inputs) -> dict[str, Any]:
-    config, results = inputs.config, inputs.results
-    benchmarks = expected_benchmarks(config, results)
-    checkpoints = expected_checkpoints(config, results)
+    run, config, results = inputs.run, inputs.run.config, inputs.results
+    benchmarks = expected_benchmarks(run, results)
+    checkpoints = list(dict.fromkeys([*run.checkpoints, *(result.checkpoint for result in results)]))
     columns = main_columns(benchmarks)
-    published = published_numbers(config, inputs.presets, inputs.anchors) if inputs.presets else []
+    published = published_numbers(config, inputs.presets, inputs.anchors)
     rows = main_table(results, checkpoints, columns, published)
     suites = {suite: config["evaluation"]["suites"].get(suite, []) for suite, _ in benchmarks}
     for suite, names in datasets_of(results).items():
@@ -162,11 +147,11 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "differences": inputs.comparison and comparison_sheet(inputs.comparison),
         "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, ERROR_KINDS)),
         "policies": policy_sheet(results, first_seed(results)),
-        "audit": _audit(inputs.audit),
+        "audit": _audit(run.audit),
         "datasheet": inputs.datasheet,
         "overlays": inputs.overlays,
-        "anchors": judged(config, inputs.presets, inputs.anchors) if inputs.presets else inputs.anchors,
-        "figures": {name: embedded(inputs.figures, name) for name in FIGURES},
+        "anchors": judged(config, inputs.presets, inputs.anchors),
+        "figures": {name: embedded(run.figures, name) for name in FIGURES},
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,
         "before_and_after": before_and_after(inputs.galleries),
@@ -179,12 +164,12 @@ def _context(inputs: Inputs) -> dict[str, Any]:
 
 def _provenance(inputs: Inputs) -> dict[str, Any]:
     """What the section "Can I trust it?" shows beside the trainings."""
-    config, trainings = inputs.config, inputs.training.values()
-    recipe, _ = nearest(config, inputs.presets) if inputs.presets else (None, [])
+    config, trainings = inputs.run.config, inputs.training.values()
+    recipe, _ = nearest(config, inputs.presets)
     return {
         "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
         "jobs": inputs.benchmarks,
-        "rulegraph": embedded(inputs.figures, "rulegraph"),
+        "rulegraph": embedded(inputs.run.figures, "rulegraph"),
         "hardware": sorted({metrics["hardware"] for metrics in trainings if metrics.get("hardware")}),
         "machine": provenance.machine(),
         "versions": provenance.versions(trainings),
@@ -192,7 +177,7 @@ def _provenance(inputs: Inputs) -> dict[str, Any]:
         "checksums": inputs.checksums,
         "curation": None if inputs.curation is None else provenance.flatten(inputs.curation),
         "recipe": recipe,
-        "differences": provenance.differences(config, inputs.presets[recipe]) if recipe else None,
+        "differences": provenance.differences(config, inputs.presets[recipe]),
         "commands": provenance.commands(inputs.targets, inputs.snakemake),
         "resolved": yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True, width=110),
     }
@@ -258,9 +243,9 @@ def _scores(columns: Sequence[Column], rows: Sequence[ScoreRow]) -> dict[str, An
     return {"columns": columns, "groups": column_groups(columns), "rows": rows, "best": list(map(_best, own))}
 
 
-def _audit(folder: Path | None) -> dict[str, Any] | None:
+def _audit(folder: Path) -> dict[str, Any] | None:
     """Return the audit's summary and figures, None where there is none."""
-    if folder is None or not (folder / "summary.json").is_file():
+    if not (folder / "summary.json").is_file():
         return None
     summary = read_json(folder / "summary.json")
     return summary | {

@@ -1,6 +1,7 @@
 """Panels: what every figure is made of."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import matplotlib
 
@@ -9,9 +10,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
+from vision_r1.files import written_whole
 from vision_r1.report.style import MUTED
 from vision_r1.report.text import visible
 
+STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 TOLD_APART = 4  # experiments per panel whose lines can be told apart
 NARROWEST = 4.9  # inches of a figure: room for the names in the legend
 
@@ -34,6 +37,14 @@ def grids(
             axes.set_visible(False)
         found.append((part, list(names), list(panels[:count])))
     return figure, found
+
+
+def write(figure: Figure, path: str | Path) -> None:
+    """Write a figure; the path's ending, .svg for the page or .png for slides, chooses the format."""
+    kind = Path(path).suffix.lstrip(".")
+    looks = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 200, "facecolor": "white"}
+    with written_whole(path) as partial:
+        figure.savefig(partial, format=kind, **looks)
 
 
 def from_zero(axes: Axes, axis: str = "y") -> None:

@@ -81,11 +81,8 @@ def nearest(config: Config, presets: Presets) -> tuple[str, list[str]]:
 
 
 def banner(config: Config, presets: Presets) -> str | None:
-    """Return the configured banner, or one that names what differs from every preset; None where nothing does.
-
-    presets: empty where they were not given.
-    """
-    if config["report"]["banner"] or not presets:
+    """Return the configured banner, or one that names what differs from every preset; None where nothing does."""
+    if config["report"]["banner"]:
         return config["report"]["banner"]
     name, keys = nearest(config, presets)
     if not keys:

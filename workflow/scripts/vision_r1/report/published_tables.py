@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vision_r1.evaluation.anchors import Metrics, measure
+from vision_r1.evaluation.anchors import NOT_RUN, Metrics, measure
 from vision_r1.evaluation.published import PublishedRow, Table
 from vision_r1.experiments import BASE, SFT, split_checkpoint
 from vision_r1.report.published import Presets, departures, first_keys
 from vision_r1.report.sheets import Difference, Sheet, Value
 
-NOT_PRINTED, NOT_RUN = "–", "not run"
+NOT_PRINTED = "–"
 
 
 def published_sheet(table: Table, config: Mapping[str, Any], presets: Presets, metrics: Metrics) -> Sheet:

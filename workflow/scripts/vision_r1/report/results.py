@@ -3,15 +3,15 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, read_text, write_text
-from vision_r1.report.text import csv_name, csv_text
+from vision_r1.report.text import as_csv, csv_name
 
-MEAN = "mean"
 STAGE_TITLES = {"base": "base", "sft": "SFT", "grpo_stage1": "stage 1", "grpo_stage2": "stage 2"}
 
 
@@ -213,13 +213,8 @@ def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -
 
 
 def write_csv(path: str | Path, results: Sequence[Result]) -> None:
-    """Write the results table; missing values are empty cells, and no name can act as a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
-    for result in results:
-        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in asdict(result).values())
-    write_text(path, text.getvalue(), sealed=True)
+    """Write the results table."""
+    write_text(path, as_csv(RESULT_COLUMNS, map(astuple, results)), sealed=True)
 
 
 def read_csv(path: str | Path) -> list[Result]:

@@ -4,20 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from vision_r1.files import UserError, written_whole
+from vision_r1.files import UserError
+from vision_r1.report.panels import STYLE_SHEET, write
 from vision_r1.report.provenance import RuleCost
 from vision_r1.report.style import INK, MUTED
 from vision_r1.report.text import duration, shorten
 
-STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 WIDTH, HEIGHT, GAP = 1.9, 0.42, 0.3  # of a node, and between layers, inches
 SLOT = WIDTH + 0.15  # from one node to the next in a layer
 BEND = 0.35  # room for an edge that passes through a layer
@@ -94,9 +91,8 @@ def draw_rulegraph(needs: Edges, stages: Sequence[RuleCost], stem: str | Path) -
     """Write <stem>.svg and <stem>.png: rules from top to bottom in order of work, with bars for shares of all time."""
     with plt.style.context(STYLE_SHEET):
         figure = _draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages})
-        for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200, "facecolor": "white"})):
-            with written_whole(f"{stem}.{kind}") as partial:
-                figure.savefig(partial, format=kind, **options)
+        for kind in ("svg", "png"):
+            write(figure, f"{stem}.{kind}")
         plt.close(figure)
 
 

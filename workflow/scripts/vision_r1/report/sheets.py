@@ -1,13 +1,11 @@
 """Tables for readers: defined once, for the page and as CSV, Markdown and LaTeX files."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_r1.files import write_text
-from vision_r1.report.text import csv_text, latex_text, markdown_text, points
+from vision_r1.report.text import as_csv, latex_text, markdown_text, points
 
 
 class Difference(float):
@@ -73,17 +71,6 @@ def shown(value: Value) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def as_csv(sheet: Sheet) -> str:
-    """Return the sheet as CSV: AP as 0..1, missing values as empty cells."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_text, sheet.head))
-    for line in sheet.lines:
-        cells = [cell.value if isinstance(cell, ScoreCell) else cell for cell in line]
-        writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in cells)
-    return text.getvalue()
-
-
 def as_markdown(sheets: Sequence[Sheet], banner: str | None = None) -> str:
     """Return sheets as Markdown tables, each under its caption, `banner` above all."""
     blocks = [f"**{markdown_text(banner, length=1000)}**"] if banner else []
@@ -119,8 +106,9 @@ def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
 
 
 def write_sheet(folder: str | Path, sheet: Sheet, banner: str | None = None) -> None:
-    """Write <name>.csv, .md and .tex into `folder`."""
+    """Write <name>.csv, its AP as 0..1, .md and .tex into `folder`."""
     stem = Path(folder) / sheet.name
-    write_text(stem.with_name(f"{sheet.name}.csv"), as_csv(sheet))
+    rows = [[cell.value if isinstance(cell, ScoreCell) else cell for cell in line] for line in sheet.lines]
+    write_text(stem.with_name(f"{sheet.name}.csv"), as_csv(sheet.head, rows))
     write_text(stem.with_name(f"{sheet.name}.md"), as_markdown([sheet], banner))
     write_text(stem.with_name(f"{sheet.name}.tex"), as_latex([sheet], banner))

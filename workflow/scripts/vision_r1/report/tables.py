@@ -7,7 +7,8 @@ from operator import attrgetter, itemgetter
 from statistics import mean
 from typing import Any
 
-from vision_r1.report.results import MEAN, Checkpoint, Result, lookup, pairs
+from vision_r1.evaluation.published import MEAN
+from vision_r1.report.results import Checkpoint, Result, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
 from vision_r1.report.text import points
 

@@ -3,8 +3,12 @@
 HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX, and shows invisible characters.
 """
 
+import csv
+import io
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "'")
 LATEX = {
@@ -44,6 +48,15 @@ def csv_text(text: str) -> str:
 def csv_name(text: str) -> str:
     """Undo `csv_text`."""
     return text.removeprefix("'")
+
+
+def as_csv(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as CSV; missing values are empty cells, and no text can act as a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (head, *rows):
+        writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in row)
+    return text.getvalue()
 
 
 def markdown_text(text: str, length: int = 60) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vision_r1.experiments import STAGES, split_training_seed
-from vision_r1.report.panels import TOLD_APART, from_zero, grids, legend, missing, plain, same_tops
+from vision_r1.report.panels import from_zero, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
@@ -78,6 +78,11 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
+def experiments_of(chains: Chains) -> list[str]:
+    """List the experiments, each over all training seeds once."""
+    return list(dict.fromkeys(split_training_seed(arm)[0] for arm in chains))
+
+
 def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, what: str, columns: int = 3) -> Figure:
     """A panel per logged number, a colour per experiment; more than a few experiments make more rows of panels."""
     arms: dict[str, list[dict[str, History]]] = {}  # experiment -> for each training seed, stage -> history
@@ -85,7 +90,6 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
         stages = {Checkpoint.of(name).stage: histories[name] for name in chain if name in histories}
         if stages := {stage: history for stage, history in stages.items() if stage in STAGES}:
             arms.setdefault(split_training_seed(arm)[0], []).append(stages)
-    everyone = list(dict.fromkeys(split_training_seed(arm)[0] for arm in chains))
     logged = {
         key
         for seeds in arms.values()
@@ -98,7 +102,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
     if not logged & set(panels):
         return missing(what)
     width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
-    figure, parts = grids(everyone, len(panels), width, height, columns)
+    figure, parts = grids(experiments_of(chains), len(panels), width, height, columns)
     for part, names, all_axes in parts:
         for axes, (key, (title, highest)) in zip(all_axes, panels.items(), strict=True):
             axes.set(title=title)
@@ -107,9 +111,9 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
                 axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", color=MUTED)
                 continue
             switches: set[float] = set()
-            for experiment in filter(arms.__contains__, names):
-                colour = f"C{everyone.index(experiment) % TOLD_APART}"  # as in the figures of AP
-                switches |= _stages(axes, arms[experiment], key, colour, experiment)
+            for number, experiment in enumerate(names):  # colours as in the figures of AP
+                if experiment in arms:
+                    switches |= _stages(axes, arms[experiment], key, f"C{number}", experiment)
             axes.set(xlabel="step, both stages")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
