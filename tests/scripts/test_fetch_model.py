@@ -158,7 +158,12 @@ def test_two_processes_that_fetch_one_model_take_turns(tmp_path, model, hub, mon
     with ThreadPoolExecutor() as pool:
         both = [pool.submit(fetch, tmp_path, "hub", model) for _ in range(2)]
     assert {path.name for job in both for path in job.result().iterdir()} == needed(model) | {SEAL}
-    assert len(hub) == 2, "the second one finds what it waited for: files and weights are downloaded once"
+    assert len(hub) == 4
+    with ThreadPoolExecutor() as pool:
+        words = (str(model), "1" * 40, tmp_path / "once")
+        both = [pool.submit(fetch_model.fetch_model, *words, once=True) for _ in range(2)]
+    assert {job.result() for job in both} == {"1" * 40}
+    assert len(hub) == 6, "the second one keeps what it waited for"
 
 
 def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub):

@@ -15,6 +15,13 @@ def test_writes_images_and_annotations(tmp_path):
     assert (tmp_path / "a.json").read_bytes() == first
 
 
+def test_a_folder_may_have_the_name_of_the_world_that_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--count", "1", "--seed", "1", "--world", "miniature"]
+    for _ in range(2):
+        make_scenes.main([*words, "--output_annotations", "a.json", "--output_images", "miniature"])
+
+
 @pytest.mark.parametrize("wrong", [["--shift", "fog"], ["--count", "0"], ["--seed", "-1"]])
 def test_refuses_impossible_arguments(wrong, tmp_path, capsys):
     arguments = [

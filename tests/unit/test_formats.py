@@ -193,6 +193,35 @@ def test_an_absent_folder_s_names_are_not_another_folder_s_images(tmp_path):
     assert [image["file_name"] for image in found["images"]] == ["cam1/1.jpg", "cam2/3.jpg"]
 
 
+def test_an_absolute_path_into_the_folder_names_the_same_image(tmp_path):
+    for name in ("a/1", "c/2"):
+        (tmp_path / f"images/{name}").parent.mkdir(parents=True)
+        Image.new("RGB", (80, 50)).save(tmp_path / f"images/{name}.jpg")
+    table, absolute = tmp_path / "all.csv", f"{tmp_path}/images/c/2.jpg"
+
+    def named(*names):
+        lines = [f"{name},10,5,40,30,cat" for name in names]
+        table.write_text("\n".join(["filename,xmin,ymin,xmax,ymax,class", *lines]))
+        return [image["file_name"] for image in converted("csv", table, tmp_path / "images")["images"]]
+
+    assert named("a/1.jpg", absolute) == ["a/1.jpg", "c/2.jpg"]
+    with pytest.raises(UserError, match="are both the image c/2.jpg"):
+        named("a/1.jpg", "c/2.jpg", absolute)
+
+
+def test_a_label_file_in_another_folder_names_its_image_itself(tmp_path):
+    for image, label in (("a/1", "a/1"), ("c/2", "b/2")):
+        for place in (tmp_path / f"images/{image}.jpg", tmp_path / f"xml/{label}.xml"):
+            place.parent.mkdir(parents=True)
+        Image.new("RGB", (80, 50)).save(tmp_path / f"images/{image}.jpg")
+        (tmp_path / f"xml/{label}.xml").write_text(
+            f"<annotation><filename>{image}.jpg</filename><object><name>cat</name><bndbox><xmin>1</xmin>"
+            "<ymin>5</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object></annotation>"
+        )
+    found = converted("voc", tmp_path / "xml", tmp_path / "images")
+    assert [image["file_name"] for image in found["images"]] == ["a/1.jpg", "c/2.jpg"]
+
+
 def test_names_of_several_files_and_of_none(folder):
     path, images = written("csv", folder)
     (images / "b").mkdir()

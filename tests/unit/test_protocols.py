@@ -23,6 +23,12 @@ def asked(dataset, prompts):
     ]
 
 
+def test_two_categories_of_one_name_are_refused(dataset):
+    protocol = replace(Protocol("p", "per-category", 9, 1, 2), names={"set": {"circle": "square"}})
+    with pytest.raises(UserError, match="set: two categories would be asked for as 'square'; fix the protocol's names"):
+        requests(protocol, dataset)
+
+
 def test_all_in_one_asks_once_per_image_for_all_categories(dataset):
     names = ("circle", "square", "triangle")
     assert asked(dataset, "all-in-one") == [(image, DEFAULT.ask("detection", names), names) for image in (1, 2, 3)]

@@ -27,7 +27,7 @@ from vision_r1.files import UserError, write_json, write_text, written_whole
 
 def parse_args(argv: Sequence[str] | None = None):
     arguments = parser(__doc__)
-    arguments.add_argument("--train_file", required=True, help="rows as curate_train.py writes them")
+    arguments.add_argument("--train_file", required=True, metavar="FILE", help="rows as curate_train.py writes them")
     arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
     arguments.add_argument("--seed", type=whole_number(0), default=0)
     arguments.add_argument(

@@ -20,11 +20,13 @@ BEGIN, END = "<!-- begin: make rewards -->\n", "<!-- end: make rewards -->\n"
 
 def parse_args(argv: Sequence[str] | None = None):
     arguments = parser(__doc__)
-    arguments.add_argument("--train_file", required=True, help="rows as curate_train.py writes them")
+    arguments.add_argument("--train_file", required=True, metavar="FILE", help="rows as curate_train.py writes them")
     arguments.add_argument("--samples", type=whole_number(1), default=200, help="most rows to sample (default: 200)")
     arguments.add_argument("--seed", type=whole_number(0), default=0)
     arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
-    arguments.add_argument("--page", required=True, help=f".md with the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    arguments.add_argument(
+        "--page", required=True, metavar="FILE", help=f".md with the lines {BEGIN.strip()!r} and {END.strip()!r}"
+    )
     return arguments.parse_args(argv)
 
 

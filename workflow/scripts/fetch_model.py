@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vision_r1.cli import parser, run
+from vision_r1.cli import check_outputs, parser, run
 from vision_r1.files import SEAL, UserError, hash_folder, link_or_copy, write_json, written_whole
 from vision_r1.hub import fetch_model
 from vision_r1.model_folder import SMALL_FILES, check_model, check_weights, weight_files
@@ -47,6 +47,7 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     """Copy a model's files to `output`; weights are hard links where the disk allows it."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; model.id names the folder of the base model")
+    check_outputs({"--id": folder, "--output_folder": output})
     check_model(folder)
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)

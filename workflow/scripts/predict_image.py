@@ -154,7 +154,7 @@ def find_checkpoint(name: str, downloads: Path) -> Path:
     folder = downloads / name.replace("/", "--")
     if not folder.is_dir():
         log.info("%s: no such folder; downloading it from the hub to %s", name, folder)
-        fetch_model(repository, revision or None, folder)
+        fetch_model(repository, revision or None, folder, once=True)
     return folder
 
 

@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None):
     from vision_r1.zoo import ZOO
 
     arguments = parser(__doc__)
-    arguments.add_argument("input", help="JSON lines to score; - reads standard input")
+    arguments.add_argument("input", metavar="FILE", help="JSON lines to score; - reads standard input")
     arguments.add_argument("output", help="JSON lines to write")
     arguments.add_argument("--criterion", choices=(*CRITERIA, *ZOO), required=True)
     arguments.add_argument("--stage", choices=REWARD_THRESHOLDS, help=f"thresholds of {', '.join(CRITERIA)}")

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +13,16 @@ from typing import Any
 
 from vision_r1.files import UserError
 
+_PLACE = re.compile("^output|FILE|DIR|PATH|ANNOTATIONS|MANIFEST")  # in the metavar of what names a file or folder
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser that refuses outputs in place of inputs."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found = super().parse_args(args, namespace)
-        flags = {action.dest: (action.option_strings or [action.dest])[0] for action in self._actions}
-        check_outputs({flags[name]: value for name, value in vars(found).items()})
+        named = [each for each in self._actions if each.type is Path or _PLACE.search(f"{each.dest} {each.metavar}")]
+        check_outputs({(each.option_strings or [each.dest])[0]: getattr(found, each.dest) for each in named})
         return found
 
 
@@ -114,7 +117,8 @@ def add_names(arguments: argparse.ArgumentParser) -> None:
 def check_outputs(arguments: Mapping[str, Any]) -> None:
     """Raise UserError where an output is what another argument names, or a folder that holds it: it would be lost.
 
-    arguments: all values by flag. Outputs are those of `--output_...`, and of `output` where it has no dashes.
+    arguments: by flag, the values that name files and folders. Outputs are those of `--output_...`, and of `output`
+    where it has no dashes.
     """
     paths = {flag: list(_paths(value)) for flag, value in arguments.items()}
     for flag, outputs in paths.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vision_r1.files import SEAL, UserError, check_replaceable, read_seal, seal_folder
+from vision_r1.files import UserError, check_replaceable, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
 
 
@@ -38,17 +38,20 @@ def download(repository: str, revision: str, folder: Path, patterns: Sequence[st
         )
 
 
-def fetch_model(repository: str, revision: str | None, output: Path, processor_only: bool = False) -> str:
+def fetch_model(
+    repository: str, revision: str | None, output: Path, processor_only: bool = False, once: bool = False
+) -> str:
     """Download the files of a model that are needed to the folder `output`, all or none, and return its commit.
+
+    once: keep the folder that another process has fetched meanwhile, and may be reading.
 
     Raises UserError, before weights are downloaded, for a model that can't be trained from or predicted with.
     """
     check_replaceable(output)
-    before = read_seal(output / SEAL)
     revision = revision or list_files(repository, None)[0]
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(f".{output.name}.lock")):  # a second process would move files that this one writes
-        if read_seal(output / SEAL) == before:  # else another one has just fetched it, and may be reading it
+        if not (once and output.is_dir()):
             _fetch_model(repository, revision, output, processor_only)
     return revision
 

@@ -28,11 +28,11 @@ class Recipe:
 
     draws: how many samples of each task from which sources. min_per_category: in each draw, each category gets this
     many samples, or all that it can have, before the rest is drawn. hard_share: share of detection samples with more
-    than hard_instances objects, or all such samples if they are fewer; None leaves the share to chance. min_instances,
-    max_instances: objects of a sample; negatives have none and are exempt. min_pixels, max_pixels: of the model's
-    input. max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped, never cut; None for no limit.
-    held_out: share of the images of sources hold_out_from (none named: of all) that is kept from training for the
-    selection split. order: of the rows, `shuffle` or `instances`. seed: of all draws.
+    than hard_instances objects, or all such samples if they are fewer, after those of min_per_category; None leaves the
+    share to chance. min_instances, max_instances: objects of a sample; negatives have none and are exempt. min_pixels,
+    max_pixels: of the model's input. max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped,
+    never cut; None for no limit. held_out: share of the images of sources hold_out_from (none named: of all) that is
+    kept from training for the selection split. order: of the rows, `shuffle` or `instances`. seed: of all draws.
     """
 
     draws: tuple[Draw, ...]

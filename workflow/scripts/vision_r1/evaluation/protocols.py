@@ -6,6 +6,7 @@ per-present-category  one prompt for each category that is in the image (paper, 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -124,9 +125,15 @@ def read_entries(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
 
 
 def asked_names(dataset: CocoDataset, names: Names) -> dict[int, str]:
-    """Return the name that each category of a data set is asked for by, by its id."""
+    """Return the name that each category of a data set is asked for by, by its id.
+
+    Raises UserError where two have one name: an answer could not tell them apart.
+    """
     renamed = names.get(dataset.name, {})
-    return {number: renamed.get(name, name) for number, name in dataset.categories.items()}
+    found = {number: renamed.get(name, name) for number, name in dataset.categories.items()}
+    if twice := [name for name, count in Counter(found.values()).items() if count > 1]:
+        raise UserError(f"{dataset.name}: two categories would be asked for as {twice[0]!r}; fix the protocol's names")
+    return found
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class StageArguments(LoRAArguments):
                 raise UserError(f"--{name} {value}: give at least 1")
         if self.min_pixels > self.max_pixels:
             raise UserError(f"--min_pixels {self.min_pixels}: larger than --max_pixels {self.max_pixels}")
-        check_outputs({f"--{name}": value for name, value in vars(self).items()})
+        inputs = {"--init": self.init, "--train_file": self.train_file, "--continue_from": self.continue_from}
+        check_outputs(inputs | {f"--{name}": path for name, path in self.outputs().items()})
         check_checkpoint(self.init, family(self.family))
         if self.continue_from and not is_complete(self.continue_from):
             raise UserError(f"--continue_from {self.continue_from}: not a whole checkpoint of --output_checkpoint")
@@ -142,8 +143,8 @@ class StageParser(TrlParser):
             raise UserError(f"TRL: {error}; --help lists all arguments") from None
         for each in filter(is_dataclass, found):
             for name, value in vars(each).items():
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise UserError(f"--{name} {value}: give a finite number")
+                if isinstance(value, float) and math.isnan(value):
+                    raise UserError(f"--{name} {value}: give a number")
                 if name in _COUNTS and value is not None and value < 1:
                     raise UserError(f"--{name} {value}: give at least 1")
         return found

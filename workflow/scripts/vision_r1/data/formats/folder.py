@@ -52,18 +52,18 @@ class ImageFolder:
         `notes`.
         """
         files: dict[str, str] = {}
-        places = [PurePosixPath(names[0].strip().replace("\\", "/")) for names in meant]
+        local = [list(map(self._local, names)) for names in meant]
         # The annotations name images of several folders, so a name without its folder could be another image's.
-        shared = any(self._inside(named) or len(named.parts) > 1 and self._exact(named) for named in places)
-        for names, named in zip(meant, places, strict=True):
-            elsewhere = len(named.parts) > 1 and not self._inside(named) and not self._exact(named)
-            found = () if shared and elsewhere else self.matches(names)
+        shared = any(self._inside(names[0]) or self._exact(own[0]) for names, own in zip(meant, local, strict=True))
+        for names, own in zip(meant, local, strict=True):
+            named = PurePosixPath(own[0])
+            elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self._exact(own[0])
+            found = self.matches(filter(self._exact, own) if shared and elsewhere else own)
             file = found[0] if len(found) == 1 else None
             if file is None:
                 kind = "images whose name several files have" if found else "images that are not in the folder"
                 notes[kind] += 1
-                file = names[-1].replace("\\", "/")
-                file = str(named.parent / PurePosixPath(file).name) if shared and elsewhere else file
+                file = str(named.parent / PurePosixPath(own[-1]).name) if shared and elsewhere else own[-1]
             elif elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
                 notes["images found by their name alone, as annotations name another folder"] += 1
             if file in files:
@@ -75,13 +75,26 @@ class ImageFolder:
             notes[UNNAMED] = left
         return list(files)
 
-    def _inside(self, named: PurePosixPath) -> bool:
-        """Tell whether a name has the image folder's own name before the file's: train/1.jpg in .../train."""
-        return named.parent.name.casefold() == self.own_name
+    def _local(self, name: str) -> str:
+        """Return a name with slashes, as a/1.jpg where it names the image folder: /data/train/a/1.jpg in .../train."""
+        name = name.strip().replace("\\", "/")
+        parts = PurePosixPath(name).parts
+        ends = ["/".join(parts[place:]) for place in range(1, len(parts)) if self._is_own(parts[place - 1])]
+        return next((end for end in ends if self._known(end)), name)
 
-    def _exact(self, named: PurePosixPath) -> bool:
-        """Tell whether a name with its folders, up to case and ending, is that of a file."""
-        return any(form in known for form, known in zip(self._forms(str(named))[:2], self._by_form, strict=False))
+    def _inside(self, name: str) -> bool:
+        """Tell whether a name has the image folder's own name before the file's: train/1.jpg in .../train."""
+        return self._is_own(PurePosixPath(name.replace("\\", "/")).parent.name)
+
+    def _is_own(self, folder: str) -> bool:
+        return folder.casefold() == self.own_name
+
+    def _exact(self, name: str) -> bool:
+        """Tell whether a name has folders and is, up to case and ending, that of a file."""
+        return "/" in name and self._known(name)
+
+    def _known(self, name: str) -> bool:
+        return any(form in known for form, known in zip(self._forms(name)[:2], self._by_form, strict=False))
 
     def size(self, file: str, notes: Counter) -> tuple[int, int]:
         """Return the upright size of a file in pixels; 0 x 0, counted in `notes`, where it can't be read."""
