@@ -180,7 +180,11 @@ def test_images_found_by_their_name_in_another_folder_are_counted(folder):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], *(f"other/{line}" for line in lines[1:])]))
     notes = READERS["csv"](path, folder / "images").notes
-    assert notes["images found by their name alone, as annotations name another folder"] > 0
+    found = notes["images found by their name alone, as annotations name another folder"]
+    assert found > 1
+    path.write_text(path.read_text().replace("other/1.v1.png", "./1.v1.png"))  # no folder at all
+    notes = READERS["csv"](path, folder / "images").notes
+    assert notes["images found by their name alone, as annotations name another folder"] == found - 1
 
 
 def test_an_absent_folder_s_names_are_not_another_folder_s_images(tmp_path):

@@ -77,10 +77,9 @@ class ImageFolder:
 
     def _local(self, name: str) -> str:
         """Return a name with slashes, as a/1.jpg where it names the image folder: /data/train/a/1.jpg in .../train."""
-        name = name.strip().replace("\\", "/")
-        parts = PurePosixPath(name).parts
-        ends = ["/".join(parts[place:]) for place in range(1, len(parts)) if self._is_own(parts[place - 1])]
-        return next((end for end in ends if self._known(end)), name)
+        path = PurePosixPath(name.strip().replace("\\", "/"))
+        ends = ["/".join(path.parts[at:]) for at in range(1, len(path.parts)) if self._is_own(path.parts[at - 1])]
+        return next((end for end in ends if self._known(end)), str(path))
 
     def _inside(self, name: str) -> bool:
         """Tell whether a name has the image folder's own name before the file's: train/1.jpg in .../train."""
