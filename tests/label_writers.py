@@ -1,10 +1,13 @@
-"""The same labels in formats other than COCO's, as labelling tools write them."""
+"""The same labels in formats other than COCO's, as labelling tools write them, and read again."""
 
 import csv
 from xml.sax.saxutils import escape
 
 import coco_factory
 import yaml
+
+from vision_r1.data.formats import READERS
+from vision_r1.data.formats.labelled import as_coco
 
 NAMES = ["circle", "square", "a & b <c>"]
 
@@ -67,3 +70,18 @@ def write_csv(folder, coco, delimiter=","):
             size = [image["width"], image["height"]]
             writer.writerows([[name, *size, label, *box] for label, box in boxes] or [[name, *size] + [""] * 5])
     return path
+
+
+def written(kind, folder, **options):
+    """Write content() in a format, beside images in folder/images; return what a reader takes."""
+    images = folder / "images"
+    if kind == "voc":
+        return write_voc(folder / "xml", content(), **options), images
+    if kind == "yolo":
+        return write_yolo(folder, content(), images), images
+    return write_csv(folder, content(), **options), images
+
+
+def converted(kind, annotations, images):
+    """Return labels of a format as COCO's content."""
+    return as_coco(annotations, READERS[kind](annotations, images))

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
-from vision_r1.data.categories import SPECIAL_TOKEN
 from vision_r1.files import UserError, is_one_line
 
 log = logging.getLogger(__name__)
@@ -193,6 +192,8 @@ def question(text: str, task: str | None = None) -> tuple[str, list[str]]:
 
     Under a task that asks for one thing, the text is its one name.
     """
+    from vision_r1.data.categories import SPECIAL_TOKEN  # imports numpy, without which --help is faster
+
     parts = text.split(",") if task in (None, "detection") else [text]
     names = [name for part in parts if (name := re.sub(r"^\s*every\b", "", part, flags=re.IGNORECASE).strip())]
     if not names:

@@ -120,14 +120,11 @@ def check_outputs(arguments: Mapping[str, Any]) -> None:
     arguments: by flag, the values that name files and folders. Outputs are those of `--output_...`, and of `output`
     where it has no dashes.
     """
-    paths = {flag: list(_paths(value)) for flag, value in arguments.items()}
-    for flag, outputs in paths.items():
-        others = [(other, path) for other in paths if other != flag for path in paths[other]]
-        for output in outputs if flag.startswith(("--output_", "output")) else ():
-            written = os.path.realpath(output)
-            for other, path in others:
-                read = os.path.realpath(path)
-                if Path(read).is_relative_to(written) and os.path.exists(read):
+    named = [(flag, path, Path(os.path.realpath(path))) for flag, value in arguments.items() for path in _paths(value)]
+    for flag, output, written in named:
+        if flag.startswith(("--output_", "output")):
+            for other, path, read in named:
+                if other != flag and read.is_relative_to(written) and os.path.exists(read):
                     raise UserError(f"{flag} {output}: would replace {other} {path}; give another name")
 
 

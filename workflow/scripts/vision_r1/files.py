@@ -83,13 +83,13 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def check_replaceable(folder: Path, mark: Path | None = None) -> None:
+def check_replaceable(folder: Path, *marks: Path) -> None:
     """Raise UserError for a folder with files that is none of ours, so would be lost with all of them.
 
-    Ours has a seal, or `mark` exists. Snakemake marks its own, whose job may have been killed.
+    Ours has a seal, or one of `marks` exists. Snakemake marks its own, whose job may have been killed.
     """
-    marks = (folder / SEAL, folder / ".snakemake_timestamp", *([mark] if mark else []))
-    if folder.is_dir() and any(folder.iterdir()) and not any(each.exists() for each in marks):
+    marks += (folder / SEAL, folder / ".snakemake_timestamp")
+    if folder.is_dir() and any(folder.iterdir()) and not any(mark.exists() for mark in marks):
         raise UserError(f"{folder}: holds other files, which would be lost; remove it, or give another name")
 
 

@@ -98,11 +98,12 @@ class Pool:
 def shown_by_several(pools: Sequence[Pool]) -> dict[int, set[str]]:
     """Return the labels, as label_key, that any source shows in an image file of several sources, by its number."""
     numbers, sources = np.unique(np.concatenate([np.unique(pool.image) for pool in pools]), return_counts=True)
-    shown: dict[int, set[str]] = {number: set() for number in numbers[sources > 1].tolist()}
+    common = numbers[sources > 1]
+    shown: dict[int, set[str]] = {number: set() for number in common.tolist()}
     for pool in pools:
         for objects in (pool.objects, pool.lost):
-            common = np.isin(pool.image[objects.place], list(shown))
-            for place, label in zip(objects.place[common], objects.label[common], strict=True):
+            kept = np.isin(pool.image[objects.place], common)
+            for place, label in zip(objects.place[kept], objects.label[kept], strict=True):
                 shown[int(pool.image[place])].add(label_key(pool.labels[label]))
     return shown
 

@@ -94,8 +94,8 @@ def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: 
     if keypoints:  # after the box; every third number may be a visibility
         shares = shares[:4]
     if not all(-OVER <= value <= 1 + OVER for value in shares):
-        keypoints = "; a line with keypoints needs kpt_shape in data.yaml" if len(shares) > 4 else ""
-        raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}{keypoints}")
+        remedy = "; a line with keypoints needs kpt_shape in data.yaml" if len(shares) > 4 else ""
+        raise UserError(f"{where}: not shares of the image in 0..1: {' '.join(words[1:])[:80]}{remedy}")
     polygon = len(shares) >= 6 and len(shares) % 2 == 0
     if len(shares) == 4:
         x, y, width, height = shares
