@@ -16,6 +16,7 @@ SETTINGS = {
         "steps": 3,
         "exact_steps": 1,
         "filling_steps": 0,
+        "number_waves": 0,
         "batch_size": 2,
         "muon_learning_rate": 0.02,
         "adamw_learning_rate": 0.003,

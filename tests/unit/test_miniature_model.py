@@ -33,6 +33,7 @@ RECIPE = Recipe(
     head_size=16,
     text_layers=1,
     vision_layers=1,
+    number_waves=0,
     steps=15,
     exact_steps=0,
     filling_steps=0,
@@ -203,6 +204,20 @@ def test_two_processes_learn_the_same_as_one(processor):
     moved = weights[0] - torch.cat([value.flatten() for value in small_model(processor).state_dict().values()])
     assert (weights[1] - weights[0]).abs().max() < 1e-3 * moved.abs().max()
     assert not torch.distributed.is_initialized()
+
+
+def test_near_coordinates_can_start_with_similar_embeddings(processor):
+    tokenizer = processor.tokenizer
+    random, smooth = (make_model(tokenizer, 64, 1, 1, seed=0, number_waves=waves) for waves in (0, 32))
+    before, after = (model.get_input_embeddings().weight.detach() for model in (random, smooth))
+    numbers = torch.tensor([tokenizer.convert_tokens_to_ids(f",Ġ{number}") for number in range(128)])
+    firsts = torch.tensor([tokenizer.convert_tokens_to_ids(str(number)) for number in range(128)])
+    assert {*numbers.tolist(), *firsts.tolist()} == set((after != before).any(1).nonzero().flatten().tolist())
+    likeness = torch.nn.functional.cosine_similarity(after[numbers][:, None], after[numbers][None], dim=2)
+    near, further, far = (likeness.diagonal(distance).mean() for distance in (1, 8, 64))
+    assert near > further + 0.1 > far + 0.2
+    assert after[numbers].std() == pytest.approx(before.std().item(), rel=0.2)
+    assert torch.equal(smooth.lm_head.weight, after)  # the head shares them
 
 
 def test_scenes_fill_up_from_few_objects_to_the_worlds_most():

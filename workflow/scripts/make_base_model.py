@@ -2,10 +2,10 @@
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\
-      --vision_layers 2 --steps 1900 --exact_steps 1700 --filling_steps 0 --batch_size 16 --device cpu \\
-      --workers 0 --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 --warmup_steps 100 \\
-      --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 --negative_share 0.1 \\
-      --seed 0 --threads 2 --output_model base/model --output_metrics base/metrics.json \\
+      --vision_layers 2 --number_waves 0 --steps 1900 --exact_steps 1700 --filling_steps 0 --batch_size 16 \\
+      --device cpu --workers 0 --muon_learning_rate 0.01 --adamw_learning_rate 0.003 --weight_decay 0.05 \\
+      --warmup_steps 100 --grow 0.08 --jitter 0.05 --drop 0.3 --detection_share 0.6 --grounding_share 0.3 \\
+      --negative_share 0.1 --seed 0 --threads 2 --output_model base/model --output_metrics base/metrics.json \\
       --output_history base/history.jsonl
 
 The same arguments on the same kind of machine give the same weights.
@@ -89,6 +89,7 @@ def main(argv=None) -> None:
         recipe.vision_layers,
         args.seed,
         head_size=recipe.head_size,
+        number_waves=recipe.number_waves,
     )
     position_once(speed_up_encoder(model))
     started = time.monotonic() - (checkpoints.seconds if checkpoints else 0)

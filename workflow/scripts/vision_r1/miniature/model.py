@@ -1,5 +1,8 @@
 """Models made here: the real Qwen2.5-VL architecture with few and narrow layers, and random weights."""
 
+import math
+import re
+
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -23,10 +26,12 @@ def make_model(
     vision_layers: int,
     seed: int,
     head_size: int = 16,
+    number_waves: int = 0,
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Build an untrained model in float32.
 
     `hidden_size`, a multiple of `head_size`, is the width of both towers; `head_size` is a multiple of 16.
+    number_waves: how many waves each coordinate's first embedding is made of (embed_numbers); 0: it is random.
     """
     heads = hidden_size // head_size
     time, side = head_size // 8, 3 * head_size // 16  # pairs of a head that encode time, height and width
@@ -66,6 +71,29 @@ def make_model(
     )
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(config)
+    if number_waves:
+        embed_numbers(model, tokenizer, number_waves, seed)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def embed_numbers(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, waves: int, seed: int
+) -> None:
+    """Give near coordinates similar embeddings to start from, so that what is learned of one serves its neighbours.
+
+    Each embedding is half what numbers of its form share ("[" or a comma before it) and half a sum of sine waves over
+    the numbers, in random directions, 8 to 1024 numbers long. The spread stays that of random embeddings (ours).
+    """
+    embeddings = model.get_input_embeddings().weight.data
+    width, spread = embeddings.shape[1], embeddings.std()
+    random = torch.Generator().manual_seed(seed)
+    frequencies = 2 * math.pi / torch.logspace(3, 10, waves, base=2)
+    directions = torch.randn(2 * waves, width, generator=random) / waves**0.5
+    forms = {comma: torch.randn(width, generator=random) for comma in ("", ", ")}
+    for token in range(len(tokenizer)):
+        if number := re.fullmatch(r"(, |)(\d+)", tokenizer.decode([token])):
+            angles = int(number[2]) * frequencies
+            waves_here = torch.cat([angles.cos(), angles.sin()]) @ directions
+            embeddings[token] = spread * (waves_here + forms[number[1]]) / 2**0.5

@@ -19,6 +19,9 @@ class Recipe:
     head_size: int = _setting("width of an attention head, a multiple of 16")
     text_layers: int = _setting("layers of the language model")
     vision_layers: int = _setting("layers of the vision tower")
+    number_waves: int = _setting(
+        "sine waves that a coordinate's first embedding is made of, so that neighbours start alike; 0: it is random"
+    )
     steps: int = _setting("optimiser steps")
     exact_steps: int = _setting("steps at the start that learn exact labels; the others learn coarse ones")
     filling_steps: int = _setting("steps at the start in which scenes fill up, from 3 objects to the world's most")
@@ -41,13 +44,14 @@ class Recipe:
             if getattr(self, name) not in values:
                 raise UserError(f"--{name} {getattr(self, name)}: must be one of {', '.join(values)}")
         for item in fields(self):
-            if item.type is str or item.name in ("workers", "exact_steps", "filling_steps"):
+            if item.type is str or item.name in ("workers", "exact_steps", "filling_steps", "number_waves"):
                 continue
             low = 1 if item.type is int else 0
             if not low <= getattr(self, item.name) < float("inf"):
                 raise UserError(f"--{item.name} {getattr(self, item.name)}: must be a number of at least {low}")
-        if self.workers < 0:
-            raise UserError(f"--workers {self.workers}: must be at least 0")
+        for name in ("workers", "number_waves"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name} {getattr(self, name)}: must be at least 0")
         for name in ("exact_steps", "filling_steps"):
             if not 0 <= getattr(self, name) <= self.steps:
                 raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to --steps {self.steps}")
