@@ -56,7 +56,7 @@ class Clock:
         with self.part("other"):
             yield
         self.steps.append(self.now)
-        if self.device == "cuda":  # not lost if the command is cut
+        if self.device == "cuda":
             sys.stderr.write(f"step {len(self.steps)}: {sum(self.now.values()):.1f} s\n")
 
     @contextmanager
@@ -68,6 +68,8 @@ class Clock:
         self.now[name] += seconds - self.stack.pop()
         if self.stack:
             self.stack[-1] += seconds
+            if self.device == "cuda" and seconds > 1:  # not lost if the command is cut
+                sys.stderr.write(f"  {name}: {seconds:.1f} s\n")
 
     def around(self, owner, method, name):
         """Count calls of owner.method as part `name`."""
@@ -286,8 +288,10 @@ def measure(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Names
     found: dict[str, Measured | None] = {}
     for name in args.arms:
         torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
         try:
             clock, take_steps = make[name]()
+            sys.stderr.write(f"{name}: made in {time.perf_counter() - began:.0f} s\n")
             for _ in range(args.rounds):
                 take_steps()
             found[name] = Measured(clock.steps[1:], torch.cuda.max_memory_allocated() / 2**20)
