@@ -141,6 +141,16 @@ def test_long_names_with_equal_beginnings_stay_apart():
     assert short == "short" and len(set(others)) == 2
 
 
+@pytest.mark.parametrize("protocol", ["one-prompt", "released-one-prompt", "a_protocol_of_ours_with_a_long_name"])
+def test_the_title_of_a_panel_stays_clear_of_the_next_panel(tmp_path, protocol):
+    content = metrics(0.6, 800, "coco")
+    content["protocols"] = {name: content["protocols"]["all-categories"] for name in (protocol, "another")}
+    figure = ap_by_checkpoint(of_metrics(write(tmp_path / "scores.json", content), "base", "coco", 0), {})
+    figure.canvas.draw()
+    left, right = figure.axes
+    assert left._left_title.get_window_extent().x1 < right.get_window_extent().x0 - 8
+
+
 def test_the_highest_marker_is_not_cut(tmp_path):
     (axes,) = ap_by_checkpoint(scores(tmp_path), chains_of(*ALIKE)).axes
     top, highest = axes.get_ylim()[1], max(max(line.get_ydata()) for line in axes.get_lines())

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from vision_r1.report.ablations import Line, headlines
 from vision_r1.report.figures import save
-from vision_r1.report.panels import STYLE_SHEET, legend, missing, plain, told_apart
+from vision_r1.report.panels import STYLE_SHEET, benchmark_title, legend, missing, plain, told_apart
 from vision_r1.report.style import MUTED
 
 
@@ -34,7 +34,7 @@ def effects(lines: Sequence[Line], reference: str) -> Figure:
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set(title=plain(" · ".join(benchmark)), xlabel=plain(f"AP against {reference}, points"))
+        axes.set(title=benchmark_title(*benchmark), xlabel=plain(f"AP against {reference}, points"))
         axes.set_yticks(range(len(names)), told_apart(names, 28))
         axes.set_ylim(len(names) - 0.5, -0.5)
     legend(figure, panels.flat)

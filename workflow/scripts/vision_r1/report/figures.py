@@ -12,7 +12,18 @@ from matplotlib.figure import Figure
 from vision_r1.evaluation.anchors import Metrics
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import SFT, STAGES, split_training_seed
-from vision_r1.report.panels import STYLE_SHEET, from_zero, grids, legend, missing, plain, same_tops, told_apart, write
+from vision_r1.report.panels import (
+    STYLE_SHEET,
+    benchmark_title,
+    from_zero,
+    grids,
+    legend,
+    missing,
+    plain,
+    same_tops,
+    told_apart,
+    write,
+)
 from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
@@ -93,7 +104,7 @@ def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
                     spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
                     axes.plot(*_split(spots), linestyle="", **_look(experiments, place) | {"label": place.title})
             axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
-            axes.set(title=plain(f"{table.suite} · {table.protocol}"), xlabel="AP")
+            axes.set(title=benchmark_title(table.suite, table.protocol), xlabel="AP")
             from_zero(axes, "x")
             axes.set_ylim(len(table.lines) - 0.5, -0.5)
             axes.set_yticks(range(len(table.lines)), told_apart((name for name, _ in table.lines), 28))
@@ -122,7 +133,7 @@ def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics
                         dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
                         recalls = np.linspace(0, 1, len(values))
                         axes.plot(recalls, values, **look | (dashed if threshold != "0.50" else {}))
-            axes.set(title=plain(f"{suite} · {protocol}"), xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
+            axes.set(title=benchmark_title(suite, protocol), xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
         panels[0].set(ylabel="precision")
         legend(part, panels)
     return figure
@@ -162,7 +173,7 @@ def _by_checkpoint(
                     axes.axhline(level, **LEVEL, color=INK, label="SFT")
             if right is not None:
                 axes.axhline(right, color=MUTED, linewidth=0.8, zorder=1)
-            axes.set(title=plain(f"{suite} · {protocol}"), xlim=(-0.25, 2.25))
+            axes.set(title=benchmark_title(suite, protocol), xlim=(-0.25, 2.25))
             axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
         panels[0].set(ylabel=label)
         from_zero(panels[0])

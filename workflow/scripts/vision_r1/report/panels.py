@@ -16,6 +16,7 @@ from vision_r1.report.text import visible
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 TOLD_APART = 4  # experiments per panel whose lines can be told apart
+TITLE = 22  # letters of a title as wide as the narrowest panel
 NARROWEST = 4.9  # inches of a figure: room for the names in the legend
 
 
@@ -91,6 +92,12 @@ def plain(text: str, length: int = 36) -> str:
     if len(text) > length:
         text = f"{text[: length // 2]}…{text[length // 2 - length + 1 :]}"
     return visible(text).replace("$", r"\$")
+
+
+def benchmark_title(suite: str, protocol: str) -> str:
+    """Name a benchmark above its panel: in two lines where one would reach into the next panel."""
+    one = f"{suite} · {protocol}"
+    return plain(one) if len(one) <= TITLE else f"{plain(suite, TITLE)}\n{plain(protocol, TITLE)}"
 
 
 def told_apart(names: Iterable[str], length: int = 36) -> list[str]:
