@@ -1,12 +1,15 @@
 import logging
+import subprocess
+from multiprocessing import active_children
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator, skip_first_batches
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, DataLoader
 from trl.trainer.utils import RepeatSampler
 
-from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs
+from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs, StopOnSignal
 
 
 def dataloader(processes):
@@ -37,3 +40,20 @@ def test_progress_is_also_logged_between_logging_steps(monkeypatch, caplog):
     progress.on_log(None, state, None, logs={"loss": 0.5, "kl": 0.25})
     assert [line.partition(" steps")[0] for line in caplog.messages] == [f"progress {step}/4" for step in (1, 2, 2)]
     assert "  loss 0.5  kl 0.25  " in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_processes_that_load_data_outlive_a_signal(skipped):
+    loader = Accelerator(cpu=True).prepare(DataLoader(range(40), batch_size=2, num_workers=2))
+    stop = StopOnSignal(1)
+    stop.on_train_begin(None, None, None, train_dataloader=loader)
+    try:
+        found = iter(skip_first_batches(loader, skipped))
+        batches = [next(found)]
+        for worker in active_children():
+            # From a third process: torch lets a loader end its own workers.
+            subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+        batches += found
+    finally:
+        stop.on_train_end(None, None, None)
+    assert [number for batch in batches for number in batch.tolist()] == [*range(2 * skipped, 40)]

@@ -12,6 +12,7 @@ from vision_r1.preflight.memory import (
     GIB,
     LIVE_WEIGHTS,
     OVERHEAD,
+    REFERENCE,
     SAMPLING,
     Vllm,
     activations,
@@ -87,6 +88,15 @@ def test_an_unknown_model_is_reported():
 def test_states_of_a_thousand_weights_on_four_gpus(mode, dtype, weights, gradients, optimiser):
     parts = estimate(TOY, SFT, setting(mode=mode, dtype=dtype))
     assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (weights, gradients, optimiser)
+
+
+def test_fsdp_accumulates_whole_gradients_and_gathers_the_whole_reference():
+    small = setting(mode="fsdp", dtype="bfloat16", reference=True)
+    parts = estimate(TOY, replace(GRPO, accumulation=2), small)
+    assert (parts["gradients accumulated"], parts[REFERENCE]) == (2000, 2 * 2000)
+    assert "gradients accumulated" not in estimate(TOY, replace(GRPO, accumulation=1), small)
+    turns = sum(parts.get(name, 0) for name in SAMPLING), parts["activations"]
+    assert peak(parts) == sum(parts.values()) - min(turns)  # scoring and the backward pass take turns
 
 
 def test_lora_trains_few_weights_and_needs_no_reference():

@@ -7,6 +7,7 @@ those of ordinary decoding, up to the order of floating-point sums.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ def replay_decoding(model: PreTrainedModel) -> None:
 def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool:
     """Tell whether this is a decoding step of one token per row that can be recorded.
 
-    Weights that are split over processes (ZeRO-3, FSDP) are gathered anew in each step, which can't be recorded.
+    Weights that are split over processes (ZeRO-3, FSDP) are gathered anew in each step, which can't be recorded. Nor
+    can what runs on another GPU than the current one: its recording would be empty, so that tokens would be repeated.
     """
     cache, embeddings = options.get("past_key_values"), options.get("inputs_embeds")
     if torch.is_grad_enabled() or type(cache) is not DynamicCache or embeddings is None or embeddings.shape[1] != 1:
@@ -51,6 +53,7 @@ def _is_a_step(language_model: torch.nn.Module, options: dict[str, Any]) -> bool
     weight = next(language_model.layers.parameters())  # FSDP holds the embeddings together during the forward pass
     return (
         embeddings.device.type in RECORDERS
+        and (embeddings.device.type != "cuda" or embeddings.device.index == torch.cuda.current_device())
         and not isinstance(weight, DTensor)
         and not hasattr(weight, "ds_id")
         and {name for name, value in options.items() if isinstance(value, torch.Tensor)} - {"attention_mask"} == INPUTS
@@ -118,12 +121,18 @@ class RoomyLayer(DynamicLayer):
         return self.steps.length
 
 
+@cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """Return the GPU's one stream for first runs: cuBLAS keeps a workspace for each stream that it ever saw."""
+    return torch.cuda.Stream(device)
+
+
 def _cuda_graph(step: Step) -> Step:
     """Record a step, with autocast's cache off: a recording computes nothing, so the cache would keep garbage."""
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
-        aside = torch.cuda.Stream()
+        aside = _side_stream(torch.cuda.current_device())
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # libraries initialise in a first run, which can't be recorded
             step()

@@ -5,7 +5,6 @@ Differs from the released evaluation, which asks one question at a time: same te
 """
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
@@ -30,7 +29,7 @@ Images = dict[str, tuple[torch.Tensor, torch.Tensor]]  # path -> its patches, an
 
 
 class Generator:
-    """A checkpoint that answers questions, on the GPU where there is one.
+    """A checkpoint that answers questions, on the current GPU where there is one.
 
     Raises UserError for a checkpoint that is not whole or not of the family.
     """
@@ -39,7 +38,7 @@ class Generator:
         check_checkpoint(checkpoint, family)
         self.checkpoint, self.family = checkpoint, family
         if device is None:
-            device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = load_model(checkpoint, dtype).to(device).eval()
         replay_decoding(self.model)
         # Each question brings its own limits of pixels.

@@ -13,7 +13,9 @@ DDP keeps its communication buckets in addition to the gradients (gradient_as_bu
 keeps a float32 master copy and two float32 moments, and widens its part of the gradients for the step (ZeRO paper,
 section 3.1: 16 bytes a weight before any splitting). accelerate widens the weights that FSDP trains to float32. LoRA's
 adapters are float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of
-5e8 numbers, and under ZeRO-3 up to 1e9 live weights (its defaults).
+5e8 numbers, and under ZeRO-3 up to 1e9 live weights (its defaults). With accumulation, FSDP keeps the whole gradient in
+bfloat16 (transformers doesn't reduce it before the last micro-step), and TRL splits the reference as one piece, so that
+its forward pass gathers all of it, beside the buffer that it is gathered in.
 
 Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
@@ -81,9 +83,13 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
     trained = model.lora_parameters(setting.lora_rank) if setting.lora_rank else model.parameters
     frozen = model.parameters if setting.lora_rank else 0
     parts = _states(setting, trained, frozen, batches.processes)
+    if setting.mode == "fsdp" and batches.accumulation > 1:
+        parts["gradients accumulated"] = WORK["bfloat16"] * trained
     if setting.reference and not setting.lora_rank:
         whole = WORK[setting.dtype] * model.parameters
         parts["reference"] = whole // batches.processes if setting.mode in ("zero3", "fsdp") else whole
+        if setting.mode == "fsdp":
+            parts[REFERENCE] = 2 * whole
     if setting.mode in ("zero2", "zero3"):
         parts["communication buffers"] = 2 * 2 * BUCKET + (
             2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
@@ -107,7 +113,8 @@ def peak(parts: dict[str, int]) -> int:
 
 
 ASLEEP = "vLLM, asleep while training"
-SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers", ASLEEP)
+REFERENCE = "reference gathered to score"
+SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers", REFERENCE, ASLEEP)
 
 
 def kv_cache(model: Architecture, sequences: int, tokens: int) -> int:

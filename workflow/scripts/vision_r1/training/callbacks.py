@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +43,21 @@ class MarkCompleteCheckpoints(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """On SIGTERM or SIGUSR1 (a time limit that comes near), finishes the step, saves, and ends the training.
 
+    Processes that load data ahead ignore the signals, which may be sent to them, too: without them no step is finished.
     `period`: a checkpoint resumes exactly only at steps that are multiples of it.
     """
+
+    SIGNALS = signal.SIGTERM, signal.SIGUSR1
 
     def __init__(self, period: int) -> None:
         self.period = period
         self.received = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self.handlers = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        self.handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        loader = kw["train_dataloader"]
+        loader = getattr(loader, "base_dataloader", loader)  # accelerate's wraps torch's
+        loader.worker_init_fn = partial(self._ignore_signals, loader.worker_init_fn)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         for number, handler in self.handlers.items():
@@ -61,6 +69,14 @@ class StopOnSignal(TrainerCallback):
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = True
+
+    @classmethod
+    def _ignore_signals(cls, before: Callable[[int], None] | None, worker: int) -> None:
+        """Start a process of a data loader: torch's own handler of SIGTERM, set just before, would end it."""
+        for number in cls.SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        if before:
+            before(worker)
 
     def _any_process_received(self, args: TrainingArguments) -> bool:
         if args.world_size == 1:
