@@ -90,6 +90,7 @@ rule models:
     """Every checkpoint that the report shows."""
     input:
         files(RUN.training, RUN.checkpoints),
+        files(RUN.model, RUN.checkpoints),
 
 
 rule evaluation:

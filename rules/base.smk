@@ -66,7 +66,9 @@ if config["model"]["source"] == "made":
         message:
             "Training the base model; progress in {log}"
         shell:
-            f"python {SCRIPTS}/make_base_model.py"
+            f"exec python {SCRIPTS}/launch_job.py"
+            " --lock {log:q}.lock --gpus {resources.gpu:q} --"
+            f" python {SCRIPTS}/make_base_model.py"
             " {params.args:q} --state {params.folder:q}/state"
             " --output_model {output.model:q}"
             " --output_history {output.history:q} --output_metrics {output.metrics:q} > {log:q} 2>&1"

@@ -120,6 +120,12 @@ wildcard_constraints:
 
 # What programs read of the configuration, and what their code means: path -> text. See `write_records`.
 RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
+# A job that an executor sent reads the configuration again. What it makes is recorded with that of the run's start.
+if workflow.remote_exec and RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
+    sys.exit(
+        f"error: {RUN.settings}: the configuration isn't that any more; it was edited while the run goes on. "
+        "End the run and start it again"
+    )
 STAMPS = {}
 PROGRAMS = Stamps(Path(".snakemake/vision_r1_modules.json"))
 
@@ -155,7 +161,7 @@ def write_records():
     """Write RECORDS, and the stamps of the programs that run now; outputs of all others keep their older stamps."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.module_globals is globals()]
     for job in jobs:
-        if workflow.dag.reason(job).forced:
+        if workflow.dag.reason(job).forced and not workflow.touch:
             finished.forget(job.output)
     running = {job.params.get("code") for job in jobs}
     stamps = {path: text for path, text in STAMPS.items() if digest(text) in running}
@@ -164,9 +170,15 @@ def write_records():
     write_text(".snakemake/started_on", f"{socket.gethostname()}, process {os.getpid()}")  # see unlock_run.py
 
 
-# Snakemake starts no module's onstart. A workflow that uses us and has an onstart of its own calls vision_r1.onstart().
+# Snakemake starts no module's onstart, and may use us as several modules. A workflow that uses us and has an onstart of
+# its own calls vision_r1.onstart().
 if not workflow.modifier.is_main_snakefile():
-    workflow._onstart = lambda log: write_records()
+
+    def write_records_too(log, before=workflow._onstart):
+        before(log)
+        write_records()
+
+    workflow._onstart = write_records_too
 
 
 def check_machine():
@@ -239,7 +251,7 @@ def this_command(*words):
     if not found or found.resolve() != Path(workflow.main_snakefile).resolve():
         words += ["--snakefile", workflow.main_snakefile]
     if asked.config:
-        words += ["--config", *(f"{key}={value}" for key, value in asked.config.items())]
+        words += ["--config", *(f"{key}={'' if value is None else value}" for key, value in asked.config.items())]
     return [*words, "--"]
 
 

@@ -25,3 +25,13 @@ def test_a_folder_is_fetched_and_a_quantised_one_is_refused(project, tmp_path):
     assert finished.returncode == 1 and "Traceback" not in finished.stdout
     log = (project.folder / "results/miniature/logs/preflight.log").read_text()
     assert log.splitlines()[-1].endswith("training needs the one in full precision")
+
+
+def test_touch_keeps_what_outlives_a_deleted_output(project):
+    small = ["--configfile", project.overlay({"base": {"steps": 2, "exact_steps": 2, "warmup_steps": 1}}), "--"]
+    target = "results/miniature/models/base/metrics.json"
+    project.snakemake(*small, target)
+    project.snakemake("--touch", "--forceall", *small, target)
+    (project.folder / target).unlink()
+    project.snakemake(*small, target)
+    assert "finished before" in (project.folder / "results/miniature/logs/make_base_model.log").read_text()

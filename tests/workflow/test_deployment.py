@@ -1,11 +1,12 @@
 """Deployment: the workflow run from another folder, and as a module from a git address."""
 
+import json
 import re
 import shutil
 import subprocess
 
 import pytest
-from project import Project
+from project import SMOKE, Project
 
 SCENES = "results/smoke/data/scenes/scenes_test/annotations.json"
 MODULE = """
@@ -67,3 +68,30 @@ def test_a_module_at_a_git_address(project, here):
     planned = here.planned()
     assert planned["all"] == planned["render_report"] == 1
     assert planned["train_grpo"] == 2
+
+
+def test_two_modules_write_the_records_of_both_runs(project, here):
+    module = MODULE.replace("vision_r1", "{run}").replace("config\n\nuse", 'config | {{"run": "{run}"}}\n\nuse')
+    module = module.replace("use rule * from {run}", "use rule * from {run} as {run}_*")
+    where = {"configuration": project.folder / "tests/smoke.yaml", "snakefile": project.folder / "workflow/Snakefile"}
+    (here.folder / "Snakefile").write_text("".join(module.format(run=run, **where) for run in ("one", "two")))
+    targets = [SCENES.replace("smoke", run) for run in ("one", "two")]
+    here.snakemake("--", *targets)
+    for run in ("one", "two"):
+        assert json.loads((here.folder / f"results/{run}/config.json").read_text())["run"] == run
+
+
+def test_a_folder_with_braces_is_refused_in_one_line(project):
+    moved = shutil.move(project.folder, project.folder.with_name("with {braces}"))
+    refused = Project(moved).snakemake("--dry-run", check=False)
+    assert refused.returncode == 1 and "Traceback" not in refused.stdout
+    assert "Snakemake takes braces in a path for wildcards" in refused.stdout
+
+
+def test_a_job_of_another_configuration_than_the_runs_is_refused(project):
+    """As an executor starts it: the configuration was edited between the run's start and this job's."""
+    project.snakemake(*SMOKE, "--", SCENES)
+    job = ["--mode", "remote", "--forcerun", "make_scenes", *SMOKE]
+    assert project.snakemake(*job, "--", SCENES).returncode == 0
+    edited = project.snakemake(*job, project.overlay({"sft": {"max_steps": 77}}), "--", SCENES, check=False)
+    assert edited.returncode == 1 and "config.json: the configuration isn't that any more" in edited.stdout

@@ -73,5 +73,5 @@ def test_every_rule_that_downloads_runs_where_snakemake_runs(rules):
 
 def test_the_slurm_profile_covers_every_job_with_a_model(rules, root):
     slurm = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
-    with_model = [name for name in rules if name.startswith(("train_", "predict_"))]
+    with_model = [name for name in rules if name.startswith(("train_", "predict_", "make_base_"))]
     assert sorted(with_model) == sorted(slurm["set-resources"]) == sorted(slurm["preemptible-rules"])
