@@ -248,6 +248,17 @@ def test_resumes_with_another_number_of_processes(tiny_checkpoint, datasets, pre
     assert read_jsonl(output) == predicted
 
 
+def test_each_process_makes_its_own_gpu_the_current_one(tiny_checkpoint, monkeypatch):
+    """CUDA graphs of another GPU than the current one are empty, and would repeat tokens."""
+    chosen = []
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setattr("torch.nn.Module.to", lambda model, device: chosen.append(device) or model)
+    Generator(tiny_checkpoint, FAMILY, "float32")
+    assert chosen == ["cuda:3", "cuda:3"]
+
+
 def test_complete_answers_are_gathered_without_loading_a_model(
     tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
 ):

@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     # As accelerate launch and torchrun set them; the processes share files, and need no process group.
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    take_one_card(os.environ)
+    if args.backend == "vllm":
+        take_one_card(os.environ)
     from vision_r1.data.coco import check_images, read_all
     from vision_r1.evaluation.protocols import Protocol, read_entries, requests
 

@@ -5,6 +5,7 @@ Differs from the released evaluation, which asks one question at a time: same te
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
@@ -29,7 +30,7 @@ Images = dict[str, tuple[torch.Tensor, torch.Tensor]]  # path -> its patches, an
 
 
 class Generator:
-    """A checkpoint that answers questions, on the current GPU where there is one.
+    """A checkpoint that answers questions, on the GPU of this process's LOCAL_RANK where there is one.
 
     Raises UserError for a checkpoint that is not whole or not of the family.
     """
@@ -37,8 +38,10 @@ class Generator:
     def __init__(self, checkpoint: str | Path, family: Family, dtype: str, device: str | None = None) -> None:
         check_checkpoint(checkpoint, family)
         self.checkpoint, self.family = checkpoint, family
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device is None and torch.cuda.is_available():
+            device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+            torch.cuda.set_device(device)  # CUDA graphs record the current device only
+        device = device or "cpu"
         self.model = load_model(checkpoint, dtype).to(device).eval()
         replay_decoding(self.model)
         # Each question brings its own limits of pixels.

@@ -64,9 +64,9 @@ def take_devices(count: int, folder: Path) -> list[str]:
 def take_one_card(environment: MutableMapping[str, str]) -> None:
     """Leave a process only the card of its LOCAL_RANK, and no variable that tells of the processes beside it.
 
-    For what takes the first card: vLLM, which expects one process per machine, and CUDA graphs, which record the
-    current device. Call it before anything uses cards: CUDA reads CUDA_VISIBLE_DEVICES once. Raises UserError where
-    that variable names too few cards; where it is empty (no cards), it stays so.
+    For a library that expects one process per machine and takes the first card. Call it before anything uses cards:
+    CUDA reads CUDA_VISIBLE_DEVICES once. Raises UserError where that variable names too few cards; where it is empty
+    (no cards), it stays so.
     """
     place, named = environment.get("LOCAL_RANK"), environment.get("CUDA_VISIBLE_DEVICES")
     if place is not None and named is None:
