@@ -238,5 +238,5 @@ def test_other_pixel_limits_in_evaluation_are_reported_and_allowed(paper):
     assert "784 to 10,035,200 pixels to every checkpoint" in evaluation_limits(paper)[0]
     alike = copy.deepcopy(paper)
     for protocol in alike["evaluation"]["protocols"].values():
-        protocol["max_pixels"] = 401_408
+        protocol |= {"min_pixels": 3136, "max_pixels": 401_408}
     assert evaluation_limits(alike) == []

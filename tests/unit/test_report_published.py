@@ -47,10 +47,12 @@ def test_another_method_is_not_the_papers(name, key):
     assert "step_1/grpo_stage2" not in {line["checkpoint"] for line in lines_of(config)}
 
 
-def test_the_released_code_shares_the_papers_base_and_sft_only():
+def test_the_released_code_shares_the_papers_base_only():
     config = configurations.load(ROOT, "released_2025")
-    assert departures(config, PAPER, "step_1_2") == ["reward.criterion", "grpo.beta"]
-    assert {line["checkpoint"] for line in lines_of(config)} == {"base", "sft"}
+    data = ["data.grounding.odinw_train", "data.negative.odinw_train", "data.negative"]
+    assert departures(config, PAPER, "step_1_2") == [*data, "reward.criterion", "grpo.beta"]
+    assert departures(config, PAPER, "sft") == data
+    assert {line["checkpoint"] for line in lines_of(config)} == {"base"}
 
 
 def test_a_changed_setting_is_named():
