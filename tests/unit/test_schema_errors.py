@@ -33,6 +33,8 @@ def test_every_pattern_has_an_explanation(schema):
         ({"seed": 50000}, "seed: 50000 is too large; give at most 40000"),
         ({"seed": 1.5}, "seed: 1.5 is not a whole number"),
         ({"seed": "x"}, "seed: 'x' is text, not a whole number"),
+        ({"freeze_code": "true"}, "freeze_code: 'true' is text, not true or false; after --config Snakemake reads"),
+        ({"lora": "null"}, "lora: 'null' is text, not a section of keys or null; after --config Snakemake reads"),
         ({"freeze_code": None}, "freeze_code: null is not true or false"),
         ({"sft": {"learning_rate": 0}}, "sft.learning_rate: 0 is too small; give more than 0"),
         ({"sft": {"adam_beta2": 1}}, "sft.adam_beta2: 1 is too large; give less than 1"),

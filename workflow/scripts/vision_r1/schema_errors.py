@@ -54,8 +54,9 @@ def _kind(value: Any, kinds: str | list[str]) -> str:
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return f"{value!r} is text, not a number; YAML wants a dot and a signed exponent: {float(value):.1e}"
     if isinstance(value, str):
-        hint = "; after --config Snakemake reads nested values as text: write them in a file for --configfile"
-        return f"{value!r} is text, not {names}" + (hint if re.fullmatch(r"[+-]?[\d.]+", value) else "")
+        hint = "; after --config Snakemake reads nested values, true and null as text: give a file to --configfile"
+        meant = re.fullmatch(r"[+-]?[\d.]+|true|false|null|None", value)
+        return f"{value!r} is text, not {names}" + (hint if meant else "")
     return f"{_short(value)} is not {names}"
 
 
