@@ -123,8 +123,8 @@ RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
 # A job that an executor sent reads the configuration again. What it makes is recorded with that of the run's start.
 if workflow.remote_exec and RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
     sys.exit(
-        f"error: {RUN.settings}: the configuration isn't that any more; it was edited while the run goes on. "
-        "End the run and start it again"
+        f"error: {RUN.settings}: the configuration has changed since the run started; "
+        "stop the run and start it again"
     )
 STAMPS = {}
 PROGRAMS = Stamps(Path(".snakemake/vision_r1_modules.json"))

@@ -105,7 +105,7 @@ def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
         ({"muon_learning_rate": 1e30}, "--muon_learning_rate 1e[+]30 .*: the loss is nan at step 3; lower them"),
         ({"muon_learning_rate": 1e30, "threads": 2}, "the loss is nan at step 3; lower them"),
         ({"threads": 3}, "--threads 3: each process needs a row of the batch and a matrix; give at most 2"),
-        ({"device": "cuda"}, "--device cuda: no GPU is visible; give --device cpu"),
+        ({"device": "cuda"}, "--device cuda: no GPU is visible; ask for one"),
     ],
 )
 def test_an_invalid_setting_writes_nothing(tmp_path, monkeypatch, changes, message):

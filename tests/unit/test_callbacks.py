@@ -1,5 +1,7 @@
 import logging
+import os
 import subprocess
+import sys
 from multiprocessing import active_children
 from types import SimpleNamespace
 
@@ -57,3 +59,25 @@ def test_processes_that_load_data_outlive_a_signal(skipped):
     finally:
         stop.on_train_end(None, None, None)
     assert [number for batch in batches for number in batch.tolist()] == [*range(2 * skipped, 40)]
+
+
+FAILS = """
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+from vision_r1.training.callbacks import StopOnSignal
+
+def train(loader):
+    batches = iter(loader)  # as long as the error's traceback lives, so do the loader's processes
+    next(batches)
+    raise MemoryError
+
+loader = Accelerator(cpu=True).prepare(DataLoader(range(40), batch_size=2, num_workers=2))
+StopOnSignal(1).on_train_begin(None, None, None, train_dataloader=loader)
+train(loader)
+"""
+
+
+def test_a_training_that_fails_ends_although_its_loaders_outlive_signals(root):
+    environment = os.environ | {"PYTHONPATH": str(root / "workflow/scripts")}
+    failed = subprocess.run([sys.executable, "-c", FAILS], env=environment, capture_output=True, text=True, timeout=120)
+    assert failed.returncode == 1 and failed.stderr.rstrip().endswith("MemoryError")

@@ -64,7 +64,9 @@ def main(argv=None) -> None:
     from vision_r1.vision_encoder import speed_up_encoder
 
     if recipe.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no GPU is visible; give --device cpu (config: base.device)")
+        raise UserError(
+            "--device cuda: no GPU is visible; ask for one (config: compute.make_base_model.gpu) or give --device cpu"
+        )
     # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)

@@ -6,8 +6,8 @@ and keeps its address; one step is recorded, and the following steps replay it u
 those of ordinary decoding, up to the order of floating-point sums.
 """
 
+import functools
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -121,7 +121,7 @@ class RoomyLayer(DynamicLayer):
         return self.steps.length
 
 
-@cache
+@functools.cache
 def _side_stream(device: int) -> torch.cuda.Stream:
     """Return the GPU's one stream for first runs: cuBLAS keeps a workspace for each stream that it ever saw."""
     return torch.cuda.Stream(device)

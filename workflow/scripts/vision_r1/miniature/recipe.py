@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
 
+MAY_BE_ZERO = ("exact_steps", "filling_steps", "number_waves", "workers")
+
 
 def _setting(text: str):
     return field(metadata={"help": text})
@@ -44,16 +46,13 @@ class Recipe:
             if getattr(self, name) not in values:
                 raise UserError(f"--{name} {getattr(self, name)}: must be one of {', '.join(values)}")
         for item in fields(self):
-            if item.type is str or item.name in ("workers", "exact_steps", "filling_steps", "number_waves"):
+            if item.type is str:
                 continue
-            low = 1 if item.type is int else 0
+            low = 1 if item.type is int and item.name not in MAY_BE_ZERO else 0
             if not low <= getattr(self, item.name) < float("inf"):
                 raise UserError(f"--{item.name} {getattr(self, item.name)}: must be a number of at least {low}")
-        for name in ("workers", "number_waves"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name} {getattr(self, name)}: must be at least 0")
         for name in ("exact_steps", "filling_steps"):
-            if not 0 <= getattr(self, name) <= self.steps:
+            if getattr(self, name) > self.steps:
                 raise UserError(f"--{name} {getattr(self, name)}: must be from 0 to --steps {self.steps}")
         if self.head_size % 16:
             raise UserError(f"--head_size {self.head_size}: must be a multiple of 16")

@@ -15,7 +15,7 @@ section 3.1: 16 bytes a weight before any splitting). accelerate widens the weig
 adapters are float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of
 5e8 numbers, and under ZeRO-3 up to 1e9 live weights (its defaults). With accumulation, FSDP keeps the whole gradient in
 bfloat16 (transformers doesn't reduce it before the last micro-step), and TRL splits the reference as one piece, so that
-its forward pass gathers all of it, beside the buffer that it is gathered in.
+its forward pass gathers all of it, beside the buffer that it is gathered in (counted as if while sampling).
 
 Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A

@@ -1,9 +1,13 @@
 """What TRL's trainers lack for long trainings, added from outside."""
 
+import atexit
+import os
 import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import Event
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +47,7 @@ class MarkCompleteCheckpoints(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """On SIGTERM or SIGUSR1 (a time limit that comes near), finishes the step, saves, and ends the training.
 
-    Processes that load data ahead ignore the signals, which may be sent to them, too: without them no step is finished.
+    Processes that load data outlive the signals, which may be sent to them, too: without them no step is finished.
     `period`: a checkpoint resumes exactly only at steps that are multiples of it.
     """
 
@@ -52,12 +56,14 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, period: int) -> None:
         self.period = period
         self.received = False
+        self.exiting = Event()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         self.handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         loader = kw["train_dataloader"]
         loader = getattr(loader, "base_dataloader", loader)  # accelerate's wraps torch's
-        loader.worker_init_fn = partial(self._ignore_signals, loader.worker_init_fn)
+        loader.worker_init_fn = partial(self._outlive_signals, self.exiting, loader.worker_init_fn)
+        atexit.register(self.exiting.set)  # a program that ends with an error sends SIGTERM to its loaders and waits
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         for number, handler in self.handlers.items():
@@ -71,10 +77,15 @@ class StopOnSignal(TrainerCallback):
         self.received = True
 
     @classmethod
-    def _ignore_signals(cls, before: Callable[[int], None] | None, worker: int) -> None:
+    def _outlive_signals(cls, exiting: EventType, before: Callable[[int], None] | None, worker: int) -> None:
         """Start a process of a data loader: torch's own handler of SIGTERM, set just before, would end it."""
+
+        def end_with_the_program(number: int, frame: Any) -> None:
+            if exiting.is_set():
+                os._exit(0)
+
         for number in cls.SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, end_with_the_program)
         if before:
             before(worker)
 
