@@ -56,14 +56,15 @@ class StopOnSignal(TrainerCallback):
     def __init__(self, period: int) -> None:
         self.period = period
         self.received = False
-        self.exiting = Event()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         self.handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         loader = kw["train_dataloader"]
         loader = getattr(loader, "base_dataloader", loader)  # accelerate's wraps torch's
-        loader.worker_init_fn = partial(self._outlive_signals, self.exiting, loader.worker_init_fn)
-        atexit.register(self.exiting.set)  # a program that ends with an error sends SIGTERM to its loaders and waits
+        if loader.num_workers:
+            exiting = Event()
+            loader.worker_init_fn = partial(self._outlive_signals, exiting, loader.worker_init_fn)
+            atexit.register(exiting.set)  # a program that ends with an error sends SIGTERM to its loaders and waits
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         for number, handler in self.handlers.items():
