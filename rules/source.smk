@@ -36,7 +36,7 @@ def source_folder():
     workflow moves, or another version of it is asked for: then code stamps tell which jobs are due.
     """
     rules = workflow.current_basedir
-    if {*"{}"} & {*str(rules)}:
+    if any(brace in str(rules) for brace in "{}"):
         sys.exit(f"error: {rules}: Snakemake takes braces in a path for wildcards; move the workflow elsewhere")
     folder = Path(".snakemake/workflows")
     link = folder / (workflow.modifier.namespace or "vision_r1")

@@ -74,3 +74,39 @@ def hub(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     return calls
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Gives torch its threads back after tests of programs that set their number."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """Images of three sizes: three square ones, a wide one and a tall one."""
+    import coco_factory
+
+    folder = tmp_path_factory.mktemp("data")
+    small = coco_factory.write(folder / "small")
+    mixed = coco_factory.content({7: [(2, [5, 5, 30, 20])], 8: [(1, [0, 0, 9, 9])]}, size=(168, 56))
+    mixed["images"][1].update(width=50, height=120)
+    return [("small", *small), ("mixed", *coco_factory.write(folder / "mixed", mixed))]
+
+
+@pytest.fixture(scope="module")
+def predicted(tiny_checkpoint, datasets, tmp_path_factory):
+    """What predict_suite.py writes about `datasets`, undisturbed."""
+    from predict_suite import main
+    from prediction_words import WRITTEN, words
+
+    from vision_r1.files import read_jsonl
+
+    output = tmp_path_factory.mktemp("predictions") / "suite.jsonl"
+    main(words(tiny_checkpoint, datasets, output))
+    assert sorted(path.name for path in output.parent.iterdir()) == WRITTEN
+    return read_jsonl(output)

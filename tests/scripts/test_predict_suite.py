@@ -1,19 +1,12 @@
 """Prediction with a tiny untrained model: its answers are meaningless, but the same however they are computed."""
 
-import json
-import logging
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import coco_factory
-import predict_suite
 import pytest
 import torch
 from predict_suite import main
+from prediction_words import PROTOCOLS, words
 
 from vision_r1.data.coco import read_all
 from vision_r1.data.images import load_image
@@ -25,51 +18,7 @@ from vision_r1.families import family
 from vision_r1.files import UserError, read_jsonl
 
 FAMILY = family("qwen2_5_vl")
-PROTOCOLS = {
-    "every": {"prompts": "per-category", "max_new_tokens": 8},
-    "present": {"prompts": "per-present-category", "max_new_tokens": 8},
-    "at-once": {"prompts": "all-in-one", "max_new_tokens": 5, "max_pixels": 3200},
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory):
-    """Images of three sizes: three square ones, a wide one and a tall one."""
-    folder = tmp_path_factory.mktemp("data")
-    small = coco_factory.write(folder / "small")
-    mixed = coco_factory.content({7: [(2, [5, 5, 30, 20])], 8: [(1, [0, 0, 9, 9])]}, size=(168, 56))
-    mixed["images"][1].update(width=50, height=120)
-    return [("small", *small), ("mixed", *coco_factory.write(folder / "mixed", mixed))]
-
-
-def words(checkpoint, datasets, output, **options):
-    values = {
-        **{"family": "qwen2_5_vl", "checkpoint": checkpoint, "min_pixels": 784, "max_pixels": 7056},
-        **{"batch_size": 4, "threads": 1, "dtype": "float32", "output_predictions": output, **options},
-    }
-    return [
-        *(word for dataset in datasets for word in ("--dataset", *dataset)),
-        *(word for name, entry in PROTOCOLS.items() for word in ("--protocol", name, json.dumps(entry))),
-        *(word for key, value in values.items() for word in (f"--{key}", str(value))),
-    ]
-
-
-WRITTEN = [".suite.jsonl.sha256", "suite.finished", "suite.jsonl"]
-
-
-@pytest.fixture(scope="module")
-def predicted(tiny_checkpoint, datasets, tmp_path_factory):
-    output = tmp_path_factory.mktemp("predictions") / "suite.jsonl"
-    main(words(tiny_checkpoint, datasets, output))
-    assert sorted(path.name for path in output.parent.iterdir()) == WRITTEN
-    return read_jsonl(output)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_request_has_a_line(predicted, datasets):
@@ -113,15 +62,12 @@ def test_text_does_not_depend_on_the_batch(predicted, tiny_checkpoint, datasets,
         assert [value for _, value in one["tokens"]] == pytest.approx([value for _, value in many["tokens"]], abs=2e-3)
 
 
-def test_sampled_text_depends_on_the_seed_and_not_on_the_batch(
-    predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch
-):
+def test_sampled_text_depends_on_the_seed_and_not_on_the_batch(predicted, tiny_checkpoint, datasets, tmp_path):
     sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 50, "presence_penalty": 1.5, "seed": 42}
 
     def sampled(name, seed=42, **options):
         protocols = {key: entry | {"sampling": sampling | {"seed": seed}} for key, entry in PROTOCOLS.items()}
-        monkeypatch.setattr(f"{__name__}.PROTOCOLS", protocols)
-        main(words(tiny_checkpoint, datasets, tmp_path / name, **options))
+        main(words(tiny_checkpoint, datasets, tmp_path / name, protocols, **options))
         return [line["completion"] for line in read_jsonl(tmp_path / name)]
 
     texts = sampled("one")
@@ -166,44 +112,6 @@ def test_a_row_is_read_up_to_its_end_token(tiny_checkpoint):
     assert generator.read(tokens, [-0.5] * len(tokens))["truncated"]
 
 
-class Interrupted(Exception):
-    pass
-
-
-def test_resumes_after_an_interruption(predicted, tiny_checkpoint, datasets, tmp_path, monkeypatch, caplog):
-    output = tmp_path / "suite.jsonl"
-    arguments = words(tiny_checkpoint, datasets, output)
-    answer, batches = Generator.answer, []
-
-    def counted(self, questions, images):
-        if len(batches) == 2:
-            raise Interrupted
-        batches.append(len(questions))
-        return answer(self, questions, images)
-
-    monkeypatch.setattr(Generator, "answer", counted)
-    with pytest.raises(Interrupted):
-        main(arguments)
-    partial = tmp_path / "suite.partial.jsonl"
-    with partial.open("a", encoding="utf-8") as file:
-        file.write('[{"completion": "cut off')
-    assert not output.exists()
-    batches[:] = [0, 0, 0]
-    with caplog.at_level(logging.INFO):
-        main(arguments)
-    assert "8 of 20 questions were answered before" in caplog.text
-    assert sum(batches) == 12
-    assert read_jsonl(output) == predicted and not partial.exists()
-
-
-def test_another_run_s_partial_file_is_not_used(tiny_checkpoint, datasets, tmp_path, predicted, caplog):
-    output = tmp_path / "suite.jsonl"
-    (tmp_path / "suite.partial.jsonl").write_text('{"checkpoint": "other"}\n[{"completion": "of another run"}]\n')
-    main(words(tiny_checkpoint, datasets, output))
-    assert "ignoring stale partial results" in caplog.text
-    assert read_jsonl(output) == predicted
-
-
 def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, predicted, monkeypatch):
     generator = Generator(tiny_checkpoint, FAMILY, "float32")
     protocol = Protocol.of("every", PROTOCOLS["every"], 784, 7056)
@@ -230,24 +138,6 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, pred
         generator.answer(questions)
 
 
-def test_resumes_with_another_number_of_processes(tiny_checkpoint, datasets, predicted, tmp_path, caplog, monkeypatch):
-    output = tmp_path / "suite.jsonl"
-    arguments = words(tiny_checkpoint, datasets, output)
-    monkeypatch.setattr("vision_r1.progress.PAUSE", 0)
-    with caplog.at_level(logging.INFO), monkeypatch.context() as second:
-        second.setenv("RANK", "1")
-        second.setenv("WORLD_SIZE", "2")
-        main(arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["suite.partial-2of2.jsonl"]
-    assert "progress 8/8 prompts" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        main(arguments)
-    assert "8 of 20 questions were answered before" in caplog.text and "progress 12/12 prompts" in caplog.text
-    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
-    assert read_jsonl(output) == predicted
-
-
 def test_each_process_makes_its_own_gpu_the_current_one(tiny_checkpoint, monkeypatch):
     """CUDA graphs of another GPU than the current one are empty, and would repeat tokens."""
     chosen = []
@@ -257,84 +147,6 @@ def test_each_process_makes_its_own_gpu_the_current_one(tiny_checkpoint, monkeyp
     monkeypatch.setattr("torch.nn.Module.to", lambda model, device: chosen.append(device) or model)
     Generator(tiny_checkpoint, FAMILY, "float32")
     assert chosen == ["cuda:3", "cuda:3"]
-
-
-def test_complete_answers_are_gathered_without_loading_a_model(
-    tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
-):
-    output = tmp_path / "suite.jsonl"
-    arguments = words(tiny_checkpoint, datasets, output)
-
-    def interrupted(*arguments):
-        raise Interrupted
-
-    with monkeypatch.context() as break_:
-        break_.setattr("vision_r1.evaluation.predict.gather", interrupted)
-        with pytest.raises(Interrupted):
-            main(arguments)
-    assert [path.name for path in tmp_path.iterdir()] == ["suite.partial.jsonl"]
-    monkeypatch.setattr(Generator, "__init__", pytest.fail)
-    main(arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
-    assert read_jsonl(output) == predicted
-
-
-def test_a_process_that_starts_after_the_answers_are_gathered_has_nothing_to_do(
-    tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
-):
-    """The first of two processes found all batches of an earlier attempt; on another node the second starts later."""
-    output = tmp_path / "suite.jsonl"
-    arguments = words(tiny_checkpoint, datasets, output)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank in ("1", "0"):
-        monkeypatch.setenv("RANK", rank)
-        main(arguments)
-    assert read_jsonl(output) == predicted
-    monkeypatch.setattr(Generator, "__init__", pytest.fail)
-    monkeypatch.setenv("RANK", "1")
-    main(arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
-
-
-def test_an_output_that_snakemake_deleted_is_restored_without_a_model(
-    tiny_checkpoint, datasets, predicted, tmp_path, monkeypatch
-):
-    output = tmp_path / "suite.jsonl"
-    main(words(tiny_checkpoint, datasets, output))
-    output.unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(Generator, "__init__", pytest.fail)
-        main(words(tiny_checkpoint, datasets, output))
-    assert read_jsonl(output) == predicted
-
-
-@pytest.mark.slow
-def test_two_processes_of_a_launcher_write_the_same_bytes(tiny_checkpoint, datasets, predicted, tmp_path):
-    """They start as under accelerate launch; one is killed in the middle of a line, and both are restarted."""
-    output = tmp_path / "suite.jsonl"
-    command = [sys.executable, predict_suite.__file__, *words(tiny_checkpoint, datasets, output)]
-
-    def start(rank):
-        environment = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-    first = start(0)
-    partial = tmp_path / "suite.partial-1of2.jsonl"
-    while not partial.exists() or partial.read_text().count("\n") < 2:
-        assert first.poll() is None
-        time.sleep(0.05)
-    first.kill()
-    first.communicate()
-    with partial.open("a", encoding="utf-8") as file:
-        file.write('[2, [{"completion": "cut off')
-    processes = [start(0), start(1)]
-    for process in processes:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    main(words(tiny_checkpoint, datasets, tmp_path / "one.jsonl"))
-    assert output.read_bytes() == (tmp_path / "one.jsonl").read_bytes()
-    assert read_jsonl(output) == predicted
-    assert not list(tmp_path.glob("*partial*"))
 
 
 def test_plan_puts_large_images_first_and_asks_nothing_twice():

@@ -94,6 +94,5 @@ def test_a_job_of_another_configuration_than_the_runs_is_refused(project):
     job = ["--mode", "remote", "--forcerun", "make_scenes", *SMOKE]
     assert project.snakemake(*job, "--", SCENES).returncode == 0
     edited = project.snakemake(*job, project.overlay({"sft": {"max_steps": 77}}), "--", SCENES, check=False)
-    assert (
-        edited.returncode == 1 and "config.json: the configuration has changed since the run started" in edited.stdout
-    )
+    assert edited.returncode == 1
+    assert "config.json: the configuration has changed since the run started" in edited.stdout
