@@ -41,6 +41,9 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={}, metavar="JSON", help="overrides of our GRPOConfig")
     args = parser.parse_args()
     vars(args).update(rounds=1, released_accumulation=1)
+    for generations in args.generations:
+        if args.prompts * generations % args.micro:
+            parser.error(f"--micro {args.micro} does not divide {args.prompts} prompts x {generations} completions")
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: --device cuda: no GPU is visible; give --device cpu --sizes miniature for a trial run")
     logging.disable(logging.WARNING)

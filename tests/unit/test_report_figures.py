@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from report_factory import history, metrics, write
 
-from vision_r1.report.figures import ap_by_checkpoint, boxes_by_checkpoint, precision_recall, save
+from vision_r1.report.figures import ap_by_checkpoint, ap_by_dataset, boxes_by_checkpoint, precision_recall, save
 from vision_r1.report.panels import STYLE_SHEET, TOLD_APART, told_apart
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import (
@@ -155,6 +155,11 @@ def test_the_highest_marker_is_not_cut(tmp_path):
     (axes,) = ap_by_checkpoint(scores(tmp_path), chains_of(*ALIKE)).axes
     top, highest = axes.get_ylim()[1], max(max(line.get_ydata()) for line in axes.get_lines())
     assert axes.get_ylim()[0] == 0 and top > 1.05 * highest
+
+
+def test_a_marker_at_zero_is_not_cut(tmp_path):
+    (axes,) = ap_by_dataset(scores(tmp_path), chains_of(*ALIKE)).axes
+    assert not any(line.get_clip_on() for line in axes.get_lines() if line.get_marker() != "None")
 
 
 def test_one_box_per_object_is_marked_where_a_model_predicts_fewer(tmp_path):

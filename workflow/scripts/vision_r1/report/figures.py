@@ -102,7 +102,8 @@ def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
                 if place.experiment in ("", *experiments):
                     scores = [line[number] for _, line in table.lines]
                     spots = [(100 * score, row) for row, score in enumerate(scores) if score is not None]
-                    axes.plot(*_split(spots), linestyle="", **_look(experiments, place) | {"label": place.title})
+                    look = _look(experiments, place) | {"label": place.title, "linestyle": ""}
+                    axes.plot(*_split(spots), **look, clip_on=False)  # whole at 0, too
             axes.axhline(len(table.lines) - 1.5, color=MUTED, linewidth=0.6)
             axes.set(title=benchmark_title(table.suite, table.protocol), xlabel="AP")
             from_zero(axes, "x")
