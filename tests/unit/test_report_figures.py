@@ -157,9 +157,10 @@ def test_the_highest_marker_is_not_cut(tmp_path):
     assert axes.get_ylim()[0] == 0 and top > 1.05 * highest
 
 
-def test_a_marker_at_zero_is_not_cut(tmp_path):
-    (axes,) = ap_by_dataset(scores(tmp_path), chains_of(*ALIKE)).axes
-    assert not any(line.get_clip_on() for line in axes.get_lines() if line.get_marker() != "None")
+def test_a_marker_at_zero_is_drawn_whole(tmp_path):
+    path = write(tmp_path / "scores.json", metrics(0.0, 800, "odinw13", ["one", "another"]))
+    base = ap_by_dataset(of_metrics(path, "base", "odinw13", 0), {}).axes[0].get_lines()[0]
+    assert len(base.get_xdata()) == 3 and not base.get_clip_on()
 
 
 def test_one_box_per_object_is_marked_where_a_model_predicts_fewer(tmp_path):
