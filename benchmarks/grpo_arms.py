@@ -35,6 +35,7 @@ from vision_r1.rewards import Criterion, reward_functions
 from vision_r1.training.dataset import grpo_dataset
 from vision_r1.training.fused_head import score_only_completions
 from vision_r1.training.sharing import share_forward, share_processing
+from vision_r1.vision_encoder import speed_up_encoder
 
 WARM_UP = 8  # tokens of a completion in a step that does not count
 PARTS = ("generation", "log-probabilities", "backward", "image processing", "reward", "data", "other")
@@ -136,7 +137,7 @@ def with_trl(folder: str, rows: Sequence[Mapping[str, Any]], args: argparse.Name
         peft_config=adapters(args.lora_r),
     )
     if shared and trainer.ref_model is not None:
-        share_forward(position_once(trainer.ref_model), pixels)
+        share_forward(position_once(speed_up_encoder(trainer.ref_model)), pixels)
     clock = Clock(args.device)
     clock.around(trainer, "_generate_single_turn", "generation")
     clock.around(trainer, "_tokenize_prompts", "image processing")

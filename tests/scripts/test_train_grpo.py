@@ -293,6 +293,13 @@ def test_another_methods_reward_is_trained_with_by_name(tiny_checkpoint, train_f
         ),
         ({"generation_kwargs": '{"num_beams": 3}'}, "--generation_kwargs: 'num_beams': beams aren't samples"),
         (
+            {"generation_kwargs": '{"guidance_scale": 1.5}'},
+            "--generation_kwargs: 'guidance_scale': TRL's trainer",
+        ),
+        ({"neftune_noise_alpha": 5.0}, "--neftune_noise_alpha: copies of a prompt are read once"),
+        ({"cast_lm_head_to_fp32": True}, "--cast_lm_head_to_fp32: .* has its embeddings as its output layer"),
+        ({"use_liger_kernel": True}, "--use_liger_kernel: the package is missing; pip install liger-kernel"),
+        (
             {"gradient_accumulation_steps": 2, "steps_per_generation": 3},
             "--steps_per_generation: .* last 3 micro-steps",
         ),

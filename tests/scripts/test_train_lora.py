@@ -146,3 +146,11 @@ def test_adapters_of_other_layers_are_not_loaded(tiny_checkpoint, tmp_path):
     check_adapters(load_model(tiny_checkpoint, "float32"), tmp_path / "none")  # no adapters, nothing to check
     with pytest.raises(UserError, match="adapter_model.safetensors: 2 weights differ from the model's, the first is"):
         check_adapters(adapted(".*[qv]_proj"), tmp_path)
+
+
+def test_adapters_on_embeddings_that_are_the_output_layer_are_refused(tiny_checkpoint, train_file, tmp_path):
+    pytest.importorskip("peft")
+    with pytest.raises(
+        UserError, match="--lora_target_modules: matches the embeddings, which this model"
+    ):
+        train_sft.main(arguments(tiny_checkpoint, train_file, tmp_path, **LORA, lora_target_modules=".*embed_tokens"))

@@ -146,6 +146,8 @@ def test_an_image_of_another_size_than_its_row_s(tiny_checkpoint, train_file, tm
     ("options", "message"),
     [
         ({"learning_rat": 1}, "--learning_rat"),
+        ({"pad_to_multiple_of": 8}, "--pad_to_multiple_of: TRL's SFT has it for texts without images only"),
+        ({"activation_offloading": True}, "--activation_offloading: needs a GPU"),
         ({"learning_rate": "quick"}, "--learning_rate.*'quick'"),
         ({"learning_rate": "nan"}, "--learning_rate nan: give a number"),
         ({"family": "llava"}, "--family: unknown 'llava'; choose qwen2_5_vl, qwen3_vl"),

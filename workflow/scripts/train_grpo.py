@@ -18,6 +18,7 @@ from dataclasses import asdict
 
 from vision_r1.cli import run
 from vision_r1.families import family
+from vision_r1.files import UserError
 from vision_r1.models import load_model
 from vision_r1.objectives import generation_period
 from vision_r1.processors import load_processor
@@ -59,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage = prepare(arguments, config, __file__, criterion=asdict(criterion), share_copies=arguments.share_copies)
 
     model = load_model(stage.weights, arguments.dtype)
+    if config.cast_lm_head_to_fp32 and model.config.tie_word_embeddings:
+        raise UserError(
+            f"--cast_lm_head_to_fp32: {stage.weights} has its embeddings as its output layer; leave it out, or train "
+            "in float32"
+        )
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from vision_r1.cli import run
 from vision_r1.families import family
+from vision_r1.files import UserError
 from vision_r1.models import load_model
 from vision_r1.processors import load_processor
 from vision_r1.training.dataset import check_answers_fit, read_rows, sft_dataset
@@ -30,7 +31,12 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple:
     parser = StageParser((StageArguments, Guards, SFTConfig), __doc__)
     # TRL's default, 1024 tokens, would cut the boxes off long answers.
     parser.set_defaults_with_config(max_length=None)
-    return parser.parse(argv)
+    arguments, guards, config = parser.parse(argv)
+    if config.pad_to_multiple_of:
+        raise UserError("--pad_to_multiple_of: TRL's SFT has it for texts without images only; leave it out")
+    if config.activation_offloading and config.use_cpu:
+        raise UserError("--activation_offloading: needs a GPU; leave it out with --use_cpu")
+    return arguments, guards, config
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -55,6 +55,14 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             "generation_kwargs",
             "'num_beams': beams aren't samples of the policy, as the objective takes them; remove it",
         )
+    for key in ("return_dict_in_generate", "guidance_scale", "prompt_lookup_num_tokens"):
+        if (values.get("generation_kwargs") or {}).get(key):
+            yield "generation_kwargs", f"{key!r}: TRL's trainer can't use it; remove it"
+    if values.get("neftune_noise_alpha"):
+        yield (
+            "neftune_noise_alpha",
+            "copies of a prompt are read once, so they would share the noise that TRL gives each; use it in SFT",
+        )
     if values.get("bf16") and values.get("fp16"):
         yield "fp16", "true, and bf16 is true, too; train in one of them"
     if loss in ("sapo", "vespo") and (high is not None or delta is not None):

@@ -156,7 +156,8 @@ def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
             f"({config.generation_batch_size} completions in groups of {config.num_generations}); give smaller batches"
         )
     period = generation_period(vars(config))
-    for flag, steps in (("save_steps", config.save_steps), ("stop_at", stop_at or 0)):
+    saved = config.save_steps if config.save_strategy == "steps" else 0
+    for flag, steps in (("save_steps", saved), ("stop_at", stop_at or 0)):
         if steps % period:
             raise UserError(
                 f"--{flag} {steps:g}: completions are sampled again every {period} steps "

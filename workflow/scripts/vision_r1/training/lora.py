@@ -57,6 +57,21 @@ def lora_config(arguments: LoRAArguments) -> "LoraConfig | None":
     )
 
 
+def check_embeddings(model: "PreTrainedModel") -> None:
+    """Raise UserError for adapters on embeddings that are the output layer, too: merged, they would change both."""
+    if not is_peft_model(model):
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    own = model.get_base_model()
+    embeddings, output = own.get_input_embeddings(), own.get_output_embeddings()
+    if isinstance(embeddings, BaseTunerLayer) and embeddings.base_layer.weight is output.weight:
+        raise UserError(
+            "--lora_target_modules: matches the embeddings, which this model has as its output layer, too, so that the "
+            "saved weights would be another model's; leave them out"
+        )
+
+
 def check_adapters(model: "PreTrainedModel", checkpoint: str | Path) -> None:
     """Raise UserError unless a checkpoint holds exactly the adapters of this model: PEFT would only warn."""
     if not is_peft_model(model):

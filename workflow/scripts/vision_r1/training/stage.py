@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ from vision_r1.training.guards import (
     StopWhenStalled,
     TrainingBroken,
 )
-from vision_r1.training.lora import check_adapters
+from vision_r1.training.lora import check_adapters, check_embeddings
 from vision_r1.training.recording import AddMetrics, check_trackers
 from vision_r1.training.settings import FILE, check_frozen, check_same_schedule, differences, settings_of
 from vision_r1.training.weights import keep_used_conversions, read_shapes
@@ -92,6 +93,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
     check_gpus(arguments.gpus, config.use_cpu)
     check_trackers(config.report_to)
+    if config.use_liger_kernel and not find_spec("liger_kernel"):
+        raise UserError("--use_liger_kernel: the package is missing; pip install liger-kernel")
     beside = Path(arguments.output_history).parent
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(beside / "tensorboard"))
     os.environ.setdefault("WANDB_DIR", str(beside))
@@ -186,6 +189,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     them into a Qwen2.5-VL and only warns. Exits with status 143 after a signal, with a checkpoint saved.
     `period`: a checkpoint resumes exactly only at steps that are multiples of it.
     """
+    check_embeddings(trainer.accelerator.unwrap_model(trainer.model))
     arguments, checkpoint = stage.arguments, stage.checkpoint
     marks, stop = MarkCompleteCheckpoints(stage.seconds), StopOnSignal(period)
     watch = StopWhenStalled(guards.guard_stalled_minutes)
