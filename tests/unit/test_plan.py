@@ -1,5 +1,7 @@
 """The plan of a run: reasons, hours from benchmark files, estimates, price."""
 
+from dataclasses import replace
+
 import pytest
 
 from vision_r1.files import UserError
@@ -21,6 +23,20 @@ def test_hours_come_from_the_last_run_other_jobs_or_the_preflight_in_this_order(
     assert gpu_hours(stage, {}, {"strict/grpo_stage1": 64.0}) == (64.0, "preflight")
     assert gpu_hours(job(gpus=0), {}, {}) == (0.0, "no GPU")
     assert gpu_hours(job(), {}, {}) is None
+
+
+def test_a_restored_jobs_benchmark_file_does_not_count(tmp_path):
+    (tmp_path / "sft.tsv").write_text("s\n15\n")
+    record = tmp_path / "metrics.json"
+    training = replace(
+        job(benchmark=str(tmp_path / "sft.tsv"), reason="Input files updated by another job: x"), record=record
+    )
+    assert gpu_hours(training, {}, {"sft": 99.0}) == (99.0, "preflight") and "restored" not in page(
+        [training], {}, None, "EUR"
+    )
+    record.write_text('{"seconds": 1800.0}')
+    assert gpu_hours(training, {}, {"sft": 99.0}) == (4.0, "its last run")
+    assert "What finds its inputs unchanged when its turn comes is restored" in page([training], {}, None, "EUR")
 
 
 def test_an_invalid_benchmark_file_is_named(tmp_path):

@@ -22,7 +22,8 @@ from typing import Any
 from vision_r1.cli import run
 from vision_r1.files import UserError, read_json
 
-MEASURED = Path("benchmarks/results/demo.json")
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = ROOT / "benchmarks/results/demo.json"
 
 
 def dry_run(words: Sequence[str]) -> list:
@@ -39,9 +40,8 @@ def dry_run(words: Sequence[str]) -> list:
         about = vars(record)
         if about.get("event") == LogEvent.JOB_INFO and about["shellcmd"]:
             gpus = int(about["resources"].get("gpu", 0) or 0)
-            jobs.append(
-                Job(about["rule_name"], about["reason"], gpus, about["benchmark"], dict(about["wildcards"] or {}))
-            )
+            wildcards, record = dict(about["wildcards"] or {}), record_of(about["rule_name"], about["output"])
+            jobs.append(Job(about["rule_name"], about["reason"], gpus, about["benchmark"], wildcards, record))
         elif record.levelno >= logging.ERROR:
             messages.append(record.getMessage())
         return False
@@ -59,6 +59,15 @@ def dry_run(words: Sequence[str]) -> list:
     return jobs
 
 
+def record_of(rule: str, outputs: Sequence[str]) -> Path | None:
+    """Return where a training or a prediction notes the seconds that it takes in all; None for other rules."""
+    from vision_r1 import finished
+
+    if rule == "predict_suite":
+        return finished.beside(Path(outputs[0])) / finished.MARKER
+    return next((Path(path) for path in outputs if Path(path).name == "metrics.json"), None)
+
+
 def last_words(*texts: str) -> str:
     """Return what went wrong: the project's own line, where there is one, else the last line of all."""
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
@@ -74,9 +83,12 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
     from vision_r1.configuration import DEFAULT, load
     from vision_r1.experiments import merge
 
+    defaults = [ROOT / file for file in DEFAULT]
+    if Path.cwd() != ROOT:
+        defaults += [Path(file) for file in DEFAULT if Path(file).exists()]
     with contextlib.redirect_stderr(io.StringIO()):  # the dry run has named the profile already
         _, options = parse_args(["--cores", "all", *words])
-    return merge(load([*DEFAULT, *(options.configfile or ())]), parse_config(options.config))
+    return merge(load([*defaults, *(options.configfile or ())]), parse_config(options.config))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run, prices = Run(f"results/{run_name(config)}", config), config["preflight"]
     estimates = estimates_of(survey(run))
     # The measured times are the miniature's: they hold where nothing that decides them is overridden.
-    default = load(DEFAULT)
+    default = load([ROOT / file for file in DEFAULT])
     same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", "evaluation"))
     table = read_json(MEASURED) if same and MEASURED.is_file() else {}
     sys.stdout.write(page(jobs, estimates, prices["price_per_gpu_hour"], prices["currency"], table))

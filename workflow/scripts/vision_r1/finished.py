@@ -24,16 +24,16 @@ def beside(output: Path) -> Path:
     return output.with_suffix(".finished")
 
 
-def keep(folder: Path, key: str, outputs: Mapping[str, Path]) -> None:
+def keep(folder: Path, key: str, outputs: Mapping[str, Path], seconds: float | None = None) -> None:
     """Put outputs, files or folders by name, into `folder`, replacing what was kept there.
 
-    key: a text that changes whenever anything that decides the outputs does.
+    key: a text that changes whenever anything that decides the outputs does; seconds: what making them took.
     """
     with written_whole(folder) as partial:
         partial.mkdir()
         for name, path in outputs.items():
             _copy(path, partial / name)
-        write_json(partial / MARKER, {"key": key, "sha256": _hashes(partial)})
+        write_json(partial / MARKER, {"key": key, "seconds": seconds, "sha256": _hashes(partial)})
         sync(partial)
 
 

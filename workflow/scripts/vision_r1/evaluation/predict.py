@@ -118,7 +118,9 @@ def predict(
     if done:
         before = sum(len(batches[number]) for number in done)
         log.info("%d of %d questions were answered before; resuming", before, sum(map(len, batches)))
+    seconds = None  # of all, as far as this process can tell
     if todo:
+        began = time.monotonic()
         backend = generator()
         # Written again, without the line that a break cut.
         partial = share.partial(output)
@@ -134,11 +136,12 @@ def predict(
                 answered += len(batches[number])
                 progress.update(answered)
         progress.log(answered)
+        seconds = (time.monotonic() - began) * sum(map(len, batches)) / (answered * share.count)
     if share.index == 0:
         gather(requests, questions, batches, header, output, family)
         # Before the partial files go: another process may begin after that, on another node; and where Snakemake has
         # died, its next run deletes the output.
-        finished.keep(kept, key, {"predictions": output})
+        finished.keep(kept, key, {"predictions": output}, seconds)
         for partial in partials(output):
             partial.unlink()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.experiments import split_training_seed
-from vision_r1.files import UserError
+from vision_r1.files import UserError, read_json
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Job:
     gpus: int
     benchmark: str | None  # the file that it will write, or has written when it ran before
     wildcards: Mapping[str, str]
+    record: Path | None = None  # JSON with `seconds` that outlives interruptions and restored outputs, if it has one
 
     @property
     def checkpoint(self) -> str | None:
@@ -32,7 +33,13 @@ class Job:
 
 
 def measured_seconds(job: Job) -> float | None:
-    """Return how long the job took last time, or None. Raises UserError for a benchmark file of another shape."""
+    """Return how long the job took last time, or None. Raises UserError for a benchmark file of another shape.
+
+    Where there is a record, only that counts: a benchmark file may be of a job that waited for a GPU, resumed, or only
+    restored what was made before.
+    """
+    if job.record:
+        return read_json(job.record).get("seconds") if job.record.is_file() else None
     if job.benchmark is None or not Path(job.benchmark).is_file():
         return None
     with Path(job.benchmark).open(encoding="utf-8", newline="") as file:
@@ -127,6 +134,8 @@ def page(
         if missing:
             lines.append(f"  of {missing} nothing is known: no earlier run, no estimate")
         lines += [f"  {reason}" for reason in reasons(same)]
+    if any(job.record and job.record.is_file() and "updated by another job" in job.reason for job in jobs):
+        lines += ["", "What finds its inputs unchanged when its turn comes is restored, not made again."]
     if time := cpu_time(jobs, table or {}):
         lines += ["", time]
     if not any(job.gpus for job in jobs):
