@@ -47,6 +47,9 @@ if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
 try:
+    for file in workflow.config_settings.configfiles:  # Snakemake has read them, but not seen a key that is given twice
+        if file.suffix in (".yaml", ".yml"):
+            safe_yaml.read(file)
     if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
         raise UserError(
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"

@@ -56,6 +56,12 @@ def test_a_split_is_two_coco_files_without_a_common_image(labelled, write):
     assert config["data"]["train"] == ["mine_train"] and config["data"]["keep_out"] == []
 
 
+def test_protocols_that_enlarge_images_still_do(labelled, write):
+    over = [str(ROOT / f"config/{name}.yaml") for name in ("paper", "upstream_2026")]
+    protocol = write(*labelled, over=over)["evaluation"]["protocols"]["one-prompt"]
+    assert protocol["max_pixels"] >= protocol["min_pixels"]
+
+
 @pytest.mark.parametrize("over", [(), OVER])
 def test_report_and_data_have_nothing_of_other_runs(labelled, write, over):
     config = write(*labelled, over=over)
@@ -140,8 +146,7 @@ def test_what_a_conversion_leaves_out_is_told(tmp_path, write, caplog):
     labels = write_csv(tmp_path, content())
     labels.write_text(labels.read_text() + "4.png,64,32,circle,1,2,3,4\n")
     write("--annotations", labels, "--images", tmp_path / "images", "--test_share", "0.4")
-    assert "labels.csv: images that are not in the folder: 1" in caplog.text
-    assert "labels.csv: 1 of its 4 images are left out" in caplog.text
+    assert "labels.csv: images that are not in the folder, left out: 1" in caplog.text
 
 
 def test_a_category_with_a_control_character_is_written(labelled, write):

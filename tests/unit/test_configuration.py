@@ -121,6 +121,11 @@ def test_training_keys_are_trls_own(schema):
         ),
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; did you mean 'learning_rate'.$"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not a whole number"),
+        ({"over": "paper"}, "over: a file changes recipe 'paper', but would change 'miniature'; --configfile config/paper"),
+        (
+            {"evaluation": {"protocols": {"one-prompt": {"min_pixels": 90000}}}},
+            "evaluation.protocols.one-prompt.min_pixels: 90000 is above max_pixels 7840",
+        ),
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
         (
             {"grpo": {"reward_weights": [1.0, 1.0]}},

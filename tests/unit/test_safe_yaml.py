@@ -14,6 +14,15 @@ def test_every_shipped_file_is_read_the_same(root):
         assert safe_yaml.load(text) == yaml.safe_load(text), file
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("a: {b: 1}\nc: 2\na: {d: 3}", "1 and 3"), ("a: { b: 1, b: 2 }", "1 and 1"), ("1: a\n1: b", "1 and 2")],
+)
+def test_a_key_given_twice_is_an_error(text, lines):
+    with pytest.raises(yaml.YAMLError, match=f"is given twice, in lines {lines}; merge them"):
+        safe_yaml.load(text)
+
+
 @pytest.mark.parametrize("text", ["a: [1", "a: 'x", "!!python/object/apply:os.getcwd []", "\tx: 1"])
 def test_yaml_with_other_than_plain_values_is_an_error(text):
     with pytest.raises(yaml.YAMLError):

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vision_r1.cli import parser, run, whole_number
+from vision_r1.cli import parser, run, share, whole_number
 
 if TYPE_CHECKING:
     from vision_r1.own.data import Part
@@ -34,17 +34,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = "miniature"
 MINIATURE_ROOM = 256  # tokens per answer: long answers are slow on a CPU
-
-
-def share(text: str) -> float:
-    """Read a share between 0 and 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.2")
-    return number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -162,7 +151,8 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     processor, counted = tokenizer_of(config)
     room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
-    command = shlex.join(["snakemake", "--cores", "all", "--configfile", *args.over, str(place(output))])
+    snakefile = [] if Path("Snakefile").exists() else ["--snakefile", str(ROOT / "Snakefile")]
+    command = shlex.join(["snakemake", "--cores", "all", *snakefile, "--configfile", *args.over, str(place(output))])
     text = overlay(args.name, command, config, (train, of_train), (test, of_test), origin, limits, counted)
     configuration.check(merge(config, safe_yaml.load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)

@@ -102,6 +102,10 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     for name in _asked_for(config):
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             check_stage(config, name, stage)
+    if config.get("over", config["recipe"]) != config["recipe"]:
+        over, recipe = config["over"], config["recipe"]
+        remedy = "leave that one's file out" if over == "miniature" else f"--configfile config/{over}.yaml FILE"
+        raise UserError(f"config: over: a file changes recipe {over!r}, but would change {recipe!r}; {remedy}")
     _check_references(config)
     for name in config["report"]["experiments"]:  # others are refused when they are planned
         for checkpoint in chain_of(config, name):
@@ -191,6 +195,12 @@ def _check_model(config: Mapping[str, Any]) -> None:
     _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families/")
     if model["min_pixels"] > model["max_pixels"]:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
+    for name, entry in config["evaluation"]["protocols"].items():
+        low, high = (entry.get(key, config["model"][key]) for key in ("min_pixels", "max_pixels"))
+        if low > high:
+            raise UserError(
+                f"config: evaluation.protocols.{name}.min_pixels: {low} is above max_pixels {high}; lower it"
+            )
     if model["source"] == "made":
         if config["base"]["hidden_size"] % config["base"]["head_size"]:
             raise UserError("config: base.hidden_size: not a multiple of base.head_size")

@@ -7,18 +7,34 @@ import yaml
 
 from vision_r1.files import UserError, read_text
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Refuses a key that is given twice: the second would silently replace all of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        first: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (other := first.setdefault((key.tag, key.value), key)) is not key:
+                lines = f"lines {other.start_mark.line + 1} and {key.start_mark.line + 1}"
+                raise yaml.YAMLError(f"{key.value!r} is given twice, in {lines}; merge them")
+        return super().construct_mapping(node, deep)
 
 
-def load(text: str) -> Any:
-    """Return what a YAML text says: plain values only. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_LOADER)
+_OF_TEXTS = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds. Raises UserError where it can't be read, or holds something else."""
+def load(text: str, as_written: bool = False) -> Any:
+    """Return what a YAML text says: plain values only, and only texts under `as_written`. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_OF_TEXTS if as_written else _Loader)
+
+
+def read(path: str | Path, as_written: bool = False) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds. Raises UserError where it can't be read, or holds something else.
+
+    as_written: values and keys are the texts that are there, `010` and `no` among them.
+    """
     try:
-        content = load(read_text(path))
+        content = load(read_text(path), as_written)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):

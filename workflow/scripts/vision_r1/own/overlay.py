@@ -31,6 +31,10 @@ def overlay(
     """
     (train_part, of_train), (test_part, of_test) = train, test
     miniature = config["model"]["source"] == "made"
+    # upstream_2026's protocols enlarge small images.
+    enlarged = {
+        name: config["evaluation"]["protocols"][name].get("min_pixels", 0) for name in ("one-prompt", "all-categories")
+    }
     protocols = ["one-prompt", *(["all-categories"] if 1 < len(of_train["categories"]) <= 20 else [])]
     total = 2 * limits.positive + limits.negative
     more = min(total // 10, 2 * limits.positive)
@@ -41,6 +45,7 @@ def overlay(
         "# or see first what it needs: the same with -- preflight at the end.",
         f"# Training: {_in_words(of_train)}. Test: {_in_words(of_test)}.",
         f"# {split}",
+        f"over: {config['recipe']} # refused without it",
         f"run: {quoted} # results/{name}",
         "",
         "model:",
@@ -65,7 +70,8 @@ def overlay(
         "  max_prompt_tokens: null # no limit",
         f"  max_answer_tokens: {limits.answer} # the longest right answer has {limits.longest} tokens ({counted}); "
         f"{limits.over} images have longer ones than this",
-        f"  held_out: {limits.held_out} # share of the training images to choose checkpoints on, about 20 images",
+        f"  held_out: {limits.held_out} # share of the training images to choose checkpoints on: "
+        f"{max(1, int(limits.held_out * of_train['labelled']))} of {of_train['labelled']}",
         "  keep_out: []",
         "",
         "reward: { criterion: strict }",
@@ -91,8 +97,8 @@ def overlay(
         f"  suites: {{ {quoted}: [{name}_test] }}",
         "  protocols: # answers as long as completions in training, images as large",
         *(
-            f"    {protocol}: {{ max_new_tokens: {limits.completion}, max_pixels: {limits.pixels} }}"
-            for protocol in ("one-prompt", "all-categories")
+            f"    {protocol}: {{ max_new_tokens: {limits.completion}, max_pixels: {max(limits.pixels, fewest)} }}"
+            for protocol, fewest in enlarged.items()
         ),
         "  suite_protocols:",
         f"    {quoted}: [{', '.join(protocols)}] # the first is the headline; all-categories: a question a category",
