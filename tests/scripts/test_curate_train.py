@@ -209,6 +209,8 @@ def test_mistakes_leave_no_file(tmp_path, processor):
     place = coco(tmp_path / "set")
     with pytest.raises(UserError, match="unknown 'llava'"):
         curate([place], tmp_path, processor, family="llava")
+    with pytest.raises(UserError, match="--hold_out_from: 'typo' is not a --source"):
+        curate([place], tmp_path, processor, held_out=0.5, hold_out_from="typo")
     with pytest.raises(UserError, match="no sample can be made of them; images {'read': 3}"):
         curate([place], tmp_path, processor, detection=0, grounding=0, negative=0)
     with pytest.raises(UserError, match="no sample can be made of them; images {'read': 3, 'missing': 3}"):

@@ -85,6 +85,8 @@ def test_standard_input(tmp_path, monkeypatch):
         (ROW | {"solution": [["dog", [1, 2, 3]]]}, "solution: not a list"),
         (ROW | {"solution": [["dog", [300, 200, 80, 60]]]}, "box [300.0, 200.0, 80.0, 60.0] is not x1 y1 x2 y2"),
         (ROW | {"width": "wide"}, "width: 'wide'"),
+        (ROW | {"id": float("nan")}, "id: can't be written"),
+        (ROW | {"id": "\ud800"}, "id: can't be written"),
         (ROW | {"input_height": 0}, "input_height: 0"),
         (ROW | {"frame": "guess"}, "frame: unknown 'guess'"),
         (ROW | {"categories": "dog"}, "categories: not a list"),

@@ -169,6 +169,22 @@ def test_one_file_under_two_ids_is_one_image(tmp_path):
         read_coco("set", *written(tmp_path, coco))
 
 
+def test_one_file_under_two_names_is_refused(tmp_path):
+    coco = coco_factory.content({1: [(1, [4, 4, 20, 20])], 2: [(1, [36, 20, 20, 20])]})
+    coco["images"][1]["file_name"] = "images/1.png"
+    with pytest.raises(UserError, match=r"images 1 \(1.png\) and 2 \(images/1.png\) are both the file .*"):
+        read_coco("set", *written(tmp_path, coco))
+
+
+def test_categories_that_only_training_takes_as_one_are_told(tmp_path, caplog):
+    coco = coco_factory.content({1: [(1, [4, 4, 20, 20]), (2, [36, 20, 20, 20])]})
+    coco["categories"] = [{"id": number, "name": name} for number, name in enumerate(["cat", "Cat", "dog"], start=1)]
+    for merge_names in (True, False):
+        caplog.clear()
+        read_coco("set", *written(tmp_path, coco), merge_names=merge_names)
+        assert "categories that are one in training, but not in scoring: 'Cat', 'cat'" in caplog.text
+
+
 PLACES = [(section, key) for section, entries in coco_factory.content().items() for key in entries[0]]
 
 

@@ -256,7 +256,8 @@ def test_held_out_images_are_not_trained_on(tmp_path):
     assert len(rows) == 14 and not {image.path for _, image in held_out} & {row["image"] for row in rows}
     assert held_out == curated(data, recipe(held_out=0.3))[2] != curated(data, recipe(held_out=0.3, seed=1))[2]
     assert {image.path for _, image in held_out} > {image.path for _, image in curated(data, recipe(held_out=0.2))[2]}
-    assert curated(data, recipe(held_out=0.05))[2] == []  # less than one image
+    assert len(curated(data, recipe(held_out=0.05))[2]) == 1  # never an empty split
+    assert curated(data, recipe(held_out=0.0))[2] == []
 
 
 def given_sample(number, task="rec", box=(10.0, 20.0, 40.0, 60.0), image=None):

@@ -1,5 +1,6 @@
 """VOC, YOLO and CSV: the same labels in every format, and errors in one line."""
 
+import shutil
 from pathlib import Path
 
 import coco_factory
@@ -92,13 +93,12 @@ def test_an_empty_line_among_the_names_would_shift_the_classes(folder):
 def test_unmatched_files_are_counted(folder):
     path, images = written("voc", folder)
     Image.new("RGB", (64, 32)).save(images / "4.png")
-    (path / "1.v1.xml").unlink()
     (images / "2.v1.png").unlink()
     found = converted("voc", path, images)
-    assert [image["file_name"] for image in found["images"]] == ["2.v1.png", "3.v1.png"]
+    assert [image["file_name"] for image in found["images"]] == ["1.v1.png", "3.v1.png"]
     assert found["info"]["notes"] == {
-        "images that are not in the folder": 1,
-        "image files that no annotation names, left out": 2,
+        "images that are not in the folder, left out": 1,
+        "image files that no annotation names, left out": 1,
     }
     path, images = written("yolo", folder)
     (folder / "labels/3.v1.txt").unlink()
@@ -129,6 +129,25 @@ def test_what_macos_keeps_of_files_is_left_out(folder):
     for place in (annotations / "._1.xml", images / "._1.png"):
         place.write_bytes(b"\x00\x05\x16\x07")
     assert boxes_of(converted("voc", annotations, images)) == boxes_of(content())
+
+
+def test_hidden_folders_are_left_out(folder):
+    for kind in ("voc", "yolo"):
+        annotations, images = written(kind, folder)
+        for place in (images / "1.v1.png", *annotations.parent.rglob("1.v1.xml")):
+            if ".ipynb_checkpoints" not in place.parts:
+                (place.parent / ".ipynb_checkpoints").mkdir(exist_ok=True)
+                shutil.copy(place, place.parent / f".ipynb_checkpoints/1-checkpoint{place.suffix}")
+        assert boxes_of(converted(kind, annotations, images)) == boxes_of(content())
+
+
+def test_cvats_own_xml_is_not_voc(folder):
+    path, images = written("voc", folder)
+    (path / "3.v1.xml").write_text("<annotations><image name='3.v1.png'/></annotations>")
+    with pytest.raises(UserError, match=r"3.v1.xml: begins with <annotations>, VOC with <annotation>; export it as"):
+        converted("voc", path, images)
+    with pytest.raises(UserError, match=r"3.v1.xml: a file; VOC has a folder"):
+        converted("voc", path / "3.v1.xml", images)
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</annotation>'
@@ -192,7 +211,7 @@ def test_invalid_label_lines_are_named(folder, line, message):
         ("names: {1: a, 2: b}", "`names` is neither a list of class names nor a mapping from 0 on"),
         ("names: [a, a]", "`names` has a name twice: 'a'"),
         ("names: [a, b]\nnc: 3", "nc is 3, but `names` has 2"),
-        ("!!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("!!python/object/apply:os.system [ls]", "not a mapping"),
     ],
 )
 def test_invalid_class_names(folder, text, message):
@@ -207,6 +226,12 @@ def test_class_names_by_number(folder):
     path, images = written("yolo", folder)
     path.write_text("names: {1: square, 0: circle, 2: a & b <c>}")
     assert boxes_of(converted("yolo", path, images)) == boxes_of(content())
+
+
+def test_class_names_are_the_texts_that_are_there(folder):
+    path, images = written("yolo", folder)
+    path.write_text("nc: '8'\nnames: [no, 010, 1:30, 1e3, 2024-01-02, null, 1.50, 'yes']")
+    assert READERS["yolo"](path, images).names == ["no", "010", "1:30", "1e3", "2024-01-02", "null", "1.50", "yes"]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +312,8 @@ def test_any_text_as_a_table_is_read_or_refused_in_one_line(tmp_path_factory, te
     [
         ("classes.txt", "cat\ndog\ncat\n", "it has a name twice: 'cat'"),
         ("data.yaml", "names: [cat, dog, cat]", "`names` has a name twice: 'cat'"),
-        ("data.yaml", "names: [cat, no, yes]", "`names` has False, .*; put names in quotes"),
+        ("train.txt", "./images/1.jpg\n./images/2.jpg", "'./images/1.jpg' is not a class name; give the file of class"),
+        ("obj.data", "classes = 2\ntrain = data/train.txt\n", "'classes = 2' is not a class name"),
     ],
 )
 def test_class_names_that_would_be_merged_or_changed(folder, file, text, message):

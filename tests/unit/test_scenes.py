@@ -6,6 +6,7 @@ from PIL import Image
 
 from vision_r1.data.scenes import CATEGORIES, PALETTE, Style, draw_scene, draw_scenes, visible_box, write_scenes
 from vision_r1.data.worlds import WORLDS
+from vision_r1.files import UserError
 
 
 def test_box_is_tight_and_excludes_the_far_edge():
@@ -74,3 +75,13 @@ def test_pycocotools_reads_the_set(tmp_path):
     coco_module = pytest.importorskip("pycocotools.coco")
     write_scenes(Style(), 4, 8, tmp_path / "annotations.json", tmp_path / "images")
     assert len(coco_module.COCO(tmp_path / "annotations.json").getImgIds()) == 4
+
+
+def test_a_folder_of_photographs_is_not_replaced_by_scenes(tmp_path):
+    photo = tmp_path / "images/1.jpg"
+    photo.parent.mkdir()
+    photo.touch()
+    (tmp_path / "train.json").touch()
+    with pytest.raises(UserError, match="images: holds other files"):
+        write_scenes(Style(), 2, 0, tmp_path / "train.json", tmp_path / "images")
+    assert photo.exists()

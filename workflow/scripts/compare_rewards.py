@@ -9,11 +9,10 @@ Example (make rewards):
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
-from vision_r1.files import UserError, write_text
+from vision_r1.files import UserError, read_text, write_text
 
 BEGIN, END = "<!-- begin: make rewards -->\n", "<!-- end: make rewards -->\n"
 
@@ -57,10 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def around(page: str) -> tuple[str, str]:
     """Return the text before and after the table, markers included. Raises UserError for a page without them."""
-    try:
-        text = Path(page).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{page}: {error.strerror}") from None
+    text = read_text(page)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"{page}: the table goes between two lines, once each: {BEGIN.strip()} and {END.strip()}")
     return text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vision_r1.cli import add_id_spaces, add_sources, add_templates, parser, run, whole_number
+from vision_r1.cli import add_id_spaces, add_sources, add_templates, parser, run, share, whole_number
 
 if TYPE_CHECKING:
     from vision_r1.data.mixture import Draw
@@ -60,13 +60,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             help=f"{text}, and the sources to draw them from, default: all; repeat",
         )
     arguments.add_argument(
-        "--hard_share", type=float, help="share of hard detection samples, or all that there are if fewer"
+        "--hard_share", type=share, help="share of hard detection samples, or all that there are if fewer"
     )
     arguments.add_argument(
         "--note", action="append", default=[], metavar="TEXT", help="what a reader of the datasheet has to know; repeat"
     )
     arguments.add_argument(
-        "--held_out", type=float, required=True, help="share of the images kept from training, for the selection split"
+        "--held_out", type=share, required=True, help="share of the images kept from training, for the selection split"
     )
     arguments.add_argument(
         "--hold_out_from", nargs="+", default=(), metavar="SOURCE", help="sources to hold out from; default: all"
@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     model_family = family(args.family)
     sources = read_sources(args.source, args.id_space)
     draws = tuple(read_draw(task, words, sources) for task in TASKS for words in getattr(args, task))
+    if unknown := sorted(set(args.hold_out_from) - {source.name for source in sources}):
+        raise UserError(f"--hold_out_from: {unknown[0]!r} is not a --source")
     args.draws, args.hold_out_from = draws, tuple(args.hold_out_from)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))

@@ -215,7 +215,12 @@ def draw(path: Path, lines: Sequence[dict[str, Any]], target: Path) -> None:
     colours = palette(label for line in lines for label in line["categories"])
     drawn = draw_boxes(image, detections(lines), colours, max(SIDE, *image.size))
     with written_whole(target) as partial:
-        drawn.save(partial, "JPEG" if target.suffix.lower() in (".jpg", ".jpeg") else target.suffix[1:].upper())
+        try:
+            drawn.save(partial, "JPEG" if target.suffix.lower() in (".jpg", ".jpeg") else target.suffix[1:].upper())
+        except ValueError as error:  # WebP ends at 16,383 pixels a side
+            raise UserError(
+                f"{target}: {drawn.width} x {drawn.height} pixels can't be written ({error}); use .png"
+            ) from None
 
 
 def entry(checkpoint: str, path: str, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -90,6 +90,10 @@ def check(row: dict[str, Any]) -> None:
 
     if not isinstance(row["completion"], str):
         raise ValueError("completion: not text")
+    try:
+        json.dumps(row["id"], ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # NaN, as pandas writes it; half of a character
+        raise ValueError("id: can't be written") from None
     categories = row.get("categories")
     if categories is not None and not (isinstance(categories, list) and all(isinstance(c, str) for c in categories)):
         raise ValueError("categories: not a list of texts")

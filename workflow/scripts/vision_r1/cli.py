@@ -149,6 +149,17 @@ def whole_number(minimum: int) -> Callable[[str], int]:
     return convert
 
 
+def share(text: str) -> float:
+    """Be an argument type: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1, such as 0.2")
+    return number
+
+
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program's `main`: log to standard error, and end with one line where the user can fix what went wrong.
 

@@ -26,7 +26,8 @@ class UserError(Exception):
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and below it, also below linked folders: each folder once, however it is reached.
 
-    Left out are ._*, in which macOS keeps what it knows of the file of that name.
+    Left out is what is hidden: Jupyter's .ipynb_checkpoints with copies, and ._*, in which macOS keeps what it knows of
+    the file of that name.
     """
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
@@ -34,7 +35,8 @@ def files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        yield from (Path(here) / name for name in names if not name.startswith("._"))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(here) / name for name in names if not name.startswith("."))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ answer, and as a negative it teaches that nothing is there where something is.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def asked_for(source: str | Path, entries: Sequence[CategoryEntry], merge_names:
         if other is not entry and not merge_names:
             raise UserError(f"{source}: categories {other.id} and {entry.id} are both named {entry.name!r}; merge them")
     return {entry.id: seen[key(entry.name)].name for entry in entries}
+
+
+def differing_in_spelling(names: Collection[str]) -> list[str]:
+    """Return the names, sorted, of which another one differs only in case or spaces."""
+    count = Counter(label_key(name) for name in set(names))
+    return sorted(name for name in set(names) if count[label_key(name)] > 1)
 
 
 def check_name(source: str | Path, number: int, name: str) -> None:

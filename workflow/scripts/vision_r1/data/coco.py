@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from vision_r1.data.categories import asked_for, unused_roots_and_placeholders
+from vision_r1.data.categories import asked_for, differing_in_spelling, unused_roots_and_placeholders
 from vision_r1.data.coco_file import AnnotationEntry, ImageEntry, in_words, read_file, told
 from vision_r1.data.file_names import image_path
 from vision_r1.files import UserError
@@ -104,6 +104,8 @@ def read_coco(
         notes[f"entries that are not categories ({in_words(dropped.values())})"] = len(dropped)
     kept = [entry for entry in content.categories if entry.id not in dropped]
     categories = asked_for(annotations, kept, merge_names)
+    if alike := differing_in_spelling([entry.name for entry in kept]):
+        notes[f"categories that are one in training, but not in scoring: {in_words(alike)}"] = len(alike)
     objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
     for number, item in enumerate(content.annotations):
         if item.image_id not in objects:
@@ -114,11 +116,16 @@ def read_coco(
         label = categories[item.category_id]
         objects[item.image_id].append(CocoObject(item.category_id, label, item.bbox, area, bool(item.iscrowd)))
     merged = _merge_files(annotations, content.images, objects, notes)
-    records = []
+    records, named = [], {}
     for image in content.images:
         if image.id in merged:
             continue
         path = "" if images is None else image_path(annotations, image, images, must_exist, notes)
+        if path and (other := named.setdefault(os.path.normpath(path), image)) is not image:
+            raise UserError(
+                f"{annotations}: images {other.id} ({other.file_name}) and {image.id} ({image.file_name}) are both the "
+                f"file {path}; give them one file_name"
+            )
         width, height = _size(annotations, image, path, must_exist, notes)
         looked_for = image.neg_category_ids
         records.append(

@@ -41,14 +41,14 @@ def oddities(corners: np.ndarray, sizes: np.ndarray) -> dict[str, int]:
     return {kind: int(own.sum()) for kind, own in found.items() if own.any()}
 
 
-def in_words(found: Mapping[str, int], boxes: int) -> list[str]:
+def in_words(found: Mapping[str, int], boxes: int, hints: Mapping[str, str] = HINTS) -> list[str]:
     """Return a sentence for each kind that was found among so many boxes, with what may be the cause."""
     sentences = []
     for kind, (one, several) in KINDS.items():
         if count := found.get(kind):
             corners = kind == "outside" and count > MAX_SHARE * boxes and 2 * found.get("corners", 0) > count
             hint = "corners" if corners else kind
-            cause = f"; {HINTS[hint]}" if hint in HINTS else ""
+            cause = f"; {hints[hint]}" if hint in hints else ""
             sentences.append(f"{count:,} of {boxes:,} boxes {one if count == 1 else several}{cause}")
     return sentences
 

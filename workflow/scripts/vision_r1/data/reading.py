@@ -18,7 +18,7 @@ from vision_r1.files import UserError, plain
 
 T = TypeVar("T")
 
-_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_WHOLE = re.compile(r"[+-]?\d{1,1000}(\.0*)?")  # Python reads no more than 4,300 digits
 _FLAGS = {"true": 1, "false": 0}
 
 

@@ -44,14 +44,14 @@ class ImageFolder:
                 several = several or found
         return several
 
-    def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str]:
-        """Return the file of each entry, a list of names that may mean it; its last name where no file matches, behind
-        the first one's folder where the annotations name several folders.
+    def resolve(self, source: Path, meant: Sequence[Sequence[str]], notes: Counter) -> list[str | None]:
+        """Return the file of each entry, a list of names that may mean it; None where not just one file matches.
 
-        Raises UserError where two entries find one file, or none finds any. Files that are left over are counted in
-        `notes`.
+        Raises UserError where two entries find one file, or none finds any. Entries without a file, and files that are
+        left over, are counted in `notes`.
         """
-        files: dict[str, str] = {}
+        files: list[str | None] = []
+        entries: dict[str, str] = {}
         local = [list(map(self._local, names)) for names in meant]
         # The annotations name images of several folders, so a name without its folder could be another image's.
         shared = any(self._inside(names[0]) or self._exact(own[0]) for names, own in zip(meant, local, strict=True))
@@ -60,20 +60,21 @@ class ImageFolder:
             elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self._exact(own[0])
             found = self.matches(filter(self._exact, own) if shared and elsewhere else own)
             file = found[0] if len(found) == 1 else None
+            files.append(file)
             if file is None:
                 kind = "images whose name several files have" if found else "images that are not in the folder"
-                notes[kind] += 1
-                file = str(named.parent / PurePosixPath(own[-1]).name) if shared and elsewhere else own[-1]
-            elif elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
+                notes[f"{kind}, left out"] += 1
+                continue
+            if elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
                 notes["images found by their name alone, as annotations name another folder"] += 1
-            if file in files:
-                raise UserError(f"{source}: {files[file]!r} and {names[0]!r} are both the image {file}")
-            files[file] = names[0]
-        if meant and not files.keys() & set(self.files):
+            if file in entries:
+                raise UserError(f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}")
+            entries[file] = names[0]
+        if meant and not entries:
             raise UserError(f"{source}: none of its {len(meant)} images is in {self.folder}, such as {meant[0][-1]!r}")
-        if left := len(set(self.files) - files.keys()):
+        if left := len(set(self.files) - entries.keys()):
             notes[UNNAMED] = left
-        return list(files)
+        return files
 
     def _local(self, name: str) -> str:
         """Return a name with slashes, as a/1.jpg where it names the image folder: /data/train/a/1.jpg in .../train."""
@@ -97,11 +98,8 @@ class ImageFolder:
 
     def size(self, file: str, notes: Counter) -> tuple[int, int]:
         """Return the upright size of a file in pixels; 0 x 0, counted in `notes`, where it can't be read."""
-        path = self.folder / file
-        if not path.is_file():
-            return 0, 0
         try:
-            return upright_size(path)
+            return upright_size(self.folder / file)
         except ImageFault:
             notes["images that can't be read"] += 1
             return 0, 0

@@ -31,7 +31,7 @@ NEEDED = ("file", "label", *CORNERS)
 def read(annotations: Path, images: Path) -> Labelled:
     """Read a table. A line with a file and nothing else is an image without objects.
 
-    Category names are sorted. Raises UserError naming the line.
+    Lines about files that aren't there are left out. Category names are sorted. Raises UserError naming the line.
     """
     rows = _rows(annotations)
     columns = _columns(annotations, rows[0][1] if rows else [])
@@ -55,8 +55,9 @@ def read(annotations: Path, images: Path) -> Labelled:
     files = folder.resolve(annotations, [(name,) for name in boxes], notes)
     found = []
     for name, file in zip(boxes, files, strict=True):
-        found.append(LabelledImage(file, *(sizes.get(name) or folder.size(file, notes)), tuple(boxes[name])))
-    return Labelled(sorted({label for own in boxes.values() for label, _ in own}), found, notes)
+        if file is not None:
+            found.append(LabelledImage(file, *(sizes.get(name) or folder.size(file, notes)), tuple(boxes[name])))
+    return Labelled(sorted({label for image in found for label, _ in image.boxes}), found, notes)
 
 
 def _rows(source: Path) -> list[tuple[int, list[str]]]:

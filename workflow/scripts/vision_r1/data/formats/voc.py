@@ -16,8 +16,11 @@ from vision_r1.files import UserError, files_below
 def read(annotations: Path, images: Path) -> Labelled:
     """Read a folder of XML files, each about the image of its name, or else of its `filename`.
 
-    Category names are sorted. Raises UserError naming a file that can't be read as VOC.
+    Files without an image are left out. Category names are sorted. Raises UserError naming a file that can't be read as
+    VOC.
     """
+    if annotations.is_file():
+        raise UserError(f"{annotations}: a file; VOC has a folder, with an XML file for each image")
     paths = sorted(path for path in files_below(annotations) if path.suffix.lower() == ".xml")
     if not paths:
         raise UserError(f"{annotations}: no XML files in it; give VOC's folder, or, for YOLO, the file of class names")
@@ -29,12 +32,16 @@ def read(annotations: Path, images: Path) -> Labelled:
         for path, root in zip(paths, roots, strict=True)
     ]
     files = folder.resolve(annotations, meant, notes)
-    found = [_image(path, root, file, folder, notes) for path, root, file in zip(paths, roots, files, strict=True)]
+    there = [entry for entry in zip(paths, roots, files, strict=True) if entry[2] is not None]
+    found = [_image(path, root, file, folder, notes) for path, root, file in there]
     return Labelled(sorted({label for image in found for label, _ in image.boxes}), found, notes)
 
 
 def parse_xml(path: Path) -> Element:
-    """Read an XML file. Raises UserError for invalid XML, and for a DOCTYPE: its entities could fill the memory."""
+    """Read an XML file. Raises UserError for invalid XML, and for a DOCTYPE: its entities could fill the memory.
+
+    Also for a root other than VOC's: CVAT's own format would be an image without objects.
+    """
     builder, parser = TreeBuilder(), ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
     parser.CharacterDataHandler = builder.data
@@ -47,7 +54,10 @@ def parse_xml(path: Path) -> Element:
         parser.Parse(path.read_bytes(), True)
     except (ExpatError, ValueError, LookupError) as error:  # the latter two: an unknown encoding
         raise UserError(f"{path}: not valid XML ({error})") from None
-    return builder.close()
+    root = builder.close()
+    if root.tag != "annotation":
+        raise UserError(f"{path}: begins with <{root.tag}>, VOC with <annotation>; export it as Pascal VOC or COCO")
+    return root
 
 
 def _image(path: Path, root: Element, file: str, folder: ImageFolder, notes: Counter) -> LabelledImage:

@@ -3,6 +3,7 @@
 Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) give the box around the polygon.
 """
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from vision_r1.data.places import beside_images
 from vision_r1.files import UserError, read_text
 
 OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
+# Lines of what CVAT writes beside the names: lists of images (train.txt), and Darknet's settings (obj.data).
+_NO_NAME = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp)$|^(classes|train|valid|names|backup)\s*=", re.IGNORECASE)
 
 
 def read(annotations: Path, images: Path) -> Labelled:
@@ -36,7 +39,7 @@ def read(annotations: Path, images: Path) -> Labelled:
             continue
         lines = enumerate(read_text(path).splitlines() if path else [], start=1)
         boxes = tuple(
-            _box(f"{path}: line {number}", line.split(), names, keypoints, size)
+            _box(f"{path}: line {number}", line.split(), names, keypoints, size, notes)
             for number, line in lines
             if line.strip()
         )
@@ -63,20 +66,21 @@ def _names(path: Path) -> tuple[list[str], bool]:
         lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if "" in lines:
             raise UserError(f"{path}: line {lines.index('') + 1} is empty, and classes are counted by line; name it")
+        if odd := [line for line in lines if _NO_NAME.search(line)]:
+            remedy = "give the file of class names, obj.names or classes.txt, or data.yaml"
+            raise UserError(f"{path}: {odd[0]!r} is not a class name; {remedy}")
         _check_once(path, "it", lines)
         return lines, False
-    content = safe_yaml.read(path)
+    content = safe_yaml.read(path, as_written=True)  # else the class 010 would be 8, and no would be False
     names = content.get("names")
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+    if isinstance(names, dict) and names.keys() == set(map(str, range(len(names)))):
+        names = [names[str(number)] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
-    if odd := [name for name in names if isinstance(name, bool)]:
-        raise UserError(f"{path}: `names` has {odd[0]}, which YAML makes of yes, no, on and off; put names in quotes")
-    names = [str(name).strip() for name in names]
+    names = [name.strip() for name in names]
     _check_once(path, "`names`", names)
-    if content.get("nc", len(names)) != len(names):
-        raise UserError(f"{path}: nc is {content['nc']}, but `names` has {len(names)}")
+    if (count := content.get("nc", str(len(names)))) != str(len(names)):
+        raise UserError(f"{path}: nc is {count}, but `names` has {len(names)}")
     return names, "kpt_shape" in content
 
 
@@ -85,7 +89,9 @@ def _check_once(path: Path, what: str, names: list[str]) -> None:
         raise UserError(f"{path}: {what} has a name twice: {Counter(names).most_common(1)[0][0]!r}")
 
 
-def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: tuple[int, int]) -> tuple[str, Corners]:
+def _box(
+    where: str, words: list[str], names: list[str], keypoints: bool, size: tuple[int, int], notes: Counter
+) -> tuple[str, Corners]:
     number, *shares = map(read_number, words)
     if None in (number, *shares):
         raise UserError(f"{where}: not numbers: {' '.join(words)[:80]!r}")
@@ -101,6 +107,7 @@ def _box(where: str, words: list[str], names: list[str], keypoints: bool, size: 
         x, y, width, height = shares
         low, high = (x - width / 2, y - height / 2), (x + width / 2, y + height / 2)
     elif polygon:
+        notes["lines read as polygons; for boxes with keypoints, data.yaml needs kpt_shape"] += 1
         low, high = (min(shares[::2]), min(shares[1::2])), (max(shares[::2]), max(shares[1::2]))
     else:
         raise UserError(f"{where}: {len(words)} numbers; a box is class, x, y, width, height")
