@@ -25,7 +25,7 @@ os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PA
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")
 
-from vision_r1 import configuration, experiments, finished, flags, machine, safe_yaml
+from vision_r1 import configuration, experiments, finished, flags, machine
 from vision_r1.data import places
 from vision_r1.evaluation.published import read_tables
 from vision_r1.experiments import STAGES
@@ -47,9 +47,7 @@ if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
 try:
-    for file in workflow.config_settings.configfiles:  # Snakemake has read them, but not seen a key that is given twice
-        if file.suffix in (".yaml", ".yml"):
-            safe_yaml.read(file)
+    configuration.check_overlays(workflow.config_settings.configfiles)
     if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
         raise UserError(
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"

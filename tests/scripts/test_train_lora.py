@@ -150,7 +150,5 @@ def test_adapters_of_other_layers_are_not_loaded(tiny_checkpoint, tmp_path):
 
 def test_adapters_on_embeddings_that_are_the_output_layer_are_refused(tiny_checkpoint, train_file, tmp_path):
     pytest.importorskip("peft")
-    with pytest.raises(
-        UserError, match="--lora_target_modules: matches the embeddings, which this model"
-    ):
+    with pytest.raises(UserError, match="--lora_target_modules: matches the embeddings, which this model"):
         train_sft.main(arguments(tiny_checkpoint, train_file, tmp_path, **LORA, lora_target_modules=".*embed_tokens"))

@@ -1,7 +1,7 @@
 """The configuration: one schema, and one clear line for each mistake."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             check_stage(config, name, stage)
     if config.get("over", config["recipe"]) != config["recipe"]:
         over, recipe = config["over"], config["recipe"]
-        remedy = "leave that one's file out" if over == "miniature" else f"--configfile config/{over}.yaml FILE"
+        remedy = "leave that one's file out" if over == "miniature" else f"give --configfile config/{over}.yaml FILE"
         raise UserError(f"config: over: a file changes recipe {over!r}, but would change {recipe!r}; {remedy}")
     _check_references(config)
     for name in config["report"]["experiments"]:  # others are refused when they are planned
@@ -129,6 +129,20 @@ def _asked_for(config: Mapping[str, Any]) -> list[str]:
     chains = [chain_of(config, name) for name in named if name in config["experiments"]]
     arms = dict.fromkeys(split_checkpoint(checkpoint)[0] for chain in chains for checkpoint in chain)
     return [arm for arm in arms if arm in config["experiments"]]
+
+
+def check_overlays(files: Iterable[Path]) -> None:
+    """Raise UserError for what the merged configuration can't show: a key given twice in a file, files in wrong order.
+
+    files: those after --configfile, in their order; JSON is left to Snakemake.
+    """
+    before = None
+    for file in files:
+        content = safe_yaml.read(file) if file.suffix in (".yaml", ".yml") else {}
+        if "recipe" in content and before:
+            raise UserError(f"--configfile: {file} would undo {before}, which changes it; give {file} first")
+        if "over" in content:
+            before = file
 
 
 def check_model_folder(config: Mapping[str, Any]) -> None:
