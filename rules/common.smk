@@ -47,7 +47,8 @@ if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
 try:
-    configuration.check_overlays(workflow.config_settings.configfiles)
+    if workflow.modifier.is_main_snakefile():
+        configuration.check_overlays(workflow.config_settings.configfiles)
     if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
         raise UserError(
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"

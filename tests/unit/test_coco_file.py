@@ -182,7 +182,7 @@ def test_categories_that_only_training_takes_as_one_are_told(tmp_path, caplog):
     for merge_names in (True, False):
         caplog.clear()
         read_coco("set", *written(tmp_path, coco), merge_names=merge_names)
-        assert "categories that are one in training, but not in scoring: 'Cat', 'cat'" in caplog.text
+        assert "names alike but for case or spaces, one in training, not in scoring ('Cat', 'cat')" in caplog.text
 
 
 PLACES = [(section, key) for section, entries in coco_factory.content().items() for key in entries[0]]

@@ -121,7 +121,10 @@ def test_training_keys_are_trls_own(schema):
         ),
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; did you mean 'learning_rate'.$"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not a whole number"),
-        ({"over": "paper"}, "over: a file changes recipe 'paper', but would change 'miniature'"),
+        (
+            {"over": "paper"},
+            "over: changes recipe 'paper', but the recipe is 'miniature'; give config/",
+        ),
         (
             {"evaluation": {"protocols": {"one-prompt": {"min_pixels": 90000}}}},
             "evaluation.protocols.one-prompt.min_pixels: 90000 is above max_pixels 7840",
@@ -309,11 +312,25 @@ def test_a_shared_stage_only_needs_to_fit_the_reports_experiments(config, schema
         configuration.check(merge(longer, {"report": {"experiments": ["step_1_2"]}}), schema)
 
 
-def test_a_recipe_comes_before_the_files_that_change_it(root):
-    paper, overlay = root / "config/paper.yaml", root / "config/qwen2_5_vl_3b.yaml"
-    configuration.check_overlays([paper, overlay])
-    with pytest.raises(UserError, match=r"paper.yaml would undo .*qwen2_5_vl_3b.yaml, which changes it"):
-        configuration.check_overlays([overlay, paper])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            "qwen2_5_vl_3b paper",
+            "qwen2_5_vl_3b.yaml: changes recipe 'paper', but the recipe is 'miniature'",
+        ),
+        ("midi paper", "paper.yaml: a recipe of its own, but recipe 'midi' is given; leave one out"),
+        (
+            "paper apples",
+            "apples.yaml: changes recipe 'miniature', but the recipe is 'paper'; leave config",
+        ),
+    ],
+)
+def test_a_recipe_comes_first_and_alone(root, names, message):
+    files = [root / f"config/{name}.yaml" for name in names.split()]
+    with pytest.raises(UserError, match=message):
+        configuration.check_overlays(files)
+    configuration.check_overlays([root / "config/paper.yaml", root / "config/vllm.yaml"])
 
 
 def test_each_chain_seed_has_its_own_folder(config):

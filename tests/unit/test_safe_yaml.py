@@ -23,6 +23,12 @@ def test_a_key_given_twice_is_an_error(text, lines):
         safe_yaml.load(text)
 
 
+def test_a_key_may_override_what_an_anchor_gives():
+    text = "a: { b: &B { x: 1, y: 2 }, c: &C { <<: *B, x: 3 } }\nd: { <<: *C }"
+    assert safe_yaml.load(text) == yaml.safe_load(text)
+    assert safe_yaml.load(text)["d"] == {"x": 3, "y": 2}
+
+
 @pytest.mark.parametrize("text", ["a: [1", "a: 'x", "!!python/object/apply:os.getcwd []", "\tx: 1"])
 def test_yaml_with_other_than_plain_values_is_an_error(text):
     with pytest.raises(yaml.YAMLError):

@@ -116,6 +116,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     from vision_r1.own.limits import answer_counter, limits_of
     from vision_r1.own.overlay import overlay
 
+    configuration.check_overlays(map(Path, args.over))
     form = args.format or form_of(args.annotations)
     train = read_part(f"{args.name}_train", form, *map(place, (args.annotations, args.images)))
     if args.test_images:

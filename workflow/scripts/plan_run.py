@@ -1,7 +1,7 @@
 """Say what a run would do, why, and what it would cost in GPU-hours and money. Runs nothing.
 
 A dry run tells which jobs are due and for what reason: missing output, changed code, parameter or input. Hours come
-from the benchmark files that earlier runs left, else from the preflight's estimate, which needs section `preflight` of
+from what earlier trainings and predictions took, else from the preflight's estimate, which needs section `preflight` of
 the configuration; minutes of the miniature's jobs, which need no GPU, from benchmarks/results/demo.json. All arguments
 go to snakemake; options come before targets.
 
@@ -40,8 +40,9 @@ def dry_run(words: Sequence[str]) -> list:
         about = vars(record)
         if about.get("event") == LogEvent.JOB_INFO and about["shellcmd"]:
             gpus = int(about["resources"].get("gpu", 0) or 0)
-            wildcards, record = dict(about["wildcards"] or {}), record_of(about["rule_name"], about["output"])
-            jobs.append(Job(about["rule_name"], about["reason"], gpus, about["benchmark"], wildcards, record))
+            rule, wildcards = about["rule_name"], dict(about["wildcards"] or {})
+            noted = record_of(rule, about["output"])
+            jobs.append(Job(rule, about["reason"], gpus, about["benchmark"], wildcards, noted))
         elif record.levelno >= logging.ERROR:
             messages.append(record.getMessage())
         return False

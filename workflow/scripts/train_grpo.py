@@ -61,10 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     model = load_model(stage.weights, arguments.dtype)
     if config.cast_lm_head_to_fp32 and model.config.tie_word_embeddings:
-        raise UserError(
-            f"--cast_lm_head_to_fp32: {stage.weights} has its embeddings as its output layer; leave it out, or train "
-            "in float32"
-        )
+        raise UserError(f"--cast_lm_head_to_fp32: {stage.weights} has its embeddings as its output layer; leave it out")
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))

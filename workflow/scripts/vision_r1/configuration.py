@@ -102,10 +102,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     for name in _asked_for(config):
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             check_stage(config, name, stage)
-    if config.get("over", config["recipe"]) != config["recipe"]:
-        over, recipe = config["over"], config["recipe"]
-        remedy = "leave that one's file out" if over == "miniature" else f"give --configfile config/{over}.yaml FILE"
-        raise UserError(f"config: over: a file changes recipe {over!r}, but would change {recipe!r}; {remedy}")
+    _check_recipe("config: over", config.get("over", config["recipe"]), config["recipe"])
     _check_references(config)
     for name in config["report"]["experiments"]:  # others are refused when they are planned
         for checkpoint in chain_of(config, name):
@@ -136,13 +133,20 @@ def check_overlays(files: Iterable[Path]) -> None:
 
     files: those after --configfile, in their order; JSON is left to Snakemake.
     """
-    before = None
+    recipe = "miniature"
     for file in files:
         content = safe_yaml.read(file) if file.suffix in (".yaml", ".yml") else {}
-        if "recipe" in content and before:
-            raise UserError(f"--configfile: {file} would undo {before}, which changes it; give {file} first")
-        if "over" in content:
-            before = file
+        if "recipe" in content and recipe != "miniature":
+            raise UserError(f"--configfile {file}: a recipe of its own, but recipe {recipe!r} is given; leave one out")
+        recipe = content.get("recipe", recipe)
+        _check_recipe(f"--configfile {file}", content.get("over", recipe), recipe)
+
+
+def _check_recipe(where: str, over: str, recipe: str) -> None:
+    """Raise UserError for values that change one recipe over another one."""
+    if over != recipe:
+        remedy = f"leave config/{recipe}.yaml out" if over == "miniature" else f"give config/{over}.yaml before it"
+        raise UserError(f"{where}: changes recipe {over!r}, but the recipe is {recipe!r}; {remedy}")
 
 
 def check_model_folder(config: Mapping[str, Any]) -> None:

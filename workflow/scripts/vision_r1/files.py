@@ -26,8 +26,8 @@ class UserError(Exception):
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and below it, also below linked folders: each folder once, however it is reached.
 
-    Left out is what is hidden: Jupyter's .ipynb_checkpoints with copies, and ._*, in which macOS keeps what it knows of
-    the file of that name.
+    Left out are copies that programs put there: Jupyter's .ipynb_checkpoints, macOS's __MACOSX, and ._*, in which it
+    keeps what it knows of the file of that name.
     """
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
@@ -35,8 +35,8 @@ def files_below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(here) / name for name in names if not name.startswith("."))
+        folders[:] = [name for name in folders if name not in (".ipynb_checkpoints", "__MACOSX")]
+        yield from (Path(here) / name for name in names if not name.startswith("._"))
 
 
 @contextmanager

@@ -7,25 +7,41 @@ import yaml
 
 from vision_r1.files import UserError, read_text
 
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Refuses a key that is given twice: the second would silently replace all of the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        first: dict[tuple[str, str], yaml.Node] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (other := first.setdefault((key.tag, key.value), key)) is not key:
-                lines = f"lines {other.start_mark.line + 1} and {key.start_mark.line + 1}"
-                raise yaml.YAMLError(f"{key.value!r} is given twice, in {lines}; merge them")
-        return super().construct_mapping(node, deep)
-
-
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OF_TEXTS = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def load(text: str, as_written: bool = False) -> Any:
-    """Return what a YAML text says: plain values only, and only texts under `as_written`. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_OF_TEXTS if as_written else _Loader)
+    """Return what a YAML text says: plain values only, and only texts under `as_written`.
+
+    Raises yaml.YAMLError, also for a key that is given twice: the second would silently replace all of the first.
+    """
+    reader = (_OF_TEXTS if as_written else _LOADER)(text)
+    try:
+        if (root := reader.get_single_node()) is None:
+            return None
+        _check_keys(root, set())
+        return reader.construct_document(root)
+    finally:
+        reader.dispose()
+
+
+def _check_keys(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+        return
+    seen.add(id(node))  # an anchor's node is in several places
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _check_keys(each, seen)
+        return
+    keys: dict[tuple[str, str], yaml.Node] = {}
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            first = keys.setdefault((key.tag, key.value), key)
+            if first is not key:
+                lines = f"lines {first.start_mark.line + 1} and {key.start_mark.line + 1}"
+                raise yaml.YAMLError(f"{key.value!r} is given twice, in {lines}; merge them")
+        _check_keys(value, seen)
 
 
 def read(path: str | Path, as_written: bool = False) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def read_coco(
     kept = [entry for entry in content.categories if entry.id not in dropped]
     categories = asked_for(annotations, kept, merge_names)
     if alike := differing_in_spelling([entry.name for entry in kept]):
-        notes[f"categories that are one in training, but not in scoring: {in_words(alike)}"] = len(alike)
+        notes[f"names alike but for case or spaces, one in training, not in scoring ({in_words(alike)})"] = len(alike)
     objects: dict[int, list[CocoObject]] = {image.id: [] for image in content.images}
     for number, item in enumerate(content.annotations):
         if item.image_id not in objects:

@@ -45,7 +45,7 @@ def overlay(
         "# or see first what it needs: the same with -- preflight at the end.",
         f"# Training: {_in_words(of_train)}. Test: {_in_words(of_test)}.",
         f"# {split}",
-        f"over: {config['recipe']} # refused without it",
+        f"over: {config['recipe']} # the run is refused over any other recipe",
         f"run: {quoted} # results/{name}",
         "",
         "model:",

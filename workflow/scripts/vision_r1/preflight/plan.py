@@ -1,4 +1,4 @@
-"""What a run would do, why, and what it would cost: from a dry run's jobs and the benchmark files of earlier ones."""
+"""What a run would do, why, and what it would cost: from a dry run's jobs and what earlier ones took."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -35,11 +35,13 @@ class Job:
 def measured_seconds(job: Job) -> float | None:
     """Return how long the job took last time, or None. Raises UserError for a benchmark file of another shape.
 
-    Where there is a record, only that counts: a benchmark file may be of a job that waited for a GPU, resumed, or only
-    restored what was made before.
+    A record comes first: a benchmark file may be of a job that waited for a GPU, resumed, or only restored what was
+    made before.
     """
     if job.record:
-        return read_json(job.record).get("seconds") if job.record.is_file() else None
+        seconds = read_json(job.record).get("seconds") if job.record.is_file() else None
+        if seconds is not None or job.rule != "predict_suite":  # predictions of older versions have none
+            return seconds
     if job.benchmark is None or not Path(job.benchmark).is_file():
         return None
     with Path(job.benchmark).open(encoding="utf-8", newline="") as file:

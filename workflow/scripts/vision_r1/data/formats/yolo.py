@@ -73,14 +73,14 @@ def _names(path: Path) -> tuple[list[str], bool]:
         return lines, False
     content = safe_yaml.read(path, as_written=True)  # else the class 010 would be 8, and no would be False
     names = content.get("names")
-    if isinstance(names, dict) and names.keys() == set(map(str, range(len(names)))):
-        names = [names[str(number)] for number in range(len(names))]
+    if isinstance(names, dict) and sorted(map(read_number, names), key=str) == sorted(range(len(names)), key=str):
+        names = [names[key] for key in sorted(names, key=read_number)]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
     names = [name.strip() for name in names]
     _check_once(path, "`names`", names)
-    if (count := content.get("nc", str(len(names)))) != str(len(names)):
-        raise UserError(f"{path}: nc is {count}, but `names` has {len(names)}")
+    if "nc" in content and read_number(content["nc"]) != len(names):
+        raise UserError(f"{path}: nc is {content['nc']}, but `names` has {len(names)}")
     return names, "kpt_shape" in content
 
 
