@@ -166,7 +166,7 @@ def test_plan_puts_large_images_first_and_asks_nothing_twice():
 
 
 def test_mistakes(tiny_checkpoint, datasets, tmp_path):
-    with pytest.raises(UserError, match="fix --family"):
+    with pytest.raises(UserError, match="fix the family"):
         main(words(tiny_checkpoint, datasets, tmp_path / "p.jsonl", family="qwen3_vl"))
     with pytest.raises(UserError, match="no such folder"):
         main(words(tmp_path / "none", datasets, tmp_path / "p.jsonl"))

@@ -1,3 +1,4 @@
+import shutil
 import signal
 
 import numpy as np
@@ -7,7 +8,7 @@ from train_grpo import main, parse_args
 from training_helpers import arguments, check_outputs, interrupt_twice, largest_change, weights_hash
 
 from vision_r1.experiments import STAGE_THRESHOLDS, STAGES, experiment_config, reward_of
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import SEAL, UserError, read_json, read_jsonl, write_json
 from vision_r1.training.settings import differences, settings_of
 from vision_r1.zoo import criterion_of
 
@@ -65,6 +66,17 @@ def test_the_logged_spread_is_that_of_groups_not_of_the_batch(trained):
     assert 2 * last["group_reward_std"] >= first_group - 1e-6
     if last["frac_reward_zero_std"] == 1:
         assert last["group_reward_std"] == 0
+
+
+def test_a_checkpoints_own_sampling_settings_do_not_count(trained, beta, tiny_checkpoint, train_file, tmp_path):
+    init = tmp_path / "init"
+    shutil.copytree(tiny_checkpoint, init, ignore=shutil.ignore_patterns(SEAL))
+    settings = read_json(init / "generation_config.json") | {"min_p": 1.0, "do_sample": True, "num_beams": 2}
+    write_json(init / "generation_config.json", settings)
+    out = tmp_path / "grpo_stage1"
+    main(arguments(init, train_file, out, **GRPO, beta=beta))
+    assert weights_hash(out / "model") == weights_hash(trained / "model")
+    assert read_json(out / "model/generation_config.json")["min_p"] == 1.0
 
 
 def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from hub_layouts import write_processor
 from safetensors.torch import save_file
 
 from vision_r1.files import UserError
-from vision_r1.model_folder import INDEX, WEIGHTS, check_model, check_weights, weight_files
+from vision_r1.model_folder import INDEX, WEIGHTS, check_model, check_weights, pixel_limits, weight_files
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3982638488\n"
 SHARDS = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
@@ -85,7 +85,19 @@ def without(*names):
         (without("vocab.json", "merges.txt"), "my model: no tokenizer.json, nor vocab.json and merges.txt"),
         (without("merges.txt"), "my model: no tokenizer.json, nor vocab.json and merges.txt"),
         (without("preprocessor_config.json"), "my model: no preprocessor_config.json"),
-        (lambda folder: quantised(folder, {"quant_method": "awq", "bits": 4}), "a quantised model \\(awq\\); training"),
+        (
+            lambda folder: quantised(folder, {"quant_method": "awq", "bits": 4}),
+            "a quantised model \\(awq\\); take",
+        ),
+        (damage("config.json", '{"text_config": {"quantization_config": "x"}}'), "a quantised model \\(x\\)"),
+        (
+            damage("adapter_config.json", "{}"),
+            "my model: adapters beside a whole model; if they are merged",
+        ),
+        (
+            damage("preprocessor_config.json", '{"image_processor_type": "Qwen2_5_VLImageProcessor"}'),
+            "transformers no longer has Qwen2_5_VLImageProcessor; .* change image_processor_type to Qwen2VLImageProc",
+        ),
         (lambda folder: quantised(folder, {"quant_method": "gptq"}), "my model/config.json: a quantised model \\(gptq"),
         (lambda folder: quantised(folder, {"quant_method": "bitsandbytes"}), "a quantised model \\(bitsandbytes\\)"),
     ],
@@ -95,3 +107,17 @@ def test_what_is_wrong_is_named(folder, harm, message):
     with pytest.raises(UserError, match=message) as refusal:
         check(folder)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ({"size": {"shortest_edge": 3136, "longest_edge": 99}}, (3136, 99)),
+        ({"size": {"shortest_edge": 3136, "longest_edge": 99}, "min_pixels": 784, "max_pixels": None}, (784, 99)),
+        ({"size": {"min_pixels": 784, "max_pixels": 99}}, (784, 99)),
+        ({"max_pixels": 99}, None),
+    ],
+)
+def test_limits_of_pixels_are_those_that_transformers_takes(folder, settings, limits):
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert pixel_limits(folder) == limits

@@ -161,6 +161,13 @@ def test_a_template_that_leaves_the_image_out_is_named(broken):
         load(broken, "qwen2_5_vl")
 
 
+def test_a_template_for_texts_only_is_named(broken):
+    template = {"chat_template": "{% for turn in messages %}{{ 'user: ' + turn.content }}{% endfor %}"}
+    (broken / "chat_template.json").write_text(json.dumps(template))
+    with pytest.raises(UserError, match="its chat template can't be used .*; take the template of a vision-language"):
+        load(broken, "qwen2_5_vl")
+
+
 def test_another_type_of_model_is_reported_in_one_line(broken):
     settings = {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
     (broken / "preprocessor_config.json").write_text(json.dumps(settings))

@@ -1,3 +1,4 @@
+import coco_factory
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,3 +119,17 @@ def test_the_worst_data_set_has_a_gallery_of_its_own(tmp_path):
 def test_a_gallery_without_predictions_is_empty():
     first, worst = galleries({}, {}, [], BENCHMARKS, config()["evaluation"])
     assert not first.examples and not worst.examples and "odinw13" in worst.about
+
+
+def test_answers_under_a_protocols_own_names_are_right(tmp_path):
+    boxes = {1: [(1, [10, 10, 40, 40])]}
+    dataset = read_coco("set", *coco_factory.write(tmp_path, coco_factory.content(boxes, ["creeping_cat"])))
+    answer = '[{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]'
+    line = {
+        **{"dataset": "set", "protocol": "p", "image_id": 1, "file_name": dataset.images[0].path, "frame": "pixel"},
+        **{"width": 84, "height": 84, "input_width": 84, "input_height": 84, "categories": ["cat"]},
+        **{"prompt": "Locate every cat", "completion": answer, "truncated": False, "tokens": []},
+    }
+    evaluation = {"protocols": {"p": {"names": {"set": {"creeping_cat": "cat"}}}}, "suites": {"s": ["set"]}}
+    (found,) = galleries({("base", "s"): [line]}, {"set": dataset}, [], [("s", "p")], evaluation)
+    assert found.examples[0].views[-1].quality == 1

@@ -24,7 +24,7 @@ def test_a_folder_is_fetched_and_a_quantised_one_is_refused(project, tmp_path):
     finished = project.snakemake("--configfile", overlay, "--", "preflight", check=False)
     assert finished.returncode == 1 and "Traceback" not in finished.stdout
     log = (project.folder / "results/miniature/logs/preflight.log").read_text()
-    assert log.splitlines()[-1].endswith("training needs the one in full precision")
+    assert log.splitlines()[-1].endswith("take the one in full precision")
 
 
 def test_touch_keeps_what_outlives_a_deleted_output(project):

@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--scope",
         required=True,
         choices=("base", "gate", "all"),
-        help="all checkpoints, or the base model",
+        help="all checkpoints, or the base model; gate: the same as base, before training",
     )
     arguments.add_argument("--stop", action="store_true", help="fail where a mean is not reproduced")
     arguments.add_argument("--output_json", required=True, metavar="FILE")

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.experiments import BASE, split_checkpoint
     from vision_r1.families import family
     from vision_r1.files import UserError, hash_folder, link_or_copy, read_json, read_jsonl, write_json, written_whole
-    from vision_r1.model_folder import ASKING
+    from vision_r1.model_folder import ASKING, LICENCES
     from vision_r1.processors import load_processor, prompt_text
     from vision_r1.prompts import Templates
     from vision_r1.report.card import Example, card
@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = run.model(args.checkpoint)
     if not list(model.glob("*.safetensors")):
         raise UserError(f"{model}: contains no .safetensors file; give the name of a trained checkpoint")
-    licence_files = sorted(run.model(BASE).glob("LICENSE*"))
+    licence_files, notices = (
+        [path for path in sorted(run.model(BASE).glob(name)) if path.is_file()] for name in LICENCES
+    )
     arm, _ = split_checkpoint(args.checkpoint)
     asked = asking.of_run(run.config)
     templates, labels = Templates.of(asked["templates"]), common_labels(read_jsonl(run.train_file(arm)))
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         [path.name for path in licence_files],
         banner(run.config, presets(args.config)),
     )
-    files = [*licence_files, *(model / name for name in hash_folder(model))]
+    files = [*licence_files, *notices, *(model / name for name in hash_folder(model))]
     with written_whole(args.output_folder, sealed=True) as folder:
         folder.mkdir()
         for path in files:

@@ -17,7 +17,8 @@ PROCESSOR_FILES = (
 )
 ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.asking)
 # Patterns of all files that are needed beside the weights.
-SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, "LICENSE*", "NOTICE*")
+LICENCES = ("[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]*", "[Nn][Oo][Tt][Ii][Cc][Ee]*")
+SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, *LICENCES)
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -25,18 +26,24 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 def check_model(folder: Path) -> None:
     """Raise UserError unless the configuration and the processor's files are there, whole and not quantised."""
     check_configuration(folder)
-    quantised = _read_object(folder / "config.json").get("quantization_config")
-    if quantised:
-        kind = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
-        raise UserError(f"{folder}/config.json: a quantised model ({kind}); training needs the one in full precision")
     check_processor(folder)
 
 
 def check_configuration(folder: Path) -> None:
-    """Raise UserError unless the folder has a model's configuration; an adapter alone has none."""
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").exists():
-        raise UserError(f"{folder}: adapters without their model (adapter_config.json); merge them into it first")
+    """Raise UserError unless the folder has the configuration of a model that is neither quantised nor has adapters."""
+    if (folder / "adapter_config.json").is_file():
+        if not (folder / "config.json").exists():
+            raise UserError(f"{folder}: adapters without their model (adapter_config.json); merge them into it first")
+        raise UserError(  # which transformers would add to the weights
+            f"{folder}: adapters beside a whole model; if they are merged into it, remove adapter_config.json and "
+            "adapter_model.safetensors, else merge them"
+        )
     check_files(folder, ["config.json"])
+    config = _read_object(folder / "config.json")
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        if quantised := part.get("quantization_config") if isinstance(part, dict) else None:
+            kind = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
+            raise UserError(f"{folder}/config.json: a quantised model ({kind}); take the one in full precision")
 
 
 def check_processor(folder: Path) -> None:
@@ -45,8 +52,14 @@ def check_processor(folder: Path) -> None:
     if not (folder / "tokenizer.json").is_file():
         if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
             raise UserError(f"{folder}: no tokenizer.json, nor vocab.json and merges.txt; take the whole folder")
-    if not image_settings(folder):
+    settings = image_settings(folder)
+    if not settings:
         raise UserError(f"{folder}: no preprocessor_config.json; take the whole folder of a vision-language model")
+    if settings.get("image_processor_type") == "Qwen2_5_VLImageProcessor":  # until transformers 4.49
+        raise UserError(
+            f"{folder}: transformers no longer has Qwen2_5_VLImageProcessor; in a folder of your own (model.source: "
+            "folder), change image_processor_type to Qwen2VLImageProcessor, which is the same"
+        )
 
 
 def sealed_files(folder: Path) -> list[str]:
@@ -72,9 +85,12 @@ def image_settings(folder: Path) -> dict[str, Any] | None:
 def pixel_limits(folder: Path) -> tuple[int, int] | None:
     """Return (fewest, most) pixels of an image from a model's processor settings, None where they set none."""
     settings = image_settings(folder) or {}
-    size = {"shortest_edge": settings.get("min_pixels"), "longest_edge": settings.get("max_pixels")}
-    size |= _object(settings.get("size") or {}, folder, "size")
-    limits = size["shortest_edge"], size["longest_edge"]
+    size = _object(settings.get("size") or {}, folder, "size")
+    # As in transformers: keys of older models win.
+    limits = tuple(
+        next((own[key] for own, key in ((settings, old), (size, new), (size, old)) if own.get(key) is not None), None)
+        for old, new in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge"))
+    )
     return None if None in limits else limits
 
 

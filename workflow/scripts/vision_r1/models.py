@@ -28,7 +28,8 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
         raise UserError(f"{checkpoint}/config.json: it needs code of its own (auto_map), which is never run")
     found = config.get("model_type")
     if found != family.name:
-        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix --family")
+        remedy = "fix the family" if found in list(FAMILIES) else f"known: {', '.join(FAMILIES)}"
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; {remedy}")
 
 
 def family_of(checkpoint: str | Path) -> Family:
@@ -54,13 +55,19 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     from vision_r1.positions import position_once
     from vision_r1.vision_encoder import speed_up_encoder
 
+    check_configuration(Path(checkpoint))
     check_weights(Path(checkpoint), weight_files(Path(checkpoint)))
     model, info = AutoModelForImageTextToText.from_pretrained(
-        checkpoint, dtype=dtype, output_loading_info=True, trust_remote_code=False
+        checkpoint,
+        dtype=dtype,
+        attn_implementation="sdpa",  # config.json may name one that isn't installed
+        ignore_mismatched_sizes=True,  # they are refused below
+        output_loading_info=True,
+        trust_remote_code=False,
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info[problem]:
-            names = sorted(map(str, info[problem]))
+            names = sorted(each if isinstance(each, str) else " ".join(map(str, each)) for each in info[problem])
             raise UserError(f"{checkpoint}: {problem}: {len(names)} weights, the first is {names[0]}; is it whole?")
     for name, weight in model.named_parameters():
         if not weight.sum(dtype=torch.float32).isfinite():

@@ -154,10 +154,11 @@ def _unfenced(text: str) -> tuple[str, Verdict]:
 def _recovered(text: str) -> list[dict]:
     """Return every item found anywhere in a text that is not a JSON list as a whole.
 
-    An item may hold objects of its own, one level deep; an object without a box is searched for items.
+    An item may hold objects of its own, one level deep; an object without a box, or that is no JSON as a whole, is
+    searched for items.
     """
     items = []
-    for found in _decoded(_OBJECT, text):
+    for found in _decoded(_OBJECT, text, inside=True):
         if "bbox_2d" in found[0]:
             items.append(found[0])
         else:
@@ -165,8 +166,11 @@ def _recovered(text: str) -> list[dict]:
     return items
 
 
-def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
-    """Yield each match that is JSON, apart from trailing commas and line breaks in strings, and its text."""
+def _decoded(pattern: re.Pattern[str], text: str, inside: bool = False) -> Iterator[tuple[dict, str]]:
+    """Yield each match that is JSON, apart from trailing commas and line breaks in strings, and its text.
+
+    inside: of others, yield the objects in them.
+    """
     for found in pattern.finditer(text):
         try:
             yield _DECODER.decode(found.group()), found.group()
@@ -174,7 +178,8 @@ def _decoded(pattern: re.Pattern[str], text: str) -> Iterator[tuple[dict, str]]:
             try:
                 yield _LENIENT.decode(_LAST_COMMA.sub(lambda each: each[1] or "", found.group())), found.group()
             except (ValueError, RecursionError):
-                continue
+                if inside:
+                    yield from _decoded(_FLAT_OBJECT, found.group()[1:])
 
 
 def _writable(label: str) -> str:

@@ -71,10 +71,12 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
         cell = images.patch_size * images.merge_size
     except Exception as error:  # on damaged files, tokenizers and transformers raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UserError(
             f"{folder}: no processor can be built from its files ({reason}); fetch it again, or fix the family"
         ) from error
+    if tokenizer.pad_token is None:
+        raise UserError(f"{folder}: its tokenizer has no pad token; take the model's own tokenizer_config.json")
     if not template:
         raise UserError(f"{folder}: no chat template; take the folder of an instruct model")
     if cell != family.factor:
@@ -86,8 +88,9 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
     processor = _without_videos(family.processor)(images, tokenizer, chat_template=template)
     try:
         text = prompt_text(processor, "")
-    except TemplateError as error:
-        raise UserError(f"{folder}: its chat template is broken ({error}); fetch it again") from None
+    except (TemplateError, TypeError) as error:  # the latter: a template that takes text only
+        remedy = "take the template of a vision-language model"
+        raise UserError(f"{folder}: its chat template can't be used ({error}); {remedy}") from None
     if text.count(IMAGE) != 1:
         raise UserError(f"{folder}: its chat template has no {IMAGE} for the image; take a vision-language model's")
     processor.files = {name: (folder / name).read_bytes() for name in PROCESSOR_FILES if (folder / name).is_file()}

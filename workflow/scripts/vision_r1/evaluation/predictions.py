@@ -105,15 +105,20 @@ def label_reader(categories: Mapping[int, str]) -> Callable[[str, tuple[str, ...
     answer to a question for "o " alone need not repeat the space.
     """
     ids = {name: category for category, name in categories.items()}
+    forms = (str, str.strip, label_key)
+
+    @cache
+    def by_form(asked: tuple[str, ...]) -> list[tuple[Callable[[str], str], dict[str, int]]]:
+        own = set(asked)  # LVIS has 1,203 categories, V3Det 13,204
+        return [
+            (form, {form(name): ids[name] for name in reversed(names)})  # of several, the first one counts
+            for names in ([name for name in ids if name in own], list(ids))
+            for form in forms
+        ]
 
     @cache
     def category_of(label: str, asked: tuple[str, ...]) -> int | None:
-        for names in ([name for name in ids if name in asked], ids):
-            for form in (str, str.strip, label_key):
-                for name in names:
-                    if form(name) == form(label):
-                        return ids[name]
-        return None
+        return next((found[key] for form, found in by_form(asked) if (key := form(label)) in found), None)
 
     return category_of
 

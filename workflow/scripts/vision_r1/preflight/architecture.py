@@ -85,7 +85,7 @@ def architecture_of(config: "PreTrainedConfig") -> Architecture:
     from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config, attn_implementation="sdpa")
     text, vision = config.get_text_config(), config.vision_config
     head = model.get_output_embeddings()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vision_r1.data.rows import token_lengths
 from vision_r1.families import Family, family
 from vision_r1.model_folder import check_model, check_weights, weight_files
+from vision_r1.models import check_checkpoint
 
 if TYPE_CHECKING:
     from vision_r1.processors import ImageOnlyProcessor
@@ -39,6 +40,7 @@ def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcess
     looks = family(model["family"])
     for folder in places:
         if folder.is_dir():
+            check_checkpoint(folder, looks)
             return load_processor(folder, looks, model["min_pixels"], model["max_pixels"])
     return None
 

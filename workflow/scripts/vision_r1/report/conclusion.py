@@ -89,7 +89,8 @@ def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite
             reasons.append(f"{len(gains)} of {len(chains)} training seeds measured")
             fault = True
         if min(gains) < CLEAR:
-            reasons.append("no gain with every training seed")
+            gained = sum(gain >= CLEAR for gain in gains)
+            reasons.append(f"a gain with {gained} of {len(gains)} training seeds")
             fault = True
 
     lost = _lost(results, chain[-1], about)

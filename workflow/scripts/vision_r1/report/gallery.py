@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset
 from vision_r1.data.images import load_image
+from vision_r1.evaluation.protocols import Names, asked_names
 from vision_r1.evaluation.published import MEAN
 from vision_r1.evaluation.readers import READERS, Reader
 from vision_r1.files import UserError
@@ -67,13 +69,13 @@ class Gallery:
     examples: tuple[Example, ...]
 
 
-def ground_truth(dataset: CocoDataset) -> dict[Key, Objects]:
-    """Return a data set's objects by image; crowd regions are left out."""
-    truth = {}
+def ground_truth(dataset: CocoDataset, names: Names) -> dict[Key, Objects]:
+    """Return a data set's objects by image, under the names that they are asked for by; crowd regions are left out."""
+    truth, labels = {}, asked_names(dataset, names)
     for image in dataset.images:
         items = [item for item in image.objects if not item.crowd]
         boxes = np.array([item.corners for item in items], np.float64).reshape(-1, 4)
-        truth[dataset.name, image.id] = Objects(boxes, tuple(item.label for item in items))
+        truth[dataset.name, image.id] = Objects(boxes, tuple(labels[item.category_id] for item in items))
     return truth
 
 
@@ -182,12 +184,13 @@ def galleries(
     for suite in dict.fromkeys(suite for suite, _ in benchmarks):
         protocol = next(way for name, way in benchmarks if name == suite)
         answered = {Checkpoint.of(name).title: lines for (name, of), lines in predictions.items() if of == suite}
-        reader = READERS[evaluation["protocols"].get(protocol, {}).get("reader", "strict")]
+        entry = evaluation["protocols"].get(protocol, {})
+        reader, names = READERS[entry.get("reader", "strict")], entry.get("names", {})
         choices: list[tuple[str | None, str]] = [] if found else [(None, f"All of {suite}, protocol {protocol}.")]
         if len(evaluation["suites"].get(suite, ())) > 1:
             choices.append(worst_dataset(results, suite, protocol, last) or ("", f"The worst data set of {suite}."))
         for dataset, about in choices:
-            examples = gallery(answered, annotations, protocol, count, seed, reader, dataset)
+            examples = gallery(answered, annotations, protocol, count, seed, reader, dataset, names)
             found.append(Gallery(suite, protocol, about, tuple(examples)))
     return found
 
@@ -200,11 +203,13 @@ def gallery(
     seed: int = 0,
     reader: Reader = parse,
     dataset: str | None = None,
+    names: Names = MappingProxyType({}),
 ) -> list[Example]:
     """Draw `count` test images. The first checkpoint of `predictions` is compared with the last.
 
     predictions: title -> lines of its predictions file; annotations: by data set;
-    reader: how the protocol's completions are read; dataset: the only one to choose from, None for all.
+    reader: how the protocol's completions are read; dataset: the only one to choose from, None for all; names: by data
+    set, the names under which the protocol asks for its categories, where they differ.
     Raises UserError when annotations or an image are missing.
     """
     if not predictions:
@@ -213,10 +218,10 @@ def gallery(
     common = {key for key in set.intersection(*map(set, answered.values())) if dataset in (None, key[0])}
     for name in sorted({dataset for dataset, _ in common} - set(annotations)):
         raise UserError(f"predictions are about data set {name!r}, whose annotations are missing; make them again")
-    truth = {key: objects for each in annotations.values() for key, objects in ground_truth(each).items()}
+    truth = {key: objects for each in annotations.values() for key, objects in ground_truth(each, names).items()}
     for key in sorted(common - set(truth), key=str):
         raise UserError(f"image {key[1]!r} of the predictions is not in the annotations of {key[0]!r}")
-    colours = {name: palette(each.categories.values()) for name, each in annotations.items()}
+    colours = {name: palette(asked_names(each, names).values()) for name, each in annotations.items()}
     first, last = list(answered)[0], list(answered)[-1]
     scores = {
         title: {key: quality(detections(answered[title][key], reader), truth[key]) for key in common}

@@ -260,11 +260,10 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
 
 
 def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet:
-    """Score policies and protocols side by side: AP of the same boxes, a line per checkpoint."""
-    index, measured = lookup(results), pairs(results)
+    """Score policies side by side: AP of the same boxes, a line per checkpoint and benchmark."""
     policies = {
         "constant": "constant",
-        "constant_expected": "constant, expected",
+        "constant_expected": "expected",
         "constant_lowest": "lowest",
         "constant_highest": "highest",
         "order": "order",
@@ -272,25 +271,17 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
     }
     return Sheet(
         "score_policies",
-        "Score policies and protocols side by side: AP of the same boxes, scored by a constant (as published), by "
-        "their place in the answer, or by the probability of their tokens. Boxes of one score are ranked by the order "
-        "of images: pycocotools' own order is shown with the expectation and the range over random ones. Means over a "
-        "suite's data sets.",
-        (
-            "checkpoint",
-            *(f"{suite}, {protocol}: {title}" for suite, protocol in measured for title in policies.values()),
-        ),
+        "Score policies side by side: AP of the same boxes, scored by a constant (as published), by their place in the "
+        "answer, or by the probability of their tokens. Boxes of one score are ranked by the order of images: "
+        "pycocotools' own order is shown with the expectation and the range over random ones. Means over a suite's "
+        "data sets.",
+        (*_ABOUT, *policies.values()),
         tuple(
-            (
-                checkpoint,
-                *(
-                    result and getattr(result, f"AP_{policy}")
-                    for result in (index.get((checkpoint, *pair, MEAN)) for pair in measured)
-                    for policy in policies
-                ),
-            )
-            for checkpoint in checkpoints
+            attrgetter(*_ABOUT, *(f"AP_{policy}" for policy in policies))(result)
+            for result in results
+            if result.dataset == MEAN and result.checkpoint in checkpoints
         ),
+        texts=3,
     )
 
 

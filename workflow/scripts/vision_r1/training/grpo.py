@@ -129,6 +129,12 @@ def _check_reference(arguments: GRPOArguments, beta: float) -> None:
         )
 
 
+def only_ends(settings: GenerationConfig) -> GenerationConfig:
+    """Return a checkpoint's generation settings without those that decide what is sampled."""
+    ends = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(settings, name) for name in ends})
+
+
 def completion_limit(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, room: float) -> int:
     """Return the longest completion, in tokens: `room` times the longest right answer with its end token."""
     answers = tokenizer([row["answer"] for row in rows]).input_ids
