@@ -47,14 +47,14 @@ if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
 try:
-    if workflow.modifier.is_main_snakefile():
-        configuration.check_overlays(workflow.config_settings.configfiles)
     if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
         raise UserError(
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
         )
-    asked = copy.deepcopy(config)
-    update_config(config, configuration.load(DEFAULTS))
+    asked, defaults = copy.deepcopy(config), configuration.load(DEFAULTS)
+    if workflow.modifier.is_main_snakefile():
+        configuration.check_overlays(workflow.config_settings.configfiles, defaults["recipe"])
+    update_config(config, defaults)
     update_config(config, asked)
     configuration.check(config, configuration.read_schema(SOURCE / "config"))
     RUN = Run(f"results/{configuration.run_name(config)}", config)

@@ -225,7 +225,7 @@ def test_a_configuration_without_its_suffix_is_refused(labelled, write, tmp_path
 
 def test_a_folder_without_a_model_is_refused(labelled, write, tmp_path):
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(UserError, match="config.json: a model of family None"):
+    with pytest.raises(UserError, match="config.json: not a JSON object"):
         write(*labelled, "--model", tmp_path, over=OVER)
 
 

@@ -68,13 +68,23 @@ def test_the_logged_spread_is_that_of_groups_not_of_the_batch(trained):
         assert last["group_reward_std"] == 0
 
 
-def test_a_checkpoints_own_sampling_settings_do_not_count(trained, beta, tiny_checkpoint, train_file, tmp_path):
+@pytest.fixture
+def with_settings(tiny_checkpoint, tmp_path):
+    """A checkpoint whose generation_config.json would let other completions be sampled."""
     init = tmp_path / "init"
     shutil.copytree(tiny_checkpoint, init, ignore=shutil.ignore_patterns(SEAL))
     settings = read_json(init / "generation_config.json") | {"min_p": 1.0, "do_sample": True, "num_beams": 2}
     write_json(init / "generation_config.json", settings)
+    return init
+
+
+def test_a_checkpoints_own_sampling_settings_do_not_count_and_stay(
+    trained, beta, with_settings, train_file, tmp_path, monkeypatch
+):
     out = tmp_path / "grpo_stage1"
-    main(arguments(init, train_file, out, **GRPO, beta=beta))
+    words = arguments(with_settings, train_file, out, **GRPO, beta=beta)
+    interrupt_twice(main, words, out / "state", monkeypatch)
+    main(words)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
     assert read_json(out / "model/generation_config.json")["min_p"] == 1.0
 

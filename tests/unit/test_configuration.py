@@ -122,6 +122,10 @@ def test_training_keys_are_trls_own(schema):
         ({"grpo": {"lerning_rate": 1.0e-6}}, "grpo: unknown key 'lerning_rate'; did you mean 'learning_rate'.$"),
         ({"sft": {"max_steps": "many"}}, "sft.max_steps: 'many' is text, not a whole number"),
         (
+            {"over": "papr"},
+            "over: 'papr' is not one of miniature, paper, midi; did you mean 'paper'",
+        ),
+        (
             {"over": "paper"},
             "over: changes recipe 'paper', but the recipe is 'miniature'; give config/",
         ),
@@ -319,7 +323,7 @@ def test_a_shared_stage_only_needs_to_fit_the_reports_experiments(config, schema
             "qwen2_5_vl_3b paper",
             "qwen2_5_vl_3b.yaml: changes recipe 'paper', but the recipe is 'miniature'",
         ),
-        ("midi paper", "paper.yaml: a recipe of its own, but recipe 'midi' is given; leave one out"),
+        ("midi paper", "paper.yaml: is recipe 'paper', but .*midi.yaml is recipe 'midi'; leave one out"),
         (
             "paper apples",
             "apples.yaml: changes recipe 'miniature', but the recipe is 'paper'; leave config",
@@ -329,8 +333,14 @@ def test_a_shared_stage_only_needs_to_fit_the_reports_experiments(config, schema
 def test_a_recipe_comes_first_and_alone(root, names, message):
     files = [root / f"config/{name}.yaml" for name in names.split()]
     with pytest.raises(UserError, match=message):
-        configuration.check_overlays(files)
-    configuration.check_overlays([root / "config/paper.yaml", root / "config/vllm.yaml"])
+        configuration.check_overlays(files, "miniature")
+
+
+def test_files_over_their_recipe_are_taken(root, tmp_path):
+    paper, overlay, mine = root / "config/paper.yaml", root / "config/vllm.yaml", tmp_path / "mine.json"
+    mine.write_text('{"recipe": "paper"}')
+    for files, recipe in (([paper, mine, overlay], "miniature"), ([mine, overlay], "miniature"), ([overlay], "paper")):
+        configuration.check_overlays(files, recipe)
 
 
 def test_each_chain_seed_has_its_own_folder(config):

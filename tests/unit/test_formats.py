@@ -131,14 +131,22 @@ def test_what_macos_keeps_of_files_is_left_out(folder):
     assert boxes_of(converted("voc", annotations, images)) == boxes_of(content())
 
 
-def test_hidden_folders_are_left_out(folder):
-    for kind in ("voc", "yolo"):
-        annotations, images = written(kind, folder)
-        for place in (images / "1.v1.png", *annotations.parent.rglob("1.v1.xml")):
-            if ".ipynb_checkpoints" not in place.parts:
-                (place.parent / ".ipynb_checkpoints").mkdir(exist_ok=True)
-                shutil.copy(place, place.parent / f".ipynb_checkpoints/1-checkpoint{place.suffix}")
+def test_copies_in_hidden_folders_are_left_out(folder):
+    voc, yolo = (written(kind, folder) for kind in ("voc", "yolo"))
+    for place in (folder / "images/1.v1.png", *folder.rglob("1.v1.xml")):
+        for copies in (".ipynb_checkpoints", *([".thumbnails"] if place.suffix == ".png" else [])):
+            (place.parent / copies).mkdir()
+            shutil.copy(place, place.parent / copies / f"1-checkpoint{place.suffix}")
+    for kind, (annotations, images) in (("voc", voc), ("yolo", yolo)):
         assert boxes_of(converted(kind, annotations, images)) == boxes_of(content())
+
+
+def test_hidden_folders_that_a_table_names_are_read(folder):
+    path, images = written("csv", folder)
+    (images / ".frames").mkdir()
+    (images / "1.v1.png").rename(images / ".frames/1.v1.png")
+    path.write_text(path.read_text().replace("1.v1.png", ".frames/1.v1.png"))
+    assert ".frames/1.v1.png" in boxes_of(converted("csv", path, images))
 
 
 def test_cvats_own_xml_is_not_voc(folder):
@@ -211,6 +219,7 @@ def test_invalid_label_lines_are_named(folder, line, message):
         ("names: {1: a, 2: b}", "`names` is neither a list of class names nor a mapping from 0 on"),
         ("names: [a, a]", "`names` has a name twice: 'a'"),
         ("names: [a, b]\nnc: 3", "nc is 3, but `names` has 2"),
+        ("names: [a, b]\nnc: [2]", "nc is ..2.., but `names` has 2"),
         ("!!python/object/apply:os.system [ls]", "not a mapping"),
     ],
 )

@@ -91,6 +91,10 @@ def without(*names):
         ),
         (damage("config.json", '{"text_config": {"quantization_config": "x"}}'), "a quantised model \\(x\\)"),
         (
+            damage("config.json", '{"_attn_implementation": "flash_attention_2"}'),
+            "_attn_implementation is not the model's to say; remove that line",
+        ),
+        (
             damage("adapter_config.json", "{}"),
             "my model: adapters beside a whole model; if they are merged",
         ),

@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.test_annotations and not args.test_images:
         raise UserError("--test_annotations: give the folder of its images, too, as --test_images")
     default = [ROOT / file for file in configuration.DEFAULT]
+    configuration.check_overlays(map(Path, args.over), configuration.load(default)["recipe"])
     config = configuration.load([*default, *args.over])
     known = {BASE, SFT, *config["datasets"], *config["evaluation"]["suites"], *config["experiments"]}
     if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known:
@@ -116,7 +117,6 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     from vision_r1.own.limits import answer_counter, limits_of
     from vision_r1.own.overlay import overlay
 
-    configuration.check_overlays(map(Path, args.over))
     form = args.format or form_of(args.annotations)
     train = read_part(f"{args.name}_train", form, *map(place, (args.annotations, args.images)))
     if args.test_images:

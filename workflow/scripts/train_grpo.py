@@ -41,7 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.positions import position_once
     from vision_r1.training.arguments import refused_by_trl
     from vision_r1.training.fused_head import score_only_completions
-    from vision_r1.training.grpo import check_batch, completion_limit, only_ends, prompts_at_once, prompts_per_step
+    from vision_r1.training.grpo import (
+        check_batch,
+        completion_limit,
+        generation_settings,
+        only_ends,
+        prompts_at_once,
+        prompts_per_step,
+    )
     from vision_r1.training.lora import lora_config
     from vision_r1.training.outputs import save
     from vision_r1.training.recording import SampleCompletions
@@ -62,8 +69,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load_model(stage.weights, arguments.dtype)
     if config.cast_lm_head_to_fp32 and model.config.tie_word_embeddings:
         raise UserError(f"--cast_lm_head_to_fp32: {stage.weights} has its embeddings as its output layer; leave it out")
-    # transformers would fill in what TRL leaves open (min_p, beams), so that other completions are sampled.
-    shipped, model.generation_config = model.generation_config, only_ends(model.generation_config)
+    # transformers would fill in what TRL leaves open (min_p, beams), and sample other completions. A checkpoint of a
+    # training has only these; what is saved in the end comes from --init.
+    shipped = generation_settings(arguments.init) or model.generation_config
+    model.generation_config = only_ends(model.generation_config)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference
     forbidden = processor.tokenizer.convert_tokens_to_ids(list(model_family.never_sampled))

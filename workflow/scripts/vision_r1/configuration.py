@@ -23,7 +23,7 @@ from vision_r1.experiments import (
     training_values,
 )
 from vision_r1.families import FAMILIES
-from vision_r1.files import UserError
+from vision_r1.files import UserError, read_json
 from vision_r1.launcher.modes import processes
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import did_you_mean, in_words
@@ -49,6 +49,7 @@ RENAMED = {
 REMOVED = {
     "shards": "compute.launch_predict and compute.predict_suite say over how many processes and nodes it is split"
 }
+RECIPES = ("miniature", "paper", "midi")  # the default first; the others are files of config/
 # Suites of synthetic scenes: benchmarks have these names at the paper's scale.
 RENAMED_SUITES = {"coco": "shapes", "odinw13": "shapes13"}
 
@@ -128,24 +129,26 @@ def _asked_for(config: Mapping[str, Any]) -> list[str]:
     return [arm for arm in arms if arm in config["experiments"]]
 
 
-def check_overlays(files: Iterable[Path]) -> None:
+def check_overlays(files: Iterable[Path], recipe: str) -> None:
     """Raise UserError for what the merged configuration can't show: a key given twice in a file, files in wrong order.
 
-    files: those after --configfile, in their order; JSON is left to Snakemake.
+    files: those after --configfile, in their order; recipe: that of the defaults.
     """
-    recipe = "miniature"
+    given = None
     for file in files:
-        content = safe_yaml.read(file) if file.suffix in (".yaml", ".yml") else {}
-        if "recipe" in content and recipe != "miniature":
-            raise UserError(f"--configfile {file}: a recipe of its own, but recipe {recipe!r} is given; leave one out")
-        recipe = content.get("recipe", recipe)
+        content = read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+        own = content.get("recipe", recipe)
+        if given and own != recipe:
+            raise UserError(f"--configfile {file}: is recipe {own!r}, but {given} is recipe {recipe!r}; leave one out")
+        if "recipe" in content:
+            given, recipe = file, own
         _check_recipe(f"--configfile {file}", content.get("over", recipe), recipe)
 
 
-def _check_recipe(where: str, over: str, recipe: str) -> None:
-    """Raise UserError for values that change one recipe over another one."""
-    if over != recipe:
-        remedy = f"leave config/{recipe}.yaml out" if over == "miniature" else f"give config/{over}.yaml before it"
+def _check_recipe(where: str, over: Any, recipe: str) -> None:
+    """Raise UserError for values that change one recipe over another one; the schema knows what else is wrong."""
+    if over in list(RECIPES) and over != recipe:
+        remedy = f"leave config/{recipe}.yaml out" if over == RECIPES[0] else f"give config/{over}.yaml before it"
         raise UserError(f"{where}: changes recipe {over!r}, but the recipe is {recipe!r}; {remedy}")
 
 

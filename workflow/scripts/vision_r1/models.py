@@ -35,8 +35,7 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
 def family_of(checkpoint: str | Path) -> Family:
     """Return the family of the model in a folder. Raises UserError where it is not one of FAMILIES."""
     check_configuration(Path(checkpoint))
-    config = read_json(Path(checkpoint) / "config.json")
-    found = config.get("model_type") if isinstance(config, dict) else None
+    found = read_json(Path(checkpoint) / "config.json").get("model_type")
     if found not in list(FAMILIES):  # a list or an object has no hash
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}; known: {', '.join(FAMILIES)}")
     return FAMILIES[found]

@@ -105,20 +105,22 @@ def label_reader(categories: Mapping[int, str]) -> Callable[[str, tuple[str, ...
     answer to a question for "o " alone need not repeat the space.
     """
     ids = {name: category for category, name in categories.items()}
-    forms = (str, str.strip, label_key)
+    place = {name: number for number, name in enumerate(ids)}
+
+    def by_form(names: Sequence[str]) -> list[tuple[Callable[[str], str], dict[str, int]]]:
+        """Return each form with the ids of names in it; of several names that are one, the first counts."""
+        return [(form, {form(name): ids[name] for name in reversed(names)}) for form in (str, str.strip, label_key)]
+
+    of_all = by_form(list(ids))  # once: LVIS has 1,203 categories, V3Det 13,204
 
     @cache
-    def by_form(asked: tuple[str, ...]) -> list[tuple[Callable[[str], str], dict[str, int]]]:
-        own = set(asked)  # LVIS has 1,203 categories, V3Det 13,204
-        return [
-            (form, {form(name): ids[name] for name in reversed(names)})  # of several, the first one counts
-            for names in ([name for name in ids if name in own], list(ids))
-            for form in forms
-        ]
+    def of_asked(asked: tuple[str, ...]) -> list[tuple[Callable[[str], str], dict[str, int]]]:
+        return by_form(sorted(place.keys() & set(asked), key=place.__getitem__))
 
     @cache
     def category_of(label: str, asked: tuple[str, ...]) -> int | None:
-        return next((found[key] for form, found in by_form(asked) if (key := form(label)) in found), None)
+        tables = (*of_asked(asked), *of_all)
+        return next((found[key] for form, found in tables if (key := form(label)) in found), None)
 
     return category_of
 

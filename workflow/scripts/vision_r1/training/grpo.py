@@ -129,6 +129,12 @@ def _check_reference(arguments: GRPOArguments, beta: float) -> None:
         )
 
 
+def generation_settings(folder: str | Path) -> GenerationConfig | None:
+    """Return the generation settings in a model's folder, None where it has none."""
+    found = (Path(folder) / "generation_config.json").is_file()
+    return GenerationConfig.from_pretrained(folder) if found else None
+
+
 def only_ends(settings: GenerationConfig) -> GenerationConfig:
     """Return a checkpoint's generation settings without those that decide what is sampled."""
     ends = ("bos_token_id", "eos_token_id", "pad_token_id")

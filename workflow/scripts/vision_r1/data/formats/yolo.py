@@ -29,6 +29,8 @@ def read(annotations: Path, images: Path) -> Labelled:
     folder = ImageFolder(images)
     found, used = [], set()
     for file in folder.files:
+        if any(part.startswith(".") for part in Path(file).parts):  # .thumbnails, .Trash: no label names them
+            continue
         places = _label_files(folder.folder / file)
         path = next((place for place in places if place.is_file()), None)
         if path is None:
@@ -79,8 +81,9 @@ def _names(path: Path) -> tuple[list[str], bool]:
         raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
     names = [name.strip() for name in names]
     _check_once(path, "`names`", names)
-    if "nc" in content and read_number(content["nc"]) != len(names):
-        raise UserError(f"{path}: nc is {content['nc']}, but `names` has {len(names)}")
+    count = content.get("nc", str(len(names)))
+    if not isinstance(count, str) or read_number(count) != len(names):
+        raise UserError(f"{path}: nc is {count}, but `names` has {len(names)}")
     return names, "kpt_shape" in content
 
 
