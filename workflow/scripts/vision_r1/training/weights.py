@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import Trainer
 
 from vision_r1.files import UserError, read_json, sync, write_json, written_whole
+from vision_r1.model_folder import INDEX, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,10 +81,8 @@ def read_shapes(checkpoint: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
     Raises UserError for a file that is missing or cut off.
     """
-    index = checkpoint / "model.safetensors.index.json"
-    files = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     shapes = {}
-    for path in (checkpoint / name for name in files):
+    for path in (checkpoint / name for name in weight_files(checkpoint) if name != INDEX):
         try:
             with safe_open(path, "pt") as file:
                 weights = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dict
