@@ -294,7 +294,7 @@ def test_an_untrainable_base_model_stops_the_run(of_folder, words):
         check_run.main(words(config))
     (folder / "model.safetensors").write_bytes(weights)
     config["model"]["family"] = "qwen3_vl"
-    with pytest.raises(UserError, match="its processor is 28 pixels wide, one of qwen3_vl 32"):
+    with pytest.raises(UserError, match="a model of family 'qwen2_5_vl', not 'qwen3_vl'; fix the family"):
         check_run.main(words(config))
     config["model"]["family"] = "qwen2_5_vl"
     (folder / "chat_template.json").write_text("{}")
