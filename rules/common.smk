@@ -42,8 +42,8 @@ TEMPLATES = SCRIPTS / "vision_r1/report/templates"
 # Later ones win: our defaults; the same files in a separate working folder; --configfile and --config, or what a module
 # is given. As a module we read nothing from the working folder, which belongs to the workflow that uses us.
 DEFAULTS = [SOURCE / file for file in configuration.DEFAULT]
-if workflow.modifier.is_main_snakefile() and SOURCE != Path("."):
-    DEFAULTS += [file for file in configuration.DEFAULT if os.path.exists(file)]
+if workflow.modifier.is_main_snakefile():
+    DEFAULTS = configuration.defaults(SOURCE)
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
 try:
@@ -65,12 +65,7 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-if SOURCE != Path("."):
-    # accelerate's files lie beside the defaults, unless the working folder has a file of that name.
-    for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
-        words[:] = [
-            str(SOURCE / word) if not Path(word).exists() and (SOURCE / word).is_file() else word for word in words
-        ]
+configuration.point_launchers(config, SOURCE)
 
 EVALUATION = config["evaluation"]
 DATASETS_OF = EVALUATION["suites"]  # any of them can be a target; the report shows RUN.suites

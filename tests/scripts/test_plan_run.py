@@ -21,3 +21,10 @@ def test_predictions_are_estimated_from_the_annotations_that_are_here(root, tmp_
     plan_run.main([])
     text = capsys.readouterr().out
     assert "predict_suite x 1: 0.0" in text and "GPU-hours (preflight)" in text and "unknown" not in text
+
+
+def test_files_of_the_workflow_are_found_from_another_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = plan_run.resolved(["--configfile", str(root / "config/paper.yaml"), "--config", "seed=1"])
+    assert (config["recipe"], config["seed"]) == ("paper", 1)
+    assert str(root / "config/accelerate/zero3.yaml") in config["compute"]["launch"]

@@ -49,6 +49,11 @@ def test_the_schema_has_the_codes_criteria(schema):
     assert list(CRITERIA) == list(VISION_R1)
 
 
+def test_the_schema_has_the_codes_recipes(schema):
+    for key in ("recipe", "over"):
+        assert schema["properties"][key]["enum"] == list(configuration.RECIPES)
+
+
 def test_parts_and_weights_apply_only_to_their_criterion(config, schema):
     """Another method's reward has its own parts, and so does Vision-R1's if the configuration has another method's."""
     config["report"]["experiments"] = ["rex_omni", "strict", "without_format"]

@@ -51,8 +51,8 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     check_model(folder)
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
-    small = [path.name for path in folder.iterdir() if any(fnmatch(path.name, name) for name in SMALL_FILES)]
-    small = [name for name in small if (folder / name).is_file()]  # LICENSES may be a folder
+    files = [path.name for path in folder.iterdir() if path.is_file()]  # LICENSES may be a folder
+    small = [file for file in files if any(fnmatch(file, name) for name in SMALL_FILES)]
     if (folder / SEAL).is_file():
         hash_folder(folder, [*small, *weights])
     with written_whole(output, sealed=True) as partial:

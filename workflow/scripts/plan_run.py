@@ -81,15 +81,14 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that snakemake resolves with these words: a dry run writes none."""
     from snakemake.cli import parse_args, parse_config
 
-    from vision_r1.configuration import DEFAULT, load
+    from vision_r1.configuration import defaults, load, point_launchers
     from vision_r1.experiments import merge
 
-    defaults = [ROOT / file for file in DEFAULT]
-    if Path.cwd() != ROOT:
-        defaults += [Path(file) for file in DEFAULT if Path(file).exists()]
     with contextlib.redirect_stderr(io.StringIO()):  # the dry run has named the profile already
         _, options = parse_args(["--cores", "all", *words])
-    return merge(load([*defaults, *(options.configfile or ())]), parse_config(options.config))
+    config = merge(load([*defaults(ROOT), *(options.configfile or ())]), parse_config(options.config))
+    point_launchers(config, ROOT)
+    return config
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -62,6 +62,20 @@ def load(files: Sequence[str | Path]) -> dict[str, Any]:
     return merged
 
 
+def defaults(source: Path) -> list[Path]:
+    """Return the files that a run starts from: those of the workflow in folder `source`, then the working folder's."""
+    separate = source.resolve() != Path.cwd()
+    return [source / file for file in DEFAULT] + [Path(file) for file in DEFAULT if separate and Path(file).exists()]
+
+
+def point_launchers(config: Mapping[str, Any], source: Path) -> None:
+    """Give files of accelerate that the working folder lacks the paths of those in the workflow's folder `source`."""
+    for words in (config["compute"]["launch"], config["compute"]["launch_predict"]):
+        words[:] = [
+            str(source / word) if not Path(word).exists() and (source / word).is_file() else word for word in words
+        ]
+
+
 def read_schema(folder: str | Path) -> dict[str, Any]:
     """Return the JSON Schema of a merged configuration, TRL's own fields among it, from the files of folder config/."""
     own, fields = (load([Path(folder) / name]) for name in ("schema.yaml", "trl_fields.yaml"))
@@ -147,7 +161,7 @@ def check_overlays(files: Iterable[Path], recipe: str) -> None:
 
 def _check_recipe(where: str, over: Any, recipe: str) -> None:
     """Raise UserError for values that change one recipe over another one; the schema knows what else is wrong."""
-    if over in list(RECIPES) and over != recipe:
+    if over in RECIPES and over != recipe:
         remedy = f"leave config/{recipe}.yaml out" if over == RECIPES[0] else f"give config/{over}.yaml before it"
         raise UserError(f"{where}: changes recipe {over!r}, but the recipe is {recipe!r}; {remedy}")
 

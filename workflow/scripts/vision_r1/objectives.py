@@ -47,16 +47,17 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"{low if high is None else high}: cispo caps the importance ratio itself, which is 1 before any update, "
             "so this would only shrink the loss; set it above 1 (ScaleRL: 5.0)",
         )
+    sampling = values.get("generation_kwargs") or {}
     for key in ("do_sample", "num_return_sequences"):
-        if key in (values.get("generation_kwargs") or {}):
+        if key in sampling:
             yield "generation_kwargs", f"{key!r}: each prompt gets num_generations sampled completions; remove it"
-    if (values.get("generation_kwargs") or {}).get("num_beams", 1) != 1:
+    if sampling.get("num_beams", 1) != 1:
         yield (
             "generation_kwargs",
             "'num_beams': beams aren't samples of the policy, as the objective takes them; remove it",
         )
     for key in ("return_dict_in_generate", "guidance_scale", "prompt_lookup_num_tokens"):
-        if (values.get("generation_kwargs") or {}).get(key):
+        if sampling.get(key):
             yield "generation_kwargs", f"{key!r}: TRL's trainer can't use it; remove it"
     if values.get("neftune_noise_alpha"):
         yield (

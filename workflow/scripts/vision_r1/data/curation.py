@@ -123,7 +123,8 @@ def _hold_out(sources: Sequence[Source], recipe: Recipe, refused: Mapping[str, s
         if image.path not in refused and not all(item.crowd for item in image.objects)
     ]
     order = np.random.default_rng((recipe.seed, len(TASKS) + 1)).permutation(len(candidates))
-    count = int(recipe.held_out * len(order)) or int(recipe.held_out > 0 and len(order) > 1)  # a split isn't empty
+    fewest = 1 if recipe.held_out and len(order) > 1 else 0  # else the split would have no categories
+    count = max(fewest, int(recipe.held_out * len(order)))
     return [candidates[place] for place in sorted(order[:count])]
 
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vision_r1.data import oddities
 from vision_r1.data.categories import check_name
-from vision_r1.data.oddities import in_words, too_many
+from vision_r1.data.oddities import HINTS, in_words, oddities, too_many
 from vision_r1.files import UserError
 from vision_r1.frames import MAX_SIDE
 from vision_r1.parsing import MAX_COORDINATE
 
-HINTS = {**oddities.HINTS, "corners": "are width and height those of the image, and xmax and ymax corners?"}
+OWN_HINTS = {**HINTS, "corners": "are width and height those of the image, and xmax and ymax corners?"}
 Corners = tuple[float, float, float, float]  # x1 y1 x2 y2 in pixels of the upright image
 
 
@@ -59,7 +58,7 @@ def warnings(content: Mapping[str, Any]) -> list[str]:
     info = content["info"]
     return [
         *(f"{what}: {count}" for what, count in info["notes"].items()),
-        *in_words(info["odd"], info["boxes"], HINTS),
+        *in_words(info["odd"], info["boxes"], OWN_HINTS),
     ]
 
 
@@ -75,11 +74,11 @@ def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:
         raise UserError(f"{source}: {len(labelled.images):,} images and no box in them; is it the right place?")
     for number, name in enumerate(labelled.names):
         check_name(source, number, name)
-    odd = oddities.oddities(
+    odd = oddities(
         np.array([corners for *_, corners in boxes], np.float64),
         np.array([(image.width, image.height) for _, image in images for _ in image.boxes], np.float64),
     )
-    sentences = in_words(odd, len(boxes), HINTS)
+    sentences = in_words(odd, len(boxes), OWN_HINTS)
     if too_many(odd, len(boxes)):
         raise UserError(f"{source}: {'; '.join(sentences)}. Fix the file")
     categories = {name: number for number, name in enumerate(labelled.names, start=1)}

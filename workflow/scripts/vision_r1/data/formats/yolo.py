@@ -75,7 +75,7 @@ def _names(path: Path) -> tuple[list[str], bool]:
         return lines, False
     content = safe_yaml.read(path, as_written=True)  # else the class 010 would be 8, and no would be False
     names = content.get("names")
-    if isinstance(names, dict) and sorted(map(read_number, names), key=str) == sorted(range(len(names)), key=str):
+    if isinstance(names, dict) and {*map(read_number, names)} == {*range(len(names))}:
         names = [names[key] for key in sorted(names, key=read_number)]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: `names` is neither a list of class names nor a mapping from 0 on")
