@@ -77,6 +77,12 @@ def test_only_needed_files_of_a_folder_are_taken_and_it_can_be_repeated(tmp_path
     load_model(taken, "float32")
 
 
+def test_weights_that_only_their_owner_may_read_stay_so(tmp_path, folder):
+    (folder / "model.safetensors").chmod(0o600)
+    fetch(tmp_path, "folder", folder)
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_processor_is_fetched_without_weights(tmp_path, model):
     taken = fetch(tmp_path, "folder", model, "--processor_only")
     assert {path.name for path in taken.iterdir()} == needed(model, weights=False) | {SEAL}
@@ -97,7 +103,7 @@ def test_links_of_the_hub_s_cache_arrive_as_files(tmp_path, model):
     load_processor(taken, family("qwen2_5_vl"), *PIXELS)
 
 
-def test_an_untrainable_model_is_refused_and_nothing_is_written(tmp_path, folder):
+def test_a_damaged_or_quantised_model_is_refused_and_nothing_is_written(tmp_path, folder):
     size = os.path.getsize(folder / "model.safetensors")
     os.truncate(folder / "model.safetensors", size - 100)
     with pytest.raises(UserError, match=r"model.safetensors: cut off or damaged"):
@@ -166,9 +172,19 @@ def test_two_processes_that_fetch_one_model_take_turns(tmp_path, model, hub, mon
     assert len(hub) == 6, "the second one keeps what it waited for"
 
 
-def test_a_quantised_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub):
-    write_json(folder / "config.json", {"quantization_config": {"quant_method": "gptq"}})
-    with pytest.raises(UserError, match=r"config.json: a quantised model \(gptq\)"):
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"quantization_config": {"quant_method": "gptq"}}, r"a quantised model \(gptq\)"),
+        ({"model_type": "qwen2_vl"}, "a model of family 'qwen2_vl'; known: qwen2_5_vl, qwen3_vl"),
+        ({"model_type": "qwen2_5_vl", "auto_map": {"AutoModel": "m.M"}}, "it needs code of its own"),
+    ],
+)
+def test_an_untrainable_model_is_refused_before_its_weights_are_downloaded(tmp_path, folder, hub, config, message):
+    write_json(folder / "config.json", config)
+    with pytest.raises(UserError, match=f"config.json: {message}"):
+        fetch(tmp_path, "folder", folder)
+    with pytest.raises(UserError, match=f"config.json: {message}"):
         fetch(tmp_path, "hub", folder)
     assert hub == [needed(folder, weights=False)]
     assert not (tmp_path / "base/model").exists()

@@ -1,7 +1,8 @@
 """Fetch the base model, or its processor alone: from the hub at a pinned commit, or from a folder; safetensors only.
 
 A folder may be a snapshot in the hub's cache. Only the files that are needed are taken, links resolved. What can't be
-trained (quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before copying.
+trained (another family, quantised weights, a missing or cut shard, a Git LFS pointer, no tokenizer) is refused before
+its weights are downloaded or copied.
 
 Example: python workflow/scripts/fetch_model.py --source hub --id Qwen/Qwen2.5-VL-7B-Instruct
     --revision cc594898137f460bfe9f0759e9844b3ce807cfb5 --output_folder model \\
@@ -18,6 +19,7 @@ from vision_r1.cli import check_outputs, parser, run
 from vision_r1.files import SEAL, UserError, hash_folder, link_or_copy, write_json, written_whole
 from vision_r1.hub import fetch_model
 from vision_r1.model_folder import SMALL_FILES, check_model, check_weights, weight_files
+from vision_r1.models import family_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -49,6 +51,7 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
         raise UserError(f"{folder}: no such folder; model.id names the folder of the base model")
     check_outputs({"--id": folder, "--output_folder": output})
     check_model(folder)
+    family_of(folder)
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
     files = [path.name for path in folder.iterdir() if path.is_file()]  # LICENSES may be a folder

@@ -246,7 +246,9 @@ def _share(folder: Path) -> None:
     """Let whoever may read a folder read its files: safetensors writes them for their owner alone."""
     ordinary = folder.stat().st_mode & 0o666
     for file in filter(Path.is_file, folder.rglob("*")):
-        if not file.is_symlink() and not file.stat().st_mode & 0o077:
+        status = file.lstat()
+        # A file with a second name is somebody else's too, such as the weights of a model's folder: it stays as it is.
+        if not file.is_symlink() and status.st_nlink == 1 and not status.st_mode & 0o077:
             file.chmod(ordinary)
 
 

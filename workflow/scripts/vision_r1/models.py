@@ -21,21 +21,21 @@ def check_checkpoint(checkpoint: str | Path, family: Family) -> None:
     if not Path(checkpoint).is_dir():
         raise UserError(f"{checkpoint}: no such folder; a checkpoint is a folder with config.json and safetensors")
     hash_folder(checkpoint, ["config.json"])
-    config = read_json(Path(checkpoint) / "config.json")
-    if not isinstance(config, dict):
-        raise UserError(f"{checkpoint}/config.json: not a JSON object; train or fetch it again")
-    if "auto_map" in config:
-        raise UserError(f"{checkpoint}/config.json: it needs code of its own (auto_map), which is never run")
-    found = config.get("model_type")
+    found = family_of(checkpoint).name
     if found != family.name:
-        remedy = "fix the family" if found in list(FAMILIES) else f"known: {', '.join(FAMILIES)}"
-        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; {remedy}")
+        raise UserError(f"{checkpoint}/config.json: a model of family {found!r}, not {family.name!r}; fix the family")
 
 
 def family_of(checkpoint: str | Path) -> Family:
-    """Return the family of the model in a folder. Raises UserError where it is not one of FAMILIES."""
+    """Return the family of the model in a folder; reads one small file.
+
+    Raises UserError where it is not one of FAMILIES, or can't be trained from or predicted with.
+    """
     check_configuration(Path(checkpoint))
-    found = read_json(Path(checkpoint) / "config.json").get("model_type")
+    config = read_json(Path(checkpoint) / "config.json")
+    if "auto_map" in config:
+        raise UserError(f"{checkpoint}/config.json: it needs code of its own (auto_map), which is never run")
+    found = config.get("model_type")
     if found not in list(FAMILIES):  # a list or an object has no hash
         raise UserError(f"{checkpoint}/config.json: a model of family {found!r}; known: {', '.join(FAMILIES)}")
     return FAMILIES[found]
