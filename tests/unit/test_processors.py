@@ -67,6 +67,11 @@ def test_both_sides_of_a_resize_are_within_the_limits(place):
     assert grid.prod() * IMAGES[name]["patch_size"] ** 2 <= 7056
 
 
+def test_limits_that_contradict_each_other_are_refused(place):
+    with pytest.raises(UserError, match="--min_pixels 7840: above --max_pixels 784; lower it"):
+        load(*place, (7840, 784))
+
+
 def test_the_system_message_of_the_template_is_counted(place):
     folder, name = place
     processor = load(folder, name)

@@ -61,6 +61,8 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
 
     Raises UserError naming the folder where its files don't make a processor, or one of another family.
     """
+    if min_pixels > max_pixels:  # transformers would obey one of them
+        raise UserError(f"--min_pixels {min_pixels}: above --max_pixels {max_pixels}; lower it")
     folder = Path(folder)
     hash_folder(folder, PROCESSOR_FILES)
     check_processor(folder)
