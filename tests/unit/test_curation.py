@@ -37,7 +37,7 @@ def recipe(**changes):
     ]
     values = {"min_per_category": 0, "hard_share": None, "hard_instances": 10, "held_out": 0, "hold_out_from": ()}
     values |= {"min_instances": 1, "max_instances": 30, "max_prompt_tokens": None, "max_answer_tokens": None}
-    values |= {"min_pixels": 784, "max_pixels": 7056, "order": "shuffle", "seed": 0}
+    values |= {"min_pixels": 784, "max_pixels": 7056, "answer_pixels": None, "order": "shuffle", "seed": 0}
     return Recipe(tuple(draws), **{**values, **changes})
 
 
@@ -105,6 +105,15 @@ def test_rows_have_every_column(tmp_path):
         assert row["source_id"].startswith("set/") and row["image"].endswith(".png")
         assert {item["label"] for item in row["objects"]} <= set(row["categories"])
         assert (row["num_instances"] == 0) == (row["task"] == "negative")
+
+
+def test_answers_can_be_in_the_pixels_of_a_larger_image_than_the_model_sees(tmp_path):
+    data = [source(tmp_path, coco_factory.content({1: [(1, [84, 42, 42, 21])]}, size=(168, 84)))]
+    for pixels, expected in ((None, "[56, 28, 84, 42]"), (168 * 84, "[84, 42, 126, 63]")):
+        (row, *_), *_ = curated(data, recipe(detection=1, grounding=0, negative=0, answer_pixels=pixels))
+        assert expected in row["answer"]
+        assert (row["input_width"], row["input_height"]) == (112, 56), "what the model sees"
+        assert row["objects"][0]["bbox"] == [84, 42, 126, 63]
 
 
 def test_counts_and_shortages(tmp_path):

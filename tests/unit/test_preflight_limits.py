@@ -70,6 +70,14 @@ def test_the_miniatures_tokenizer_counts_five_tokens_per_object(root):
     assert size.tokens(7) == 37
 
 
+def test_names_that_a_made_tokenizer_knows_are_counted_before_there_is_a_training_file(root):
+    config = load(root, "miniature")
+    config["base"]["names"], config["data"]["train"] = ["raccoon"], ["mine"]
+    config["datasets"]["mine"] = {"annotations": "mine.json", "images": "mine"}
+    processor = make_processor(WORLDS["miniature"], names=["raccoon"])
+    assert answer_size(config, processor, None).item == 5
+
+
 def test_the_processor_of_the_run_takes_precedence_over_the_constants(root):
     """Here it is the miniature's, which has no labels of COCO; the labels are those of the training file."""
     config = load(root, "paper")

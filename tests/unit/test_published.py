@@ -73,7 +73,7 @@ def test_each_number_is_one_anchor_except_misprints(anchors):
     assert found["Griffon-G-7B", "odinw13", "odinw_pistols", "AP"] == 55.1
     assert found["Qwen2.5-VL-7B", "coco", "mean", "AP75"] == 18.0
     assert found["Qwen2.5-VL-7B", "odinw13", "odinw_mushrooms", "AP"] == 7.0
-    assert found["Qwen2.5-VL-72B", "odinw13", "mean", "AP"] == 43.1
+    assert "Qwen2.5-VL-72B" not in {model for model, *_ in found}, "quoted from a report with another protocol"
     headline = {
         each.metric: each.value
         for each in anchors

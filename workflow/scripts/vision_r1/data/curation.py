@@ -30,7 +30,8 @@ class Recipe:
     many samples, or all that it can have, before the rest is drawn. hard_share: share of detection samples with more
     than hard_instances objects, or all such samples if they are fewer, after those of min_per_category; None leaves the
     share to chance. min_instances, max_instances: objects of a sample; negatives have none and are exempt. min_pixels,
-    max_pixels: of the model's input. max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped,
+    max_pixels: of the model's input. answer_pixels: of the image in whose pixels a right answer counts, where that is
+    not the model's input (released SFT: a fault). max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped,
     never cut; None for no limit. held_out: share of the images of sources hold_out_from (none named: of all) that is
     kept from training for the selection split. order: of the rows, `shuffle` or `instances`. seed: of all draws.
     """
@@ -43,6 +44,7 @@ class Recipe:
     max_instances: int
     min_pixels: int
     max_pixels: int
+    answer_pixels: int | None
     max_prompt_tokens: int | None
     max_answer_tokens: int | None
     held_out: float
@@ -95,7 +97,8 @@ def curate(
         tally.objects.update(objects)
     shown = shown_by_several(pools)
     pools = [replace(pool, shown=shown) for pool in pools]
-    writer = RowWriter(family, templates, tokens, recipe.max_prompt_tokens, recipe.max_answer_tokens)
+    answer_pixels = (recipe.min_pixels, recipe.answer_pixels) if recipe.answer_pixels else None
+    writer = RowWriter(family, templates, tokens, answer_pixels, recipe.max_prompt_tokens, recipe.max_answer_tokens)
     rows: list[Row] = []
     for number, task in enumerate(TASKS):
         counts = tally.samples.setdefault(task, Counter(asked=0, written=0))

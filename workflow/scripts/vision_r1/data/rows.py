@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -28,12 +28,14 @@ class TokenCounter(Protocol):
 class RowWriter:
     """Turns questions into rows, in the words of `templates` and the family's frame; drops those that are too long.
 
+    answer_pixels: fewest and most pixels of the image in whose frame answers are written; None: as the model sees it.
     max_prompt_tokens (image included), max_answer_tokens: None for no limit.
     """
 
     family: Family
     templates: Templates
     tokens: TokenCounter
+    answer_pixels: tuple[int, int] | None
     max_prompt_tokens: int | None
     max_answer_tokens: int | None
 
@@ -70,10 +72,14 @@ class RowWriter:
                 categories = [absent[rng.integers(len(absent))]]
                 objects = objects.only(slice(0))
             frame, answers = pool.frames[place], as_answers(objects, pool.labels)
+            written = frame
+            if self.answer_pixels:
+                size = self.family.input_size(frame.width, frame.height, *self.answer_pixels)
+                written = replace(frame, input_width=size[0], input_height=size[1])
             yield {
                 "system": self.templates.system,
                 "prompt": self.templates.ask(asked, categories),
-                "answer": self.templates.right_answer(answers, frame),
+                "answer": self.templates.right_answer(answers, written),
                 "image": pool.path(place),
                 "objects": answers,
                 "categories": categories,
