@@ -49,7 +49,9 @@ def deviations():
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| ") and len(cells) == 5 and cells[4] and cells[0] not in ("recipe", "---"):
-            yield from ((recipe, cells[4], cells[3]) for recipe in (PRESETS if cells[0] == "all" else cells[0].split(", ")))
+            yield from (
+                (recipe, cells[4], cells[3]) for recipe in (PRESETS if cells[0] == "all" else cells[0].split(", "))
+            )
 
 
 @pytest.mark.parametrize(("recipe", "key", "value"), list(deviations()))

@@ -74,8 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument(
         "--answer_pixels",
         type=whole_number(1),
-        help="right answers count in the pixels of an image shrunk to this many, as in the released SFT, and not in those "
-        "of the model's input",
+        help="right answers count in pixels of an image shrunk to this many; default: of the model's input",
     )
     for name in ("prompt", "answer"):
         arguments.add_argument(

@@ -30,10 +30,11 @@ class Recipe:
     many samples, or all that it can have, before the rest is drawn. hard_share: share of detection samples with more
     than hard_instances objects, or all such samples if they are fewer, after those of min_per_category; None leaves the
     share to chance. min_instances, max_instances: objects of a sample; negatives have none and are exempt. min_pixels,
-    max_pixels: of the model's input. answer_pixels: of the image in whose pixels a right answer counts, where that is
-    not the model's input (released SFT: a fault). max_prompt_tokens (image included), max_answer_tokens: longer rows are dropped,
-    never cut; None for no limit. held_out: share of the images of sources hold_out_from (none named: of all) that is
-    kept from training for the selection split. order: of the rows, `shuffle` or `instances`. seed: of all draws.
+    max_pixels: of the model's input. answer_pixels: most pixels of the image in which right answers count, where that
+    isn't the model's input (a fault of the released SFT). max_prompt_tokens (image included), max_answer_tokens: longer
+    rows are dropped, never cut; None for no limit. held_out: share of the images of sources hold_out_from (none named:
+    of all) that is kept from training for the selection split. order: of the rows, `shuffle` or `instances`. seed: of
+    all draws.
     """
 
     draws: tuple[Draw, ...]

@@ -50,16 +50,16 @@ def answer_size(
 ) -> AnswerSize:
     """Return the size of answers by the tokenizer of the run's processor, ON_COCO where that doesn't exist yet.
 
-    Labels are those of the training file's first objects; without one, those of the synthetic scenes or of a made model's
-    `base.names`, else LABEL.
-    Boxes have as many digits as the largest image's.
+    Labels are those of the training file's first objects; without one, those of the synthetic scenes, or a made model's
+    `base.names`, else LABEL. Boxes have as many digits as the largest image's.
     """
     if processor is None:
         return ON_COCO
     tokenizer = processor.tokenizer
     labels = list(islice((item["label"] for row in rows or [] for item in row["objects"]), SAMPLE))
     model = config["model"]
-    labels = labels or _categories_of_scenes(config) or (model["source"] == "made" and config["base"]["names"]) or [LABEL]
+    names = config["base"]["names"] if model["source"] == "made" else []
+    labels = labels or _categories_of_scenes(config) or names or [LABEL]
     far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(model["max_pixels"]) - 1
     boxes = [[far // 4, far // 4, far, far]] * len(labels)
     write = Templates.of(config["templates"]).answer
