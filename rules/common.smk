@@ -52,11 +52,14 @@ try:
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
         )
     asked, defaults = copy.deepcopy(config), configuration.load(DEFAULTS)
+    schema = configuration.read_schema(SOURCE / "config")
     if workflow.modifier.is_main_snakefile():
+        added = [*DEFAULTS[len(configuration.DEFAULT) :], *workflow.config_settings.configfiles]
+        configuration.check_sections(added, schema)
         configuration.check_overlays(workflow.config_settings.configfiles, defaults["recipe"])
     update_config(config, defaults)
     update_config(config, asked)
-    configuration.check(config, configuration.read_schema(SOURCE / "config"))
+    configuration.check(config, schema)
     RUN = Run(f"results/{configuration.run_name(config)}", config)
     configuration.check_model_folder(config)
     places.check_exist(config, sorted({*RUN.trained_on, *RUN.tested, *RUN.kept_out}))

@@ -190,6 +190,8 @@ def test_the_small_base_knows_the_categories(labelled, write, tmp_path):
         (["--name", "sft"], "'sft' already names a data set, suite, experiment or checkpoint"),
         (["--name", "a" * 300], "at most 60"),
         (["--annotations", "missing.json"], "missing.json: no such file"),
+        (["--annotations", "empty.json"], "empty.json: lists no images; was the export empty"),
+        (["--over", "empty.json"], "empty.json: unknown key 'annotations'"),
         (["--images", "missing"], "missing: no such image folder"),
         (["--test_share", "0.01"], "can't be split"),
         (["--test_annotations", "other.json"], "--test_images"),
@@ -197,6 +199,7 @@ def test_the_small_base_knows_the_categories(labelled, write, tmp_path):
     ],
 )
 def test_refused_arguments_leave_no_file(labelled, write, tmp_path, words, message):
+    write_json(tmp_path / "empty.json", {"images": [], "annotations": [], "categories": [{"id": 1, "name": "fox"}]})
     with pytest.raises(UserError, match=message):
         write(*labelled, *words)
     assert not (tmp_path / "mine.yaml").exists() and not (tmp_path / "mine").exists()

@@ -1,9 +1,10 @@
 """The plan program: what it hands to the page."""
 
 import plan_run
+import pytest
 from configurations import load
 
-from vision_r1.files import write_json
+from vision_r1.files import UserError, write_json
 from vision_r1.preflight.plan import Job
 
 
@@ -21,6 +22,22 @@ def test_predictions_are_estimated_from_the_annotations_that_are_here(root, tmp_
     plan_run.main([])
     text = capsys.readouterr().out
     assert "predict_suite x 1: 0.0" in text and "GPU-hours (preflight)" in text and "unknown" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--configfile", "nope.yaml"], "nope.yaml: no such file"),
+        (["--configfile", "empty.yaml"], "empty.yaml: not a mapping of keys in YAML"),
+        (["--config", "grpo.max_steps=3"], "--config: .*; nested keys go into a file for --configfile"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_word_is_named_in_one_line(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(UserError, match=message):
+        plan_run.main(words)
 
 
 def test_files_of_the_workflow_are_found_from_another_folder(root, tmp_path, monkeypatch):

@@ -40,6 +40,13 @@ def test_one_line_out_per_line_in(tmp_path):
     ]
 
 
+def test_a_byte_order_mark_is_read_over_and_an_empty_file_is_none_of_completions(tmp_path):
+    assert len(score(tmp_path, "\ufeff" + json.dumps(ROW), ROW)) == 2
+    for lines in ([], ["", " "]):
+        with pytest.raises(UserError, match="in.jsonl: no completions; the file is empty"):
+            score(tmp_path, *lines)
+
+
 def test_criterion_stage_and_frame_are_chosen(tmp_path):
     wrong_label = ROW | {"solution": [["cat", [10, 10, 20, 30]]]}
     assert score(tmp_path, wrong_label)[0]["precision"] == 0

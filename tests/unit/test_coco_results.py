@@ -69,9 +69,10 @@ def test_predictions_of_predict_suite_are_not_results_files(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('{"predictions": []}', "neither COCO results .*: has predictions"),
         ("", "the file is empty; results without a box are"),
         (b"\xef\xbb\xbf \n", "the file is empty"),
-        ('{\n"boxes": []\n}', "neither COCO results .a list. nor predictions .an object per line.: has boxes"),
+        ('{\n"boxes": []\n}', "neither COCO results .a list, .* nor predictions .*: has boxes"),
         ('{"annotations": 3}', "neither COCO results.*: has annotations"),
         ("3", "neither COCO results.*: has int"),
         ("[1", "not valid JSON"),
@@ -115,6 +116,15 @@ def test_a_warning_is_logged_if_most_boxes_end_outside_their_images(read, caplog
     assert not caplog.messages
     read(json.dumps([ENTRIES[0], corners, corners]))
     assert "results.json: 2 of 3 boxes end outside of their image; are they x1 y1 x2 y2" in caplog.text
+
+
+def test_a_warning_is_logged_if_boxes_fit_the_objects_as_corners(read, dataset, caplog):
+    objects = [(image.id, item) for image in dataset.images for item in image.objects]
+    entries = [{"image_id": image, "category_id": item.category_id, "score": 1} for image, item in objects]
+    read(json.dumps([entry | {"bbox": item.bbox} for entry, (_, item) in zip(entries, objects, strict=True)]))
+    assert not caplog.messages
+    read(json.dumps([entry | {"bbox": item.corners} for entry, (_, item) in zip(entries, objects, strict=True)]))
+    assert "read as x1 y1 x2 y2, boxes have a mean IoU of 1.00 with the nearest object" in caplog.text
 
 
 @settings(deadline=None)

@@ -341,6 +341,14 @@ def test_a_recipe_comes_first_and_alone(root, names, message):
         configuration.check_overlays(files, "miniature")
 
 
+def test_the_file_with_an_unknown_section_is_named(root, tmp_path, schema):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("trian: {}")
+    with pytest.raises(UserError, match="mine.yaml: unknown key 'trian'; known: run, recipe, "):
+        configuration.check_sections([root / "config/paper.yaml", mine], schema)
+    configuration.check_sections([root / f"config/{name}.yaml" for name in ("config", "apples", "vllm")], schema)
+
+
 def test_files_over_their_recipe_are_taken(root, tmp_path):
     paper, overlay, mine = root / "config/paper.yaml", root / "config/vllm.yaml", tmp_path / "mine.json"
     mine.write_text('{"recipe": "paper"}')

@@ -84,6 +84,22 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
         write_text(".", "new")
 
 
+def test_only_files_and_folders_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("dear")
+    for name, message in (
+        ("pipe", "pipe: a device or a pipe, which would be replaced"),
+        ("file/below.json", "below.json: can't be written, as .*file is not a folder"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_text(tmp_path / name, "new")
+    with pytest.raises(UserError, match="file: is a file, which a folder does not replace"):
+        with written_whole(tmp_path / "file") as partial:
+            partial.mkdir()
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "file").read_text() == "dear"
+    assert sorted(os.listdir(tmp_path)) == ["file", "pipe"]
+
+
 def test_a_sealed_folder_does_not_replace_one_with_other_files(tmp_path):
     (tmp_path / "mine/other").mkdir(parents=True)
     with pytest.raises(UserError, match="mine: holds other files, which would be lost"):

@@ -252,6 +252,7 @@ def test_class_names_are_the_texts_that_are_there(folder):
         ("2.v1.png,64,32,square,0,0,1e300,4", "line 5: not numbers"),
         ("2.v1.png,64,32,,0,0,64,4", "line 5: no class"),
         (",64,32,square,0,0,64,4", "line 5: no file name"),
+        ("2.v1.png,64,32,square,0,0,64,4,big", "line 5: 9 fields, but 8 columns; put a text with a comma into quotes"),
         ("2.v1.png,65,32,square,0,0,64,4", "line 5: 2.v1.png is 65 x 32 here"),
         ('"2.v1.png,64', r"line \d: not CSV .unexpected end of data"),
     ],
@@ -261,6 +262,16 @@ def test_invalid_lines_of_a_table_are_named(folder, line, message):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:4], line, *lines[4:]]))
     with pytest.raises(UserError, match=f"labels.csv: {message}"):
+        converted("csv", path, images)
+
+
+def test_a_column_that_is_there_twice_is_named(folder):
+    path, images = written("csv", folder)
+    path.write_text(path.read_text().replace("xmax", "xmin", 1))
+    with pytest.raises(UserError, match="labels.csv: line 1: no column xmax"):
+        converted("csv", path, images)
+    path.write_text(path.read_text().replace("ymin", "xmax", 1).replace("width", "ymin", 1))
+    with pytest.raises(UserError, match="labels.csv: line 1: two columns xmin; rename the one that doesn't count"):
         converted("csv", path, images)
 
 

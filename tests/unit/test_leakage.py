@@ -133,9 +133,13 @@ def indexed(path, fault=None):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([vars(indexed("a")), {"role": "train"}], "line 2: Object missing required field"),
-        ([vars(indexed("a")), {**vars(indexed("b")), "width": "9"}], "line 2: Expected `int`, got `str`"),
-        ([[1]], "line 1: Expected `object`"),
+        ([vars(indexed("a")), {"role": "train"}], "line 2: not an entry of an image index .Object missing required"),
+        (
+            [vars(indexed("a")), {**vars(indexed("b")), "width": "9"}],
+            "line 2: not an entry of an image index .Expected `int`, got `str`",
+        ),
+        ([[1]], "line 1: not an entry of an image index .Expected `object`"),
+        ([], "has no images; give what index_images.py"),
     ],
 )
 def test_a_damaged_index_is_refused(tmp_path, lines, message):
@@ -147,7 +151,9 @@ def test_a_damaged_index_is_refused(tmp_path, lines, message):
 @pytest.mark.parametrize("value", [[], {}, {"images": 1}, {"images": [{"path": "a"}]}])
 def test_damaged_leaks_are_refused(tmp_path, value):
     write_json(tmp_path / "leaks.json", value)
-    with pytest.raises(UserError, match="leaks.json: .*; delete the file, and run again"):
+    with pytest.raises(
+        UserError, match="leaks.json: not a list of leaks .*; give what index_images.py or find_leaks.py wrote"
+    ):
         read_leaks(tmp_path / "leaks.json")
 
 

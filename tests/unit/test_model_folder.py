@@ -72,6 +72,7 @@ def without(*names):
     [
         (without("config.json"), "my model/config.json: no such file; take the model's whole folder"),
         (damage("config.json", "[]"), "my model/config.json: not a JSON object"),
+        (damage("generation_config.json", "[]"), "my model/generation_config.json: not a JSON object"),
         (damage("tokenizer_config.json", POINTER), "tokenizer_config.json: a Git LFS pointer .* run `git lfs pull` in"),
         (damage(SHARDS[0], POINTER), f"{SHARDS[0]}: a Git LFS pointer in place of the file; run `git lfs pull` in"),
         (damage(INDEX, POINTER), "safetensors.index.json: a Git LFS pointer"),

@@ -9,6 +9,7 @@ Example (make rewards):
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def around(page: str) -> tuple[str, str]:
     """Return the text before and after the table, markers included. Raises UserError for a page without them."""
+    if not Path(page).is_file():
+        raise UserError(f"{page}: no such file; --page is a page that exists, with the two lines for the table")
     text = read_text(page)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"{page}: the table goes between two lines, once each: {BEGIN.strip()} and {END.strip()}")

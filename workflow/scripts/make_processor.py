@@ -7,13 +7,12 @@ import argparse
 from collections.abc import Sequence
 
 from vision_r1.cli import add_names, add_templates, parser, run
+from vision_r1.data.worlds import WORLDS
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    arguments.add_argument(
-        "--world", default="miniature", help="synthetic scenes that it is for (vision_r1/data/worlds.py)"
-    )
+    arguments.add_argument("--world", choices=list(WORLDS), default="miniature", help="synthetic scenes that it is for")
     add_templates(arguments)
     add_names(arguments)
     arguments.add_argument("--output_folder", required=True, metavar="DIR", help="folder to write")
@@ -22,7 +21,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.data.worlds import WORLDS
     from vision_r1.files import written_whole
     from vision_r1.miniature.processor import make_processor
 

@@ -82,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.test_annotations and not args.test_images:
         raise UserError("--test_annotations: give the folder of its images, too, as --test_images")
     default = [ROOT / file for file in configuration.DEFAULT]
+    configuration.check_sections(map(Path, args.over), configuration.read_schema(ROOT / "config"))
     configuration.check_overlays(map(Path, args.over), configuration.load(default)["recipe"])
     config = configuration.load([*default, *args.over])
     known = {BASE, SFT, *config["datasets"], *config["evaluation"]["suites"], *config["experiments"]}

@@ -55,8 +55,6 @@ def dry_run(words: Sequence[str]) -> list:
         except SystemExit as end:
             if end.code:
                 raise UserError(last_words(str(end.code), printed.getvalue(), *messages)) from None
-        except OSError as error:  # Snakemake opens it without checking
-            raise UserError(f"--configfile {error.filename}: {error.strerror}") from None
     return jobs
 
 
@@ -84,9 +82,16 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
     from vision_r1.configuration import defaults, load, point_launchers
     from vision_r1.experiments import merge
 
-    with contextlib.redirect_stderr(io.StringIO()):  # the dry run has named the profile already
-        _, options = parse_args(["--cores", "all", *words])
-    config = merge(load([*defaults(ROOT), *(options.configfile or ())]), parse_config(options.config))
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed):  # the dry run has named the profile already
+        try:
+            _, options = parse_args(["--cores", "all", *words])
+            given = parse_config(options.config)
+        except SystemExit:
+            raise UserError(last_words(printed.getvalue())) from None
+        except ValueError as error:
+            raise UserError(f"--config: {error}; nested keys go into a file for --configfile") from None
+    config = merge(load([*defaults(ROOT), *(options.configfile or ())]), given)
     point_launchers(config, ROOT)
     return config
 
@@ -101,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.preflight.run import survey
     from vision_r1.run_folder import Run
 
-    jobs, config = dry_run(words), resolved(words)
+    config = resolved(words)  # first, as Snakemake doesn't name a file that it can't read
+    jobs = dry_run(words)
     run, prices = Run(f"results/{run_name(config)}", config), config["preflight"]
     estimates = estimates_of(survey(run))
     # The measured times are the miniature's: they hold where nothing that decides them is overridden.

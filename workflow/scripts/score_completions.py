@@ -49,11 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def read_lines(path: str) -> Iterator[tuple[str, str]]:
     """Yield (file and line number, text) of every line that is not blank."""
     try:
+        number, found = 0, False
         # Bytes, for text files are also cut at carriage returns.
         with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield f"{path}: line {number}", line.decode("utf-8")
+                    found = True
+                    yield f"{path}: line {number}", line.decode("utf-8-sig" if number == 1 else "utf-8")
+        if not found:
+            raise UserError(f"{path}: no completions; the file is empty")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, check_place
 
 _PLACE = re.compile("^output|FILE|DIR|PATH|ANNOTATIONS|MANIFEST")  # in the metavar of what names a file or folder
 
@@ -22,7 +22,12 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found = super().parse_args(args, namespace)
         named = [each for each in self._actions if each.type is Path or _PLACE.search(f"{each.dest} {each.metavar}")]
-        check_outputs({(each.option_strings or [each.dest])[0]: getattr(found, each.dest) for each in named})
+        values = {(each.option_strings or [each.dest])[0]: getattr(found, each.dest) for each in named}
+        check_outputs(values)
+        for each, (flag, value) in zip(named, values.items(), strict=True):
+            for path in map(Path, _paths(value) if _is_output(flag) else ()):
+                if each.metavar == "FILE" and path.is_dir() or each.metavar == "DIR" and path.is_file():
+                    raise UserError(f"{flag} {path}: is a {'folder' if path.is_dir() else 'file'}; give another name")
         return found
 
 
@@ -90,7 +95,10 @@ def add_scoring(arguments: argparse.ArgumentParser) -> None:
         help="where the headline's scores come from: constant, order or token-probability; all are reported",
     )
     arguments.add_argument(
-        "--resamples", type=whole_number(1), default=1000, help="bootstrap resamples of the images (default: 1000)"
+        "--resamples",
+        type=whole_number(1, 1_000_000),
+        default=1000,
+        help="bootstrap resamples of the images (default: 1000)",
     )
 
 
@@ -115,17 +123,23 @@ def add_names(arguments: argparse.ArgumentParser) -> None:
 
 
 def check_outputs(arguments: Mapping[str, Any]) -> None:
-    """Raise UserError where an output is what another argument names, or a folder that holds it: it would be lost.
+    """Raise UserError where an output can't be written, or is what another argument names, or a folder that holds it,
+    which would be lost.
 
     arguments: by flag, the values that name files and folders. Outputs are those of `--output_...`, and of `output`
     where it has no dashes.
     """
     named = [(flag, path, Path(os.path.realpath(path))) for flag, value in arguments.items() for path in _paths(value)]
     for flag, output, written in named:
-        if flag.startswith(("--output_", "output")):
+        if _is_output(flag):
+            check_place(output)
             for other, path, read in named:
                 if other != flag and read.is_relative_to(written) and os.path.exists(read):
                     raise UserError(f"{flag} {output}: would replace {other} {path}; give another name")
+
+
+def _is_output(flag: str) -> bool:
+    return flag.startswith(("--output_", "output"))
 
 
 def _paths(value: Any) -> Iterator[str | Path]:
@@ -137,13 +151,15 @@ def _paths(value: Any) -> Iterator[str | Path]:
             yield from _paths(each)
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return an argument type: whole numbers of at least `minimum`."""
+def whole_number(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
+    """Return an argument type: whole numbers from `minimum` to `maximum`."""
 
     def convert(text: str) -> int:
         number = int(text) if text.lstrip("-").isdecimal() else None
         if number is None or number < minimum:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        if number > maximum:
+            raise argparse.ArgumentTypeError(f"{text} is too large; give at most {maximum:,}")
         return number
 
     return convert

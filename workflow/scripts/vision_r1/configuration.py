@@ -143,6 +143,21 @@ def _asked_for(config: Mapping[str, Any]) -> list[str]:
     return [arm for arm in arms if arm in config["experiments"]]
 
 
+def check_sections(files: Iterable[Path], schema: Mapping[str, Any]) -> None:
+    """Raise UserError naming the file that has a section of which the configuration knows nothing.
+
+    files: those laid over the workflow's own, which a merged configuration no longer tells apart.
+    """
+    for file in files:
+        unknown = sorted(map(str, _read(file).keys() - schema["properties"].keys() - {"renamed"}))
+        if unknown:
+            raise UserError(f"{file}: unknown key {unknown[0]!r}{did_you_mean(unknown[0], schema['properties'])}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+
+
 def check_overlays(files: Iterable[Path], recipe: str) -> None:
     """Raise UserError for what the merged configuration can't show: a key given twice in a file, files in wrong order.
 
@@ -150,7 +165,7 @@ def check_overlays(files: Iterable[Path], recipe: str) -> None:
     """
     given = None
     for file in files:
-        content = read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+        content = _read(file)
         own = content.get("recipe", recipe)
         if given and own != recipe:
             raise UserError(f"--configfile {file}: is recipe {own!r}, but {given} is recipe {recipe!r}; leave one out")

@@ -46,11 +46,13 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     A folder that a killed process left half-written beside it is removed. sealed: note the SHA-256 of the contents;
     check_seal, hash_folder and the functions that read refuse contents that changed later.
 
-    Raises UserError where a file would replace a folder, or what is sealed a folder with other files.
+    Raises UserError where nothing can be written (check_place), a file would replace a folder, a folder a file, or what
+    is sealed a folder with other files.
     """
     path = Path(path)
     if not path.name:  # the current folder, or the root
         raise UserError(f"{path}: is a folder, which can't be replaced; give another name")
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if sealed:
         check_replaceable(path)
@@ -68,6 +70,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             if not partial.is_dir():
                 raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
             shutil.rmtree(path)
+        elif path.is_file() and partial.is_dir():
+            raise UserError(f"{path}: is a file, which a folder does not replace; give another name")
         # The old seal goes first, the new one comes last: a process killed in between leaves no seal, and never a wrong
         # one.
         _seal_of(path).unlink(missing_ok=True)
@@ -83,6 +87,15 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def check_place(path: str | Path) -> None:
+    """Raise UserError where `path` is a device or a pipe, which a file would replace, or lies below a file."""
+    path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: a device or a pipe, which would be replaced; give the name of a file")
+    if wrong := next((above for above in path.parents if above.exists() and not above.is_dir()), None):
+        raise UserError(f"{path}: can't be written, as {wrong} is not a folder; give another name")
 
 
 def check_replaceable(folder: Path, *marks: Path) -> None:

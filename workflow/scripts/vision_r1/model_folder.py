@@ -40,6 +40,8 @@ def check_configuration(folder: Path) -> None:
         )
     check_files(folder, ["config.json"])
     config = _read_object(folder / "config.json")
+    if (folder / "generation_config.json").is_file():
+        _read_object(folder / "generation_config.json")
     if config.get("_attn_implementation", "sdpa") != "sdpa":  # transformers would obey it
         raise UserError(f"{folder}/config.json: _attn_implementation is not the model's to say; remove that line")
     for part in (config, config.get("text_config"), config.get("vision_config")):

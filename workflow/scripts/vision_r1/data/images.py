@@ -184,7 +184,9 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
     except sqlite3.OperationalError as error:  # no right to write there, or a lock
         raise UserError(f"{cache}: can't be opened for writing ({error}); give another --cache") from None
     except sqlite3.DatabaseError as error:
-        raise UserError(f"{cache}: not a cache of images ({error}); remove it, and it will be rebuilt") from None
+        raise UserError(
+            f"{cache}: not a cache of images ({error}); give another --cache, or delete it if it was one"
+        ) from None
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:
         chunk = max(1, min(256, len(paths) // (4 * workers)))
         progress = Progress(len(paths), "images")

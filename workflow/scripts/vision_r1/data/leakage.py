@@ -48,6 +48,9 @@ class Leak:
     benchmark_path: str
 
 
+_REMEDY = "give what index_images.py or find_leaks.py wrote; if it is that, delete it and run again"
+
+
 def read_index(path: str | Path) -> list[IndexedImage]:
     """Return the image index. Raises UserError, naming the line, unless it is what index_images.py writes."""
     images = []
@@ -55,7 +58,9 @@ def read_index(path: str | Path) -> list[IndexedImage]:
         try:
             images.append(msgspec.convert(line, IndexedImage))
         except msgspec.ValidationError as error:
-            raise UserError(f"{path}: line {number}: {error}; delete the file, and run again") from None
+            raise UserError(f"{path}: line {number}: not an entry of an image index ({error}); {_REMEDY}") from None
+    if not images:
+        raise UserError(f"{path}: has no images; {_REMEDY}")
     return images
 
 
@@ -64,7 +69,7 @@ def read_leaks(path: str | Path) -> list[Leak]:
     try:
         return msgspec.convert(read_json(path), _Leaks).images
     except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {error}; delete the file, and run again") from None
+        raise UserError(f"{path}: not a list of leaks ({error}); {_REMEDY}") from None
 
 
 def check_all_indexed(path: str | Path, index: Iterable[IndexedImage], images: Iterable[str]) -> None:

@@ -6,13 +6,14 @@ written as 1.0 or as text. What is not read as it is written is counted in the l
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset
 from vision_r1.data.coco_file import told
 from vision_r1.data.oddities import in_words, oddities, too_many
@@ -24,6 +25,7 @@ from vision_r1.parsing import MAX_COORDINATE
 
 log = logging.getLogger(__name__)
 
+SAMPLE = 1000  # detections that are compared with the ground truth in both readings
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
@@ -40,14 +42,17 @@ def read_entries(source: str | Path) -> list[Any] | None:
     first = _json(text.partition("\n")[0])
     if isinstance(first, Mapping) and {"category_id", "bbox"} <= first.keys():
         return read_jsonl(source)
-    if isinstance(first, Mapping) and "annotations" not in first:
+    if isinstance(first, Mapping) and "completion" in first:
         return None
     content = _json(text)
     if content is None:
         return None
     if not isinstance(content, Mapping) or not isinstance(content.get("annotations"), list):
         keys = ", ".join(list(content)[:5]) if isinstance(content, Mapping) else type(content).__name__
-        raise UserError(f"{source}: neither COCO results (a list) nor predictions (an object per line): has {keys}")
+        raise UserError(
+            f"{source}: neither COCO results (a list, alone or as `annotations`, or an entry per line) nor predictions "
+            f"(an object with a completion per line): has {keys}"
+        )
     return content["annotations"]
 
 
@@ -76,9 +81,10 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
             if type(number) is not int or number not in known[key]:
                 raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
         box = entry["bbox"]
-        numbers = [*box, entry["score"]] if isinstance(box, list) else []
-        if not (len(numbers) == 5 and all(is_number(value) and abs(value) < MAX_COORDINATE for value in numbers)):
-            raise UserError(f"{where}: bbox {box!r} and score {entry['score']!r} are not four numbers and one")
+        if not (isinstance(box, list) and len(box) == 4 and all(map(_is_usable, box))):
+            raise UserError(f"{where}: bbox {box!r} is not four numbers below {MAX_COORDINATE:g}")
+        if not _is_usable(entry["score"]):
+            raise UserError(f"{where}: score {entry['score']!r} is not a number")
         if ids["category_id"] in dataset.dropped:
             notes["boxes of entries that are not categories, left out"] += 1
             continue
@@ -89,6 +95,7 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
     if notes:
         log.warning("%s: read as meant: %s", source, told(notes))
     _warn_of_oddities(source, detections, sizes)
+    _warn_of_corners(source, detections[:SAMPLE], dataset)
     return detections
 
 
@@ -113,6 +120,30 @@ def _warn_of_oddities(
     if too_many(found, len(detections)):
         for sentence in in_words(found, len(detections)):
             log.warning("%s: %s", source, sentence)
+
+
+def _warn_of_corners(source: str | Path, detections: Sequence[Detection], dataset: CocoDataset) -> None:
+    """Warn where boxes fit objects of their category much better if their numbers are read as x1 y1 x2 y2."""
+    images, truth = {detection.image_id for detection in detections}, defaultdict(list)
+    for image in dataset.images:
+        for item in image.objects if image.id in images else ():
+            truth[image.id, item.category_id].append(item.corners)
+    fits = []
+    for detection in detections:
+        if objects := truth.get((detection.image_id, detection.category_id)):
+            x, y, width, height = detection.bbox
+            readings = np.array([(x, y, x + width, y + height), detection.bbox])
+            fits.append(iou(readings, np.array(objects)).max(axis=1))
+    meant, corners = np.mean(fits, axis=0) if fits else (0, 0)
+    if corners > max(0.5, 1.5 * meant):
+        log.warning(
+            f"{source}: read as x1 y1 x2 y2, boxes have a mean IoU of {corners:.2f} with the nearest object; as "
+            f"x y width height, which COCO results have, of {meant:.2f}"
+        )
+
+
+def _is_usable(value: Any) -> bool:
+    return is_number(value) and abs(value) < MAX_COORDINATE
 
 
 def _json(text: str) -> Any:

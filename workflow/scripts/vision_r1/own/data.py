@@ -69,6 +69,8 @@ def read_part(name: str, form: str, annotations: Path, images: Path) -> Part:
     there, missing = [], []
     for image in coco.images:
         (there if image.width and Path(image.path).is_file() else missing).append(image)
+    if not coco.images:
+        raise UserError(f"{annotations}: lists no images; was the export empty?")
     if not there:
         raise UserError(
             f"{annotations}: none of its {len(coco.images)} images can be read, such as {missing[0].path}; file names "

@@ -34,7 +34,8 @@ def read(annotations: Path, images: Path) -> Labelled:
     Lines about files that aren't there are left out. Category names are sorted. Raises UserError naming the line.
     """
     rows = _rows(annotations)
-    columns = _columns(annotations, rows[0][1] if rows else [])
+    header = rows[0][1] if rows else []
+    columns = _columns(annotations, header)
     boxes: dict[str, list[tuple[str, Corners]]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for number, row in rows[1:]:
@@ -42,6 +43,10 @@ def read(annotations: Path, images: Path) -> Labelled:
             continue
         cells = {key: row[place].strip() if place < len(row) else "" for key, place in columns.items()}
         where = f"{annotations}: line {number}"
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise UserError(
+                f"{where}: {len(row)} fields, but {len(header)} columns; put a text with a comma into quotes"
+            )
         if not cells["file"]:
             raise UserError(f"{where}: no file name")
         own = boxes.setdefault(cells["file"], [])
@@ -75,14 +80,17 @@ def _rows(source: Path) -> list[tuple[int, list[str]]]:
 
 
 def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
-    """Return where each column is. Raises UserError for one that is missing."""
-    places = {cell.strip().casefold(): place for place, cell in reversed(list(enumerate(header)))}
+    """Return where each column is. Raises UserError for one that is missing, or there twice."""
+    cells = [cell.strip().casefold() for cell in header]
+    places = {cell: place for place, cell in enumerate(cells)}
     found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
     if missing := [key for key in NEEDED if found[key] is None]:
         raise UserError(
             f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
             "filename, class, xmin, ymin, xmax, ymax"
         )
+    if twice := [cells[place] for place in found.values() if place is not None and cells.count(cells[place]) > 1]:
+        raise UserError(f"{source}: line 1: two columns {twice[0]}; rename the one that doesn't count")
     return {key: place for key, place in found.items() if place is not None}
 
 

@@ -53,7 +53,8 @@ def parse_xml(path: Path) -> Element:
     try:
         parser.Parse(path.read_bytes(), True)
     except (ExpatError, ValueError, LookupError) as error:  # the latter two: an unknown encoding
-        raise UserError(f"{path}: not valid XML ({error})") from None
+        hint = "; save it as UTF-8" if "encoding" in str(error) else ""
+        raise UserError(f"{path}: not valid XML ({error}){hint}") from None
     root = builder.close()
     if root.tag != "annotation":
         raise UserError(f"{path}: begins with <{root.tag}>, VOC with <annotation>; export it as Pascal VOC or COCO")
