@@ -253,7 +253,7 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
 
 def test_an_invalid_cache_is_named(files, tmp_path):
     (tmp_path / "facts.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(UserError, match=r"facts\.sqlite: not a cache of images .* remove it"):
+    with pytest.raises(UserError, match=r"facts\.sqlite: not a cache of images .*; give another --cache, or delete it"):
         list(index_images(files, tmp_path / "facts.sqlite", workers=1))
 
 

@@ -139,7 +139,6 @@ def indexed(path, fault=None):
             "line 2: not an entry of an image index .Expected `int`, got `str`",
         ),
         ([[1]], "line 1: not an entry of an image index .Expected `object`"),
-        ([], "has no images; give what index_images.py"),
     ],
 )
 def test_a_damaged_index_is_refused(tmp_path, lines, message):

@@ -59,8 +59,6 @@ def read_index(path: str | Path) -> list[IndexedImage]:
             images.append(msgspec.convert(line, IndexedImage))
         except msgspec.ValidationError as error:
             raise UserError(f"{path}: line {number}: not an entry of an image index ({error}); {_REMEDY}") from None
-    if not images:
-        raise UserError(f"{path}: has no images; {_REMEDY}")
     return images
 
 
