@@ -62,6 +62,20 @@ def test_text_does_not_depend_on_the_batch(predicted, tiny_checkpoint, datasets,
         assert [value for _, value in one["tokens"]] == pytest.approx([value for _, value in many["tokens"]], abs=2e-3)
 
 
+def test_penalised_text_is_transformers_own_in_any_batch(predicted, tiny_checkpoint, datasets, tmp_path):
+    protocols = {key: entry | {"repetition_penalty": 3.0} for key, entry in PROTOCOLS.items()}
+    for name, batch_size in (("one", 1), ("many", 3)):
+        main(words(tiny_checkpoint, datasets, tmp_path / name, protocols, batch_size=batch_size))
+    one, many = ([line["completion"] for line in read_jsonl(tmp_path / name)] for name in ("one", "many"))
+    assert one == many != [line["completion"] for line in predicted]
+    generator, line = Generator(tiny_checkpoint, FAMILY, "float32"), predicted[0]
+    question = Question(line["file_name"], line["prompt"], Decoding(8, 784, 7056), 84, 84)
+    inputs = generator._inputs([question], generator.prepare([question]))
+    sequence = generator.model.generate(**inputs, max_new_tokens=8, repetition_penalty=3.0)
+    tokens = sequence[0, inputs["input_ids"].shape[1] :].tolist()
+    assert generator.read(tokens, [0.0] * len(tokens))["completion"] == one[0]
+
+
 def test_sampled_text_depends_on_the_seed_and_not_on_the_batch(predicted, tiny_checkpoint, datasets, tmp_path):
     sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 50, "presence_penalty": 1.5, "seed": 42}
 

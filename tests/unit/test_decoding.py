@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vision_r1.evaluation.answers import Decoding, Question, Sampling
-from vision_r1.evaluation.decoding import Drawn, Greedy
+from vision_r1.evaluation.decoding import Drawn, Greedy, RepetitionPenalty
 
 SAMPLING = Sampling(temperature=0.7, top_p=1.0, top_k=0, presence_penalty=0.0, seed=42)
 SCORES = torch.tensor([[2.0, 1.0, 0.0, -1.0, 1.5]])
@@ -66,6 +66,17 @@ def test_greedy_records_the_most_probable_tokens_log_probability():
     assert greedy.steps[0].item() == pytest.approx(SCORES[0].log_softmax(0)[0].item())
 
 
+def test_the_repetition_penalty_is_transformers_own_apart_from_padding():
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    prompts, padding = torch.tensor([[1, 3], [2, 3]]), 4
+    padded = torch.tensor([[padding, 1, 3], [padding, 2, 3]])
+    scores = SCORES.expand(2, -1)
+    expected = RepetitionPenaltyLogitsProcessor(1.05)(prompts, scores)
+    assert torch.equal(RepetitionPenalty(1.05, padding)(padded, scores), expected)
+    assert expected[0].tolist() == pytest.approx([2.0, 1.0 / 1.05, 0.0, -1.05, 1.5])
+
+
 def test_vllm_gets_the_same_sampling_parameters():
     from vision_r1.evaluation.vllm_generation import VllmGenerator
 
@@ -74,5 +85,7 @@ def test_vllm_gets_the_same_sampling_parameters():
     sampled, greedy = questions(1, presence_penalty=1.5)[0], Question("a.png", "?", Decoding(5, 1, 2), 28, 28)
     shared = {"max_tokens": 5, "logprobs": 0, "logit_bias": {7: -100.0}}
     assert generator._settings(greedy) == {"temperature": 0.0} | shared
+    penalised = replace(greedy, decoding=replace(greedy.decoding, repetition_penalty=1.05))
+    assert generator._settings(penalised) == {"temperature": 0.0, "repetition_penalty": 1.05} | shared
     own = {"temperature": 0.7, "top_p": 1.0, "top_k": 0, "presence_penalty": 1.5}
     assert generator._settings(sampled) == own | {"seed": sampled.decoding.sampling.seed_of(sampled)} | shared

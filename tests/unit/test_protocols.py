@@ -99,6 +99,8 @@ def test_a_recipes_prompts_names_and_sampling(dataset):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"repetition_penalty": 0}, "repetition_penalty 0 is not a number above 0; 1 is none"),
+        ({"repetition_penalty": True}, "repetition_penalty True is not a number"),
         ({"sampling": {"temperature": 0, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0}}, "is above 0"),
         (
             {"sampling": {"temperature": 1, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0, "topp": 1}},

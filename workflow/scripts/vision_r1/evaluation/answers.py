@@ -33,13 +33,14 @@ class Decoding:
     """What the questions of one batch share.
 
     In order: most new tokens of a completion; fewest and most pixels of an image as the model sees it; sampling, None
-    for greedy.
+    for greedy; penalty on tokens that prompt or answer already have, 1 for none.
     """
 
     max_new_tokens: int
     min_pixels: int
     max_pixels: int
     sampling: Sampling | None = None
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True)

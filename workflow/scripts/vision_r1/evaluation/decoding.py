@@ -6,12 +6,27 @@ import torch
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from vision_r1.evaluation.answers import Question
+
+
+class RepetitionPenalty(LogitsProcessor):
+    """transformers' penalty on the tokens of prompt and answer: it divides their positive scores and multiplies the
+    negative ones. `padding`, a token that pads shorter prompts of a batch, isn't part of any prompt here.
+    """
+
+    def __init__(self, penalty: float, padding: int) -> None:
+        self.penalise, self.padding = RepetitionPenaltyLogitsProcessor(penalty), padding
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        penalised = self.penalise(input_ids, scores).clone()
+        penalised[:, self.padding] = scores[:, self.padding]
+        return penalised
 
 
 class Greedy(LogitsProcessor):

@@ -18,7 +18,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 from vision_r1.cuda_graphs import replay_decoding
 from vision_r1.data.images import load_image
 from vision_r1.evaluation.answers import AnswerReader, Question
-from vision_r1.evaluation.decoding import Drawn, Greedy
+from vision_r1.evaluation.decoding import Drawn, Greedy, RepetitionPenalty
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint, load_model
@@ -110,9 +110,11 @@ class Generator:
         inputs, decoding = self._inputs(questions, images), questions[0].decoding
         prompt_tokens = inputs["input_ids"].shape[1]
         chosen = Drawn(questions, prompt_tokens) if decoding.sampling else Greedy()
-        sequences = self.model.generate(
-            **inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=LogitsProcessorList([chosen])
-        )
+        processors = LogitsProcessorList([chosen])
+        if decoding.repetition_penalty != 1:
+            padding = self.processor.tokenizer.pad_token_id
+            processors.insert(0, RepetitionPenalty(decoding.repetition_penalty, padding))
+        sequences = self.model.generate(**inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=processors)
         tokens = sequences[:, prompt_tokens:].tolist()
         logprobs = torch.stack(chosen.steps, dim=1)
         if not logprobs.isfinite().all():

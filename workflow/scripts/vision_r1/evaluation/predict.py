@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -59,7 +59,7 @@ def question_of(request: Request, family: Family) -> Question:
         size = family.input_size(image.width, image.height, protocol.min_pixels, protocol.max_pixels)
     except ValueError as error:
         raise UserError(f"{image.path}: can't be shown to the model: {error}") from None
-    decoding = Decoding(protocol.max_new_tokens, protocol.min_pixels, protocol.max_pixels, protocol.sampling)
+    decoding = Decoding(**{item.name: getattr(protocol, item.name) for item in fields(Decoding)})
     return Question(image.path, request.prompt, decoding, *size, protocol.templates.system)
 
 
@@ -71,7 +71,7 @@ def plan(questions: Sequence[Question], batch_size: int) -> list[list[Question]]
 
     def order(question: Question) -> tuple:
         alike = question.decoding
-        limits = -alike.max_new_tokens, -alike.min_pixels, -alike.max_pixels, repr(alike.sampling)
+        limits = -alike.max_new_tokens, -alike.min_pixels, -alike.max_pixels, repr(alike)
         pixels = question.input_width * question.input_height
         return *limits, -pixels, question.path, -len(question.prompt), question.prompt, question.system or ""
 

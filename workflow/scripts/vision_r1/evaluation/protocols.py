@@ -6,6 +6,7 @@ per-present-category  one prompt for each category that is in the image (paper, 
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -32,7 +33,8 @@ class Protocol:
 
     prompts: one of PROMPTS; templates: their words; names: data set -> category -> the name to ask for it by.
     max_new_tokens, min_pixels, max_pixels: limits of an answer, and of an image as the model sees it.
-    sampling: how answers are drawn, None for the most probable token each time.
+    sampling: how answers are drawn, None for the most probable token each time. repetition_penalty: as transformers
+    defines it, on tokens of prompt and answer; 1 for none.
 
     A configuration entry also holds how answers are read, and which part of the data is asked about (OF_READING).
     Neither changes an answer, so prediction doesn't read these keys.
@@ -45,6 +47,7 @@ class Protocol:
     max_pixels: int
     templates: Templates = DEFAULT
     sampling: Sampling | None = None
+    repetition_penalty: float = 1.0
     names: Names = field(default_factory=dict)
 
     @classmethod
@@ -68,6 +71,9 @@ class Protocol:
                 raise UserError(f"{where}: {key} {values.get(key)!r} is not a positive whole number")
         if values["min_pixels"] > values["max_pixels"]:
             raise UserError(f"{where}: min_pixels {values['min_pixels']} is above max_pixels {values['max_pixels']}")
+        penalty = values.get("repetition_penalty", 1.0)
+        if type(penalty) not in (int, float) or not 0 < penalty < math.inf:
+            raise UserError(f"{where}: repetition_penalty {penalty!r} is not a number above 0; 1 is none")
         if "templates" in values:
             values["templates"] = Templates.of(values["templates"])
         if values.get("sampling") is not None:

@@ -88,6 +88,8 @@ class VllmGenerator:
         if sampling:
             names = ("temperature", "top_p", "top_k", "presence_penalty")
             chosen = {name: getattr(sampling, name) for name in names} | {"seed": sampling.seed_of(question)}
+        if question.decoding.repetition_penalty != 1:
+            chosen["repetition_penalty"] = question.decoding.repetition_penalty
         return self.vllm.SamplingParams(
             **chosen, max_tokens=question.decoding.max_new_tokens, logprobs=0, logit_bias=self.never
         )
