@@ -347,6 +347,9 @@ def test_the_file_with_an_unknown_section_is_named(root, tmp_path, schema):
     with pytest.raises(UserError, match="mine.yaml: unknown key 'trian'; known: run, recipe, "):
         configuration.check_sections([root / "config/paper.yaml", mine], schema)
     configuration.check_sections([root / f"config/{name}.yaml" for name in ("config", "apples", "vllm")], schema)
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(UserError, match="list.json: not a mapping of keys"):
+        configuration.check_sections([tmp_path / "list.json"], schema)
 
 
 def test_files_over_their_recipe_are_taken(root, tmp_path):

@@ -155,7 +155,10 @@ def check_sections(files: Iterable[Path], schema: Mapping[str, Any]) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+    content = read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not a mapping of keys")
+    return content
 
 
 def check_overlays(files: Iterable[Path], recipe: str) -> None:
