@@ -30,6 +30,7 @@ def test_predictions_are_estimated_from_the_annotations_that_are_here(root, tmp_
         (["--configfile", "nope.yaml"], "nope.yaml: no such file"),
         (["--configfile", "empty.yaml"], "empty.yaml: not a mapping of keys in YAML"),
         (["--config", "grpo.max_steps=3"], "--config: .*; nested keys go into a file for --configfile"),
+        (["--config", "seed"], "--config: .*Unparsable value: 'seed'.$"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -38,6 +39,13 @@ def test_a_wrong_word_is_named_in_one_line(tmp_path, monkeypatch, words, message
     (tmp_path / "empty.yaml").touch()
     with pytest.raises(UserError, match=message):
         plan_run.main(words)
+
+
+def test_snakemakes_version_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        plan_run.main(["--version"])
+    assert not end.value.code
 
 
 def test_files_of_the_workflow_are_found_from_another_folder(root, tmp_path, monkeypatch):

@@ -42,8 +42,8 @@ def test_one_line_out_per_line_in(tmp_path):
 
 def test_a_byte_order_mark_is_read_over_and_an_empty_file_is_none_of_completions(tmp_path):
     assert len(score(tmp_path, "\ufeff" + json.dumps(ROW), ROW)) == 2
-    for lines in ([], ["", " "]):
-        with pytest.raises(UserError, match="in.jsonl: no completions; the file is empty"):
+    for lines in ([], ["", " "], ["\ufeff"]):
+        with pytest.raises(UserError, match="in.jsonl: no completions; it is empty"):
             score(tmp_path, *lines)
 
 

@@ -138,6 +138,10 @@ def test_training_keys_are_trls_own(schema):
             {"evaluation": {"protocols": {"one-prompt": {"min_pixels": 90000}}}},
             "evaluation.protocols.one-prompt.min_pixels: 90000 is above max_pixels 7840",
         ),
+        (
+            {"model": {"min_pixels": 5000}, "experiments": {"kl_free": {"data": {"answer_pixels": 3136}}}},
+            "experiments.kl_free.data.answer_pixels: 3136 is below model.min_pixels",
+        ),
         ({"reward": {"criterion": "best"}}, "reward.criterion: 'best' is not one of"),
         (
             {"grpo": {"reward_weights": [1.0, 1.0]}},

@@ -69,12 +69,13 @@ def test_greedy_records_the_most_probable_tokens_log_probability():
 def test_the_repetition_penalty_is_transformers_own_apart_from_padding():
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    prompts, padding = torch.tensor([[1, 3], [2, 3]]), 4
-    padded = torch.tensor([[padding, 1, 3], [padding, 2, 3]])
+    prompts, answer = torch.tensor([[1, 3], [2, 3]]), torch.tensor([[4], [0]])
+    padded, mask = torch.tensor([[0, 1, 3], [4, 2, 3]]), torch.tensor([[0, 1, 1]]).expand(2, -1)
     scores = SCORES.expand(2, -1)
-    expected = RepetitionPenaltyLogitsProcessor(1.05)(prompts, scores)
-    assert torch.equal(RepetitionPenalty(1.05, padding)(padded, scores), expected)
-    assert expected[0].tolist() == pytest.approx([2.0, 1.0 / 1.05, 0.0, -1.05, 1.5])
+    for tokens, others in ((padded, prompts), *[[torch.cat([ids, answer], 1) for ids in (padded, prompts)]]):
+        expected = RepetitionPenaltyLogitsProcessor(1.05)(others, scores)
+        assert torch.equal(RepetitionPenalty(1.05, mask)(tokens, scores), expected)
+    assert expected[0].tolist() == pytest.approx([2.0, 1.0 / 1.05, 0.0, -1.05, 1.5 / 1.05])
 
 
 def test_vllm_gets_the_same_sampling_parameters():

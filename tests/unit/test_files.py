@@ -9,6 +9,7 @@ import pytest
 from vision_r1.cli import run
 from vision_r1.files import (
     UserError,
+    check_place,
     hash_folder,
     read_json,
     read_jsonl,
@@ -54,6 +55,9 @@ def test_files_in_a_folder_are_as_readable_as_the_folder(tmp_path):
         partial.mkdir(mode=0o755)
         (partial / "model.safetensors").touch(mode=0o600)
         (partial / "config.json").touch(mode=0o640)
+        os.link(
+            partial / "model.safetensors", tmp_path / "also.safetensors"
+        )  # a state's, which is kept under two names
     assert [
         oct((tmp_path / "model" / name).stat().st_mode & 0o777) for name in ("model.safetensors", "config.json")
     ] == [
@@ -82,6 +86,13 @@ def test_a_file_does_not_replace_a_folder(tmp_path):
     assert (tmp_path / "mine/notes.txt").read_text() == "dear" and os.listdir(tmp_path) == ["mine"]
     with pytest.raises(UserError, match=r"\.: is a folder"):
         write_text(".", "new")
+
+
+def test_what_the_system_keeps_in_dev_and_proc_is_not_replaced():
+    for path in ("/dev/stdout", "/dev/null", "/dev/fd/1", "/proc/self/fd/1", "/dev/new.json"):
+        with pytest.raises(UserError, match=f"{path}: a device or a pipe"):
+            check_place(path)
+    check_place("/dev/shm/new.json")
 
 
 def test_only_files_and_folders_are_replaced(tmp_path):

@@ -252,7 +252,10 @@ def test_class_names_are_the_texts_that_are_there(folder):
         ("2.v1.png,64,32,square,0,0,1e300,4", "line 5: not numbers"),
         ("2.v1.png,64,32,,0,0,64,4", "line 5: no class"),
         (",64,32,square,0,0,64,4", "line 5: no file name"),
-        ("2.v1.png,64,32,square,0,0,64,4,big", "line 5: 9 fields, but 8 columns; put a text with a comma into quotes"),
+        (
+            "2.v1.png,64,32,square,0,0,64,4,big",
+            "line 5: 9 fields, but 8 columns; put a text with the delimiter into quotes",
+        ),
         ("2.v1.png,65,32,square,0,0,64,4", "line 5: 2.v1.png is 65 x 32 here"),
         ('"2.v1.png,64', r"line \d: not CSV .unexpected end of data"),
     ],

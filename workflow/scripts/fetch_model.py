@@ -58,7 +58,7 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     small = [file for file in files if any(fnmatch(file, name) for name in SMALL_FILES)]
     if (folder / SEAL).is_file():
         hash_folder(folder, [*small, *weights])
-    with written_whole(output, sealed=True) as partial:
+    with written_whole(output, sealed=True, shared=False) as partial:  # a link has the permissions of its source
         partial.mkdir()
         for name in [*small, *weights]:
             # Only weights are linked: a small file that is edited here must not change the folder's.

@@ -87,10 +87,13 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
         try:
             _, options = parse_args(["--cores", "all", *words])
             given = parse_config(options.config)
-        except SystemExit:
+        except SystemExit as end:
+            if not end.code:  # --version
+                raise
             raise UserError(last_words(printed.getvalue())) from None
         except ValueError as error:
-            raise UserError(f"--config: {error}; nested keys go into a file for --configfile") from None
+            hint = "; nested keys go into a file for --configfile" if "identifier" in str(error) else ""
+            raise UserError(f"--config: {error}{hint}") from None
     config = merge(load([*defaults(ROOT), *(options.configfile or ())]), given)
     point_launchers(config, ROOT)
     return config

@@ -53,11 +53,11 @@ def read_lines(path: str) -> Iterator[tuple[str, str]]:
         # Bytes, for text files are also cut at carriage returns.
         with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
+                if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
                     found = True
-                    yield f"{path}: line {number}", line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    yield f"{path}: line {number}", text
         if not found:
-            raise UserError(f"{path}: no completions; the file is empty")
+            raise UserError(f"{'standard input' if path == '-' else path}: no completions; it is empty")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -151,7 +151,7 @@ def _paths(value: Any) -> Iterator[str | Path]:
             yield from _paths(each)
 
 
-def whole_number(minimum: int, maximum: int = 2**31 - 1) -> Callable[[str], int]:
+def whole_number(minimum: int, maximum: int = 2**32 - 1) -> Callable[[str], int]:
     """Return an argument type: whole numbers from `minimum` to `maximum`."""
 
     def convert(text: str) -> int:

@@ -248,6 +248,11 @@ def _check_model(config: Mapping[str, Any]) -> None:
     _check_known(model["family"], FAMILIES, "model.family", "a family of vision_r1/families/")
     if model["min_pixels"] > model["max_pixels"]:
         raise UserError("config: model.min_pixels: larger than model.max_pixels")
+    sections = {f"experiments.{name}.data": entry.get("data", {}) for name, entry in config["experiments"].items()}
+    for where, section in {"data": config["data"], **sections}.items():
+        pixels = section.get("answer_pixels")
+        if pixels and pixels < model["min_pixels"]:
+            raise UserError(f"config: {where}.answer_pixels: {pixels} is below model.min_pixels; raise it")
     for name, entry in config["evaluation"]["protocols"].items():
         low, high = (entry.get(key, config["model"][key]) for key in ("min_pixels", "max_pixels"))
         if low > high:

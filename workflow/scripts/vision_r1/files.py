@@ -40,11 +40,12 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
+def written_whole(path: str | Path, sealed: bool = False, shared: bool = True) -> Iterator[Path]:
     """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.
 
     A folder that a killed process left half-written beside it is removed. sealed: note the SHA-256 of the contents;
-    check_seal, hash_folder and the functions that read refuse contents that changed later.
+    check_seal, hash_folder and the functions that read refuse contents that changed later. shared: open those files of a
+    folder that their owner alone may read to whoever may read the folder.
 
     Raises UserError where nothing can be written (check_place), a file would replace a folder, a folder a file, or what
     is sealed a folder with other files.
@@ -63,7 +64,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir():
-            _share(partial)
+            if shared:
+                _share(partial)
             if sealed:
                 seal_folder(partial)
         if path.is_dir():
@@ -92,7 +94,8 @@ def written_whole(path: str | Path, sealed: bool = False) -> Iterator[Path]:
 def check_place(path: str | Path) -> None:
     """Raise UserError where `path` is a device or a pipe, which a file would replace, or lies below a file."""
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    folder = os.path.realpath(path.parent)  # /dev/stdout is a file where it is redirected to one
+    if folder == "/dev" or folder.startswith("/proc/") or path.exists() and not (path.is_file() or path.is_dir()):
         raise UserError(f"{path}: a device or a pipe, which would be replaced; give the name of a file")
     if wrong := next((above for above in path.parents if above.exists() and not above.is_dir()), None):
         raise UserError(f"{path}: can't be written, as {wrong} is not a folder; give another name")
@@ -259,9 +262,7 @@ def _share(folder: Path) -> None:
     """Let whoever may read a folder read its files: safetensors writes them for their owner alone."""
     ordinary = folder.stat().st_mode & 0o666
     for file in filter(Path.is_file, folder.rglob("*")):
-        status = file.lstat()
-        # A file with a second name is somebody else's too, such as the weights of a model's folder: it stays as it is.
-        if not file.is_symlink() and status.st_nlink == 1 and not status.st_mode & 0o077:
+        if not file.is_symlink() and not file.stat().st_mode & 0o077:
             file.chmod(ordinary)
 
 

@@ -17,16 +17,17 @@ from vision_r1.evaluation.answers import Question
 
 class RepetitionPenalty(LogitsProcessor):
     """transformers' penalty on the tokens of prompt and answer: it divides their positive scores and multiplies the
-    negative ones. `padding`, a token that pads shorter prompts of a batch, isn't part of any prompt here.
+    negative ones. mask (questions, prompt): 0 where a shorter prompt of a batch is padded, which is no part of it.
     """
 
-    def __init__(self, penalty: float, padding: int) -> None:
-        self.penalise, self.padding = RepetitionPenaltyLogitsProcessor(penalty), padding
+    def __init__(self, penalty: float, mask: torch.Tensor) -> None:
+        self.penalise, self.mask = RepetitionPenaltyLogitsProcessor(penalty), mask.bool()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        penalised = self.penalise(input_ids, scores).clone()
-        penalised[:, self.padding] = scores[:, self.padding]
-        return penalised
+        prompt = input_ids[:, : self.mask.shape[1]]
+        input_ids = input_ids.clone()
+        input_ids[:, : self.mask.shape[1]] = prompt.where(self.mask, prompt[:, -1:])  # again a token that it has
+        return self.penalise(input_ids, scores)
 
 
 class Greedy(LogitsProcessor):

@@ -112,8 +112,7 @@ class Generator:
         chosen = Drawn(questions, prompt_tokens) if decoding.sampling else Greedy()
         processors = LogitsProcessorList([chosen])
         if decoding.repetition_penalty != 1:
-            padding = self.processor.tokenizer.pad_token_id
-            processors.insert(0, RepetitionPenalty(decoding.repetition_penalty, padding))
+            processors.insert(0, RepetitionPenalty(decoding.repetition_penalty, inputs["attention_mask"]))
         sequences = self.model.generate(**inputs, max_new_tokens=decoding.max_new_tokens, logits_processor=processors)
         tokens = sequences[:, prompt_tokens:].tolist()
         logprobs = torch.stack(chosen.steps, dim=1)

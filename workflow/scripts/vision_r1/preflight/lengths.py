@@ -58,9 +58,10 @@ def answer_size(
     tokenizer = processor.tokenizer
     labels = list(islice((item["label"] for row in rows or [] for item in row["objects"]), SAMPLE))
     model = config["model"]
+    largest = max(model["max_pixels"], config["data"]["answer_pixels"] or 0)
     names = config["base"]["names"] if model["source"] == "made" else []
     labels = labels or _categories_of_scenes(config) or names or [LABEL]
-    far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(model["max_pixels"]) - 1
+    far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(largest) - 1
     boxes = [[far // 4, far // 4, far, far]] * len(labels)
     write = Templates.of(config["templates"]).answer
     fence, whole = (

@@ -63,6 +63,7 @@ def describe(
         "samples": curation["samples"],
         "short": curation["short"],
         "notes": curation["notes"],
+        "answer_pixels": curation.get("answer_pixels"),
         "leakage": dict(leaks),
         "licences": dict(licences),
     }

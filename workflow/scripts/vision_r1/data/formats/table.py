@@ -45,7 +45,7 @@ def read(annotations: Path, images: Path) -> Labelled:
         where = f"{annotations}: line {number}"
         if any(cell.strip() for cell in row[len(header) :]):
             raise UserError(
-                f"{where}: {len(row)} fields, but {len(header)} columns; put a text with a comma into quotes"
+                f"{where}: {len(row)} fields, but {len(header)} columns; put a text with the delimiter into quotes"
             )
         if not cells["file"]:
             raise UserError(f"{where}: no file name")
