@@ -44,8 +44,8 @@ def written_whole(path: str | Path, sealed: bool = False, shared: bool = True) -
     """Yield a sibling path to write a file or folder at; rename it to `path` when the block succeeds.
 
     A folder that a killed process left half-written beside it is removed. sealed: note the SHA-256 of the contents;
-    check_seal, hash_folder and the functions that read refuse contents that changed later. shared: open those files of a
-    folder that their owner alone may read to whoever may read the folder.
+    check_seal, hash_folder and the functions that read refuse contents that changed later. shared: whoever may read a
+    folder may read its files, which safetensors writes for their owner alone.
 
     Raises UserError where nothing can be written (check_place), a file would replace a folder, a folder a file, or what
     is sealed a folder with other files.
@@ -259,7 +259,7 @@ def read_jsonl(path: str | Path) -> list[Any]:
 
 
 def _share(folder: Path) -> None:
-    """Let whoever may read a folder read its files: safetensors writes them for their owner alone."""
+    """Let whoever may read a folder read those of its files that their owner alone may read."""
     ordinary = folder.stat().st_mode & 0o666
     for file in filter(Path.is_file, folder.rglob("*")):
         if not file.is_symlink() and not file.stat().st_mode & 0o077:
