@@ -69,10 +69,10 @@ def test_greedy_records_the_most_probable_tokens_log_probability():
 def test_the_repetition_penalty_is_transformers_own_apart_from_padding():
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    prompts, answer = torch.tensor([[1, 3], [2, 3]]), torch.tensor([[4], [0]])
-    padded, mask = torch.tensor([[0, 1, 3], [4, 2, 3]]), torch.tensor([[0, 1, 1]]).expand(2, -1)
-    scores = SCORES.expand(2, -1)
-    for tokens, others in ((padded, prompts), *[[torch.cat([ids, answer], 1) for ids in (padded, prompts)]]):
+    prompts, padded = torch.tensor([[1, 3], [2, 3]]), torch.tensor([[0, 1, 3], [4, 2, 3]])
+    mask, scores = torch.tensor([[0, 1, 1]]).expand(2, -1), SCORES.expand(2, -1)
+    for answer in (torch.empty(2, 0, dtype=int), torch.tensor([[4], [0]])):
+        tokens, others = (torch.cat([ids, answer], 1) for ids in (padded, prompts))
         expected = RepetitionPenaltyLogitsProcessor(1.05)(others, scores)
         assert torch.equal(RepetitionPenalty(1.05, mask)(tokens, scores), expected)
     assert expected[0].tolist() == pytest.approx([2.0, 1.0 / 1.05, 0.0, -1.05, 1.5 / 1.05])

@@ -55,9 +55,7 @@ def test_files_in_a_folder_are_as_readable_as_the_folder(tmp_path):
         partial.mkdir(mode=0o755)
         (partial / "model.safetensors").touch(mode=0o600)
         (partial / "config.json").touch(mode=0o640)
-        os.link(
-            partial / "model.safetensors", tmp_path / "also.safetensors"
-        )  # a state's, which is kept under two names
+        os.link(partial / "model.safetensors", tmp_path / "kept")  # as the weights of a state are
     assert [
         oct((tmp_path / "model" / name).stat().st_mode & 0o777) for name in ("model.safetensors", "config.json")
     ] == [

@@ -18,7 +18,7 @@ from pathlib import Path
 from vision_r1.cli import check_outputs, parser, run
 from vision_r1.files import SEAL, UserError, hash_folder, link_or_copy, write_json, written_whole
 from vision_r1.hub import fetch_model
-from vision_r1.model_folder import SMALL_FILES, check_model, check_weights, weight_files
+from vision_r1.model_folder import SMALL_FILES, check_processor, check_weights, weight_files
 from vision_r1.models import family_of
 
 
@@ -50,8 +50,8 @@ def from_folder(folder: Path, output: Path, processor_only: bool) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; model.id names the folder of the base model")
     check_outputs({"--id": folder, "--output_folder": output})
-    check_model(folder)
     family_of(folder)
+    check_processor(folder)
     weights = [] if processor_only else weight_files(folder)
     check_weights(folder, weights)
     files = [path.name for path in folder.iterdir() if path.is_file()]  # LICENSES may be a folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from vision_r1.files import UserError, check_replaceable, seal_folder
-from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_model, check_weights, weight_files
+from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_processor, check_weights, weight_files
 from vision_r1.models import family_of
 
 
@@ -61,8 +61,8 @@ def _fetch_model(repository: str, revision: str, output: Path, processor_only: b
     # Named by the commit and kept after a break: a retry resumes with files of the same commit and no other.
     folder = output.with_name(f".{output.name}.{revision}.download")
     download(repository, revision, folder, [*SMALL_FILES, *([] if processor_only else [INDEX])])
-    check_model(folder)
     family_of(folder)
+    check_processor(folder)
     if not processor_only:
         names = weight_files(folder) if (folder / INDEX).is_file() else [WEIGHTS]
         download(repository, revision, folder, names)

@@ -1,0 +1,44 @@
+"""Files of the configuration laid over each other: what the merged one can no longer show."""
+
+import pytest
+
+from vision_r1 import configuration
+from vision_r1.files import UserError
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            "qwen2_5_vl_3b paper",
+            "qwen2_5_vl_3b.yaml: changes recipe 'paper', but the recipe is 'miniature'",
+        ),
+        ("midi paper", "paper.yaml: is recipe 'paper', but .*midi.yaml is recipe 'midi'; leave one out"),
+        (
+            "paper apples",
+            "apples.yaml: changes recipe 'miniature', but the recipe is 'paper'; leave config",
+        ),
+    ],
+)
+def test_a_recipe_comes_first_and_alone(root, names, message):
+    files = [root / f"config/{name}.yaml" for name in names.split()]
+    with pytest.raises(UserError, match=message):
+        configuration.check_overlays(files, "miniature")
+
+
+def test_the_file_with_an_unknown_section_is_named(root, tmp_path, schema):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("trian: {}")
+    with pytest.raises(UserError, match="mine.yaml: unknown key 'trian'; known: run, recipe, "):
+        configuration.check_sections([root / "config/paper.yaml", mine], schema)
+    configuration.check_sections([root / f"config/{name}.yaml" for name in ("config", "apples", "vllm")], schema)
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(UserError, match="list.json: not a mapping of keys"):
+        configuration.check_sections([tmp_path / "list.json"], schema)
+
+
+def test_files_over_their_recipe_are_taken(root, tmp_path):
+    paper, overlay, mine = root / "config/paper.yaml", root / "config/vllm.yaml", tmp_path / "mine.json"
+    mine.write_text('{"recipe": "paper"}')
+    for files, recipe in (([paper, mine, overlay], "miniature"), ([mine, overlay], "miniature"), ([overlay], "paper")):
+        configuration.check_overlays(files, recipe)
