@@ -330,4 +330,4 @@ def table(found: Mapping[str, Measured | None], flops: float, args: argparse.Nam
     card = torch.cuda.get_device_name()
     most = next((value for key, value in PEAK_FLOPS.items() if key in card), None)
     used = (lambda one: f"{flops / total(one) / most:.1%}") if most else (lambda one: "unknown")
-    return text + line(f"model FLOP utilisation, {card}"[:37], used)
+    return text + line("model FLOP utilisation", used)

@@ -7,7 +7,15 @@ from configurations import load
 
 from vision_r1.preflight.architecture import find_architecture
 from vision_r1.preflight.batches import Batches
-from vision_r1.preflight.cost import GATHERED_BYTES, LAYER_SECONDS, Speed, gpu_hours, seconds_per_step, token_seconds
+from vision_r1.preflight.cost import (
+    GATHERED_BYTES,
+    LAYER_SECONDS,
+    Speed,
+    gpu_hours,
+    seconds_per_step,
+    token_seconds,
+    way_of_sampling,
+)
 from vision_r1.preflight.memory import Setting, Vllm
 
 # One A100, one sequence, 2,048 tokens (Qwen2.5's speed benchmark, see cost.py): tokens per second by layers, and the
@@ -43,6 +51,13 @@ def test_a_token_takes_the_longer_of_launching_the_layers_and_reading_the_weight
     assert token_seconds(model, 8, 1000, "transformers", a100) == 36 * LAYER_SECONDS["transformers"]
     slow = Speed(a100.operations, a100.bytes / 100)
     assert token_seconds(model, 8, 1000, "transformers", slow) == token_seconds(model, 8, 1000, "vllm", slow)
+
+
+@pytest.mark.parametrize(("mode", "way"), [("ddp", "graphs"), ("zero2", "graphs"), ("zero3", "transformers")])
+def test_steps_are_recorded_where_each_gpu_has_all_weights(mode, way):
+    setting = Setting(mode, "bfloat16", True, 400, 100, 200)
+    assert way_of_sampling(setting) == way
+    assert way_of_sampling(replace(setting, vllm=Vllm(1))) == "vllm"
 
 
 def test_vlm_r1_takes_25_to_30_seconds_per_step(model, a100):
@@ -119,7 +134,8 @@ def test_fsdp_gathers_the_weights_for_every_token_that_transformers_generates(mo
 
 
 def gathering(model, speed, mode, vllm):
-    """Return by how much sampling takes longer in a mode than with all weights on each GPU."""
+    """Return by how much sampling takes longer in a mode than with all weights on each GPU, launching aside."""
+    speed = replace(speed, bytes=1e11)
     batches = Batches("x", 1, 4, 2, 8, rows=100, group=4, micro_steps_per_generation=2)
     seconds = [
         seconds_per_step(model, batches, Setting(each, "bfloat16", False, 400, 100, 200, vllm=vllm), (500, 200), speed)[

@@ -1,13 +1,14 @@
 """GPU-hours and money, from a card's peak speed and the share of it that is reached, or from a measured training.
 
 Sampling writes one token for all sequences at a time. That takes as long as launching the kernels of all layers
-(LAYER_SECONDS, on any card), or as reading all weights and the KV cache, whichever is longer. Where the weights
-are split, they are gathered first (GATHERED_BYTES): once a generation under ZeRO-3 and for vLLM; under FSDP,
-transformers gathers them for every token. Reading prompts and training are bound by arithmetic: per weight and token
-2 operations forward, 4 backward (2 where the weights are frozen), 2 more to recompute activations; and once for each
-generation, 2 for the reference and 2 for the sampling policy's log-probabilities where TRL recomputes them. Copies of
-an image and a prompt count as often as they are read. The shares of the card's peaks that are reached are assumptions
-of the configuration; a test holds the whole against two published trainings.
+(LAYER_SECONDS, on any card; as CUDA graphs where each GPU has all weights), or as reading all weights and the KV
+cache, whichever is longer. Where the weights are split, they are gathered first (GATHERED_BYTES): once a generation
+under ZeRO-3 and for vLLM; under FSDP, transformers gathers them for every token. Reading prompts and training are
+bound by arithmetic: per weight and token 2 operations forward, 4 backward (2 where the weights are frozen), 2 more to
+recompute activations; and once for each generation, 2 for the reference and 2 for the sampling policy's log-
+probabilities where TRL recomputes them. Copies of an image and a prompt count as often as they are read. The shares of
+the card's peaks that are reached are assumptions of the configuration; a test holds the whole against two published
+trainings, and against steps measured on an H100.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,13 @@ from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, kv_cache
 
-# Seconds per layer and token, by the engine that samples. From Qwen2.5's speed benchmark (one A100, one sequence,
-# bfloat16; github QwenLM/Qwen2.5, docs/source/benchmark/speed_benchmark.rst): transformers writes 47.4, 39.7, 30.8 and
-# 40.4 tokens a second with 24, 28, 36 and 28 layers (0.5B, 1.5B, 3B, 7B): 0.88 to 0.90 ms. vLLM with CUDA graphs: 0.13
-# to 0.22 ms up to 3B; at 7B and 14B, 84.3 and 46.3 tokens a second are 63 and 67 % of the card's bandwidth.
-LAYER_SECONDS = {"transformers": 0.9e-3, "vllm": 0.2e-3}
+# Seconds per layer and token, by the way of sampling. transformers and vLLM: from Qwen2.5's speed benchmark (one
+# A100, one sequence, bfloat16; github QwenLM/Qwen2.5, docs/source/benchmark/speed_benchmark.rst): transformers writes
+# 47.4, 39.7, 30.8 and 40.4 tokens a second with 24, 28, 36 and 28 layers (0.5B, 1.5B, 3B, 7B): 0.88 to 0.90 ms. vLLM
+# with CUDA graphs: 0.13 to 0.22 ms up to 3B; at 7B and 14B, 84.3 and 46.3 tokens a second are 63 and 67 % of the
+# card's bandwidth. graphs: transformers with cuda_graphs.py, a generation of 64 completions x 512 tokens on one H100
+# (docs/gpu.md): 0.31 ms (3B) and 0.48 ms (7B), with adapters 0.51 and 0.73 ms.
+LAYER_SECONDS = {"transformers": 0.9e-3, "graphs": 0.4e-3, "graphs_lora": 0.6e-3, "vllm": 0.2e-3}
 # Bytes per second at which a GPU receives weights that the others hold: an assumption, on the low side for NVLink.
 GATHERED_BYTES = 100e9
 
@@ -44,17 +47,24 @@ class Speed:
         )
 
 
-def token_seconds(
-    model: Architecture, sequences: int, tokens: int, engine: str, speed: Speed, together: int = 1
-) -> float:
-    """Return the seconds in which `engine`, of LAYER_SECONDS, writes a token for all of a GPU's `sequences`.
+def way_of_sampling(setting: Setting) -> str:
+    """Return by which of LAYER_SECONDS a training samples."""
+    if setting.vllm:
+        return "vllm"
+    if setting.mode in ("zero3", "fsdp"):  # the weights are split, so that steps can't be recorded
+        return "transformers"
+    return "graphs_lora" if setting.lora_rank else "graphs"
+
+
+def token_seconds(model: Architecture, sequences: int, tokens: int, way: str, speed: Speed, together: int = 1) -> float:
+    """Return the seconds in which one of LAYER_SECONDS, `way`, writes a token for all of a GPU's `sequences`.
 
     tokens: length of a sequence so far. together: GPUs that share one copy of the weights; their communication is left
     out.
     """
     text = model.parameters - model.vision_parameters
     reading = (2 * text / together + kv_cache(model, sequences, tokens)) / speed.bytes
-    return max(model.layers * LAYER_SECONDS[engine], reading)
+    return max(model.layers * LAYER_SECONDS[way], reading)
 
 
 def seconds_per_step(
@@ -66,7 +76,7 @@ def seconds_per_step(
     of a mean sample.
     """
     prompt, answer = mean
-    engine, together = ("vllm", setting.vllm.together) if setting.vllm else ("transformers", 1)
+    way, together = way_of_sampling(setting), setting.vllm.together if setting.vllm else 1
     text = model.parameters - model.vision_parameters
     image = model.vision_parameters * model.merge * setting.image_tokens
     rows, length = batches.rows_of_a_pass(prompt, answer)
@@ -75,7 +85,7 @@ def seconds_per_step(
     # TRL computes the sampling policy's log-probabilities again where a generation outlives the optimiser step, and
     # where vLLM sampled, whose numbers differ.
     lasting = batches.micro_steps_per_generation * batches.iterations  # micro-steps of one generation
-    again = batches.accumulation % lasting > 0 or engine == "vllm"
+    again = batches.accumulation % lasting > 0 or way == "vllm"
     passes += (setting.reference + again) / batches.iterations
     training = passes * forward * batches.accumulation / speed.operations
     if batches.group is None:
@@ -84,9 +94,9 @@ def seconds_per_step(
     reading = 2 * (text * (prompts * prompt + sequences * answer) + image * prompts)
     # All sequences of a batch wait for its longest, of setting.answer_tokens.
     longest = round(prompt + setting.answer_tokens / 2)
-    token = token_seconds(model, sequences, longest, engine, speed, together)
+    token = token_seconds(model, sequences, longest, way, speed, together)
     gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
-    times = setting.answer_tokens if (setting.mode, engine) == ("fsdp", "transformers") else 1
+    times = setting.answer_tokens if (setting.mode, way) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / lasting
     sampling = rounds * (setting.answer_tokens * token + times * gathering)
     return sampling + rounds * reading / speed.operations, training

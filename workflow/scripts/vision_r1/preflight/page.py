@@ -155,11 +155,13 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
         lines.append("No price is given: set preflight.price_per_gpu_hour.")
     if any(training["speed"] == "assumed" for training in trainings):
         shares = summary["assumptions"]
+        milliseconds = {way: 1000 * seconds for way, seconds in shares["layer_seconds"].items()}
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
             f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "
-            f"{1000 * shares['layer_seconds']['transformers']:g} ms per layer and token where that is longer (vLLM: "
-            f"{1000 * shares['layer_seconds']['vllm']:g} ms); preflight.measured replaces them."
+            f"{milliseconds['transformers']:g} ms per layer and token where that is longer (with all weights on each "
+            f"GPU: {milliseconds['graphs']:g} ms, with adapters {milliseconds['graphs_lora']:g} ms; vLLM: "
+            f"{milliseconds['vllm']:g} ms); preflight.measured replaces them."
         )
     return lines
 

@@ -59,4 +59,5 @@ def prediction_seconds(
     reading = 2 * (text * tokens + model.vision_parameters * model.merge * load.image_tokens)
     batches = -(-load.prompts // batch_size)
     length = round(tokens / load.prompts + answer / 2) if load.prompts else 0
-    return reading / speed.operations + batches * answer * token_seconds(model, batch_size, length, backend, speed)
+    way = "vllm" if backend == "vllm" else "graphs"
+    return reading / speed.operations + batches * answer * token_seconds(model, batch_size, length, way, speed)
