@@ -1,13 +1,13 @@
 """GPU-hours and money, from a card's peak speed and the share of it that is reached, or from a measured training.
 
 Sampling writes one token for all sequences at a time. That takes as long as launching the kernels of all layers
-(LAYER_SECONDS, on any card; as CUDA graphs where each GPU has all weights), or as reading all weights and the KV
-cache, whichever is longer. Where the weights are split, they are gathered first (GATHERED_BYTES): once a generation
-under ZeRO-3 and for vLLM; under FSDP, transformers gathers them for every token. Reading prompts and training are
-bound by arithmetic: per weight and token 2 operations forward, 4 backward (2 where the weights are frozen), 2 more to
-recompute activations; and once for each generation, 2 for the reference and 2 for the sampling policy's log-
-probabilities where TRL recomputes them. Copies of an image and a prompt count as often as they are read. The shares of
-the card's peaks that are reached are assumptions of the configuration; a test holds the whole against two published
+(LAYER_SECONDS, assumed for any card; as CUDA graphs where each GPU has all weights), or as reading all weights and the
+KV cache, whichever is longer. Where the weights are split, they are gathered first (GATHERED_BYTES): once a generation
+under ZeRO-3 and for vLLM; under FSDP, transformers gathers them for every token. Reading prompts and training are bound
+by arithmetic: per weight and token 2 operations forward, 4 backward (2 where the weights are frozen), 2 more to
+recompute activations; and once for each generation, 2 for the reference and 2 for the sampling policy's
+log-probabilities where TRL recomputes them. Copies of an image and a prompt count as often as they are read. The shares
+of the card's peaks that are reached are assumptions of the configuration; tests hold the whole against two published
 trainings, and against steps measured on an H100.
 """
 
@@ -48,7 +48,7 @@ class Speed:
 
 
 def way_of_sampling(setting: Setting) -> str:
-    """Return by which of LAYER_SECONDS a training samples."""
+    """Return by which of LAYER_SECONDS a training samples, with transformers' default cache."""
     if setting.vllm:
         return "vllm"
     if setting.mode in ("zero3", "fsdp"):  # the weights are split, so that steps can't be recorded
