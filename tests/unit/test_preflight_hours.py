@@ -134,7 +134,7 @@ def test_fsdp_gathers_the_weights_for_every_token_that_transformers_generates(mo
 
 
 def gathering(model, speed, mode, vllm):
-    """Return by how much sampling takes longer in a mode than with all weights on each GPU, on a card that reads slowly."""
+    """Return by how much sampling takes longer in a mode than with whole weights, on a card that reads slowly."""
     speed = replace(speed, bytes=1e11)
     batches = Batches("x", 1, 4, 2, 8, rows=100, group=4, micro_steps_per_generation=2)
     seconds = [
