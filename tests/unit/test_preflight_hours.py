@@ -39,11 +39,11 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ("engine", "layers", "weights", "measured"),
-    [(engine, *sizes, speed) for engine, speeds in BENCHMARK.items() for sizes, speed in speeds.items()],
+    ("way", "layers", "weights", "measured"),
+    [(way, *sizes, speed) for way, speeds in BENCHMARK.items() for sizes, speed in speeds.items()],
 )
-def test_tokens_per_second_agree_with_the_benchmark_of_the_constants(a100, engine, layers, weights, measured):
-    seconds = max(layers * LAYER_SECONDS[engine], 2 * weights / a100.bytes)
+def test_tokens_per_second_agree_with_the_benchmark_of_the_constants(a100, way, layers, weights, measured):
+    seconds = max(layers * LAYER_SECONDS[way], 2 * weights / a100.bytes)
     assert 1 / 1.5 <= seconds * measured <= 1.5
 
 

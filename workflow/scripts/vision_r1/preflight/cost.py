@@ -48,7 +48,7 @@ class Speed:
 
 
 def way_of_sampling(setting: Setting) -> str:
-    """Return by which of LAYER_SECONDS a training samples, with transformers' default cache."""
+    """Return the key of LAYER_SECONDS for a training's sampling, with transformers' default cache."""
     if setting.vllm:
         return "vllm"
     if setting.mode in ("zero3", "fsdp"):  # the weights are split, so that steps can't be recorded
@@ -57,7 +57,7 @@ def way_of_sampling(setting: Setting) -> str:
 
 
 def token_seconds(model: Architecture, sequences: int, tokens: int, way: str, speed: Speed, together: int = 1) -> float:
-    """Return the seconds in which one of LAYER_SECONDS, `way`, writes a token for all of a GPU's `sequences`.
+    """Return the seconds that a token of all of a GPU's `sequences` takes; `way`: a key of LAYER_SECONDS.
 
     tokens: length of a sequence so far. together: GPUs that share one copy of the weights; their communication is left
     out.

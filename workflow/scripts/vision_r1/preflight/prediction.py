@@ -52,7 +52,7 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
 def prediction_seconds(
     model: Architecture, load: Load, batch_size: int, lengths: Lengths, speed: Speed, backend: str
 ) -> float:
-    """Return GPU-seconds for one checkpoint: reading prompts is bound by arithmetic, writing answers as in training."""
+    """Return GPU-seconds for one checkpoint: reading prompts is bound by arithmetic, writing by graphs or vLLM."""
     answer = min(load.max_new_tokens, lengths.answer)
     text = model.parameters - model.vision_parameters
     tokens = load.image_tokens + load.prompts * lengths.text
