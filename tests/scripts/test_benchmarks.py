@@ -76,6 +76,30 @@ def test_gpu_predict_gives_the_same_answers_in_both_ways(run):
     assert "3 of 3 answers the same" in printed and printed.count("images/s") == 2
 
 
+@pytest.mark.slow
+def test_gpu_trainings_starts_both_programs_and_reports_one_that_fails(run, root, monkeypatch, tmp_path):
+    grpo = {
+        **{"per_device_train_batch_size": 8, "num_generations": 4},
+        **{"completion_room": None, "max_completion_length": 4},
+    }
+    overlay = tmp_path / "trial.yaml"
+    overlay.write_text(json.dumps({"sft": {"per_device_train_batch_size": 2, "max_length": 8}, "grpo": grpo}))
+    monkeypatch.chdir(root)
+    printed = run("gpu_trainings", size="miniature", steps=2, configfile=overlay)
+    assert re.search(r"^sft +failed( +-){4}$", printed, re.MULTILINE)  # no answer fits 8 tokens
+    seconds, _, samples, *_ = re.search(r"^strict/grpo_stage1 +(.*)$", printed, re.MULTILINE)[1].split()
+    assert float(samples) == pytest.approx(2 / float(seconds), rel=0.5)  # 2 prompts in a step
+
+
+def test_gpu_trainings_starts_launchers_by_this_python(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    command = importlib.import_module("gpu_trainings").command
+    module = [sys.executable, "-m"]
+    assert command(["python"]) == [sys.executable]
+    assert command(["accelerate", "launch", "--x", "1"]) == [*module, "accelerate.commands.launch", "--x", "1"]
+    assert command(["torchrun", "--x", "1"]) == [*module, "torch.distributed.run", "--x", "1"]
+
+
 def test_flops_of_a_step_equal_a_count_by_hand(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from argparse import Namespace
