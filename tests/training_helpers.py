@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from comparable import MEASURED
 from safetensors.torch import load_file
 
 import vision_r1.training.callbacks as callbacks
@@ -30,6 +31,14 @@ def arguments(checkpoint, train_file, out, /, **options):
 
 def weights_hash(folder):
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def logged(folder):
+    """Return what a training logged, without times and memory."""
+    return [
+        {name: value for name, value in row.items() if name not in MEASURED}
+        for row in read_jsonl(folder / "history.jsonl")
+    ]
 
 
 def largest_change(before, after):

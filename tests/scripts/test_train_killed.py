@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from training_helpers import arguments, weights_hash
+from training_helpers import arguments, logged, weights_hash
 
 from vision_r1.files import UserError, read_jsonl
 from vision_r1.training.checkpoints import is_complete
@@ -95,11 +95,6 @@ def test_killed_at_random_moments(name, chain, processes, tmp_path):
     last = processes.start(*words(name, out))
     assert last.wait(120) == 0, last.output()
     assert weights_hash(out / "model") == weights_hash(whole / name / "model")
-
-    def logged(folder):
-        names = ("step", "loss", "grad_norm", "kl", "reward", "entropy")
-        return [[row.get(key) for key in names] for row in read_jsonl(folder / "history.jsonl") if "loss" in row]
-
     assert logged(out) == logged(whole / name)
     if name == "stage1":
         assert read_jsonl(out / "completions.jsonl") == read_jsonl(whole / name / "completions.jsonl")

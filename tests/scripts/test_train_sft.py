@@ -4,7 +4,7 @@ import shutil
 import pytest
 from PIL import Image
 from train_sft import main, parse_args
-from training_helpers import arguments, check_outputs, interrupt_twice, stop_by_signal, weights_hash
+from training_helpers import arguments, check_outputs, interrupt_twice, logged, stop_by_signal, weights_hash
 
 from vision_r1.files import UserError, read_json, read_jsonl
 
@@ -33,6 +33,7 @@ def test_interrupted_training_ends_with_the_same_weights(trained, tiny_checkpoin
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
+    assert logged(out) == logged(trained)  # the count of tokens, too, which TRL begins anew
 
 
 def test_another_training_does_not_resume_from_this_state(
@@ -74,6 +75,7 @@ def test_state_of_a_training_that_was_killed_at_its_very_end(
     main(words)
     check_outputs(out, tiny_checkpoint, steps=6)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
+    assert logged(out) == logged(trained)
 
 
 def test_outputs_that_snakemake_deleted_are_restored_from_the_state_folder(

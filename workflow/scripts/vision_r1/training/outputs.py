@@ -21,7 +21,8 @@ from vision_r1.training.weights import count_parameters, save_model
 def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
 
-    Only one process writes. The history holds this stage's steps, counted from the start of the schedule.
+    Only one process writes. The history holds this stage's steps, counted from the start of the schedule, without the
+    summary that transformers logs last: it tells of the steps since the last start only.
     """
     arguments = stage.arguments
     save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
@@ -31,7 +32,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
     history = [
         {name: _finite(value) for name, value in sorted(entry.items())}
         for entry in trainer.state.log_history
-        if entry["step"] > stage.first_step
+        if entry["step"] > stage.first_step and "loss" in entry
     ]
     write_jsonl(arguments.output_history, history, sealed=True)
     if arguments.output_completions:
@@ -41,7 +42,6 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
         keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
     elif arguments.output_checkpoint:
         Path(arguments.output_checkpoint).mkdir(parents=True, exist_ok=True)
-    logged = [entry for entry in history if "loss" in entry]
     steps = trainer.state.global_step - stage.first_step
     write_json(
         arguments.output_metrics,
@@ -58,7 +58,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "processes": trainer.args.world_size,
             "threads": torch.get_num_threads(),
             "versions": versions(trainer.args),
-            "final": logged[-1] if logged else {},
+            "final": history[-1] if history else {},
         },
         sealed=True,
     )

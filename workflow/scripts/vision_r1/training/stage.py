@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1 import finished
@@ -207,6 +207,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
         if state.global_step >= state.max_steps and checkpoint == Path(arguments.continue_from or ""):
             raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
         check_adapters(trainer.model, checkpoint)
+        _count_on(trainer, state)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
     for name in ("create_optimizer", "create_scheduler"):  # a package may be missing, or arguments be another one's
         setattr(trainer, name, refused_by_trl(TypeError)(getattr(trainer, name)))
@@ -232,6 +233,13 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     if step < end:
         log.warning("stopped by a signal at step %d of %d; rerun to resume", step, end)
         sys.exit(143)
+
+
+def _count_on(trainer: Trainer, state: TrainerState) -> None:
+    """Let TRL's SFTTrainer count tokens on from a checkpoint's last log; each process begins at 0."""
+    counts = [entry["num_tokens"] for entry in state.log_history if "num_tokens" in entry]
+    if counts:
+        trainer._total_train_tokens = int(counts[-1])
 
 
 def _not_about_keys(record: logging.LogRecord) -> bool:
