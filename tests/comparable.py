@@ -13,7 +13,6 @@ from pathlib import Path
 # Files that jobs resume from or look up; they are not outputs.
 CACHES = ("state/", "image_cache.sqlite")
 MEASURED = {"seconds", "peak_rss_mb", "peak_gpu_mb", "hardware", "samples_per_second", "step_time"}
-MEASURED |= {"train_runtime", "train_samples_per_second", "train_steps_per_second"}
 DURATION = r"(?:\d+ h \d+ min|\d+ min \d+ s|[\d.]+ s)"
 
 
