@@ -35,7 +35,6 @@ from vision_r1.run_folder import Run
 
 DRAWN = 64  # scenes; a training with more rows sees them again
 WORKER = "--steps_of"  # first argument of this program where compute.launch starts it
-LAUNCHERS = {"accelerate": ["accelerate.commands.launch"], "torchrun": ["torch.distributed.run"]}
 
 
 def take_steps(program: str, output: str, words: Sequence[str]) -> None:
@@ -59,9 +58,13 @@ def take_steps(program: str, output: str, words: Sequence[str]) -> None:
 
 def command(launch: Sequence[str]) -> list[str]:
     """Return compute.launch with this Python, which also finds launchers that are not on the PATH."""
-    if launch[0] not in LAUNCHERS:
-        return [sys.executable, *launch[1:]]
-    return [sys.executable, "-m", *LAUNCHERS[launch[0]], *launch[2 if launch[0] == "accelerate" else 1 :]]
+    match launch:
+        case ["accelerate", "launch", *words]:
+            return [sys.executable, "-m", "accelerate.commands.launch", *words]
+        case ["torchrun", *words]:
+            return [sys.executable, "-m", "torch.distributed.run", *words]
+        case _:
+            return [sys.executable, *launch[1:]]
 
 
 def measure(config: Mapping[str, Any], checkpoint: str, work: Path, steps: int) -> dict[str, Any] | None:
@@ -81,18 +84,19 @@ def measure(config: Mapping[str, Any], checkpoint: str, work: Path, steps: int) 
 
 def table(found: Mapping[str, Mapping[str, Any] | None], expected: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a line for each training: measured, and as target `preflight` estimates it."""
-    text = f"{'':28s}{'s a step':>10s}{'estimate':>10s}{'samples/s':>11s}{'peak MB':>10s}{'estimate':>10s}\n"
+    text = f"{'':28s}{'s a step':>10s}{'estimate':>10s}{'samples/s':>10s}{'peak MB':>10s}{'estimate':>10s}\n"
     for name, figures in found.items():
         guess = expected[name]
-        seconds = min(figures["seconds"][1:]) if figures else math.nan
-        cells = [
-            f"{seconds:10.2f}" if figures else f"{'failed':>10s}",
-            f"{guess.get('sampling_seconds', math.nan) + guess.get('training_seconds', math.nan):10.2f}",
-            f"{figures['samples'] / seconds if figures else math.nan:11.2f}",
-            f"{figures['peak_gpu_mb'] if figures else math.nan:10.0f}",
-            f"{guess.get('memory_peak', math.nan) / 2**20:10.0f}",
-        ]
-        text += f"{name:28s}{''.join(cells).replace('nan', '  -')}\n"
+        step, samples, peak, guessed, memory = "failed", *4 * "-"
+        if figures:
+            seconds = min(figures["seconds"][1:])
+            step, samples = f"{seconds:.2f}", f"{figures['samples'] / seconds:.2f}"
+            peak = f"{figures['peak_gpu_mb']:.0f}"
+        if "sampling_seconds" in guess:  # section preflight names a card
+            guessed = f"{guess['sampling_seconds'] + guess['training_seconds']:.2f}"
+        if "memory_peak" in guess:
+            memory = f"{guess['memory_peak'] / 2**20:.0f}"
+        text += f"{name:28s}" + "".join(f"{cell:>10s}" for cell in (step, guessed, samples, peak, memory)) + "\n"
     return text
 
 

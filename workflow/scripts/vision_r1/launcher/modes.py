@@ -14,6 +14,7 @@ MODES = {
     "zero3": "weights, gradients and optimiser split over the GPUs (DeepSpeed ZeRO-3)",
     "fsdp": "weights, gradients and optimiser split over the GPUs (FSDP)",
 }
+SPLIT_WEIGHTS = ("zero3", "fsdp")
 
 
 def processes(config: Mapping[str, Any], launch: str = "launch") -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vision_r1.files import UserError, read_json
+from vision_r1.launcher.modes import SPLIT_WEIGHTS
 from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, kv_cache
@@ -51,7 +52,7 @@ def way_of_sampling(setting: Setting) -> str:
     """Return the key of LAYER_SECONDS for a training's sampling, with transformers' default cache."""
     if setting.vllm:
         return "vllm"
-    if setting.mode in ("zero3", "fsdp"):  # the weights are split, so that steps can't be recorded
+    if setting.mode in SPLIT_WEIGHTS:  # so steps can't be recorded
         return "transformers"
     return "graphs_lora" if setting.lora_rank else "graphs"
 
@@ -95,7 +96,7 @@ def seconds_per_step(
     # All sequences of a batch wait for its longest, of setting.answer_tokens.
     longest = round(prompt + setting.answer_tokens / 2)
     token = token_seconds(model, sequences, longest, way, speed, together)
-    gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in ("zero3", "fsdp") else 0.0
+    gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in SPLIT_WEIGHTS else 0.0
     times = setting.answer_tokens if (setting.mode, way) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / lasting
     sampling = rounds * (setting.answer_tokens * token + times * gathering)

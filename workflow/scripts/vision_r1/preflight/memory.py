@@ -31,6 +31,7 @@ format.
 
 from dataclasses import dataclass
 
+from vision_r1.launcher.modes import SPLIT_WEIGHTS
 from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
 
@@ -87,7 +88,7 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
         parts["gradients accumulated"] = WORK["bfloat16"] * trained
     if setting.reference and not setting.lora_rank:
         whole = WORK[setting.dtype] * model.parameters
-        parts["reference"] = whole // batches.processes if setting.mode in ("zero3", "fsdp") else whole
+        parts["reference"] = whole // batches.processes if setting.mode in SPLIT_WEIGHTS else whole
         if setting.mode == "fsdp":
             parts[REFERENCE] = 2 * whole
     if setting.mode in ("zero2", "zero3"):

@@ -13,7 +13,7 @@ from vision_r1.evaluation.answers import BACKENDS
 from vision_r1.experiments import STAGES, chain_of, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
-from vision_r1.launcher.modes import MODES, mode_of, processes
+from vision_r1.launcher.modes import MODES, SPLIT_WEIGHTS, mode_of, processes
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
@@ -285,7 +285,7 @@ def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str
             "model.dtype: weights in bfloat16 without a float32 copy can't take up updates as small as the learning "
             "rate; give float32, or launch with ZeRO or FSDP"
         )
-    if config["lora"] and summary["launch"]["mode"] in ("zero3", "fsdp"):
+    if config["lora"] and summary["launch"]["mode"] in SPLIT_WEIGHTS:
         problems.append(
             "lora: adapters can't be merged while weights are split; launch with DDP or ZeRO-2, or one process"
         )
