@@ -223,6 +223,13 @@ def test_training_seeds_get_a_table_of_their_spread(tmp_path):
     assert "strict stage 21 missing missing" in text  # a training that failed
 
 
+@pytest.mark.parametrize("words", [["--gpus", "train_sft", "x"], ["--samples", "-1"]])
+def test_numbers_that_are_none(words, capsys):
+    with pytest.raises(SystemExit):
+        render_report.parse_args(["--run", "x", *words])
+    assert f"argument {words[0]}: {words[-1]!r} is not a whole number" in capsys.readouterr().err
+
+
 def test_rendering_twice_gives_the_same_page(complete):
     assert page_of(complete) == page_of(complete)
 

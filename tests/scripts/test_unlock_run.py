@@ -1,6 +1,7 @@
 """A folder is unlocked only if, as far as can be seen, no process is working in it."""
 
 import socket
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -26,12 +27,17 @@ class OfAnotherUser:
 
 
 @pytest.fixture
-def locked(tmp_path, monkeypatch):
+def ended():
+    return SimpleNamespace(returncode=0)
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch, ended):
     (tmp_path / ".snakemake/locks").mkdir(parents=True)
     (tmp_path / ".snakemake/locks/0.input.lock").touch()
     monkeypatch.chdir(tmp_path)
     called = []
-    monkeypatch.setattr(unlock_run.subprocess, "run", lambda words, **_: called.append(words))
+    monkeypatch.setattr(unlock_run.subprocess, "run", lambda words: called.append(words) or ended)
     return called
 
 
@@ -49,6 +55,13 @@ def test_processes_that_are_not_jobs_do_not_count(locked, monkeypatch):
     monkeypatch.setattr(psutil, "process_iter", lambda: [OfAnotherUser("python", "other.py")])
     unlock_run.main([])
     assert locked == [["snakemake", "--unlock", "--quiet"]]
+
+
+def test_a_lock_that_snakemake_cannot_remove(locked, ended, monkeypatch):
+    monkeypatch.setattr(psutil, "process_iter", list)
+    ended.returncode = 1
+    with pytest.raises(UserError, match="`snakemake --unlock` failed, as told above"):
+        unlock_run.main([])
 
 
 def test_a_run_on_another_machine_keeps_its_lock(locked, tmp_path, monkeypatch):

@@ -185,14 +185,15 @@ def test_a_truncated_tar_is_damaged(tmp_path):
         unpacked(tmp_path / "b.tar.gz", tmp_path / "b")
 
 
-def test_images_are_counted_and_giant_ones_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["png", "gif", "avif"])
+def test_images_are_counted_and_giant_ones_refused(tmp_path, monkeypatch, kind):
     content = io.BytesIO()
-    Image.new("RGB", (60, 40)).save(content, "PNG")
-    members = [("a.png", content.getvalue()), ("damaged.jpg", b"no image"), ("b.txt", b"text")]
+    Image.new("RGB", (60, 40)).save(content, kind)
+    members = [(f"a.{kind}", content.getvalue()), ("damaged.jpg", b"no image"), ("b.txt", b"text")]
     archive = zipped(tmp_path / "a.zip", members)
     assert unpacked(archive, tmp_path / "a")["images"] == 2
     monkeypatch.setattr("vision_r1.data.archives.MAX_PIXELS", 60 * 40 - 1)
-    with pytest.raises(UserError, match="'a.png' has 2400 pixels, more than 2399; not unpacked"):
+    with pytest.raises(UserError, match=f"'a.{kind}' has 2400 pixels, more than 2399; not unpacked"):
         unpacked(archive, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 

@@ -124,6 +124,17 @@ def test_gpus_of_a_machine(monkeypatch):
     assert devices.visible_devices() == []
 
 
+@pytest.mark.parametrize(("printed", "status", "found"), [("0\n1", 0, ["0", "1"]), ("it has failed", 9, [])])
+def test_gpus_that_nvidia_smi_lists(printed, status, found, tmp_path, monkeypatch):
+    """Without a working driver it says so in a sentence on standard output, which names no GPUs."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '{printed}'\nexit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.visible_devices() == found
+
+
 @pytest.mark.parametrize(
     ("launcher", "flags"),
     [
@@ -147,8 +158,19 @@ def test_a_launcher_gets_the_rendezvous_from_slurms_variables(launcher, flags, t
     words = [*launcher.split(), "--num_processes", "16", "train.py", "two words"]
     expected = [*launcher.split(), *flags.split(), "--num_processes", "16", "train.py", "two words"]
     assert slurm.with_rendezvous(words) == expected
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node-c")
+    with pytest.raises(UserError, match="scontrol show hostnames node-c: exit status 1"):
+        slurm.with_rendezvous(words)
     with pytest.raises(UserError, match="several nodes need accelerate launch or torchrun first, not python"):
         slurm.with_rendezvous(["python", "train.py"])
+
+
+def test_a_step_that_holds_no_lock():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert slurm.run_step([sys.executable, "-c", "raise SystemExit(3)"], None) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_gpus_are_divided_evenly():

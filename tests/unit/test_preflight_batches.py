@@ -15,7 +15,7 @@ from trl import GRPOTrainer
 from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import STAGES, experiment_config, training_values
 from vision_r1.files import UserError, write_json
-from vision_r1.launcher.modes import mode_of
+from vision_r1.launcher.modes import mode_of, processes
 from vision_r1.preflight.batches import Batches, budget, training_batches, unequal
 from vision_r1.preflight.lengths import ON_COCO, TEXT_TOKENS, lengths_of
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
@@ -177,6 +177,40 @@ def test_without_counts_lengths_are_upper_bounds(paper):
 
 
 @pytest.mark.parametrize(
+    ("launch", "started"),
+    [
+        ("python", 1),
+        ("accelerate launch --num_processes 16", 16),
+        ("accelerate launch --multi_gpu --num-processes=16", 16),
+        ("accelerate launch --config_file own.yaml", 6),
+        ("accelerate launch --config_file own.yaml --num_processes 4", 4),
+        ("torchrun --nproc_per_node 8", 16),
+        ("python -m torch.distributed.run --nproc-per-node=8", 16),
+    ],
+)
+def test_processes_as_each_launcher_counts_them(launch, started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 6\n")
+    assert processes({"compute": {"launch": launch.split(), "train_grpo": {"nodes": 2}}}) == started
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num_processes"], "--num_processes.*expected one argument"),
+        (["--nproc_per_node", "two"], "--nproc_per_node.*invalid int value: 'two'"),
+        (["--config_file"], "--config_file.*expected one argument"),
+        (["--config_file", "own.yaml"], "own.yaml: num_processes: '8' is not a whole number"),
+    ],
+)
+def test_processes_that_cannot_be_counted(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("num_processes: '8'\n")
+    with pytest.raises(UserError, match=f"config: compute.launch: .*{message}"):
+        processes({"compute": {"launch": ["accelerate", "launch", *words]}})
+
+
+@pytest.mark.parametrize(
     ("launch", "processes", "mode"),
     [
         (["python"], 1, "single"),
@@ -190,6 +224,8 @@ def test_launch_modes(root, monkeypatch, launch, processes, mode):
 
 
 def test_unusable_launch_files(tmp_path):
+    with pytest.raises(UserError, match="compute.launch: --use_fsdp: .*give --config_file instead"):
+        mode_of(["accelerate", "launch", "--use_fsdp", "--num_processes", "8"], 8)
     with pytest.raises(UserError, match="compute.launch: .*none.yaml: no such file"):
         mode_of(["--config_file", str(tmp_path / "none.yaml")], 8)
     (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")

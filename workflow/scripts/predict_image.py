@@ -108,13 +108,10 @@ def find_images(source: Path) -> list[Path]:
     """Return the image itself, or a folder's images (told by their suffix), sorted by name."""
     if not source.is_dir():
         return [source]
-    from PIL import Image
+    from vision_r1.data.images import image_suffixes
 
-    from vision_r1.data.images import FORMATS
-
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     own = (path for path in source.iterdir() if not path.name.startswith("._"))  # macOS's notes about files
-    found = sorted(path for path in own if path.suffix.lower() in suffixes and path.is_file())
+    found = sorted(path for path in own if path.suffix.lower() in image_suffixes() and path.is_file())
     if not found:
         raise UserError(f"--image {source}: no image in this folder")
     return found

@@ -20,8 +20,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = cli.parser(__doc__)
     cli.add_run(arguments)
     cli.add_presets(arguments)
-    arguments.add_argument("--samples", type=int, default=6, metavar="N", help="training samples to draw")
-    arguments.add_argument("--gallery_images", type=int, default=8, metavar="N", help="images a gallery")
+    arguments.add_argument(
+        "--samples", type=cli.whole_number(0), default=6, metavar="N", help="training samples to draw"
+    )
+    arguments.add_argument(
+        "--gallery_images", type=cli.whole_number(0), default=8, metavar="N", help="images a gallery"
+    )
     arguments.add_argument(
         "--gpus",
         nargs=2,
@@ -33,7 +37,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument(
         "--snakemake", default="snakemake", metavar="COMMAND", help="how a reader starts this run's workflow"
     )
-    return arguments.parse_args(argv)
+    args = arguments.parse_args(argv)
+    try:
+        args.gpus = {rule: cli.whole_number(0)(number) for rule, number in args.gpus}
+    except argparse.ArgumentTypeError as error:
+        arguments.error(f"argument --gpus: {error}")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
-    gpus = {rule: int(number) for rule, number in args.gpus}
     config, results = run.config, read_csv(run.results)
 
     def there(files: Mapping[T, Path]) -> dict[T, Path]:
@@ -91,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         anchors=found(run.anchors("all"), ()),
         datasheet=found(run.datasheet),
         overlays=[overlay(row) for row in choose_overlays(rows, args.samples, config["seed"])],
-        benchmarks=provenance.benchmarks(run.costs, run.costs_shown(), gpus),
-        gpus=gpus,
+        benchmarks=provenance.benchmarks(run.costs, run.costs_shown(), args.gpus),
+        gpus=args.gpus,
         checksums=found(run.checksums, ()),
         targets=[(what, str(file)) for what, file in there(named).items()],
         snakemake=args.snakemake,

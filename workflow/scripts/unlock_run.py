@@ -6,6 +6,7 @@ Example: python workflow/scripts/unlock_run.py
 import logging
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,7 @@ def living_jobs(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser(__doc__).parse_args(argv)
     folder = Path.cwd()
     locks = folder / ".snakemake/locks"
@@ -53,7 +54,8 @@ def main(argv=None) -> None:
             "works elsewhere, call `snakemake --unlock` yourself"
         )
     logging.info("removing the lock of a run that was killed")
-    subprocess.run(["snakemake", "--unlock", "--quiet"], check=True)
+    if subprocess.run(["snakemake", "--unlock", "--quiet"]).returncode:
+        raise UserError(f"{folder}: `snakemake --unlock` failed, as told above; mend that, then run this again")
 
 
 if __name__ == "__main__":

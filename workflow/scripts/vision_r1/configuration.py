@@ -278,7 +278,8 @@ def _check_compute(config: Mapping[str, Any]) -> None:
         if gpus and gpus != started:
             raise UserError(
                 f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.{launch} starts {started} "
-                "processes (--num_processes), one a GPU"
+                "processes, one a GPU; make the two equal (--num_processes of accelerate launch, or "
+                "--nproc_per_node of torchrun, times nodes)"
             )
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from vision_r1.data.download import check_room, file_hash
-from vision_r1.data.images import FORMATS, MAX_PIXELS
+from vision_r1.data.images import FORMATS, MAX_PIXELS, image_suffixes
 from vision_r1.data.kinds import HEAD, archive_kind
 from vision_r1.files import UserError, check_replaceable
 from vision_r1.progress import Progress
@@ -188,7 +188,7 @@ def _extract(archive: Path, members: list[Member], read: Any, folder: Path) -> i
 
 def _pixels(path: Path) -> int | None:
     """Return the number of pixels that an image's header declares; None for a file that is no image."""
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"):
+    if path.suffix.lower() not in image_suffixes():
         return None
     try:
         with Image.open(path, formats=FORMATS) as image:

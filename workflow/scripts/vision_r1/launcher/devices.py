@@ -26,7 +26,8 @@ def visible_devices() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None and shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        named = ",".join(subprocess.run(query, capture_output=True, text=True).stdout.split())
+        answer = subprocess.run(query, capture_output=True, text=True)
+        named = "" if answer.returncode else ",".join(answer.stdout.split())  # without a driver it prints sentences
     return [name.strip() for name in (named or "").split(",") if name.strip()]
 
 

@@ -1,5 +1,6 @@
 """How a training is started: number of processes, and what is split over the GPUs, read from compute.launch."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,37 @@ SPLIT_WEIGHTS = ("zero3", "fsdp")
 
 
 def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
-    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU."""
-    words = config["compute"][launch]
-    return int(words[words.index("--num_processes") + 1]) if "--num_processes" in words else 1
+    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU.
+
+    torchrun is told how many a node starts; accelerate how many there are, by an option or by its file. Raises
+    UserError for a number that can't be read, and for such a file.
+    """
+    key = f"compute.{launch}"
+    options = _options(config["compute"][launch], key)
+    if options.nproc_per_node is not None:
+        job = "predict_suite" if launch == "launch_predict" else "train_grpo"
+        return options.nproc_per_node * config["compute"][job]["nodes"]
+    if options.num_processes is not None:
+        return options.num_processes
+    if options.config_file is None:
+        return 1
+    number = _settings(options.config_file, key).get("num_processes", 1)
+    if type(number) is not int:
+        raise UserError(f"config: {key}: {options.config_file}: num_processes: {number!r} is not a whole number")
+    return number
 
 
 def mode_of(launch: Sequence[str], processes: int) -> str:
     """Return one of MODES for the words of compute.launch. Raises UserError for a missing file or an unknown mode."""
-    if "--config_file" not in launch:
+    for word in {"--use_deepspeed", "--use-deepspeed", "--use_fsdp", "--use-fsdp"} & set(launch):
+        raise UserError(
+            f"config: compute.launch: {word}: the preflight reads what is split from a file; give --config_file "
+            "instead (config/accelerate/ has some)"
+        )
+    path = _options(launch, "compute.launch").config_file
+    if path is None:
         return "ddp" if processes > 1 else "single"
-    path = Path(launch[launch.index("--config_file") + 1])
-    try:
-        settings = safe_yaml.read(path)
-    except UserError as error:
-        raise UserError(f"config: compute.launch: {error}") from None
+    settings = _settings(path, "compute.launch")
     kind = settings.get("distributed_type")
     if kind == "DEEPSPEED":
         mode = f"zero{(settings.get('deepspeed_config') or {}).get('zero_stage', '')}"
@@ -40,3 +58,20 @@ def mode_of(launch: Sequence[str], processes: int) -> str:
     if mode not in MODES:
         raise UserError(f"config: compute.launch: {path}: memory under {kind} {mode} is not known to the preflight")
     return mode
+
+
+def _options(words: Sequence[str], key: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name, kind in (("num_processes", int), ("nproc_per_node", int), ("config_file", Path)):
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", type=kind)
+    try:
+        return parser.parse_known_args(words)[0]
+    except argparse.ArgumentError as error:
+        raise UserError(f"config: {key}: {error}") from None
+
+
+def _settings(path: Path, key: str) -> dict[str, Any]:
+    try:
+        return safe_yaml.read(path)
+    except UserError as error:
+        raise UserError(f"config: {key}: {error}") from None

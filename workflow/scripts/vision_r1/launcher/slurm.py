@@ -50,7 +50,8 @@ def with_rendezvous(words: Sequence[str]) -> list[str]:
         )
     environment = os.environ
     names = _output("scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]).split()
-    address = re.search(r"NodeAddr=(\S+)", _output("scontrol", "show", "node", names[0]))[1]
+    node = re.search(r"NodeAddr=(\S+)", _output("scontrol", "show", "node", names[0]))
+    address = node[1] if node else names[0]
     port = 12000 + int(environment["SLURM_JOB_ID"]) % 20000  # below the ports that systems give out
     values = (environment["SLURM_NNODES"], environment["SLURM_NODEID"], address, str(port))
     length = len(launcher.split())
@@ -58,9 +59,9 @@ def with_rendezvous(words: Sequence[str]) -> list[str]:
     return [*words[:length], *flags, *words[length:]]
 
 
-def run_step(words: Sequence[str], lock: int) -> int:
-    """Run srun, hold the lock as long as it lives, and return its exit status. Signals are left to SLURM."""
-    step = subprocess.Popen(words, start_new_session=True, pass_fds=[lock])
+def run_step(words: Sequence[str], lock: int | None) -> int:
+    """Run srun, hold the lock, if any, as long as it lives, and return its exit status. Signals are left to SLURM."""
+    step = subprocess.Popen(words, start_new_session=True, pass_fds=[] if lock is None else [lock])
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     return _status(step.wait())
 
@@ -104,7 +105,10 @@ def _status(code: int) -> int:
 
 
 def _output(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{' '.join(words)}: exit status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def fault() -> str | None:

@@ -45,7 +45,7 @@ class StageArguments(LoRAArguments):
         default=None, metadata={"help": "JSONL file for some of the sampled completions, with their rewards (GRPO)"}
     )
     gpus: int | None = field(
-        default=None, metadata={"help": "GPUs requested on this machine; another number of visible ones is an error"}
+        default=None, metadata={"help": "GPUs requested, over all nodes; another number of visible ones is an error"}
     )
     stop_at: int | None = field(
         default=None,

@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
-from vision_r1.data.images import FORMATS, ImageFault, upright_size
+from vision_r1.data.images import ImageFault, image_suffixes, upright_size
 from vision_r1.files import UserError, files_below
 
 UNNAMED = "image files that no annotation names, left out"
@@ -19,8 +17,7 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
-        self.endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
-        paths = (path for path in files_below(folder) if path.suffix.lower() in self.endings and path.is_file())
+        paths = (path for path in files_below(folder) if path.suffix.lower() in image_suffixes() and path.is_file())
         self.folder, self.own_name = folder, folder.resolve().name.casefold()
         self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
         if not self.files:
@@ -110,5 +107,5 @@ class ImageFolder:
         Windows ignores case, and macOS may write a letter and its accent as two characters.
         """
         path = PurePosixPath(unicodedata.normalize("NFC", name).casefold())
-        stem = path.with_suffix("") if path.suffix in (*self.endings, ".xml") else path  # img.rf.1f3a has no ending
+        stem = path.with_suffix("") if path.suffix in (*image_suffixes(), ".xml") else path  # img.rf.1f3a has no ending
         return str(path), str(stem), path.name, stem.name
