@@ -93,6 +93,17 @@ def test_a_box_on_a_crowd_is_not_an_error_but_may_find_an_object(tmp_path):
     assert sum(each["count"] for each in found.values()) == 0
 
 
+def test_an_object_that_ap_leaves_out_cannot_be_found(tmp_path):
+    """pycocotools ignores an area above 1e10: a loose box on it, taken to find it, would be one hit too many."""
+    content = coco_factory.content({**OBJECTS, 3: [(1, [0, 0, 20, 20])]})
+    content["annotations"][2]["area"] = 2e10
+    detections = [*RIGHT, Detection(3, 1, (0, 0, 20, 8), 0.7)]
+    dataset = read_coco("set", coco_factory.write(tmp_path, content)[0])
+    found = error_costs(match(dataset, detections), detections)
+    assert {kind: each["count"] for kind, each in found.items() if each["count"]} == {"background": 1}
+    assert {each["cost"] for each in found.values()} == {0}
+
+
 # Costs from tidecv 1.0.1 for these boxes, in points of AP50; crowd regions were passed to it as regions to ignore.
 TIDECV = {
     "missed": 9.919,

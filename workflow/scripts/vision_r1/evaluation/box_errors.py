@@ -70,7 +70,7 @@ def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, 
 
 def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> _False:
     """Return all false boxes, each compared with the objects of its own image."""
-    objects = np.array([place for place, (_, item) in enumerate(matches.objects) if not item.crowd], int)
+    objects = np.sort(matches.truth)  # crowds and areas out of range can't be missed, so no box could find them
     objects = objects[np.argsort([matches.objects[place][0] for place in objects], kind="stable")]
     items = [matches.objects[place][1] for place in objects]
     edges = np.searchsorted([matches.objects[place][0] for place in objects], np.arange(len(matches.image_ids) + 1))
