@@ -54,6 +54,13 @@ def test_between_equal_sums_more_preferred_pairs_win():
         assert sorted(value[order][pairs]) == [0.5, 0.5]
 
 
+def test_pairs_are_preferred_by_their_number_not_by_their_value():
+    """Three pairs of 2/3 and two of 1 have the same sum."""
+    value = np.array([[2 / 3, 1, 0], [0, 2 / 3, 1], [0, 0, 2 / 3]])
+    for preferred in (value > 0, np.ones_like(value, bool)):
+        assert sorted(value[match_most_value(value, preferred)]) == [2 / 3] * 3
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 4), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_the_greatest_value_equals_brute_force(n, m, random):

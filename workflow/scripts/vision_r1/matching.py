@@ -37,7 +37,7 @@ def match_most_value(value: np.ndarray, preferred: np.ndarray) -> tuple[np.ndarr
     Among equal sums the one with more `preferred` pairs (n, m, true or false) wins, so that the order of
     the predictions never matters.
     """
-    rows, columns = least_cost(-value * (1 + 1e-9 * preferred))
+    rows, columns = least_cost(-(value + 1e-9 * (preferred & (value > 0))))
     kept = value[rows, columns] > 0
     return rows[kept], columns[kept]
 
