@@ -54,16 +54,14 @@ def made(folder: Path) -> Run:
     checkpoints = run.checkpoints
     for number, name in enumerate(checkpoints[4:]):
         write_lines(run.history(name), history(1 + number % 2, number, STEPS, every=10))
-    (template, *_) = comparison()["tables"]["sft"]
-    tables = {
-        name: [
-            {**template, "checkpoint": name, "suite": suite, "protocol": protocol, "dataset": dataset}
-            for suite, protocol in run.benchmarks
-            for dataset in ("mean", *suites[suite])
-        ]
-        for name in checkpoints[1:]
-    }
-    write(run.comparison, {**comparison(), "tables": tables})
+    (template, *_) = comparison()["lines"]
+    lines = [
+        {**template, "checkpoint": name, "reference": other, "suite": suite, "protocol": protocol, "dataset": dataset}
+        for name, other in run.compared
+        for suite, protocol in run.benchmarks
+        for dataset in ("mean", *suites[suite])
+    ]
+    write(run.comparison, {**comparison(), "lines": lines})
     jobs = [f"train_grpo/{arm}/{stage}" for arm in arms for stage in STAGES]
     jobs += [
         f"{step}_suite/{name}/{suite}" for step in ("predict", "score") for name in checkpoints for suite in suites

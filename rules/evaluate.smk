@@ -65,7 +65,7 @@ rule score_suite:
 
 
 rule compare_checkpoints:
-    """Compare every checkpoint with the base model: paired bootstrap, Holm, regressions."""
+    """Compare every checkpoint with base, its start and SFT: paired bootstrap, Holm, regressions."""
     input:
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         resamples=files(RUN.resamples, RUN.scored(RUN.checkpoints)),
@@ -86,12 +86,12 @@ rule compare_checkpoints:
     params:
         code=code("compare_checkpoints.py"),
         run=subpath(output.json, ancestor=2),
-        settings=RUN.scored(RUN.checkpoints),  # what the program takes from the configuration
+        settings=[RUN.scored(RUN.checkpoints), RUN.compared],  # what the program takes from the configuration
     message:
-        "Comparing the checkpoints with the base model"
+        "Comparing the checkpoints"
     shell:
         f"python {SCRIPTS}/compare_checkpoints.py"
-        " --run {params.run:q} --reference base"
+        " --run {params.run:q}"
         " --output_json {output.json:q} --output_csv {output.csv:q} > {log:q} 2>&1"
 
 

@@ -1,12 +1,14 @@
 """Made-up inputs of the report in the pipeline's formats: scores, histories, completions, a configuration."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vision_r1.evaluation.box_errors import ERROR_KINDS
+from vision_r1.report.results import Result, of_metrics
 
 CHECKPOINTS = (
     "base",
@@ -78,8 +80,23 @@ def metrics(ap: float, boxes: int, suite: str, names: list[str] | None = None) -
     return {"suite": suite, "score_policy": "constant", "protocols": protocols}
 
 
+def results_of(folder: Path, scores: Mapping[str, float], suites: Sequence[str] = tuple(SUITES)) -> list[Result]:
+    """Return the results of checkpoints with these APs on every benchmark of `suites`."""
+    return [
+        result
+        for name, ap in scores.items()
+        for suite in suites
+        for result in of_metrics(
+            write(folder / name / f"{suite}.json", metrics(ap, BOXES.get(name, 1500), suite)), name, suite, 0
+        )
+    ]
+
+
 def comparison() -> dict[str, Any]:
-    """What compare_checkpoints.py writes if SFT is better in the mean and worse on one data set."""
+    """What compare_checkpoints.py writes if SFT is better in the mean and worse on one data set.
+
+    On the first benchmark, it compares the chain's end with every other checkpoint of the chain.
+    """
     about = {"checkpoint": "sft", "reference": "base", "suite": "odinw13", "protocol": "released-present"}
     numbers = {"value": 0.5, "reference_value": 0.3, "p": 0.002, "p_holm": 0.004, "significant": True, "metric": "AP"}
     numbers |= {"objects": 1608}
@@ -89,7 +106,12 @@ def comparison() -> dict[str, Any]:
         {**mean, "metric": "AP50", "difference": 0.22, "low": 0.12, "high": 0.3},
         {**about, **numbers, "dataset": "crowd", "difference": -0.1, "low": -0.15, "high": -0.05, "regression": True},
     ]
-    return {"note": "Intervals cover the choice of test images.", "reference": "base", "tables": {"sft": lines}}
+    end = {**mean, "checkpoint": GALLERY[-1], "suite": "coco", "protocol": PROTOCOLS["coco"][0]}
+    for other in CHECKPOINTS[:3]:
+        change = AP[GALLERY[-1]] - AP[other]
+        between = {"value": AP[GALLERY[-1]], "reference_value": AP[other], "difference": change}
+        lines.append({**end, **between, "reference": other, "low": change - 0.02, "high": change + 0.02})
+    return {"note": "Intervals cover the choice of test images.", "lines": lines}
 
 
 def anchors() -> list[dict[str, Any]]:

@@ -227,7 +227,7 @@ def make_hostile(run: Run, text: str) -> None:
                 line["completion"] = json.dumps([{"bbox_2d": [1, 1, 9e4, 60], "label": label}] * (number + 1)) + text
             write_lines(run.predictions(checkpoint, suite), lines)
     compared = json.loads(run.comparison.read_text())
-    compared["note"] = compared["tables"]["sft"][0]["suite"] = compared["tables"]["sft"][1]["dataset"] = text
+    compared["note"] = compared["lines"][0]["suite"] = compared["lines"][1]["dataset"] = text
     write(run.comparison, compared)
     write(run.anchors("all"), [{**line, "model": text, "source": long} for line in anchors()])
     write(run.curation(), {text: text, long: [long]})

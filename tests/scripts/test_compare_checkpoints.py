@@ -40,10 +40,11 @@ def scored(tmp_path):
 
 
 def test_better_and_worse(scored, tmp_path, caplog):
-    main(["--reference", "base", *scored])
+    main(scored)
     content = read_json(tmp_path / "c.json")
     assert "not the randomness of training" in content["note"].replace("\n", " ")
-    (better, *_) = content["tables"]["sft"]
+    better = content["lines"][0]
+    assert (better["checkpoint"], better["reference"]) == ("sft", "base")
     assert better["significant"] and 0 < better["low"] < better["difference"] < better["high"]
     with (tmp_path / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -51,8 +52,8 @@ def test_better_and_worse(scored, tmp_path, caplog):
         better["p_holm"]
     )
     main(["--reference", "sft", *scored])
-    assert read_json(tmp_path / "c.json")["tables"]["base"][3]["regression"]
-    assert "REGRESSION: base on set, all: AP -0." in caplog.text
+    assert read_json(tmp_path / "c.json")["lines"][3]["regression"]
+    assert "REGRESSION: base against sft on set, all: AP -0." in caplog.text
 
 
 def test_an_unknown_reference(scored):
@@ -62,4 +63,4 @@ def test_an_unknown_reference(scored):
 
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(UserError, match=r"no config\.json in it; give the folder of a run"):
-        main(["--run", str(tmp_path), *("--reference", "base", "--output_json", "c.json", "--output_csv", "c.csv")])
+        main(["--run", str(tmp_path), "--output_json", "c.json", "--output_csv", "c.csv"])

@@ -124,7 +124,16 @@ def test_the_card_of_a_grpo_stage_has_its_thresholds_and_parent(folder, tmp_path
     text = release(folder, tmp_path / "strict/grpo_stage2", "strict/grpo_stage2")
     assert "chain seed 0, training seed 0" in text and "| seed of this training (--seed) | 2 |" in text
     assert "| recall\\_threshold | 0.75 |" in text and "was trained from checkpoint strict/grpo\\_stage1" in text
-    assert "| missing | | | | |" in text  # the comparison does not have this checkpoint
+    assert "| coco | released-one-prompt | 51.3 | 36.1 | +15.2 (+13.2 to +17.2)\\* |" in text
+
+
+def test_the_card_shows_what_was_not_measured(copied, tmp_path):
+    compared = comparison()
+    compared["lines"] = [{**line, "low": None, "high": None, "significant": False} for line in compared["lines"]]
+    write(copied / "tables/comparison.json", compared)
+    assert "| 51.3 | 36.1 | +15.2 |" in release(copied, tmp_path / "a", "strict/grpo_stage2")
+    write(copied / "tables/comparison.json", {**compared, "lines": []})
+    assert "| missing | | | | |" in release(copied, tmp_path / "b", "strict/grpo_stage2")
 
 
 def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
@@ -134,7 +143,7 @@ def test_hostile_text_in_a_card_is_only_text(copied, tmp_path):
     settings["run"] = HOSTILE
     settings["sft"] = {HOSTILE: HOSTILE}
     compared = comparison()
-    for line in compared["tables"]["sft"]:
+    for line in compared["lines"]:
         line |= {"suite": HOSTILE, "protocol": HOSTILE}
     settings["datasets"]["scenes_train"] = {"annotations": "a.json", "images": "a", "licence": HOSTILE}
     write(copied / "config.json", settings)

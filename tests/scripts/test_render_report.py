@@ -70,7 +70,7 @@ def section(page, start, end=None):
 def test_the_first_screen_shows_what_happened(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
-    assert "the SFT baseline reached 56.1, higher" in text
+    assert "the SFT baseline reached 56.1 (difference −4.8, 95 % interval −6.8 to −2.8)" in text
     assert "Miniature: not comparable" in text and "coarse labels on purpose" in text
     assert text.index("Miniature: not comparable") < text.index("Did it work?") < text.index("coarse labels")
     assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text

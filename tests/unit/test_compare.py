@@ -7,6 +7,7 @@ from vision_r1.files import UserError, write_json
 
 METRICS = ("AP", "AP50", "AP75")
 rng = np.random.default_rng(0)
+FINE = rng.normal(0, 1e-6, 1000)
 NOISE = {name: rng.normal(0, 0.05, 1000) for name in ("a", "b", "c")}
 
 
@@ -17,7 +18,8 @@ def measured(values, suite="odinw13", protocol="all", incomplete=(), images=50):
     }
     mean = None if incomplete else {metric: float(np.mean(list(values.values()))) for metric in METRICS}
     metrics = {protocol: {"mean": mean, "incomplete": list(incomplete), "datasets": datasets}}
-    samples = {metric: {name: value + NOISE[name] for name, value in values.items()} for metric in METRICS}
+    # What two checkpoints don't share varies little; without it their difference would have no spread to judge by.
+    samples = {metric: {name: value * (1 + FINE) + NOISE[name] for name, value in values.items()} for metric in METRICS}
     return Measured("file", suite, metrics, {protocol: samples})
 
 
@@ -28,7 +30,7 @@ def test_a_shared_shift_is_significant_however_noisy_the_images_are():
     assert [line.metric for line in lines] == [*METRICS, "AP", "AP"]
     assert (mean.objects, first.objects) == (200, 100)
     assert (mean.value, mean.reference_value) == (pytest.approx(0.41), pytest.approx(0.4))
-    assert (first.difference, first.low, first.high) == pytest.approx((0.02, 0.02, 0.02))
+    assert (first.difference, first.low, first.high) == pytest.approx((0.02, 0.02, 0.02), abs=1e-6)
     assert first.p == pytest.approx(2 / 1001) and first.significant and not first.regression
     assert (second.difference, second.p, second.significant) == (0, 1, False)
 
@@ -67,11 +69,11 @@ def test_ap50_and_ap75_are_separate_families():
     """AP50 rises and AP75 falls significantly while AP stays; neither is corrected for the other."""
     own, base = measured({"a": 0.3}), measured({"a": 0.3})
     own.metrics["all"]["mean"] |= {"AP50": 0.4, "AP75": 0.25}
-    own.samples["all"]["AP50"]["a"] = base.samples["all"]["AP50"]["a"] + 0.1
-    own.samples["all"]["AP75"]["a"] = base.samples["all"]["AP75"]["a"] - 0.05
+    own.samples["all"]["AP50"]["a"] = base.samples["all"]["AP50"]["a"] + 0.1 + FINE
+    own.samples["all"]["AP75"]["a"] = base.samples["all"]["AP75"]["a"] - 0.05 + FINE
     ap, ap50, ap75, _ = compare("x", [own], "base", [base])
     assert (ap.difference, ap50.difference, ap75.difference) == pytest.approx((0, 0.1, -0.05))
-    assert (ap50.low, ap75.high) == pytest.approx((0.1, -0.05))
+    assert (ap50.low, ap75.high) == pytest.approx((0.1, -0.05), abs=1e-5)
     assert (ap.significant, ap50.significant, ap75.significant) == (False, True, True)
     assert ap50.p_holm == ap50.p and not ap75.regression  # regressions are of data sets only
 
@@ -95,6 +97,14 @@ def test_a_difference_without_an_interval_is_still_a_difference():
     own.samples["all"]["AP"]["a"][:] = np.nan  # as of a set of one image
     mean = compare("sft", [own], "base", [measured({"a": 0.3})])[0]
     assert (mean.difference, mean.low, mean.p, mean.significant) == (pytest.approx(0.2), None, None, False)
+
+
+def test_equal_differences_tell_nothing_of_their_spread():
+    """All objects found in place of none: each resample has the same difference, of two images as of a hundred."""
+    everything, nothing = measured({"a": 1.0}, images=2), measured({"a": 0.0}, images=2)
+    everything.samples["all"]["AP"]["a"] = 1.0 + nothing.samples["all"]["AP"]["a"]
+    *_, line = compare("sft", [everything], "base", [nothing])
+    assert (line.difference, line.low, line.p, line.significant) == (1.0, None, None, False)
 
 
 def test_files(tmp_path):

@@ -1,11 +1,9 @@
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pytest
-from report_factory import AP, BOXES, CHECKPOINTS, SUITES, comparison, metrics, write
+from report_factory import AP, CHECKPOINTS, SUITES, comparison, results_of
 
-from vision_r1.report.conclusion import conclusion
 from vision_r1.report.results import of_metrics, pairs, with_differences
 from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
@@ -16,17 +14,6 @@ from vision_r1.report.tables import (
     main_table,
     spread_table,
 )
-
-
-def results_of(tmp_path, scores, suites=tuple(SUITES)):
-    return [
-        result
-        for name, ap in scores.items()
-        for suite in suites
-        for result in of_metrics(
-            write(tmp_path / name / f"{suite}.json", metrics(ap, BOXES.get(name, 1500), suite)), name, suite, 0
-        )
-    ]
 
 
 @pytest.fixture
@@ -124,142 +111,3 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
     text = as_markdown(main_sheets(results))
     (line,) = [line for line in text.splitlines() if line.startswith("| SFT") and line.count("|") == 11]
     assert line.count("missing") == 5 and " 0.0 " not in line
-
-
-def chains_of(*arms):
-    return [[f"{arm}/grpo_stage1", f"{arm}/grpo_stage2"] for arm in arms]
-
-
-CHAIN = chains_of("strict")
-
-
-@pytest.mark.parametrize(
-    ("base", "sft", "first", "last", "answer", "words"),
-    [
-        (0.36, 0.40, 0.46, 0.51, "Yes", "raised"),
-        (0.36, 0.56, 0.46, 0.51, "Partly", "reached 56.0, higher"),
-        (0.36, 0.40, 0.51, 0.46, "Partly", "stage 2 −5.0"),
-        (0.36, 0.40, 0.30, 0.25, "No", "made the model worse: it lowered coco AP from 36.0 to 25.0"),
-        (0.36, 0.40, 0.36, 0.365, "Unclear", "did not clearly move"),
-        (0.36, None, 0.46, 0.51, "Yes", "the SFT baseline is missing"),
-        (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: strict stage 2"),
-        (None, None, None, None, "Unknown", "base, strict stage 1, strict stage 2"),
-    ],
-)
-def test_the_verdict_agrees_with_the_numbers(tmp_path, base, sft, first, last, answer, words):
-    names = {"base": base, "sft": sft, "strict/grpo_stage1": first, "strict/grpo_stage2": last}
-    results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    found = conclusion(results, CHAIN, "coco", "released-one-prompt")
-    assert found.answer == answer and words in found.sentence
-
-
-@pytest.mark.parametrize(
-    ("scores", "other_seed", "reasons"),
-    [
-        ((0.36, 0.40, 0.46, 0.51), None, "higher than base, higher than SFT"),
-        ((0.36, 0.56, 0.46, 0.51), None, "higher than base, lower than SFT"),
-        ((0.36, 0.46, 0.51, 0.46), None, "higher than base, worse after stage 2 than before it, about as good as SFT"),
-        (
-            (0.36, 0.40, 0.30, 0.25),
-            None,
-            "lower than base, worse after stage 2 than before it, lower than SFT, lower than base on 1 other benchmark",
-        ),
-        ((0.36, 0.40, 0.36, 0.365), None, "no clear change from base, lower than SFT"),
-        ((0.36, None, 0.46, 0.51), None, "higher than base"),
-        ((0.36, 0.40, 0.46, 0.51), 0.3, "higher than base, higher than SFT, a gain with 1 of 2 training seeds"),
-        ((0.36, 0.40, 0.46, None), None, ""),
-    ],
-)
-def test_the_answer_has_reasons(tmp_path, scores, other_seed, reasons):
-    names = dict(zip(("base", "sft", "strict/grpo_stage1", "strict/grpo_stage2"), scores, strict=True))
-    names |= {"strict_s1/grpo_stage2": other_seed}
-    results = results_of(tmp_path, {name: ap for name, ap in names.items() if ap is not None}, suites=("coco",))
-    chains = chains_of("strict", *(["strict_s1"] if other_seed else []))
-    assert ", ".join(conclusion(results, chains, "coco", "released-one-prompt").reasons) == reasons
-
-
-def test_the_verdict_uses_the_sft_of_the_same_training_seed(tmp_path):
-    scores = {"base": 0.3, "sft": 0.9, "sft_s1": 0.2, "strict_s1/grpo_stage1": 0.4, "strict_s1/grpo_stage2": 0.5}
-    results = results_of(tmp_path, scores, suites=("coco",))
-    assert conclusion(results, chains_of("strict_s1"), "coco", "released-one-prompt").answer == "Yes"
-
-
-@pytest.mark.parametrize(
-    ("other", "seeds", "answer", "words"),
-    [
-        (0.41, 2, "Yes", "2 of 2 training seeds the change is +11.0 to +20.0"),
-        (0.28, 2, "Partly", "2 of 2 training seeds the change is −2.0 to +20.0"),
-        (0.41, 3, "Partly", "2 of 3 training seeds the change is +11.0 to +20.0"),
-    ],
-)
-def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, seeds, answer, words):
-    scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
-    results = results_of(tmp_path, scores | {"strict_s1/grpo_stage2": other}, suites=("coco",))
-    chains = chains_of(*("strict", "strict_s1", "strict_s2")[:seeds])
-    found = conclusion(results, chains, "coco", "released-one-prompt")
-    assert found.answer == answer and f"over {words}" in found.sentence
-    assert ("2 of 3 training seeds measured" in found.reasons) == (seeds == 3)
-
-
-def with_interval(results, low, high):
-    return [
-        replace(result, delta_low=low, delta_high=high) if result.checkpoint == "strict/grpo_stage2" else result
-        for result in results
-    ]
-
-
-@pytest.mark.parametrize(
-    ("last", "low", "high", "answer", "words"),
-    [
-        (0.40, 0.02, 0.06, "Yes", "95 % interval of the change +2.0 to +6.0;"),
-        (0.40, -0.01, 0.09, "Unclear", "−1.0 to +9.0, which includes 0"),
-        (0.32, -0.09, 0.01, "Unclear", "did not clearly move"),
-        (0.40, -0.03, -0.01, "Unclear", "did not clearly move"),  # bias-corrected intervals may do that
-        (0.32, -0.06, -0.02, "No", "made the model worse: it lowered"),
-    ],
-)
-def test_a_change_whose_interval_includes_zero_is_unclear(tmp_path, last, low, high, answer, words):
-    scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": last}
-    found = conclusion(
-        with_interval(results_of(tmp_path, scores, suites=("coco",)), low, high),
-        CHAIN,
-        "coco",
-        "released-one-prompt",
-    )
-    assert found.answer == answer and words in found.sentence
-
-
-def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
-    scores = {"base": 0.36, "sft": 0.30, "strict/grpo_stage1": 0.37, "strict/grpo_stage2": 0.40}
-    results = results_of(tmp_path, scores, suites=("coco",))
-    for name, ap in scores.items():
-        results += results_of(tmp_path, {name: 0.8 - ap}, suites=("odinw13",))
-    found = conclusion(results, CHAIN, "coco", "released-one-prompt")
-    assert found.answer == "Partly" and found.reasons[-1] == "lower than base on 2 other benchmarks"
-    assert "made the model worse on odinw13 (released-present, AP −" in found.sentence
-    unsure = conclusion(with_interval(results, -0.1, 0.01), CHAIN, "coco", "released-one-prompt")
-    assert "odinw13" not in unsure.sentence
-
-
-@pytest.mark.parametrize(
-    ("chain", "words"),
-    [
-        (
-            ["sft_matched/sft"],
-            "SFT (sft_matched) raised coco AP from 30.0 to 45.0, of which there is no interval; the SFT baseline",
-        ),
-        (
-            ["strict/grpo_stage1", "beginner_only/grpo_stage2"],
-            "GRPO (beginner_only) raised coco AP from 30.0 to 50.0 (stage 1 of strict +12.0, stage 2 +8.0)",
-        ),
-        (
-            ["sft", "after_sft/grpo_stage1"],
-            "GRPO (after_sft) raised coco AP from 30.0 to 47.0 (SFT +10.0, stage 1 +7.0)",
-        ),
-    ],
-)
-def test_the_sentence_covers_every_stage_that_an_experiment_trains(tmp_path, chain, words):
-    scores = {"base": 0.3, "sft": 0.4, "sft_matched/sft": 0.45, "strict/grpo_stage1": 0.42}
-    scores |= {"beginner_only/grpo_stage2": 0.5, "after_sft/grpo_stage1": 0.47}
-    found = conclusion(results_of(tmp_path, scores, suites=("coco",)), [chain], "coco", "released-one-prompt")
-    assert found.answer == "Yes" and words in found.sentence

@@ -112,11 +112,14 @@ def test_grpo_waited_for_the_base_model_s_anchors_once(chain):
     assert chain.planned(*SMOKE, stop) == REPORTING
 
 
-def test_every_checkpoint_is_compared_with_the_base_model(chain):
+def test_every_checkpoint_is_compared_with_base_its_start_and_sft(chain):
     results = chain.folder / "results/smoke"
     comparison = json.loads((results / "tables/comparison.json").read_text())
-    assert list(comparison["tables"]) == ["sft", "strict/grpo_stage1", "strict/grpo_stage2"]
-    lines = [line for line in comparison["tables"]["sft"] if line["metric"] == "AP"]
+    compared = [(line["checkpoint"], line["reference"]) for line in comparison["lines"]]
+    first, second = "strict/grpo_stage1", "strict/grpo_stage2"
+    of_grpo = [*((first, other) for other in ("base", "sft")), *((second, other) for other in ("base", first, "sft"))]
+    assert list(dict.fromkeys(compared)) == [("sft", "base"), *of_grpo]
+    lines = [line for line in comparison["lines"] if line["checkpoint"] == "sft" and line["metric"] == "AP"]
     assert [line["dataset"] for line in lines if line["suite"] == "shapes13"][:4] == [
         "mean",
         "thermal",

@@ -1,11 +1,12 @@
-"""Compare checkpoints with a reference: paired bootstrap of the difference in AP, Holm, and regressions.
+"""Compare checkpoints in pairs: paired bootstrap of the difference in AP, Holm, and regressions.
 
 Example:
-  python workflow/scripts/compare_checkpoints.py --run results/miniature --reference base \\
+  python workflow/scripts/compare_checkpoints.py --run results/miniature \\
       --output_json comparison.json --output_csv comparison.csv
 
-Each checkpoint's table holds its benchmarks (data set `mean`) and their data sets. The intervals cover the choice
-of test images, not the randomness of training.
+Each is compared with the base model, with the checkpoint that its training started from, and with the SFT baseline of
+its training seed. Of each pair there is a line for every benchmark (data set `mean`) and data set. The intervals cover
+the choice of test images, not the randomness of training.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from vision_r1.cli import add_run, parser, run
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     add_run(arguments)
-    arguments.add_argument("--reference", required=True, metavar="CHECKPOINT", help="what the others are compared with")
+    arguments.add_argument("--reference", metavar="CHECKPOINT", help="compare all others with this one instead")
     arguments.add_argument("--output_json", required=True, metavar="FILE")
     arguments.add_argument("--output_csv", required=True, metavar="FILE")
     return arguments.parse_args(argv)
@@ -39,19 +40,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         for name in folder.checkpoints
     }
-    if args.reference not in measured:
+    if args.reference is None:
+        pairs = folder.compared
+    elif args.reference in measured:
+        pairs = [(name, args.reference) for name in measured if name != args.reference]
+    else:
         raise UserError(f"--reference: unknown checkpoint {args.reference!r}; choose {', '.join(measured)}")
-    reference = measured.pop(args.reference)
-    tables = {name: compare(name, own, args.reference, reference) for name, own in measured.items()}
-    rows = [line for table in tables.values() for line in table]
-    for line in rows:
+    lines = [line for name, other in pairs for line in compare(name, measured[name], other, measured[other])]
+    for line in lines:
         if line.regression:
-            logging.warning(
-                "REGRESSION: %s on %s, %s: AP %+.3f", line.checkpoint, line.dataset, line.protocol, line.difference
-            )
-    write_text(args.output_csv, as_csv((field.name for field in fields(Comparison)), map(astuple, rows)))
-    lines = {name: [asdict(line) for line in table] for name, table in tables.items()}
-    write_json(args.output_json, {"note": NOTE, "reference": args.reference, "tables": lines}, sealed=True)
+            about = (line.checkpoint, line.reference, line.dataset, line.protocol, line.difference)
+            logging.warning("REGRESSION: %s against %s on %s, %s: AP %+.3f", *about)
+    write_text(args.output_csv, as_csv((field.name for field in fields(Comparison)), map(astuple, lines)))
+    write_json(args.output_json, {"note": NOTE, "lines": [asdict(line) for line in lines]}, sealed=True)
 
 
 if __name__ == "__main__":

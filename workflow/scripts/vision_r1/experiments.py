@@ -143,6 +143,15 @@ def checkpoints_of(config: Config, experiments: Sequence[str], training_seeds: S
     return list(dict.fromkeys([BASE, *(checkpoint for chain in trained for checkpoint in chain)]))
 
 
+def compared_with(config: Config, checkpoint: str) -> list[str]:
+    """Return what a checkpoint is compared with: base, what its training started from, SFT of its training seed."""
+    if checkpoint == BASE:
+        return []
+    _, seed = split_training_seed(split_checkpoint(checkpoint)[0])
+    found = (BASE, parent_checkpoint(config, checkpoint), with_training_seed(SFT, seed))
+    return [name for name in dict.fromkeys(found) if name != checkpoint]
+
+
 def reference_checkpoint(config: Config, checkpoint: str) -> str:
     """Return the checkpoint that the KL term holds on to: where the first GRPO stage behind this one started."""
     while split_checkpoint(checkpoint)[1] in STAGES:

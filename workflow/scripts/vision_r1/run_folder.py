@@ -14,6 +14,7 @@ from vision_r1.experiments import (
     SFT,
     chains,
     checkpoints_of,
+    compared_with,
     data_of,
     lineage,
     parent_checkpoint,
@@ -116,6 +117,11 @@ class Run:
         """The checkpoints of the report: the base model, the SFT baselines, and all behind each experiment."""
         report = self.config["report"]
         return checkpoints_of(self.config, report["experiments"], report["training_seeds"])
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """The pairs of checkpoints that the report compares: the second is what the first one is measured against."""
+        return [(name, other) for name in self.checkpoints for other in compared_with(self.config, name)]
 
     @property
     def trained(self) -> list[str]:

@@ -51,8 +51,9 @@ def resampled_ap(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]
 
     A rare category is absent from some resamples, which gives common ones more weight than in the AP of all images. So
     the resamples are shifted: their mean becomes the mean over categories of each category's mean where it is present.
-    They are widened as Student's t is against the normal distribution (Hesterberg's expanded percentiles, 2015). With
-    a single image all are NaN.
+    They are widened as Student's t is against the normal distribution, and by the ordinary bootstrap's correction for
+    few images (Hesterberg's expanded percentiles, 2015). Halves don't need the latter: it is a margin, of 1 % at 50
+    images. With a single image all are NaN.
     """
     images = weights.shape[1]
     if images < 2:

@@ -6,7 +6,7 @@ difference of the two checkpoints. The interval covers the choice of test images
 another training seed may differ by more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from vision_r1.files import UserError, check_seal, read_json, written_whole
 NOTE = (
     f"Paired bootstrap over test images (random halves, bias subtracted), {LEVEL:.0%} intervals: they cover the choice "
     "of test images, not the randomness of training. objects: the annotated objects that an interval rests on. p_holm "
-    "is corrected by Holm over the benchmarks of one table, for each metric by itself, or over the data sets of one "
-    "benchmark. A regression is a data set whose interval lies below 0."
+    "is corrected by Holm over the benchmarks of one pair of checkpoints, for each metric by itself, or over the data "
+    "sets of one benchmark. A regression is a data set whose interval lies below 0."
 )
+
+SAME = 1e-12  # what rounding makes of equal differences
 
 Samples = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # protocol -> metric -> data set -> each resample
 
@@ -34,7 +36,8 @@ class Comparison:
     high and p also where its resamples give no interval.
 
     dataset: a data set (of which AP is compared only), or MEAN over the suite's data sets: a benchmark. metric: AP,
-    AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap.
+    AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap. No interval: too few images,
+    or resamples that all give the same difference, which tell nothing of its spread.
     """
 
     checkpoint: str
@@ -118,6 +121,15 @@ def compare(
     return [line for *benchmark, own in lines for line in (*benchmark, *own)]
 
 
+def mean_intervals(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, str], tuple[float, float]]:
+    """Return (checkpoint, reference, suite, protocol) -> interval of the difference in mean AP, where it has one."""
+    return {
+        (line["checkpoint"], line["reference"], line["suite"], line["protocol"]): (line["low"], line["high"])
+        for line in lines
+        if line["dataset"] == MEAN and line["metric"] == "AP" and line["low"] is not None
+    }
+
+
 def _benchmark(names: tuple[str, str], own: Measured, other: Measured, protocol: str, metric: str) -> Comparison:
     means = [each.metrics[protocol]["mean"] for each in (own, other)]
     values = [None if mean is None else mean[metric] for mean in means]
@@ -154,9 +166,10 @@ def _comparison(
     if None in values:
         return Comparison(*about)
     difference, differences = values[0] - values[1], samples[0] - samples[1]
-    low, high = interval(difference, differences, lowest=-1.0) or (None, None)
-    if low is None:
+    found = interval(difference, differences, lowest=-1.0)
+    if found is None or (difference and np.nanmax(differences) - np.nanmin(differences) < SAME):
         return Comparison(*about, difference)
+    low, high = found
     p = _p_value(recentred(difference, differences))
     return Comparison(*about, difference, low, high, p, regression=dataset != MEAN and high < 0)
 

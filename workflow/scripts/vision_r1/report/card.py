@@ -11,6 +11,7 @@ from markupsafe import Markup
 from vision_r1 import asking, configuration
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import (
+    BASE,
     VISION_R1,
     experiment_config,
     parent_checkpoint,
@@ -129,8 +130,9 @@ def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[
 
 
 def _lines(comparison: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the comparison's lines about a suite's mean."""
-    return [line for line in comparison["tables"].get(name, []) if line["dataset"] == MEAN and line["metric"] == "AP"]
+    """Return the comparison's lines about a suite's mean, against the base model."""
+    wanted = {"checkpoint": name, "reference": BASE, "dataset": MEAN, "metric": "AP"}
+    return [line for line in comparison["lines"] if wanted.items() <= line.items()]
 
 
 def _finalize(value: Any) -> Any:

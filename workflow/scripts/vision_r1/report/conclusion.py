@@ -1,6 +1,6 @@
 """Did it work? One sentence per experiment, computed from the numbers, also when training made things worse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,8 +10,10 @@ from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, lookup, p
 from vision_r1.report.text import points
 
 # A difference below one point counts as no clear change (ours), and so does a larger one whose interval over test
-# images includes 0. The interval leaves out the randomness of training, so this is a low bar.
+# images includes 0, or that has none. The interval leaves out the randomness of training, so this is a low bar.
 CLEAR = 0.01
+
+Intervals = Mapping[tuple[str, str, str, str], tuple[float, float]]  # of evaluation.compare.mean_intervals
 
 
 @dataclass(frozen=True)
@@ -27,86 +29,124 @@ class Conclusion:
     reasons: tuple[str, ...] = ()
 
 
-def conclusion(results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str) -> Conclusion:
+@dataclass(frozen=True)
+class _Change:
+    """A difference of two checkpoints' mean AP, with its 95 % interval over test images where it has one."""
+
+    size: float
+    interval: tuple[float, float] | None
+
+    @property
+    def clear(self) -> bool:
+        if abs(self.size) < CLEAR or self.interval is None:
+            return False
+        return self.interval[0] > 0 if self.size > 0 else self.interval[1] < 0
+
+    @property
+    def gained(self) -> bool:
+        return self.clear and self.size > 0
+
+    @property
+    def lost(self) -> bool:
+        return self.clear and self.size < 0
+
+
+class _Numbers:
+    """Mean APs and their differences on one benchmark; None where something was not measured."""
+
+    def __init__(self, results: Sequence[Result], intervals: Intervals, suite: str, protocol: str) -> None:
+        self._results, self._intervals, self._about = lookup(results), intervals, (suite, protocol)
+
+    def ap(self, checkpoint: str) -> float | None:
+        result = self._results.get((checkpoint, *self._about, MEAN))
+        return None if result is None else result.AP
+
+    def change(self, checkpoint: str, reference: str) -> _Change | None:
+        own, other = self.ap(checkpoint), self.ap(reference)
+        if own is None or other is None:
+            return None
+        return _Change(own - other, self._intervals.get((checkpoint, reference, *self._about)))
+
+
+def conclusion(
+    results: Sequence[Result], chains: Sequence[Sequence[str]], suite: str, protocol: str, intervals: Intervals
+) -> Conclusion:
     """Compare base, SFT baseline and all that one experiment trains or starts from by AP on one benchmark.
 
     chains: the experiment's checkpoints in their order, for each training seed; the sentence is about the first seed,
-    the others give the range. Yes: a clear gain over base, not lost in the last training, not clearly below SFT, clear
-    with every training seed, and no loss on another benchmark. Partly: a clear gain with one of these faults. No: a
-    clear loss. Unclear: a change below one point, or one whose 95 % interval over test images includes 0. Unknown: no
-    number.
+    the others give the range. A change is clear from one point on, with a 95 % interval over test images that leaves
+    out 0. Yes: a clear gain over base, not clearly lost in the last training, not clearly below SFT, clear with every
+    training seed, and no clear loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear
+    loss. Unclear: no clear change. Unknown: no number.
     """
-    chain, about = chains[0], (suite, protocol)
+    chain, numbers = chains[0], _Numbers(results, intervals, suite, protocol)
     place = Checkpoint.of(chain[-1])
-    scores = {name: _ap(results, name, about) for name in (BASE, *chain)}
-    if missing := [Checkpoint.of(name).title for name, score in scores.items() if score is None]:
+    if missing := [Checkpoint.of(name).title for name in (BASE, *chain) if numbers.ap(name) is None]:
         names = ", ".join(missing)
         return Conclusion("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {names}.")
 
-    base, last = scores[BASE], scores[chain[-1]]
-    gain, steps = last - base, list(pairwise((BASE, *chain)))
-    low, high = _interval(lookup(results)[chain[-1], suite, protocol, MEAN])
-    chance = low is not None and low <= 0 <= high
-    clear = abs(gain) >= CLEAR and (low is None or (low > 0 if gain > 0 else high < 0))
-    move = "did not clearly move" if not clear else "raised" if gain > 0 else "made the model worse: it lowered"
-    against_base = ("higher than base" if gain > 0 else "lower than base") if clear else "no clear change from base"
-    reasons = [against_base]
-    method = "SFT" if place.stage == SFT else "GRPO"
-    sentence = f"{method} ({place.experiment}) {move} {suite} AP from {points(base)} to {points(last)}"
-    if len(steps) > 1:
-        parts = (
-            f"{_title(after, place)} {points(scores[after] - scores[before], signed=True)}" for before, after in steps
-        )
-        sentence += f" ({', '.join(parts)})"
-    if low is not None:
-        sentence += (
-            f", 95 % interval of the change {points(low, signed=True)} to {points(high, signed=True)}"
-            f"{', which includes 0: it may be sampling noise' if chance else ''}"
-        )
-    else:
-        sentence += ", of which there is no interval"
-    fault = len(steps) > 1 and last - scores[chain[-2]] <= -CLEAR
-    if fault:
-        reasons.append(f"worse after {_title(chain[-1], place)} than before it")
-    sft = _ap(results, with_training_seed(SFT, place.training_seed), about)
-    if sft is not None:
-        own, side = "about as good as", "about as good"
-        if abs(last - sft) >= CLEAR:
-            own, side = ("higher than", "lower") if last > sft else ("lower than", "higher")
-        sentence += f"; the SFT baseline reached {points(sft)}, {side}."
-        reasons.append(f"{own} SFT")
-        fault |= last - sft <= -CLEAR
-    else:
+    gain = numbers.change(chain[-1], BASE)
+    sentence, reason = _against_base(numbers, chain, place, suite)
+    reasons, faults = [reason], []
+    if len(chain) > 1 and numbers.change(chain[-1], chain[-2]).lost:
+        faults.append(f"worse after {_title(chain[-1], place)} than before it")
+    sft = numbers.change(chain[-1], with_training_seed(SFT, place.training_seed))
+    if sft is None:
         sentence += "; the SFT baseline is missing."
+    else:
+        side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
+        sentence += f"; the SFT baseline reached {points(numbers.ap(chain[-1]) - sft.size)} ({_in_points(sft)})."
+        (faults if sft.lost else reasons).append(side)
     if len(chains) > 1:
-        ends = [_ap(results, each[-1], about) for each in chains]
-        gains = [end - base for end in ends if end is not None]
+        gains = [change for each in chains if (change := numbers.change(each[-1], BASE)) is not None]
+        sizes = [change.size for change in gains]
         sentence += (
             f" This is training seed {place.training_seed}; over {len(gains)} of {len(chains)} training seeds "
-            f"the change is {points(min(gains), signed=True)} to {points(max(gains), signed=True)}."
+            f"the change is {points(min(sizes), signed=True)} to {points(max(sizes), signed=True)}."
         )
         if len(gains) < len(chains):
-            reasons.append(f"{len(gains)} of {len(chains)} training seeds measured")
-            fault = True
-        if min(gains) < CLEAR:
-            gained = sum(gain >= CLEAR for gain in gains)
-            reasons.append(f"a gain with {gained} of {len(gains)} training seeds")
-            fault = True
-
-    lost = _lost(results, chain[-1], about)
-    if lost:
+            faults.append(f"{len(gains)} of {len(chains)} training seeds measured")
+        if not all(change.gained for change in gains):
+            faults.append(f"a clear gain with {sum(change.gained for change in gains)} of {len(gains)} training seeds")
+    if lost := _lost(results, intervals, chain[-1], (suite, protocol)):
         sentence += f" It made the model worse on {', '.join(lost)}."
-        reasons.append(f"lower than base on {len(lost)} other benchmark{'s' if len(lost) > 1 else ''}")
-        fault = True
+        faults.append(f"lower than base on {len(lost)} other benchmark{'s' if len(lost) > 1 else ''}")
 
-    answer = "Unclear" if not clear else "No" if gain < 0 else "Partly" if fault else "Yes"
-    return Conclusion(answer, sentence, tuple(reasons))
+    answer = "No" if gain.lost else "Unclear" if not gain.clear else "Partly" if faults else "Yes"
+    return Conclusion(answer, sentence, (*reasons, *faults))
 
 
-def _ap(results: Sequence[Result], checkpoint: str, about: tuple[str, str]) -> float | None:
-    """Return a checkpoint's mean AP on a benchmark, None where it was not measured."""
-    result = lookup(results).get((checkpoint, *about, MEAN))
-    return None if result is None else result.AP
+def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str) -> tuple[str, str]:
+    """Return the beginning of the sentence, and the reason: from base to the end of the chain."""
+    gain, method = numbers.change(chain[-1], BASE), "SFT" if place.stage == SFT else "GRPO"
+    move, reason = "did not clearly move", "no clear change from base"
+    if gain.gained:
+        move, reason = "raised", "higher than base"
+    elif gain.lost:
+        move, reason = "made the model worse: it lowered", "lower than base"
+    ends = (points(numbers.ap(name)) for name in (BASE, chain[-1]))
+    sentence = f"{method} ({place.experiment}) {move} {suite} AP from {' to '.join(ends)}"
+    if len(chain) > 1:
+        changes = ((after, numbers.change(after, before).size) for before, after in pairwise((BASE, *chain)))
+        parts = (f"{_title(after, place)} {points(size, signed=True)}" for after, size in changes)
+        sentence += f" ({', '.join(parts)})"
+    if gain.interval is None:
+        return f"{sentence}, of which there is no interval", reason
+    chance = gain.interval[0] <= 0 <= gain.interval[1]
+    return (
+        f"{sentence}, 95 % interval of the change {_range(gain.interval)}"
+        f"{', which includes 0: it may be sampling noise' if chance else ''}"
+    ), reason
+
+
+def _in_points(change: _Change) -> str:
+    return f"difference {points(change.size, signed=True)}, " + (
+        "without interval" if change.interval is None else f"95 % interval {_range(change.interval)}"
+    )
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return " to ".join(points(end, signed=True) for end in interval)
 
 
 def _title(checkpoint: str, last: Checkpoint) -> str:
@@ -116,19 +156,11 @@ def _title(checkpoint: str, last: Checkpoint) -> str:
     return STAGE_TITLES[place.stage] + (f" of {place.experiment}" if others else "")
 
 
-def _interval(result: Result) -> tuple[float | None, float | None]:
-    known = result.delta_low is not None and result.delta_high is not None
-    return (result.delta_low, result.delta_high) if known else (None, None)
-
-
-def _lost(results: Sequence[Result], checkpoint: str, benchmark: tuple[str, str]) -> list[str]:
+def _lost(results: Sequence[Result], intervals: Intervals, checkpoint: str, benchmark: tuple[str, str]) -> list[str]:
     """List the other benchmarks whose AP clearly fell from base to a checkpoint, each with its loss."""
-    index, lost = lookup(results), []
+    lost = []
     for suite, protocol in pairs(results):
-        own, base = (index.get((name, suite, protocol, MEAN)) for name in (checkpoint, BASE))
-        if (suite, protocol) == benchmark or own is None or base is None or None in (own.AP, base.AP):
-            continue
-        change, (_, high) = own.AP - base.AP, _interval(own)
-        if change <= -CLEAR and (high is None or high < 0):
-            lost.append(f"{suite} ({protocol}, AP {points(change, signed=True)})")
+        change = _Numbers(results, intervals, suite, protocol).change(checkpoint, BASE)
+        if (suite, protocol) != benchmark and change is not None and change.lost:
+            lost.append(f"{suite} ({protocol}, AP {points(change.size, signed=True)})")
     return lost

@@ -11,6 +11,7 @@ import yaml
 
 from vision_r1 import configuration
 from vision_r1.evaluation.box_errors import ERROR_KINDS
+from vision_r1.evaluation.compare import mean_intervals
 from vision_r1.experiments import (
     STAGES,
     chain_of,
@@ -131,12 +132,13 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     every_row = main_table(results, checkpoints, every_column, published)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     same = [[*chains(config, [name], seeds).values()] for name in experiments]
+    intervals = mean_intervals(inputs.comparison["lines"]) if inputs.comparison else {}
     return {
         "config": config,
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
         "subject": _subject(config, benchmarks),
-        "conclusions": [conclusion(results, each, *benchmarks[0]) for each in same],
+        "conclusions": [conclusion(results, each, *benchmarks[0], intervals) for each in same],
         "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
         "scores": _scores(columns, rows),
         "every_score": _scores(every_column, every_row),

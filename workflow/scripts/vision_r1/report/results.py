@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.evaluation.published import MEAN
-from vision_r1.experiments import SFT, STAGES, split_training_seed
+from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, read_text, write_text
 from vision_r1.report.text import as_csv, csv_name
 
@@ -191,9 +191,8 @@ def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -
     """Add each checkpoint's difference to the base model, as compare_checkpoints.py wrote it."""
     lines = {
         tuple(line[key] for key in ("checkpoint", "suite", "protocol", "dataset", "metric")): line
-        for table in comparison["tables"].values()
-        for line in table
-        if line["difference"] is not None
+        for line in comparison["lines"]
+        if line["reference"] == BASE and line["difference"] is not None
     }
 
     def compared(result: Result) -> Result:

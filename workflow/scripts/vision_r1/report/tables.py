@@ -215,17 +215,30 @@ def _main_sheet(caption: str, rows: Sequence[ScoreRow], columns: Sequence[Column
 
 
 def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
-    """Every benchmark's difference to the reference, its interval, and the data sets that got worse."""
-    lines, about = [line for table in comparison["tables"].values() for line in table], itemgetter(*_ABOUT)
+    """Every pair's difference on each benchmark, its interval, and the data sets that got worse."""
+    keys = ("checkpoint", "reference", "suite", "protocol")
+    lines, about = comparison["lines"], itemgetter(*keys)
     worse: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
         if line["regression"]:
             worse.setdefault(about(line), []).append(f"{line['dataset']} {points(line['difference'], signed=True)}")
     return Sheet(
         "differences",
-        f"AP against {comparison['reference']}, points of 100, with 95 % intervals and the objects they rest on; p and "
-        "significance after Holm's correction; regressions: data sets whose interval lies below 0.",
-        (*_ABOUT, "difference", "from", "to", "objects", "p, corrected", "significant", "regressions"),
+        "AP against the base model, the checkpoint that training started from, and the SFT baseline of its seed, in "
+        "points of 100, with 95 % intervals and the objects they rest on; p and significance after Holm's "
+        "correction; regressions: data sets whose interval lies below 0.",
+        (
+            "checkpoint",
+            "against",
+            *keys[2:],
+            "difference",
+            "from",
+            "to",
+            "objects",
+            "p, corrected",
+            "significant",
+            "regressions",
+        ),
         tuple(
             (
                 *about(line),
@@ -238,7 +251,7 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
             for line in lines
             if line["dataset"] == MEAN and line["metric"] == "AP"
         ),
-        texts=3,
+        texts=len(keys),
         length=1000,  # the regressions, all of them
     )
 
