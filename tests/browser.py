@@ -87,11 +87,6 @@ class Browser:
                 "Input.dispatchKeyEvent", type=kind, key=name, code=key, windowsVirtualKeyCode=codes[key], **extra
             )
 
-    def screenshot(self, path):
-        """Write the whole page as PNG."""
-        image = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(image["data"]))
-
     def pdf(self):
         """Return the page as it would be printed."""
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])

@@ -80,11 +80,11 @@ class Processes:
             for rank, words in enumerate(words_of_rank)
         ]
 
-    def run_ranks(self, function, words_of_rank, environment=None, seconds=600):
+    def run_ranks(self, function, words_of_rank, environment=None):
         """Run such processes to the end and return them; raises AssertionError if one fails."""
         ranks = self.start_ranks(function, words_of_rank, environment)
         for rank in ranks:
-            assert rank.wait(seconds) == 0, rank.output()
+            assert rank.wait(600) == 0, rank.output()
         return ranks
 
     def stop(self):

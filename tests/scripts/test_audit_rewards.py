@@ -71,9 +71,10 @@ def test_bad_rows_are_named(tmp_path, change, message):
         run(audit_rewards.main, arguments(tmp_path, [row]))
 
 
-def test_the_figure_is_svg_or_png(tmp_path):
-    with pytest.raises(UserError, match="svg or .png"):
+def test_the_figure_is_svg_or_png(tmp_path, capsys):
+    with pytest.raises(SystemExit):
         audit_rewards.main(arguments(tmp_path, make_rows(5), figure="audit.doc"))
+    assert "audit.doc': give a path that ends in .svg or .png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

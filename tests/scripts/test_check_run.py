@@ -7,8 +7,7 @@ import pytest
 from configurations import load
 from tiny_models import make_checkpoint
 
-from vision_r1.data.rows import token_lengths
-from vision_r1.data.tokens import ProcessorTokens
+from vision_r1.data.tokens import ProcessorTokens, token_lengths
 from vision_r1.families import family
 from vision_r1.files import UserError, read_json, read_jsonl, write_json, write_jsonl
 from vision_r1.processors import load_processor, prompt_text

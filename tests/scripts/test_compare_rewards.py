@@ -37,9 +37,10 @@ def test_a_page_without_markers_is_named_and_left_unchanged(page, tmp_path):
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
 
 
-def test_the_figure_is_svg_or_png(tmp_path):
-    with pytest.raises(UserError, match="rewards.doc: give a path that ends in .svg or .png"):
+def test_the_figure_is_svg_or_png(tmp_path, capsys):
+    with pytest.raises(SystemExit):
         compare_rewards.main(arguments(tmp_path, compare_rewards.BEGIN + compare_rewards.END, "rewards.doc"))
+    assert "rewards.doc': give a path that ends in .svg or .png" in capsys.readouterr().err
 
 
 def test_the_shipped_page_has_every_reward_in_its_table_and_text(root):

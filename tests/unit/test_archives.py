@@ -198,9 +198,9 @@ def test_images_are_counted_and_giant_ones_refused(tmp_path, monkeypatch, kind):
     assert not (tmp_path / "b").exists()
 
 
-def forged_tar(path, size=None, kind=tarfile.REGTYPE, name="a", behind=b""):
+def forged_tar(path, size=None, kind=tarfile.REGTYPE, behind=b""):
     """Write a gzipped tar whose last header has `size` in base 256, which tarfile itself would not write."""
-    member = tarfile.TarInfo(name)
+    member = tarfile.TarInfo("a")
     member.type = kind
     header = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
     header[124:136] = (size % 256**12).to_bytes(12, "big") if size < 0 else b"\x80" + size.to_bytes(11, "big")

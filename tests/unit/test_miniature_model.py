@@ -67,13 +67,13 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def small_model(processor, seed=0):
-    return make_model(processor.tokenizer, 32, 1, 1, seed)
+def small_model(processor):
+    return make_model(processor.tokenizer, 32, 1, 1, seed=0)
 
 
-def batch_of(processor, count=4):
+def batch_of(processor):
     rng = np.random.default_rng(3)
-    questions = [draw_question(EXACT, rng) for _ in range(count)]
+    questions = [draw_question(EXACT, rng) for _ in range(4)]
     return model_inputs(collate(questions, processor, prompt_encoder(processor)))
 
 

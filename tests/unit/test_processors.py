@@ -38,8 +38,8 @@ def photograph():
     return Image.fromarray(np.uint8(127.5 + 127.5 * np.stack(waves, axis=-1)))
 
 
-def inputs(processor, question="Where is it?"):
-    text = prompt_text(processor, question)
+def inputs(processor):
+    text = prompt_text(processor, "Where is it?")
     return processor(images=[photograph()], text=[text], return_tensors="pt")
 
 

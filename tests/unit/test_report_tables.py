@@ -4,7 +4,7 @@ import subprocess
 import pytest
 from report_factory import AP, CHECKPOINTS, SUITES, comparison, results_of
 
-from vision_r1.report.results import of_metrics, pairs, with_differences
+from vision_r1.report.results import pairs, with_differences
 from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
     dataset_columns,

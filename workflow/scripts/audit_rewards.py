@@ -13,7 +13,7 @@ Example:
         --output_table audit.csv --output_figure audit.svg --output_loopholes loopholes.md --output_summary audit.json
 """
 
-import csv
+import argparse
 import json
 import logging
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from vision_r1.cli import parser, run, whole_number
-from vision_r1.files import UserError, write_json, write_text, written_whole
+from vision_r1.cli import figure, parser, run, whole_number
+from vision_r1.files import UserError, write_json, write_text
 
 
-def parse_args(argv: Sequence[str] | None = None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--train_file", required=True, metavar="FILE", help="rows as curate_train.py writes them")
     arguments.add_argument("--samples", type=whole_number(1), default=200, help="rows to draw at most (default: 200)")
@@ -41,10 +41,20 @@ def parse_args(argv: Sequence[str] | None = None):
     )
     arguments.add_argument("--output_table", required=True, help=".csv")
     arguments.add_argument(
-        "--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png: those of --criterion, or all"
+        "--output_figure",
+        required=True,
+        nargs="+",
+        type=figure,
+        metavar="FILE",
+        help=".svg or .png: those of --criterion, or all",
     )
     arguments.add_argument(
-        "--output_references", nargs="+", default=[], metavar="FILE", help=".svg or .png: the other published criteria"
+        "--output_references",
+        nargs="+",
+        default=[],
+        type=figure,
+        metavar="FILE",
+        help=".svg or .png: the other published criteria",
     )
     arguments.add_argument("--output_loopholes", required=True, help=".md, a table")
     arguments.add_argument("--output_summary", required=True, help=".json")
@@ -55,10 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.audit import Reward, audit, audited, loopholes, rank_correlation, sample
     from vision_r1.report.audit_figure import draw
+    from vision_r1.report.text import as_csv
 
-    for path in [*args.output_figure, *args.output_references]:
-        if not path.endswith((".svg", ".png")):
-            raise UserError(f"{path}: give a path that ends in .svg or .png")
     configured = {}
     for name, words in args.criterion:
         try:
@@ -75,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         entry |= asdict(entry.pop("reward"))
         own_records = [record for record in records if record["criterion"] == entry["name"]]
         entry["spearman"], entry["spearman_f1"] = (rank_correlation(own_records, metric) for metric in ("ap", "f1"))
-    write_table(args.output_table, records)
+    columns = list(dict.fromkeys(chain(*records)))
+    write_text(args.output_table, as_csv(columns, ([record.get(name) for name in columns] for record in records)))
     own = [entry for entry in rewards if entry["checkpoints"]]
     others = [entry for entry in rewards if not entry["checkpoints"]]
     draw(records, blind, own or others, args.output_figure)
@@ -89,14 +98,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         logging.info("Spearman's correlation with AP: %s for %s (%s)", correlation, entry["name"], roles[entry["name"]])
     for found in blind:
         logging.info("loophole: %(criterion)s (%(role)s) %(family)s AP -%(ap_fall).3f reward -%(reward_fall).3f", found)
-
-
-def write_table(path: str, records: Sequence[dict[str, Any]]) -> None:
-    """Write records as CSV, whole or not at all; cells of keys that a record lacks are empty."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(chain(*records))), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
 
 
 def loophole_table(blind: Sequence[dict[str, Any]]) -> str:

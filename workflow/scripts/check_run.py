@@ -38,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_text(args.output_page, text)
     write_json(args.output_summary, summary)
     sys.stdout.write(text)
-    if summary["problems"]:
-        raise UserError(f"preflight found {len(summary['problems'])} problems: {'; '.join(summary['problems'])}")
+    if problems := summary["problems"]:
+        raise UserError(
+            f"preflight found {len(problems)} problem{'s' if len(problems) > 1 else ''}: {'; '.join(problems)}"
+        )
 
 
 if __name__ == "__main__":

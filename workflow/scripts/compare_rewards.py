@@ -8,22 +8,25 @@ Example (make rewards):
         --output_figure docs/rewards.png --page docs/rewards.md
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_r1.cli import parser, run, whole_number
+from vision_r1.cli import figure, parser, run, whole_number
 from vision_r1.files import UserError, read_text, write_text
 
 BEGIN, END = "<!-- begin: make rewards -->\n", "<!-- end: make rewards -->\n"
 
 
-def parse_args(argv: Sequence[str] | None = None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--train_file", required=True, metavar="FILE", help="rows as curate_train.py writes them")
     arguments.add_argument("--samples", type=whole_number(1), default=200, help="most rows to sample (default: 200)")
     arguments.add_argument("--seed", type=whole_number(0), default=0)
-    arguments.add_argument("--output_figure", required=True, nargs="+", metavar="FILE", help=".svg or .png")
+    arguments.add_argument(
+        "--output_figure", required=True, nargs="+", type=figure, metavar="FILE", help=".svg or .png"
+    )
     arguments.add_argument(
         "--page", required=True, metavar="FILE", help=f".md with the lines {BEGIN.strip()!r} and {END.strip()!r}"
     )
@@ -37,9 +40,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.rewards import Criterion
 
     around(args.page)  # so that a page without markers fails at once
-    for path in args.output_figure:
-        if not path.endswith((".svg", ".png")):
-            raise UserError(f"{path}: give a path that ends in .svg or .png")
     beginner = {name: PUBLISHED[name] for name in ("paper, stage1", "released_2025, stage1", "upstream_2026, raw")}
     rewards = beginner | {"strict, stage1": Reward(Criterion.named("strict", "stage1")), **OTHERS}
     rows = sample(args.train_file, args.samples, args.seed)

@@ -11,9 +11,11 @@ Example:
 The same arguments on the same kind of machine give the same weights.
 """
 
+import argparse
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from vision_r1.files import UserError, write_json, write_jsonl, written_whole
 from vision_r1.miniature.recipe import Recipe
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     for item in fields(Recipe):
         arguments.add_argument(f"--{item.name}", type=item.type, required=True, help=item.metadata["help"])
@@ -44,7 +46,7 @@ def parse_args(argv=None):
     return arguments.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     recipe = Recipe(**{item.name: getattr(args, item.name) for item in fields(Recipe)})
     outputs = {name: Path(getattr(args, name)) for name in ("output_model", "output_history", "output_metrics")}

@@ -7,14 +7,16 @@ Example:
 The same count, seed, world and shift give the same bytes. Worlds and shifts: see vision_r1/data/worlds.py.
 """
 
+import argparse
 import logging
+from collections.abc import Sequence
 
 from vision_r1.cli import parser, run, whole_number
 from vision_r1.data.scenes import write_scenes
 from vision_r1.data.worlds import SHIFTS, WORLDS
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
     arguments.add_argument("--count", type=whole_number(1), required=True, help="number of scenes")
     arguments.add_argument(
@@ -31,7 +33,7 @@ def parse_args(argv=None):
     return arguments.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     write_scenes(
         WORLDS[args.world].styles[args.shift], args.count, args.seed, args.output_annotations, args.output_images

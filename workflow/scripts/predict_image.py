@@ -26,6 +26,7 @@ from typing import Any
 
 from vision_r1.cli import parser, run, whole_number
 from vision_r1.files import UserError, is_one_line
+from vision_r1.models import DTYPES
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.add_argument("--max_pixels", type=whole_number(1), help="most pixels of an image as the model sees it")
     arguments.add_argument("--max_new_tokens", type=whole_number(1), help="most tokens of an answer")
     arguments.add_argument("--templates", metavar="JSON", help="words of the questions, as in section templates")
-    arguments.add_argument(
-        "--dtype", choices=["float32", "bfloat16"], help="number format; default: the run's, or bfloat16 on a GPU"
-    )
+    arguments.add_argument("--dtype", choices=DTYPES, help="number format; default: the run's, or bfloat16 on a GPU")
     arguments.add_argument("--batch_size", type=whole_number(1), default=8, help="questions at once (default: 8)")
     arguments.add_argument(
         "--downloads",
@@ -165,7 +164,7 @@ def answer(
     from vision_r1.evaluation.predict import answer_at_once
     from vision_r1.evaluation.protocols import Protocol, Request
     from vision_r1.model_folder import sealed_files
-    from vision_r1.models import DTYPES, family_of
+    from vision_r1.models import family_of
 
     sealed_files(checkpoint)
     family = family_of(checkpoint)

@@ -22,6 +22,7 @@ from pathlib import Path
 from vision_r1.cli import add_datasets, parser, run, whole_number
 from vision_r1.evaluation.answers import BACKENDS
 from vision_r1.launcher.devices import take_one_card
+from vision_r1.models import DTYPES
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,7 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--batch_size", type=whole_number(1), required=True, help="questions answered at once; vLLM gets 512 or more"
     )
     arguments.add_argument("--threads", type=whole_number(1), default=1, help="torch threads")
-    arguments.add_argument("--dtype", choices=["float32", "bfloat16"], required=True, help="number format")
+    arguments.add_argument("--dtype", choices=DTYPES, required=True, help="number format")
     arguments.add_argument("--backend", choices=list(BACKENDS), default="transformers", help="what generates")
     arguments.add_argument("--output_predictions", required=True, type=Path, metavar="FILE", help="JSONL file to write")
     return arguments.parse_args(argv)

@@ -10,6 +10,7 @@ Example:
     python workflow/scripts/score_completions.py --criterion strict --stage stage1 answers.jsonl scores.jsonl
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from vision_r1.cli import parser, run
 from vision_r1.files import UserError, write_jsonl
 
 
-def parse_args(argv: Sequence[str] | None = None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     from vision_r1.frames import FRAMES
     from vision_r1.rewards import CRITERIA, REWARD_THRESHOLDS
     from vision_r1.zoo import ZOO

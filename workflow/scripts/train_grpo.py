@@ -20,7 +20,7 @@ from vision_r1.cli import run
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import load_model
-from vision_r1.objectives import generation_period
+from vision_r1.objectives import generation_period, prompts_at_once
 from vision_r1.processors import load_processor
 from vision_r1.rewards import reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         completion_limit,
         generation_settings,
         only_ends,
-        prompts_at_once,
         prompts_per_step,
     )
     from vision_r1.training.lora import lora_config
@@ -86,12 +85,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.share_copies:
         pixels = share_processing(processor)
         share_forward(model, pixels)
+    sampled = config.per_device_train_batch_size * config.steps_per_generation
     with refused_by_trl():
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=reward_functions(criterion, criterion.part_weights(config.reward_weights)),
             args=config,
-            train_dataset=grpo_dataset(rows, kept=prompts_at_once(config)),
+            train_dataset=grpo_dataset(rows, kept=prompts_at_once(sampled, config.num_generations)),
             processing_class=processor,
             peft_config=lora_config(arguments),
         )

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model_family = family(arguments.family)
     rows = read_rows(arguments.train_file, model_family, arguments.min_pixels, arguments.max_pixels)
     processor = load_processor(arguments.init, model_family, arguments.min_pixels, arguments.max_pixels)
-    check_answers_fit(rows, processor, config.max_length)
+    check_answers_fit(rows, processor, model_family, config.max_length)
     stage = prepare(arguments, config, __file__)
 
     model = load_model(stage.weights, arguments.dtype)

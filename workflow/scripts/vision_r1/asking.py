@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vision_r1.evaluation.protocols import used_protocols
 from vision_r1.files import UserError, read_json
 from vision_r1.model_folder import ASKING, pixel_limits
 from vision_r1.run_folder import Run
@@ -19,10 +20,9 @@ def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
     report allows; templates: the words}.
     """
     evaluation, model = config["evaluation"], config["model"]
-    used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
     return {
         **{key: model[key] for key in ("dtype", "min_pixels", "max_pixels")},
-        "max_new_tokens": max(evaluation["protocols"][name]["max_new_tokens"] for name in used),
+        "max_new_tokens": max(evaluation["protocols"][name]["max_new_tokens"] for name in used_protocols(config)),
         "templates": dict(config["templates"]),
     }
 

@@ -165,6 +165,13 @@ def whole_number(minimum: int, maximum: int = 2**32 - 1) -> Callable[[str], int]
     return convert
 
 
+def figure(text: str) -> str:
+    """Be an argument type: a path that ends in .svg or .png."""
+    if not text.endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a path that ends in .svg or .png")
+    return text
+
+
 def share(text: str) -> float:
     """Be an argument type: a number from 0 to 1."""
     try:

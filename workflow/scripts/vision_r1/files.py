@@ -199,15 +199,16 @@ def sync(path: str | Path) -> None:
             _sync(folder)
 
 
+def file_hash(path: str | Path, kind: str = "sha256") -> str:
+    """Return a file's checksum of a kind that hashlib knows, as hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
 def hash_files(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
     """Return the SHA-256 of some files of a folder, by name."""
-
-    def of(name: str) -> str:
-        with (Path(folder) / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
-        return dict(zip(names, pool.map(of, names), strict=True))
+        return dict(zip(names, pool.map(lambda name: file_hash(Path(folder) / name), names), strict=True))
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from vision_r1.data import mixture, places
-from vision_r1.evaluation.protocols import OF_READING
+from vision_r1.evaluation.protocols import OF_READING, Reading
 from vision_r1.experiments import STAGES, chain_of, experiment_config, merge, reward_of, split_checkpoint
 from vision_r1.experiments import training_values as values_of
 from vision_r1.run_folder import Run
@@ -164,6 +165,6 @@ def of_scoring(run: Run, suite: str) -> list[str]:
     words += of_datasets(run, evaluation["suites"][suite], "annotations")
     for name in evaluation["suite_protocols"][suite]:
         entry = evaluation["protocols"][name]
-        reading = {key: entry[key] for key in ("reader", "score", "names") if key in entry}
+        reading = {key.name: entry[key.name] for key in fields(Reading) if key.name in entry}
         words += ["--protocol", name, json.dumps(reading)]
     return words

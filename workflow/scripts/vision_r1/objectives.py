@@ -1,5 +1,6 @@
-"""Contradictory settings of TRL's GRPO objective, reported before anything is loaded: TRL accepts most of them."""
+"""Settings of TRL's GRPO objective, before anything is loaded: what contradicts (TRL accepts it), and batch sizes."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,23 @@ def generation_period(values: Mapping[str, Any]) -> int:
 def micro_steps_at_once(values: Mapping[str, Any]) -> int:
     """Return for how many micro-steps completions are sampled at once: keys of section grpo, TRL's default."""
     return values.get("steps_per_generation") or values["gradient_accumulation_steps"]
+
+
+def prompts_at_once(completions: int, group: int) -> int:
+    """Return of how many prompts one process's `completions` may be, at most, in groups of `group`.
+
+    A group may begin on one process and end on the next.
+    """
+    return math.ceil((completions + group - math.gcd(completions, group)) / group)
+
+
+def packing_pays(rows: int, length: float, packed: int, width: float) -> bool:
+    """Tell whether `packed` rows of `width` tokens, prompts with all their answers, are worth it for (rows, length).
+
+    They have to leave out a fifth of the tokens, and not to make the mask, (row, token, token), over four times as
+    large: with many completions longer than the prompt, attention would cost more than the rest saves.
+    """
+    return packed * width <= 0.8 * rows * length and packed * width**2 <= 4 * rows * length**2
 
 
 def _lasting(values: Mapping[str, Any]) -> int:

@@ -1,7 +1,6 @@
 """Downloads of large files: resumed, retried, from mirrors in order, verified, then renamed into place."""
 
 import errno
-import hashlib
 import json
 import logging
 import shutil
@@ -15,7 +14,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from vision_r1.data import lock as locking
 from vision_r1.data.kinds import HEAD, kind_fault
-from vision_r1.files import UserError
+from vision_r1.files import UserError, file_hash
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -70,12 +69,6 @@ def shown(url: str) -> str:
     except ValueError:
         return "an invalid address"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def file_hash(path: Path, kind: str) -> str:
-    """Return a file's checksum of a kind that hashlib knows, as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def download(

@@ -12,6 +12,7 @@ from vision_r1.data.clean import as_answers
 from vision_r1.data.coco import CocoImage
 from vision_r1.data.pools import Pool
 from vision_r1.data.samples import Sample
+from vision_r1.data.tokens import token_lengths
 from vision_r1.families import Family
 from vision_r1.prompts import Templates
 
@@ -106,10 +107,3 @@ class RowWriter:
                 else:
                     kept.append(row | lengths)
         return kept
-
-
-def token_lengths(row: Row, counted: tuple[int, int], family: Family) -> dict[str, int]:
-    """Return a row's columns of lengths in tokens from what a TokenCounter counted; the prompt's holds the image's."""
-    prompt, answer = counted
-    image = row["input_width"] * row["input_height"] // family.factor**2
-    return {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}

@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vision_r1.families import Family
 from vision_r1.processors import ImageOnlyProcessor, prompt_text
+
+
+def token_lengths(row: Mapping[str, Any], counted: tuple[int, int], family: Family) -> dict[str, int]:
+    """Return a row's columns of lengths in tokens from what a TokenCounter counted; the prompt's holds the image's."""
+    prompt, answer = counted
+    image = row["input_width"] * row["input_height"] // family.factor**2
+    return {"prompt_tokens": prompt - 1 + image, "image_tokens": image, "answer_tokens": answer}
 
 
 class ProcessorTokens:

@@ -94,6 +94,12 @@ def _sampling(entry: Any, where: str) -> Sampling:
     return sampling
 
 
+def used_protocols(config: Mapping[str, Any]) -> list[str]:
+    """Return the protocols that the suites of a configuration's report are scored by."""
+    by_suite = config["evaluation"]["suite_protocols"]
+    return list(dict.fromkeys(name for suite in config["report"]["suites"] for name in by_suite[suite]))
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a protocol's answers are scored: `reader` of vision_r1.evaluation.readers, the score that every box gets

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vision_r1.data.coco import CocoDataset
-from vision_r1.evaluation.bootstrap import LEVEL, bias, interval, mean_over, resampled_ap, resamples, weighted_ap
+from vision_r1.evaluation.bootstrap import (
+    AP_METRICS,
+    LEVEL,
+    bias,
+    interval,
+    mean_over,
+    resampled_ap,
+    resamples,
+    weighted_ap,
+)
 from vision_r1.evaluation.box_errors import error_costs
 from vision_r1.evaluation.coco_ap import Detection, Matches, match
 from vision_r1.evaluation.curves import DRAWN, mean_curves
@@ -23,7 +32,7 @@ from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key
 
-MEANS = ("AP", "AP50", "AP75")
+MEANS = tuple(AP_METRICS)
 OF_POLICIES = (*MEANS, "AR100")
 GIVEN = "given"  # the score policy of a COCO results file
 

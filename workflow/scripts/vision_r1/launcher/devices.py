@@ -15,7 +15,7 @@ from vision_r1.launcher.lock import POLL, private_folder, try_lock
 log = logging.getLogger(__name__)
 
 # Variables by which torchrun and `accelerate launch` tell their processes of each other.
-RENDEZVOUS = (
+RANK_VARIABLES = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     "TORCHELASTIC_USE_AGENT_STORE",
 )
@@ -80,5 +80,5 @@ def take_one_card(environment: MutableMapping[str, str]) -> None:
                 "start one process per card"
             )
         environment["CUDA_VISIBLE_DEVICES"] = cards[int(place)]
-    for name in RENDEZVOUS:
+    for name in RANK_VARIABLES:
         environment.pop(name, None)

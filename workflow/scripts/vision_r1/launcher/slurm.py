@@ -17,7 +17,7 @@ import psutil
 from vision_r1.files import UserError
 
 # Options of launchers: number of nodes, this node's rank, address and port of the first node.
-RENDEZVOUS = {
+NODE_OPTIONS = {
     "accelerate launch": ("--num_machines", "--machine_rank", "--main_process_ip", "--main_process_port"),
     "torchrun": ("--nnodes", "--node_rank", "--master_addr", "--master_port"),
 }
@@ -43,10 +43,10 @@ def srun(words: Sequence[str], nodes: int, gpus: int) -> list[str]:
 
 def with_rendezvous(words: Sequence[str]) -> list[str]:
     """Return a launcher's command with its place among several nodes. Raises UserError for an unknown launcher."""
-    launcher = next((name for name in RENDEZVOUS if list(words[: len(name.split())]) == name.split()), None)
+    launcher = next((name for name in NODE_OPTIONS if list(words[: len(name.split())]) == name.split()), None)
     if launcher is None:
         raise UserError(
-            f"compute.launch and launch_predict: several nodes need {' or '.join(RENDEZVOUS)} first, not {words[0]}"
+            f"compute.launch and launch_predict: several nodes need {' or '.join(NODE_OPTIONS)} first, not {words[0]}"
         )
     environment = os.environ
     names = _output("scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]).split()
@@ -55,7 +55,7 @@ def with_rendezvous(words: Sequence[str]) -> list[str]:
     port = 12000 + int(environment["SLURM_JOB_ID"]) % 20000  # below the ports that systems give out
     values = (environment["SLURM_NNODES"], environment["SLURM_NODEID"], address, str(port))
     length = len(launcher.split())
-    flags = [word for pair in zip(RENDEZVOUS[launcher], values, strict=True) for word in pair]
+    flags = [word for pair in zip(NODE_OPTIONS[launcher], values, strict=True) for word in pair]
     return [*words[:length], *flags, *words[length:]]
 
 

@@ -17,7 +17,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import UserError
 from vision_r1.launcher import modes
-from vision_r1.objectives import micro_steps_at_once
+from vision_r1.objectives import micro_steps_at_once, packing_pays, prompts_at_once
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,9 @@ class Batches:
 
     @property
     def prompts_at_once(self) -> int:
-        """Prompts that one device reads to sample, at most: copies count unless they are shared.
-
-        A group may begin on one device and end on the next.
-        """
-        completions, group = self.sampled_at_once, self.group
-        if not self.share_copies:
-            return completions
-        return math.ceil((completions + group - math.gcd(completions, group)) / group)
+        """Prompts that one device reads to sample, at most: copies count unless they are shared."""
+        completions = self.sampled_at_once
+        return prompts_at_once(completions, self.group) if self.share_copies else completions
 
     @property
     def whole_groups(self) -> bool:
@@ -79,7 +74,7 @@ class Batches:
         rows, length = self.per_device, prompt + answer
         if self.whole_groups:
             width = prompt + min(self.group, rows) * answer  # rows are padded to that of a whole group
-            if self.images * width <= 0.8 * rows * length and self.images * width**2 <= 4 * rows * length**2:
+            if packing_pays(rows, length, self.images, width):
                 return self.images, width
         return rows, length
 

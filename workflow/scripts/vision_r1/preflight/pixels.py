@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vision_r1.evaluation.protocols import used_protocols
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.model_folder import pixel_limits
@@ -35,8 +36,7 @@ def check_checkpoints(models: str | Path, family: Family) -> tuple[int, int] | N
 def evaluation_limits(config: Mapping[str, Any]) -> list[str]:
     """Say which protocols show other image sizes than training: allowed, since all checkpoints see the same."""
     model, evaluation, lines = config["model"], config["evaluation"], []
-    used = {name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite]}
-    for name in sorted(used):
+    for name in sorted(used_protocols(config)):
         protocol = evaluation["protocols"][name]
         limits = [protocol.get(key, model[key]) for key in ("min_pixels", "max_pixels")]
         if limits != [model["min_pixels"], model["max_pixels"]]:

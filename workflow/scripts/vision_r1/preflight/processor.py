@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vision_r1.data.rows import token_lengths
+from vision_r1.data.tokens import token_lengths
 from vision_r1.families import Family, family
 from vision_r1.model_folder import check_model, check_weights, weight_files
 from vision_r1.models import check_checkpoint

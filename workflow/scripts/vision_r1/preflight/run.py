@@ -10,6 +10,7 @@ from typing import Any
 from vision_r1 import configuration
 from vision_r1.data.places import manifest
 from vision_r1.evaluation.answers import BACKENDS
+from vision_r1.evaluation.protocols import used_protocols
 from vision_r1.experiments import STAGES, chain_of, checkpoints_of, experiment_config, split_checkpoint, training_values
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
@@ -188,8 +189,7 @@ def _training(
 
 def _prediction(run: Run, lengths: Lengths, size: AnswerSize, model: Architecture | None) -> dict[str, Any]:
     config, evaluation = run.config, run.config["evaluation"]
-    used = dict.fromkeys(name for suite in config["report"]["suites"] for name in evaluation["suite_protocols"][suite])
-    limits = {name: evaluation["protocols"][name]["max_new_tokens"] for name in used}
+    limits = {name: evaluation["protocols"][name]["max_new_tokens"] for name in used_protocols(config)}
     loads, missing = loads_of(config, {name: run.place(name, "annotations") for name in run.tested})
     seeds, card = len(config["report"]["training_seeds"]), config["preflight"]
     arms = len(checkpoints_of(config, config["report"]["experiments"], [0])) - 1
@@ -223,7 +223,7 @@ def _disk(run: Run, model: Architecture | None, summary: Mapping[str, Any]) -> d
         "free_here": shutil.disk_usage(".").free,
     }
     if model:
-        weights = {"float32": 4, "bfloat16": 2}[config["model"]["dtype"]] * model.parameters
+        weights = WORK[config["model"]["dtype"]] * model.parameters
         seeds = len(config["report"]["training_seeds"])
         disk["models"] = weights * (1 + seeds * len(summary["trainings"]))
         disk["chains"] = seeds * sum(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from vision_r1.data.images import load_image
 from vision_r1.frames import Frame
-from vision_r1.parsing import label_key, parse
-from vision_r1.report.drawing import COLOURS, Objects, draw
+from vision_r1.parsing import parse
+from vision_r1.report.drawing import Objects, draw, palette
 
 Row = Mapping[str, Any]
 
@@ -81,8 +81,7 @@ def choose_overlays(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 def overlay(row: Row) -> Overlay:
     """Draw one sample's boxes as annotated, and as the taught answer writes them, in the model's own frame."""
     image, answer = load_image(row["image"]), row["answer"]
-    colours = {label_key(item["label"]): COLOURS[0] for item in row["objects"]}
-    colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(colours)}
+    colours = palette(item["label"] for item in row["objects"])
     annotated = np.array([item["bbox"] for item in row["objects"]], float).reshape(-1, 4)
     original = draw(image, Objects(annotated, tuple(item["label"] for item in row["objects"])), colours)
     size = (row["input_width"], row["input_height"])

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vision_r1.evaluation.bootstrap import AP_METRICS
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, read_text, write_text
@@ -165,7 +166,7 @@ def _of_protocol(scores: Mapping[str, Any], common: Mapping[str, Any]) -> list[R
         dataset=MEAN,
         incomplete=incomplete,
         **sums,
-        **{key: mean.get(key) for key in ("AP", "AP50", "AP75")},
+        **{key: mean.get(key) for key in AP_METRICS},
         **_certainty(scores["mean_interval"] or {}, scores["mean_score_policies"] or {}),
     )
     return [head, *lines]
@@ -197,7 +198,7 @@ def with_differences(results: Iterable[Result], comparison: Mapping[str, Any]) -
 
     def compared(result: Result) -> Result:
         numbers: dict[str, Any] = {}
-        for metric in ("AP", "AP50", "AP75"):
+        for metric in AP_METRICS:
             line = lines.get((result.checkpoint, result.suite, result.protocol, result.dataset, metric))
             if line is None:
                 continue

@@ -7,6 +7,7 @@ from operator import attrgetter, itemgetter
 from statistics import mean
 from typing import Any
 
+from vision_r1.evaluation.bootstrap import AP_METRICS
 from vision_r1.evaluation.published import MEAN
 from vision_r1.report.results import Checkpoint, Result, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
@@ -58,7 +59,7 @@ def main_columns(measured: Sequence[tuple[str, str]]) -> list[Column]:
     return [
         Column(suite, protocol, metric)
         for number, (suite, protocol) in enumerate(measured)
-        for metric in (("AP", "AP50", "AP75") if number == 0 else ("AP",))
+        for metric in (AP_METRICS if number == 0 else ("AP",))
     ]
 
 
@@ -72,7 +73,7 @@ def dataset_columns(measured: Sequence[tuple[str, str]], suites: Mapping[str, Se
         protocol = next(protocol for name, protocol in measured if name == suite)
         if len(names := suites[suite]) > 1:
             columns += [Column(suite, protocol, "AP", name) for name in names]
-        metrics = ("AP", "AP50", "AP75") if suite == measured[0][0] else ("AP",)
+        metrics = AP_METRICS if suite == measured[0][0] else ("AP",)
         columns += [Column(suite, protocol, metric) for metric in metrics]
     return columns
 

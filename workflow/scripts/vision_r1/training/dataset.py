@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vision_r1.data.images import upright_size
+from vision_r1.data.tokens import ProcessorTokens, token_lengths
 from vision_r1.families import Family
 from vision_r1.files import UserError, read_jsonl
 from vision_r1.frames import Frame
 from vision_r1.ground_truth import ground_truth
-from vision_r1.processors import prompt_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,14 +63,13 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
     return rows
 
 
-def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", max_length: int | None) -> None:
+def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", family: Family, max_length: int | None) -> None:
     """Raise UserError where --max_length leaves nothing of a row's answer: TRL would cut it off in silence."""
     if max_length is None:
         return
-    cell = (processor.image_processor.patch_size * processor.image_processor.merge_size) ** 2
-    for number, row in enumerate(rows, start=1):
-        text = processor.tokenizer(prompt_text(processor, row["prompt"], row["system"])).input_ids
-        prompt = len(text) - 1 + row["input_width"] * row["input_height"] // cell
+    counts = ProcessorTokens(processor).count(rows)
+    for number, (row, counted) in enumerate(zip(rows, counts, strict=True), start=1):
+        prompt = token_lengths(row, counted, family)["prompt_tokens"]
         if prompt >= max_length:
             raise UserError(
                 f"--max_length {max_length}: the prompt of row {number} takes {prompt} tokens, so that nothing of its "

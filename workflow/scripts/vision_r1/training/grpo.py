@@ -153,12 +153,6 @@ def prompts_per_step(config: GRPOConfig) -> float:
     return completions / (config.num_generations * config.num_iterations)
 
 
-def prompts_at_once(config: GRPOConfig) -> int:
-    """Return of how many prompts a process samples completions at once, at most: groups may end on the next process."""
-    completions = config.per_device_train_batch_size * config.steps_per_generation
-    return math.ceil(completions / config.num_generations) + 1
-
-
 def check_batch(config: GRPOConfig, rows: int, stop_at: int | None) -> None:
     """Raise UserError for batches that leave nothing to train on, or checkpoints that can't be resumed exactly."""
     prompts = config.generation_batch_size // config.num_generations

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from vision_r1.objectives import packing_pays
+
 
 @dataclass
 class Packing:
@@ -27,11 +29,7 @@ class Packing:
 
     @classmethod
     def of(cls, ids: torch.Tensor, mask: torch.Tensor, prompt: int, images: Sequence[int]) -> "Packing | None":
-        """Lay out (R, T) tokens, padded at both ends.
-
-        None where that leaves out less than a fifth of them, or makes the mask, (row, token, token), over four times as
-        large: with many completions longer than the prompt, attention would cost more than the rest saves.
-        """
+        """Lay out (R, T) tokens, padded at both ends; None where that doesn't pay (vision_r1.objectives)."""
         if prompt == 0:
             return None
         rows, length = ids.shape
@@ -50,7 +48,7 @@ class Packing:
             sources.append(source)
             owners.append(owner)
         width = max(map(len, sources))
-        if len(groups) * width > 0.8 * rows * length or len(groups) * width**2 > 4 * rows * length**2:
+        if not packing_pays(rows, length, len(groups), width):
             return None
         # Past the end stands the batch's first token again, which no token sees and which is none of an image.
         number_of = {row: number for number, group in enumerate(groups) for row in group}

@@ -1,6 +1,5 @@
 """What decides the result of a training: its data, its parents' weights, its settings, its engine and the code."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from vision_r1.files import UserError, hash_folder, read_json
+from vision_r1.files import UserError, file_hash, hash_folder, read_json
 from vision_r1.model_folder import PROCESSOR_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
@@ -135,5 +134,4 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _hash(path: str | Path) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_hash(path)[:16]

@@ -81,20 +81,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     The folder is named by all that decides the result, settings_of these arguments, so a training never resumes from
     another one's state. Raises UserError for what can't be trained.
     """
-    if config.save_only_model:
-        raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
-    if config.save_strategy == "no":
-        raise UserError("--save_strategy no: an interrupted training would start afresh; leave it out")
-    if config.save_strategy == "steps" and config.save_steps <= 0:
-        raise UserError(f"--save_steps {config.save_steps:g}: an interrupted training would start afresh; give more")
-    if config.push_to_hub:
-        raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
-    if config.max_steps == 0:
-        raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
+    _check(config)
     check_gpus(arguments.gpus, config.use_cpu)
-    check_trackers(config.report_to)
-    if config.use_liger_kernel and not find_spec("liger_kernel"):
-        raise UserError("--use_liger_kernel: the package is missing; pip install liger-kernel")
     beside = Path(arguments.output_history).parent
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(beside / "tensorboard"))
     os.environ.setdefault("WANDB_DIR", str(beside))
@@ -138,6 +126,23 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
         checkpoint = Path(arguments.continue_from)
         log.info("resuming from step %d of the stage before", first_step)
     return Stage(arguments, checkpoint, first_step, seconds)
+
+
+def _check(config: TrainingArguments) -> None:
+    """Raise UserError for options of the trainer that can't be resumed, or can't work here."""
+    if config.save_only_model:
+        raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
+    if config.save_strategy == "no":
+        raise UserError("--save_strategy no: an interrupted training would start afresh; leave it out")
+    if config.save_strategy == "steps" and config.save_steps <= 0:
+        raise UserError(f"--save_steps {config.save_steps:g}: an interrupted training would start afresh; give more")
+    if config.push_to_hub:
+        raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
+    if config.max_steps == 0:
+        raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
+    check_trackers(config.report_to)
+    if config.use_liger_kernel and not find_spec("liger_kernel"):
+        raise UserError("--use_liger_kernel: the package is missing; pip install liger-kernel")
 
 
 def _beginning(state: Path, settings: dict[str, Any]) -> str:
