@@ -65,7 +65,9 @@ class ImageFolder:
             if elsewhere and not named.is_absolute() and ":" not in named.parts[0]:
                 notes["images found by their name alone, as annotations name another folder"] += 1
             if file in entries:
-                raise UserError(f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}")
+                raise UserError(
+                    f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}; give them one name"
+                )
             entries[file] = names[0]
         if meant and not entries:
             raise UserError(f"{source}: none of its {len(meant)} images is in {self.folder}, such as {meant[0][-1]!r}")

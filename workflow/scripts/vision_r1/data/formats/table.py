@@ -8,19 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number, read_size
+from vision_r1.data.images import image_suffixes
 from vision_r1.files import UserError, read_text
 
 COLUMNS = {
-    "file": ("filename", "file_name", "file", "image", "image_path", "path", "image_id"),
-    "label": ("class", "label", "class_name", "category", "name"),
+    "file": ("filename", "file_name", "image_name", "file", "image", "image_path", "path", "image_id"),
+    "label": ("class", "label", "class_name", "label_name", "category", "name"),
     "xmin": ("xmin", "x_min", "x1", "left"),
     "ymin": ("ymin", "y_min", "y1", "top"),
     "xmax": ("xmax", "x_max", "x2", "right"),
     "ymax": ("ymax", "y_max", "y2", "bottom"),
+    "place": ("image_path", "file_path", "filepath", "path", "folder", "directory", "dir"),
     "width": ("image_width", "width"),
     "height": ("image_height", "height"),
 }
@@ -35,34 +37,52 @@ def read(annotations: Path, images: Path) -> Labelled:
     """
     rows = _rows(annotations)
     header = rows[0][1] if rows else []
-    columns = _columns(annotations, header)
-    boxes: dict[str, list[tuple[str, Corners]]] = {}
-    sizes: dict[str, tuple[int, int]] = {}
+    notes: Counter = Counter()
+    columns = _columns(annotations, header, [row for _, row in rows[1:]], notes)
+    lines = []
     for number, row in rows[1:]:
         if not any(cell.strip() for cell in row):
             continue
-        cells = {key: row[place].strip() if place < len(row) else "" for key, place in columns.items()}
         where = f"{annotations}: line {number}"
         if any(cell.strip() for cell in row[len(header) :]):
             raise UserError(
                 f"{where}: {len(row)} fields, but {len(header)} columns; put a text with the delimiter into quotes"
             )
+        lines.append((where, {key: row[at].strip() if at < len(row) else "" for key, at in columns.items()}))
+    # Images of several folders may have one name. Where no two have, the place may be any machine's.
+    names = {(cells["file"], _with_folders(cells)) for _, cells in lines}
+    several = len(names) > len({name for name, _ in names})
+    boxes: dict[tuple[str, ...], list[tuple[str, Corners]]] = {}
+    sizes: dict[tuple[str, ...], tuple[int, int]] = {}
+    for where, cells in lines:
         if not cells["file"]:
             raise UserError(f"{where}: no file name")
-        own = boxes.setdefault(cells["file"], [])
+        whole = _with_folders(cells)
+        name = (whole,) if several else (cells["file"], whole)
+        own = boxes.setdefault(name, [])
         if any(cells[key] for key in NEEDED[1:]):
             own.append(_box(where, cells))
         size = read_size(cells.get("width"), cells.get("height"))
-        if size != (0, 0) and sizes.setdefault(cells["file"], size) != size:
+        if size != (0, 0) and sizes.setdefault(name, size) != size:
             raise UserError(f"{where}: {cells['file']} is {size[0]} x {size[1]} here, and not in an earlier line")
-    notes: Counter = Counter()
     folder = ImageFolder(images)
-    files = folder.resolve(annotations, [(name,) for name in boxes], notes)
+    files = folder.resolve(annotations, list(boxes), notes)
     found = []
     for name, file in zip(boxes, files, strict=True):
         if file is not None:
             found.append(LabelledImage(file, *(sizes.get(name) or folder.size(file, notes)), tuple(boxes[name])))
     return Labelled(sorted({label for image in found for label, _ in image.boxes}), found, notes)
+
+
+def _with_folders(cells: dict[str, str]) -> str:
+    """Return an image's name with the folders that a line has in a column of their own, in its path or alone."""
+    name, place = (cells.get(key, "").replace("\\", "/") for key in ("file", "place"))
+    ending = PurePosixPath(place).suffix
+    if name and f"/{place}".endswith((f"/{name}", f"/{name}{ending}")):
+        return place
+    # A path to another file, such as the image before it was renamed, tells nothing.
+    is_folder = place and "/" not in name and ending.lower() not in image_suffixes()
+    return f"{place.rstrip('/')}/{name}" if is_folder else cells["file"]
 
 
 def _rows(source: Path) -> list[tuple[int, list[str]]]:
@@ -79,11 +99,21 @@ def _rows(source: Path) -> list[tuple[int, list[str]]]:
         raise UserError(f"{source}: line {reader.line_num + skipped}: not CSV ({error})") from None
 
 
-def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
-    """Return where each column is. Raises UserError for one that is missing, or there twice."""
+def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Counter) -> dict[str, int]:
+    """Return where each column is. Raises UserError for one that is missing, or there twice.
+
+    Of several columns that may have the classes, one that has only numbers is left for one that has names.
+    """
     cells = [cell.strip().casefold() for cell in header]
     places = {cell: place for place, cell in enumerate(cells)}
     found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
+    named = [places[name] for name in COLUMNS["label"] if name in places]
+    if len(named) > 1 and not _has_names(rows, named[0]):
+        found["label"] = next((place for place in named if _has_names(rows, place)), named[0])
+        if found["label"] != named[0]:
+            notes[f"lines with the class of column {cells[found['label']]}, as {cells[named[0]]} has no names"] = len(
+                rows
+            )
     if missing := [key for key in NEEDED if found[key] is None]:
         raise UserError(
             f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
@@ -92,6 +122,11 @@ def _columns(source: Path, header: Sequence[str]) -> dict[str, int]:
     if twice := [cells[place] for place in found.values() if place is not None and cells.count(cells[place]) > 1]:
         raise UserError(f"{source}: line 1: two columns {twice[0]}; rename the one that doesn't count")
     return {key: place for key, place in found.items() if place is not None}
+
+
+def _has_names(rows: Sequence[Sequence[str]], place: int) -> bool:
+    cells = (row[place].strip() for row in rows if place < len(row))
+    return any(cell and read_number(cell) is None for cell in cells)
 
 
 def _box(where: str, cells: dict[str, str]) -> tuple[str, Corners]:
