@@ -84,3 +84,8 @@ def test_a_path_may_have_the_ending_that_the_name_lacks(table):
     lines = [f"1,/d/{folder}/1.jpg,cat,20,20,120,90" for folder in ("images", "other")]
     found = converted("csv", *table("image,path,class,xmin,ymin,xmax,ymax", *lines))
     assert [len(boxes) for boxes in boxes_of(found).values()] == [1]
+
+
+def test_quotation_marks_after_a_space(table):
+    found = converted("csv", *table("filename, class, xmin, ymin, xmax, ymax", '1.jpg, "cat, big", 20, 20, 120, 90'))
+    assert boxes_of(found) == {"1.jpg": [("cat, big", [20, 20, 120, 90])]}

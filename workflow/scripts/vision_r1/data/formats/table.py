@@ -92,7 +92,7 @@ def _rows(source: Path) -> list[tuple[int, list[str]]]:
     if excel := re.match(r"sep=(.)\r?\n", text):
         delimiter, text, skipped = excel[1], text[excel.end() :], 1
     # Strict: an unclosed quotation mark would otherwise swallow the lines after it.
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         return [(reader.line_num + skipped, row) for row in reader]
     except csv.Error as error:
