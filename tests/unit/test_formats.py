@@ -103,8 +103,8 @@ def test_unmatched_files_are_counted(folder):
     path, images = written("yolo", folder)
     (folder / "labels/3.v1.txt").unlink()
     assert converted("yolo", path, images)["info"]["notes"] == {
-        "images without a label file, taken to have no objects": 2,  # 3 and 4
-        "label files without an image, left out": 1,  # 2
+        "images without a label file, taken to have no objects, such as 3.v1.png": 2,  # 3 and 4
+        "label files without an image, left out, such as 2.v1.txt": 1,
     }
 
 

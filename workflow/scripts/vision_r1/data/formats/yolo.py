@@ -4,14 +4,16 @@ Lines of Ultralytics' segmentation and oriented boxes (a class and a polygon) gi
 """
 
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from vision_r1 import safe_yaml
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
 from vision_r1.data.places import beside_images
-from vision_r1.files import UserError, read_text
+from vision_r1.files import UserError, files_below, read_text
 
 OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
 # Lines of what CVAT writes beside the names: lists of images (train.txt), and Darknet's settings (obj.data).
@@ -21,21 +23,19 @@ _NO_NAME = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp)$|^(classes|train|valid|name
 def read(annotations: Path, images: Path) -> Labelled:
     """Read the labels of an image folder; `annotations` has the names: data.yaml, or one per line (classes.txt).
 
-    The labels of images/a/1.jpg are labels/a/1.txt, as Ultralytics has it, or images/a/1.txt. An image without them has
-    no objects. Raises UserError naming file and line.
+    The labels of images/a/1.jpg are labels/a/1.txt, as Ultralytics has it, or images/a/1.txt; also where case differs,
+    or how accents are written. An image without them has no objects. Raises UserError naming file and line.
     """
     names, keypoints = _names(annotations)
     notes: Counter = Counter()
     folder = ImageFolder(images)
-    found, used = [], set()
-    for file in folder.files:
-        if any(part.startswith(".") for part in Path(file).parts):  # .thumbnails, .Trash: no label names them
-            continue
-        places = _label_files(folder.folder / file)
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            notes["images without a label file, taken to have no objects"] += 1
-        used.add(path)
+    # .thumbnails, .Trash: no label names them.
+    files = [file for file in folder.files if not any(part.startswith(".") for part in Path(file).parts)]
+    labels_of = _labels_of(folder.folder, files, notes)
+    if without := [file for file in files if labels_of[file] is None]:
+        notes[f"images without a label file, taken to have no objects, such as {without[0]}"] = len(without)
+    found, used = [], {path.absolute() for path in labels_of.values() if path}
+    for file, path in labels_of.items():
         size = folder.size(file, notes)
         if size == (0, 0):
             continue
@@ -46,12 +46,39 @@ def read(annotations: Path, images: Path) -> Labelled:
             if line.strip()
         )
         found.append(LabelledImage(file, *size, boxes))
-    if used <= {None}:
+    if not used:
         raise UserError(f"{images}: no label files ({', '.join(map(str, _label_files(folder.folder / '*')[::2]))})")
-    labels = {path for each in {path.parent for path in used if path} for path in each.glob("*.txt")}
-    if left := len({path for path in labels - used if path.name != "classes.txt"}):
-        notes["label files without an image, left out"] = left
+    labels = {path for each in {path.parent for path in used} for path in each.glob("*.txt")}
+    if left := sorted(path for path in labels - used if path.name != "classes.txt"):
+        notes[f"label files without an image, left out, such as {left[0].name}"] = len(left)
     return Labelled(names, found, notes)
+
+
+def _labels_of(folder: Path, files: Sequence[str], notes: Counter) -> dict[str, Path | None]:
+    """Return the label file of each image, None where it has none, or several may be meant."""
+    places = {file: _label_files(folder / file) for file in files}
+    found = {file: next((place for place in own if place.is_file()), None) for file, own in places.items()}
+    missing = [file for file in files if found[file] is None]
+    if not missing:  # else all files are listed
+        return found
+    used = {path.absolute() for path in found.values() if path}
+    below = (path for root in (*beside_images(folder), folder) for path in files_below(root))
+    labels = defaultdict(list)
+    for path in {path.absolute() for path in below if path.suffix.lower() == ".txt"} - used:
+        labels[_form(path)].append(path)
+    images = Counter(_form(folder / file) for file in missing)
+    for file in missing:
+        forms = dict.fromkeys(map(_form, places[file]))
+        named = [path for form in forms for path in labels.get(form, ())]
+        if len(named) == 1 and images[_form(folder / file)] == 1:
+            found[file] = named[0]
+            notes["label files whose name has other case or accents than its image's"] += 1
+    return found
+
+
+def _form(path: Path) -> str:
+    """Return a path without its ending, in the form by which it is looked for."""
+    return unicodedata.normalize("NFC", str(path.absolute().with_suffix(""))).casefold()
 
 
 def _label_files(image: Path) -> list[Path]:
