@@ -16,7 +16,7 @@ import msgspec
 
 from vision_r1.data.categories import asked_for, differing_in_spelling, unused_roots_and_placeholders
 from vision_r1.data.coco_file import AnnotationEntry, ImageEntry, in_words, read_file, told
-from vision_r1.data.file_names import image_path
+from vision_r1.data.file_names import image_paths
 from vision_r1.files import UserError
 
 log = logging.getLogger(__name__)
@@ -117,10 +117,9 @@ def read_coco(
         objects[item.image_id].append(CocoObject(item.category_id, label, item.bbox, area, bool(item.iscrowd)))
     merged = _merge_files(annotations, content.images, objects, notes)
     records, named = [], {}
-    for image in content.images:
-        if image.id in merged:
-            continue
-        path = "" if images is None else image_path(annotations, image, images, must_exist, notes)
+    single = [image for image in content.images if image.id not in merged]
+    paths = [""] * len(single) if images is None else image_paths(annotations, single, images, must_exist, notes)
+    for image, path in zip(single, paths, strict=True):
         if path and (other := named.setdefault(os.path.normpath(path), image)) is not image:
             raise UserError(
                 f"{annotations}: images {other.id} ({other.file_name}) and {image.id} ({image.file_name}) are both the "

@@ -180,7 +180,7 @@ def _place(
     `folder`/<12 digits>.jpg, whatever it was called in 2014.
     """
     if id_space != "coco":
-        return image.id, image_path(source, image, folder, must_exist=False)
+        return image.id, image_path(source, image, folder)
     digits = re.search(r"(\d+)\.\w+$", image.file_name)
     if not digits:
         raise UserError(f"{source}: image {image.id}: file_name {image.file_name!r} has no COCO number")

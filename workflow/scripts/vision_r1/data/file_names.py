@@ -1,28 +1,86 @@
 """Image files by the names that an annotation file gives them."""
 
+import os
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vision_r1.files import UserError
 
 
-def image_path(
-    source: str | Path, image: Any, folder: str | Path, must_exist: bool, notes: Counter | None = None
-) -> str:
-    r"""Return an image's path in `folder`.
+def image_paths(
+    source: str | Path, images: Sequence[Any], folder: str | Path, must_exist: bool, notes: Counter
+) -> list[str]:
+    """Return the images' paths in `folder`, each by its `file_name`, as image_path says.
+
+    An image that isn't there is looked for in the folder as in annotations of other forms (ImageFolder): by its name
+    alone, with other case or ending. It stays missing where several files, or other images, have that name. What was
+    found is counted in `notes`. Raises UserError naming `source` where one has no name, or, where it must exist, no
+    file.
+    """
+    paths = [image_path(source, image, folder, notes) for image in images]
+    # A look at each file takes minutes over a network: their folders are listed in its place.
+    is_there = os.path.isfile if must_exist else _listed()
+    missing = [number for number, path in enumerate(paths) if not is_there(path)]
+    if missing:
+        found = _search(images, paths, missing, Path(folder))
+        paths = [found.get(number, path) for number, path in enumerate(paths)]
+        if found:
+            notes["file names with another folder, case or ending than their files"] += len(found)
+        if must_exist and (number := next((number for number in missing if number not in found), None)) is not None:
+            raise UserError(
+                f"{paths[number]}: no such image; {source} lists it as image {images[number].id}; set file_name to its "
+                f"name inside {folder}"
+            )
+    return paths
+
+
+def image_path(source: str | Path, image: Any, folder: str | Path, notes: Counter | None = None) -> str:
+    r"""Return an image's path in `folder`; it need not exist.
 
     Where no such file exists, `images\1.jpg`, as Windows writes it, is read as images/1.jpg, and in a folder .../images
     as 1.jpg; an accent may be a character of its own, as on macOS, or not. All are counted in `notes`. Raises UserError
-    naming `source` where it has no name, or, where it must exist, no file.
+    naming `source` where it has no name.
     """
     if not image.file_name:
         raise UserError(f"{source}: image {image.id}: no file_name")
-    path = Path(folder) / _as_meant(image.file_name, Path(folder), Counter() if notes is None else notes)
-    if must_exist and not path.is_file():
-        raise UserError(f"{path}: no such image; {source} lists it as image {image.id}")
-    return str(path)
+    return str(Path(folder) / _as_meant(image.file_name, Path(folder), Counter() if notes is None else notes))
+
+
+def _listed() -> Callable[[str], bool]:
+    """Return a function that tells whether a file exists, and lists each folder only once."""
+
+    @cache
+    def names(folder: str) -> set[str]:
+        try:
+            return set(os.listdir(folder))
+        except OSError:
+            return set()
+
+    def is_there(path: str) -> bool:
+        folder, _, name = path.rpartition(os.sep)
+        return name in names(folder) or os.path.isfile(path)  # the latter where case doesn't count
+
+    return is_there
+
+
+def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int], folder: Path) -> dict[int, str]:
+    """Return the number of a missing image -> its path, for those that just one file can be, and the file just one."""
+    from vision_r1.data.formats.folder import ImageFolder
+
+    try:
+        files = ImageFolder(folder)
+    except UserError:  # without images
+        return {}
+    meant = [own for own, *_ in files.find([(image.file_name,) for image in images])]
+    # Not in .thumbnails or .Trash.
+    sure = (number for number in missing if len(meant[number]) == 1 and "/." not in f"/{meant[number][0]}")
+    found = {number: str(folder / meant[number][0]) for number in sure}
+    users = Counter([*map(os.path.normpath, paths), *map(os.path.normpath, found.values())])
+    return {number: path for number, path in found.items() if users[os.path.normpath(path)] == 1}
 
 
 def _as_meant(name: str, folder: Path, notes: Counter) -> str:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from vision_r1.data.images import ImageFault, image_suffixes, upright_size
@@ -49,13 +49,7 @@ class ImageFolder:
         """
         files: list[str | None] = []
         entries: dict[str, str] = {}
-        local = [list(map(self._local, names)) for names in meant]
-        # The annotations name images of several folders, so a name without its folder could be another image's.
-        shared = any(self._inside(names[0]) or self._exact(own[0]) for names, own in zip(meant, local, strict=True))
-        for names, own in zip(meant, local, strict=True):
-            named = PurePosixPath(own[0])
-            elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self._exact(own[0])
-            found = self.matches(filter(self._exact, own) if shared and elsewhere else own)
+        for names, (found, named, elsewhere) in zip(meant, self.find(meant), strict=True):
             file = found[0] if len(found) == 1 else None
             files.append(file)
             if file is None:
@@ -74,6 +68,16 @@ class ImageFolder:
         if left := len(set(self.files) - entries.keys()):
             notes[UNNAMED] = left
         return files
+
+    def find(self, meant: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], PurePosixPath, bool]]:
+        """Yield of each entry the files that it may mean, its first name, and whether that names another folder."""
+        local = [list(map(self._local, names)) for names in meant]
+        # The annotations name images of several folders, so a name without its folder could be another image's.
+        shared = any(self._inside(names[0]) or self._exact(own[0]) for names, own in zip(meant, local, strict=True))
+        for names, own in zip(meant, local, strict=True):
+            named = PurePosixPath(own[0])
+            elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self._exact(own[0])
+            yield self.matches(filter(self._exact, own) if shared and elsewhere else own), named, elsewhere
 
     def _local(self, name: str) -> str:
         """Return a name with slashes, as a/1.jpg where it names the image folder: /data/train/a/1.jpg in .../train."""
