@@ -14,7 +14,7 @@ from json_values import JSON
 from PIL import Image
 
 from vision_r1.data.coco import read_coco
-from vision_r1.data.reading import flag, whole_number
+from vision_r1.data.reading import any_number, flag, whole_number
 from vision_r1.files import UserError
 
 
@@ -37,6 +37,11 @@ def whole_as_float(coco):
 def ids_as_text(coco):
     each(coco, "images", "id", lambda number: f"{number:04d}")
     each(coco, "annotations", "image_id", str)
+
+
+def boxes_as_text(coco):
+    each(coco, "annotations", "bbox", lambda box: [f"{value:.2f}" for value in box])
+    each(coco, "annotations", "area", str)
 
 
 def null_flags(coco):
@@ -84,6 +89,7 @@ def both(coco):
     [
         (whole_as_float, {"whole numbers written as 1.0": 12}),
         (ids_as_text, {"numbers written as text": 6}),
+        (boxes_as_text, {"numbers written as text": 15}),
         (null_flags, {"flags that are null": 3}),
         (text_flags, {"numbers written as text": 1, "flags written as text": 1}),
         (ids_twice, {"annotations with an id that was used before": 2}),
@@ -120,6 +126,14 @@ def test_byte_order_mark_and_gzip(tmp_path, wrap):
     path.write_bytes(gzip.compress(b"[" * 1000)[:-9])
     with pytest.raises(UserError, match="damaged gzip data"):
         read_coco("set", annotations)
+
+
+def test_names_may_be_numbers(tmp_path):
+    coco = coco_factory.content()
+    coco["categories"][1] |= {"name": 7, "supercategory": 0}
+    dataset = read_coco("set", *written(tmp_path, coco))
+    assert dataset.categories == {1: "circle", 2: "7", 3: "triangle"}
+    assert dataset.notes == {"texts written as numbers": 2}
 
 
 def test_errors_are_named_even_if_other_values_are_read_as_meant(tmp_path):
@@ -218,8 +232,9 @@ def test_whole_numbers_are_accepted_in_every_notation(number, write):
     assert sum(notes.values()) == (type(value) is not int)
 
 
-@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), "", "a", "1.5", "1e3", [1], True])
+@pytest.mark.parametrize("value", [1.5, float("nan"), float("inf"), "", "a", "nan", "1.5", "1e3", [1], True])
 def test_other_values_are_left_to_the_type_check(value):
     notes = Counter()
     assert whole_number(value, notes) is value and not notes
+    assert value in ("1.5", "1e3") or any_number(value, notes) is value and not notes
     assert flag(value, notes) is value

@@ -52,6 +52,7 @@ def read(tmp_path, dataset):
         gzip.compress(LIST.encode(), mtime=0),
         gzip.compress(LINES.encode(), mtime=0),
         LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'),
+        LIST.replace("0.5", '"0.5"').replace("[10, 20,", '["10", " 20.0",'),
     ],
 )
 def test_every_format_reads_the_same(read, content):

@@ -4,8 +4,8 @@ Read: images (id, file_name, width, height), categories (id, name, supercategory
 category_id, bbox [x, y, width, height] in pixels; iscrowd and area where given). All else in the file is skipped
 unread, polygons above all, so that the 860,001 annotations of COCO train2017 take seconds.
 
-Accepted and counted: whole numbers written as 1.0 or as text, flags that are null or text, annotations without an id or
-with one that is used twice (nothing depends on it), a record that is listed twice.
+Accepted and counted: whole numbers written as 1.0, numbers as text, names as numbers, flags that are null or text,
+annotations without an id or with one that is used twice (nothing depends on it), a record that is listed twice.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from vision_r1.data.reading import decode, flag, whole_number
+from vision_r1.data.reading import any_number, decode, flag, whole_number
 from vision_r1.files import UserError, is_one_line
 from vision_r1.frames import MAX_SIDE
 from vision_r1.parsing import MAX_COORDINATE
@@ -107,6 +107,7 @@ _LooseFile = msgspec.defstruct(
     ],
 )
 _WHOLE_NUMBERS = ("id", "image_id", "category_id", "width", "height")
+_TEXTS = ("name", "supercategory", "file_name")
 _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
@@ -124,6 +125,14 @@ def _as_meant(entry: dict[str, Any], notes: Counter) -> dict[str, Any]:
     for key in found.keys() & _LISTS:
         if isinstance(found[key], list):
             found[key] = [whole_number(value, notes) for value in found[key]]
+    if isinstance(found.get("bbox"), list):
+        found["bbox"] = [any_number(value, notes) for value in found["bbox"]]
+    if "area" in found:
+        found["area"] = any_number(found["area"], notes)
+    for key in found.keys() & _TEXTS:
+        if type(found[key]) in (int, float):
+            notes["texts written as numbers"] += 1
+            found[key] = str(found[key])
     if "iscrowd" in found:
         found["iscrowd"] = flag(found["iscrowd"], notes)
     return found

@@ -19,6 +19,7 @@ from vision_r1.files import UserError, plain
 T = TypeVar("T")
 
 _WHOLE = re.compile(r"[+-]?\d{1,1000}(\.0*)?")  # Python reads no more than 4,300 digits
+_DECIMAL = re.compile(r"[+-]?(\d{1,1000}\.?\d{0,1000}|\.\d{1,1000})(e[+-]?\d{1,4})?", re.IGNORECASE | re.ASCII)
 _FLAGS = {"true": 1, "false": 0}
 
 
@@ -59,6 +60,14 @@ def whole_number(value: Any, notes: Counter) -> Any:
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         notes["numbers written as text"] += 1
         return int(value.strip().partition(".")[0])
+    return value
+
+
+def any_number(value: Any, notes: Counter) -> Any:
+    """Return a finite number that was written as text as a float, and count it in `notes`; else the value."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()) and isfinite(found := float(value)):
+        notes["numbers written as text"] += 1
+        return found
     return value
 
 

@@ -1,7 +1,7 @@
 """COCO results files in the forms that tools write: entries {image_id, category_id, bbox [x, y, width, height], score}.
 
 Accepted: a list, an object that holds the list as `annotations`, or one entry per line; a byte order mark, gzip; ids
-written as 1.0 or as text. What is not read as it is written is counted in the log.
+written as 1.0, numbers as text. What is not read as it is written is counted in the log.
 """
 
 import json
@@ -17,7 +17,7 @@ from vision_r1.boxes import iou
 from vision_r1.data.coco import CocoDataset
 from vision_r1.data.coco_file import told
 from vision_r1.data.oddities import in_words, oddities, too_many
-from vision_r1.data.reading import whole_number
+from vision_r1.data.reading import any_number, whole_number
 from vision_r1.evaluation.coco_ap import Detection
 from vision_r1.evaluation.predictions import is_number
 from vision_r1.files import UserError, read_json, read_jsonl, read_text
@@ -81,15 +81,18 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
             if type(number) is not int or number not in known[key]:
                 raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
         box = entry["bbox"]
+        if isinstance(box, list):
+            box = [any_number(value, notes) for value in box]
+        score = any_number(entry["score"], notes)
         if not (isinstance(box, list) and len(box) == 4 and all(map(_is_usable, box))):
             raise UserError(f"{where}: bbox {box!r} is not four numbers below {MAX_COORDINATE:g}")
-        if not _is_usable(entry["score"]):
+        if not _is_usable(score):
             raise UserError(f"{where}: score {entry['score']!r} is not a number")
         if ids["category_id"] in dataset.dropped:
             notes["boxes of entries that are not categories, left out"] += 1
             continue
         image = dataset.merged.get(ids["image_id"], ids["image_id"])
-        detections.append(Detection(image, ids["category_id"], tuple(map(float, box)), float(entry["score"])))
+        detections.append(Detection(image, ids["category_id"], tuple(map(float, box)), float(score)))
     if dataset.merged:
         detections = _without_repeats(detections, set(dataset.merged.values()), notes)
     if notes:
