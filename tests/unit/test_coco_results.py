@@ -92,6 +92,21 @@ def test_numbers_in_other_forms_are_counted(read, caplog):
     assert "read as meant: whole numbers written as 1.0: 2; numbers written as text: 1" in caplog.text
 
 
+def test_images_may_be_given_by_their_file_s_name(tmp_path, read, caplog):
+    coco = coco_factory.content()
+    for image, name in zip(coco["images"], ("caf\u00e9.v1.jpg", "a\\x.png", "b/x.png"), strict=True):
+        image["file_name"] = name
+    (tmp_path / "other.json").write_text(json.dumps(coco))
+    other = read_coco("set", tmp_path / "other.json")
+    for name in ("caf\u00e9.v1", "cafe\u0301.v1.jpg"):
+        caplog.clear()
+        assert read(json.dumps([{**ENTRIES[0], "image_id": name}]), other) == read(json.dumps(ENTRIES[:1]), other)
+        assert "images given by their file's name: 1" in caplog.text
+    for name in ("x", "x.png", "caf\u00e9", ""):  # of two images, or of none
+        with pytest.raises(UserError, match="item 0: image_id '.*' is not in .*other.json; give the id that its image"):
+            read(json.dumps([{**ENTRIES[0], "image_id": name}]), other)
+
+
 def test_boxes_of_entries_that_are_not_categories_are_left_out(tmp_path, read, caplog):
     coco = coco_factory.content()
     coco["categories"].append({"id": 9, "name": "shapes"})

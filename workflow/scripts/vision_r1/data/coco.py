@@ -65,7 +65,7 @@ class CocoDataset:
     """A data set: `categories` id -> name, and `images`, both in the file's order.
 
     dropped: entries that are not categories, id -> name; merged: image id -> that of the record of the same file;
-    notes: what was not read as it is written -> how often.
+    file_names: image id -> its file's name, as it is written; notes: what was not read as it is written -> how often.
     """
 
     name: str
@@ -75,6 +75,7 @@ class CocoDataset:
     dropped: Mapping[int, str] = field(default_factory=dict, repr=False)
     merged: Mapping[int, int] = field(default_factory=dict, repr=False)
     notes: Mapping[str, int] = field(default_factory=dict, repr=False)
+    file_names: Mapping[int, str] = field(default_factory=dict, repr=False)
 
     @property
     def federated(self) -> bool:
@@ -140,7 +141,8 @@ def read_coco(
         )
     if notes:
         log.warning("%s: read as meant: %s", annotations, told(notes))
-    return CocoDataset(name, str(annotations), categories, tuple(records), dropped, merged, notes)
+    file_names = {image.id: image.file_name for image in single if image.file_name}
+    return CocoDataset(name, str(annotations), categories, tuple(records), dropped, merged, notes, file_names)
 
 
 def _unknown(source: str | Path, number: int, item: AnnotationEntry, section: str) -> UserError:

@@ -1,14 +1,16 @@
 """COCO results files in the forms that tools write: entries {image_id, category_id, bbox [x, y, width, height], score}.
 
 Accepted: a list, an object that holds the list as `annotations`, or one entry per line; a byte order mark, gzip; ids
-written as 1.0, numbers as text. What is not read as it is written is counted in the log.
+written as 1.0, numbers as text; as an image's id the name of its file, with or without its ending (Ultralytics).
+What is not read as it is written is counted in the log.
 """
 
 import json
 import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 1000  # detections that are compared with the ground truth in both readings
 _FIELDS = ("image_id", "category_id", "bbox", "score")
+_REMEDIES = {
+    "image_id": "give the id that its image has there, or the name of the image's file",
+    "category_id": "give the id that its category has there",
+}
 
 
 def read_entries(source: str | Path) -> list[Any] | None:
@@ -69,6 +75,7 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
         "category_id": dataset.categories.keys() | dataset.dropped,
     }
     notes: Counter = Counter()
+    named = _by_name(dataset.file_names)
     detections = []
     for number, entry in enumerate(entries):
         where = f"{source}: item {number}"
@@ -77,9 +84,12 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
         if missing := set(_FIELDS) - entry.keys():
             raise UserError(f"{where}: no field {min(missing)!r}")
         ids = {key: whole_number(entry[key], notes) for key in known}
+        if isinstance(name := ids["image_id"], str) and (image := named.get(_form(name))) is not None:
+            ids["image_id"] = image
+            notes["images given by their file's name"] += 1
         for key, number in ids.items():
             if type(number) is not int or number not in known[key]:
-                raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}")
+                raise UserError(f"{where}: {key} {entry[key]!r} is not in {dataset.source}; {_REMEDIES[key]}")
         box = entry["bbox"]
         if isinstance(box, list):
             box = [any_number(value, notes) for value in box]
@@ -100,6 +110,20 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
     _warn_of_oddities(source, detections, sizes)
     _warn_of_corners(source, detections[:SAMPLE], dataset)
     return detections
+
+
+def _by_name(file_names: Mapping[int, str]) -> dict[str, int]:
+    """Return images' ids by the name of their file, and by that without its ending, where just one image has it."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for number, name in file_names.items():
+        path = PurePosixPath(name.replace("\\", "/"))
+        for each in (path.name, path.stem):
+            found[_form(each)].add(number)
+    return {name: numbers.pop() for name, numbers in found.items() if len(numbers) == 1}
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _without_repeats(detections: Sequence[Detection], images: set[int], notes: Counter) -> list[Detection]:
