@@ -64,7 +64,15 @@ def change(section, key, value):
         (change("images", "id", "two"), r"Expected `int`, got `str` - at `\$.images\[1\].id`"),
         (change("images", "id", 2.5), r"Expected `int`, got `float` - at `\$.images\[1\].id`"),
         (change("annotations", "iscrowd", "maybe"), r"got `str` - at `\$.annotations\[1\].iscrowd`"),
-        (lambda coco: coco["annotations"][1].pop("bbox"), r"missing required field `bbox` - at `\$.annotations\[1\]`"),
+        (
+            lambda coco: coco["annotations"][1].pop("bbox"),
+            r"annotation 2 of image 1 \('1.png'\) has neither a bbox nor pol",
+        ),
+        (
+            change("annotations", "bbox", None),
+            "has neither a bbox nor polygons; give it a box x y width height, or remove",
+        ),
+        (change("annotations", "bbox", []), "annotation 2 of image 1 .* has neither a bbox nor polygons"),
         (change("images", "height", 0), "image 2: a size of 84 x 0 pixels"),
         (change("images", "file_name", "gone.png"), "gone.png: no such image; .* lists it as image 2"),
         (change("images", "file_name", None), "image 2: no file_name"),

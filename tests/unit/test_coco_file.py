@@ -136,6 +136,33 @@ def test_names_may_be_numbers(tmp_path):
     assert dataset.notes == {"texts written as numbers": 2}
 
 
+@pytest.mark.parametrize("box", [None, [], "absent"])
+def test_boxes_that_are_missing_are_those_around_their_polygons(tmp_path, box):
+    coco = coco_factory.content()
+    for entry in coco["annotations"]:
+        entry["segmentation"] = [[10, 20, 40, 25, 12, 30.5], [5, 60, 6, 50]]
+    coco["annotations"][1]["bbox"] = box
+    if box == "absent":
+        del coco["annotations"][1]["bbox"]
+    dataset = read_coco("set", *written(tmp_path, coco))
+    assert dataset.images[0].objects[0].bbox == (10, 20, 30, 40)
+    assert dataset.images[0].objects[1].bbox == (5, 20, 35, 40)
+    assert dataset.notes == {"boxes taken from polygons": 1}
+    polygons = (
+        [],
+        None,
+        [[]],
+        [[1, 2, 3]],
+        [["1", 2]],
+        [1, 2],
+        {"counts": "ab", "size": [84, 84]},
+        [[1, float("nan")]],
+    )
+    for coco["annotations"][1]["segmentation"] in polygons:
+        with pytest.raises(UserError, match="annotation 2 of image 1 .* has neither a bbox nor polygons"):
+            read_coco("set", *written(tmp_path, coco))
+
+
 def test_errors_are_named_even_if_other_values_are_read_as_meant(tmp_path):
     coco = coco_factory.content()
     whole_as_float(coco)
