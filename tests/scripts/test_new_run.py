@@ -129,6 +129,19 @@ def test_one_file_about_the_images_of_two_folders(labelled, write, tmp_path, cap
     assert "8 images, 8 boxes" in (tmp_path / "mine.yaml").read_text()
 
 
+def test_a_part_without_boxes_is_named_by_the_user_s_file(labelled, write, tmp_path):
+    coco = read_json(labelled[1])
+    write_json(Path(labelled[1]), {**coco, "annotations": coco["annotations"][:1]})
+    with pytest.raises(UserError, match="annotations.json: no boxes in the 10 images of train; draw others with"):
+        write(*labelled)
+    shutil.copytree(tmp_path / "images", tmp_path / "others")
+    write_json(tmp_path / "none.json", {**coco, "annotations": []})
+    with pytest.raises(UserError, match="none.json: no boxes in the 12 images of mine_test; are these the labels of"):
+        write(*labelled, "--test_images", tmp_path / "others", "--test_annotations", tmp_path / "none.json")
+    with pytest.raises(UserError, match="none.json: no boxes in the 12 images of mine_train; are these the labels of"):
+        write("--annotations", tmp_path / "none.json", *labelled[2:])
+
+
 def test_a_damaged_image_without_a_size_is_left_out(labelled, write, tmp_path, caplog):
     coco = read_json(labelled[1])
     for image in coco["images"]:

@@ -113,17 +113,19 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     from vision_r1 import configuration, safe_yaml
     from vision_r1.data.worlds import WORLDS
     from vision_r1.experiments import merge
-    from vision_r1.files import UserError, write_text
+    from vision_r1.files import write_text
     from vision_r1.own.data import form_of, numbers, read_part, split, write_part
     from vision_r1.own.limits import answer_counter, limits_of
     from vision_r1.own.overlay import overlay
 
     form = args.format or form_of(args.annotations)
     train = read_part(f"{args.name}_train", form, *map(place, (args.annotations, args.images)))
+    check_boxes(train, args.annotations)
     if args.test_images:
         annotations = args.test_annotations or args.annotations
         test_form = args.format or form_of(annotations)
         test = read_part(f"{args.name}_test", test_form, *map(place, (annotations, args.test_images)))
+        check_boxes(test, annotations)
         check_common_images(train, test)
         if test.missing:  # a prediction refuses a test set that is not whole
             test = write_part(test, test.coco.images, place(folder / "test.json"))
@@ -134,15 +136,14 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
             write_part(train, own, place(folder / f"{each}.json"))
             for own, each in zip(chosen, ("train", "test"), strict=True)
         ]
+        for part in parts:
+            check_boxes(part, args.annotations, "draw others with --seed or --test_share, or give --test_images")
         origin = (
             f"{len(chosen[1])} of {sum(map(len, chosen))} images are the test set, chosen by seed {args.seed} alone; "
             "they are not trained on."
         )
         train, test = parts
     of_train, of_test = numbers(train), numbers(test)
-    for part, found in ((train, of_train), (test, of_test)):
-        if not found["boxes"]:
-            raise UserError(f"{part.annotations}: no boxes in its {found['images']} images")
     for label in sorted({*of_test["categories"]} - {*of_train["categories"]}):
         logging.warning("category %r is in the test set only: nothing is learned about it", label)
     if config["model"]["source"] == "made":
@@ -159,6 +160,15 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     configuration.check(merge(config, safe_yaml.load(text)), configuration.read_schema(ROOT / "config"))
     write_text(output, text)
     return command
+
+
+def check_boxes(part: "Part", annotations: Path, remedy: str = "are these the labels of these images?") -> None:
+    """Raise UserError, naming the user's annotations and the remedy, where a part has no boxes but crowds'."""
+    from vision_r1.files import UserError
+
+    images = part.coco.images
+    if all(item.crowd for image in images for item in image.objects):
+        raise UserError(f"{annotations}: no boxes in the {len(images)} images of {part.coco.name}; {remedy}")
 
 
 def check_common_images(train: "Part", test: "Part") -> None:
