@@ -73,7 +73,7 @@ def change(section, key, value):
             "has neither a bbox nor polygons; give it a box x y width height, or remove",
         ),
         (change("annotations", "bbox", []), "annotation 2 of image 1 .* has neither a bbox nor polygons"),
-        (change("images", "height", 0), "image 2: a size of 84 x 0 pixels"),
+        (change("images", "height", -1), "image 2: a size of 84 x -1 pixels"),
         (change("images", "file_name", "gone.png"), "gone.png: no such image; .* lists it as image 2"),
         (change("images", "file_name", None), "image 2: no file_name"),
     ],

@@ -72,6 +72,16 @@ def no_sizes(coco):
         del entry["width"], entry["height"]
 
 
+def sizes_of_0(coco):
+    for entry, size in zip(coco["images"], ((0, 0), (84, 0), (None, 84)), strict=True):
+        entry["width"], entry["height"] = size
+
+
+def areas_of_nothing(coco):
+    for entry, area in zip(coco["annotations"], (-1, 0, None), strict=True):
+        entry["area"] = area
+
+
 def backslashes(coco):
     each(coco, "images", "file_name", lambda name: f".\\{name}")
 
@@ -96,6 +106,8 @@ def both(coco):
         (no_ids, {"annotations without an id": 3}),
         (records_twice, {"images listed twice": 1, "categories listed twice": 1}),
         (no_sizes, {"images without width and height": 3}),
+        (sizes_of_0, {"images without width and height": 3}),
+        (areas_of_nothing, {"areas of 0 or less, taken from the box": 2}),
         (backslashes, {"file names with backslashes": 3}),
         (folder_twice, {"file names that repeat the image folder": 3}),
         (both, {"file names with backslashes": 3, "file names that repeat the image folder": 3}),

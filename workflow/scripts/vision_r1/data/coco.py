@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class CocoObject(msgspec.Struct, frozen=True, gc=False):
     """One annotation: `bbox` x y width height in pixels of the original image, as annotated; `area` in pixels.
 
-    `crowd`: the box is around a group, whose members have none of their own. Where the file gives no area, it is the
-    box's.
+    `crowd`: the box is around a group, whose members have none of their own. Without an area above 0 in the file, it is
+    the box's.
     """
 
     category_id: int
@@ -114,6 +114,9 @@ def read_coco(
         if item.category_id not in categories:
             raise _unknown(annotations, number, item, "categories")
         area = item.bbox[2] * item.bbox[3] if item.area is None else item.area
+        if area <= 0 < min(item.bbox[2:]):  # scored, it would count for nothing, or as small
+            area = item.bbox[2] * item.bbox[3]
+            notes["areas of 0 or less, taken from the box"] += 1
         label = categories[item.category_id]
         objects[item.image_id].append(CocoObject(item.category_id, label, item.bbox, area, bool(item.iscrowd)))
     merged = _merge_files(annotations, content.images, objects, notes)

@@ -82,6 +82,8 @@ def read_file(path: str | Path) -> tuple[CocoFile, Counter]:
         if image.file_name is None and image.coco_url:
             image.file_name = "/".join(image.coco_url.split("/")[-2:])
             notes["file names of coco_url"] += 1
+        if not image.width or not image.height:  # 0 means unknown, too
+            image.width = image.height = None
         name = image.file_name or ""
         if not (name.isprintable() or is_one_line(name)):  # the first is fast
             raise UserError(f"{path}: image {image.id}: file_name {name!r} is not one line of text; rename the file")
