@@ -158,3 +158,19 @@ def test_reads_real_coco(coco_tiny):
     assert (len(dataset.images), len(dataset.categories)) == (80, 80)
     assert sum(item.crowd for image in dataset.images for item in image.objects) == 11
     check_images({image.path: (image.width, image.height) for image in dataset.images})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"version": "5.0.1", "shapes": [], "imagePath": "1.jpg"},  # labelme
+        [{"image": "1.jpg", "annotations": []}],  # CreateML
+        {"info": {}, "categories": {"label": {"labels": []}}, "items": []},  # Datumaro
+    ],
+)
+def test_json_of_another_form_is_told_what_to_export(tmp_path, content):
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match="other.json: not in COCO format: .*; if it is of another form .*, export as COCO,"
+    ):
+        read_coco("set", tmp_path / "other.json")

@@ -1,4 +1,4 @@
-"""YOLO: the label file of each image, found by its name."""
+"""YOLO: the label file of each image, found by its name; and what is given in place of a file or folder of labels."""
 
 import unicodedata
 
@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from vision_r1.data.formats import READERS
+from vision_r1.files import UserError
 
 FOUND = "label files whose name has other case or accents than its image's"
 WITHOUT = "images without a label file, taken to have no objects"
@@ -53,3 +54,12 @@ def test_labels_beside_inner_image_folders(read):
         ["all/a/images/X.jpg", "all/a/images/y.jpg"], ["all/a/labels/x.txt", "all/a/labels/y.txt"], "all"
     )
     assert list(found.values()) == [1, 1] and notes == {FOUND: 1}
+
+
+def test_a_folder_given_in_place_of_the_file_in_it(tmp_path):
+    (tmp_path / "_annotations.coco.json").touch()
+    with pytest.raises(UserError, match="no XML files in it; give .*/_annotations.coco.json$"):
+        READERS["voc"](tmp_path, tmp_path)
+    (tmp_path / "1.json").touch()  # labelme has one for each image
+    with pytest.raises(UserError, match="no XML files in it; give VOC's folder, or the file of COCO, of CSV"):
+        READERS["voc"](tmp_path, tmp_path)

@@ -76,7 +76,8 @@ def read_file(path: str | Path) -> tuple[CocoFile, Counter]:
     Raises UserError, one line naming file and item, as read_coco says.
     """
     notes: Counter = Counter()
-    content = decode(path, CocoFile, "COCO format", partial(_leniently, path, notes))
+    foreign = "; if it is of another form (labelme, CreateML, Datumaro), export as COCO, VOC, YOLO or CSV"
+    content = decode(path, CocoFile, "COCO format", partial(_leniently, path, notes), foreign)
     content.images = _once(path, "images", content.images, notes)
     for image in content.images:
         if image.file_name is None and image.coco_url:

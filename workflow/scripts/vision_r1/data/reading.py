@@ -23,8 +23,16 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,1000}\.?\d{0,1000}|\.\d{1,1000})(e[+-]?\d{1,4
 _FLAGS = {"true": 1, "false": 0}
 
 
-def decode(path: str | Path, kind: type[T], form: str, second_look: Callable[[Callable], Any] | None = None) -> T:
+def decode(
+    path: str | Path,
+    kind: type[T],
+    form: str,
+    second_look: Callable[[Callable], Any] | None = None,
+    foreign: str = "",
+) -> T:
     """Read a JSON file as a msgspec structure of type `kind`; `form` names the format in errors.
+
+    foreign: what the error adds where the file seems to be of another form.
 
     second_look: what to try where that fails. It gets a function that reads the file as another type, and returns
     values of which `kind` can be made. Raises UserError naming the file and the item, or where it is cut.
@@ -39,7 +47,9 @@ def decode(path: str | Path, kind: type[T], form: str, second_look: Callable[[Ca
                     raise
                 return msgspec.convert(second_look(lambda other: _parsed(content, other)), kind)
     except msgspec.ValidationError as error:
-        raise UserError(f"{path}: not in {form}: {error}") from None
+        # What is wrong with the file as a whole is named at $ or at $.images; else it is one item.
+        remedy = "" if "[" in str(error) else foreign
+        raise UserError(f"{path}: not in {form}: {error}{remedy}") from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

@@ -23,7 +23,9 @@ def read(annotations: Path, images: Path) -> Labelled:
         raise UserError(f"{annotations}: a file; VOC has a folder, with an XML file for each image")
     paths = sorted(path for path in files_below(annotations) if path.suffix.lower() == ".xml")
     if not paths:
-        raise UserError(f"{annotations}: no XML files in it; give VOC's folder, or, for YOLO, the file of class names")
+        others = [path for ending in ("json", "csv", "yaml") for path in annotations.glob(f"*.{ending}")]
+        remedy = others[0] if len(others) == 1 else "VOC's folder, or the file of COCO, of CSV or of YOLO's class names"
+        raise UserError(f"{annotations}: no XML files in it; give {remedy}")
     notes: Counter = Counter()
     folder = ImageFolder(images)
     roots = [parse_xml(path) for path in paths]
