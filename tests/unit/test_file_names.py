@@ -59,6 +59,14 @@ def test_nothing_outside_of_the_folder_is_found(read, tmp_path):
     assert read(["x.jpg"], ["/etc/z.jpg", "other/../z.jpg"]) == ([None, None], {})
 
 
+def test_the_working_directory_is_not_searched(read, tmp_path, monkeypatch):
+    """A selection split names images of several folders by their whole paths."""
+    read(["x.jpg"], ["a/x.jpg"])
+    monkeypatch.chdir(tmp_path)
+    dataset = read_coco("set", "train.json", ".", must_exist=False)
+    assert dataset.images[0].path == "a/x.jpg" and not dataset.notes
+
+
 def test_a_missing_image_is_named_with_the_remedy(read):
     with pytest.raises(UserError, match=r"b/2.jpg: no such image; .*train.json lists it as image 1; set file_name to "):
         read(["1.jpg"], ["1.jpg", "b/2.jpg"], must_exist=True)

@@ -71,6 +71,8 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
     """Return the number of a missing image -> its path, for those that just one file can be, and the file just one."""
     from vision_r1.data.formats.folder import ImageFolder
 
+    if folder == Path("."):  # of a selection split, whose names are whole paths: everything here isn't its image folder
+        return {}
     try:
         files = ImageFolder(folder)
     except UserError:  # without images
