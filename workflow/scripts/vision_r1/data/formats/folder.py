@@ -60,7 +60,8 @@ class ImageFolder:
                 notes["images found by their name alone, as annotations name another folder"] += 1
             if file in entries:
                 raise UserError(
-                    f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}; give them one name"
+                    f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}; give them one name, or "
+                    "the folder that has both"
                 )
             entries[file] = names[0]
         if meant and not entries:
