@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vision_r1.evaluation.compare import Measured, compare, read_measured, write_resamples
+from vision_r1.evaluation.compare import Measured, compare, read_comparison, read_measured, write_resamples
 from vision_r1.evaluation.published import MEAN
 from vision_r1.files import UserError, write_json
 
@@ -105,6 +105,12 @@ def test_equal_differences_tell_nothing_of_their_spread():
     everything.samples["all"]["AP"]["a"] = 1.0 + nothing.samples["all"]["AP"]["a"]
     *_, line = compare("sft", [everything], "base", [nothing])
     assert (line.difference, line.low, line.p, line.significant) == (1.0, None, None, False)
+
+
+def test_a_comparison_of_an_older_version_is_refused(tmp_path):
+    write_json(tmp_path / "c.json", {"note": "", "reference": "base", "tables": {}})
+    with pytest.raises(UserError, match="c.json: not a comparison of this version; write it again with compare_check"):
+        read_comparison(tmp_path / "c.json")
 
 
 def test_files(tmp_path):

@@ -54,9 +54,26 @@ def test_images_of_another_folder_stay_missing(read):
     assert read(["a/1.jpg", "a/2.jpg"], ["a/1.jpg", "b/2.jpg"]) == (["a/1.jpg", None], {})
 
 
-def test_nothing_outside_of_the_folder_is_found(read, tmp_path):
+def test_nothing_outside_of_the_folder_is_searched(read, tmp_path):
     Image.new("RGB", (84, 84)).save(tmp_path / "z.jpg")
     assert read(["x.jpg"], ["/etc/z.jpg", "other/../z.jpg"]) == ([None, None], {})
+
+
+def test_an_image_outside_of_the_folder_is_counted(read, tmp_path):
+    Image.new("RGB", (84, 84)).save(tmp_path / "z.jpg")
+    for name in ("../z.jpg", str(tmp_path / "z.jpg")):
+        assert read(["x.jpg"], ["x.jpg", name])[1] == {"images outside of the image folder": 1}
+    assert read(["x.jpg"], ["../images/x.jpg"])[1] == {}
+
+
+@pytest.mark.parametrize("file", ["masks/5.png", "thumbs/5.jpg", "5.png"])
+def test_neither_a_mask_nor_a_thumbnail_takes_the_place_of_a_missing_image(read, file):
+    assert read(["1.jpg", file], ["1.jpg", "5.jpg"]) == (["1.jpg", None], {})
+
+
+def test_others_may_be_where_the_images_are_that_have_their_places(read):
+    """Some tools name a part of the images from another folder."""
+    assert read(["10.jpg", "12.jpg"], ["10.jpg", "..\\label\\12.jpg"])[0] == ["10.jpg", "12.jpg"]
 
 
 def test_the_working_directory_is_not_searched(read, tmp_path, monkeypatch):

@@ -191,7 +191,7 @@ def test_without_counts_lengths_are_upper_bounds(paper):
 def test_processes_as_each_launcher_counts_them(launch, started, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 6\n")
-    assert processes({"compute": {"launch": launch.split(), "train_grpo": {"nodes": 2}}}) == started
+    assert processes({"compute": {"launch": launch.split(), "train_grpo": {"nodes": 2}}}, "train_grpo") == started
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_processes_that_cannot_be_counted(words, message, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("num_processes: '8'\n")
     with pytest.raises(UserError, match=f"config: compute.launch: .*{message}"):
-        processes({"compute": {"launch": ["accelerate", "launch", *words]}})
+        processes({"compute": {"launch": ["accelerate", "launch", *words]}}, "train_sft")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def value_of(config, fact):
     if key in ("sft.batch", "grpo.batch"):
         section = config[key.partition(".")[0]]
         parts = section["per_device_train_batch_size"], section["gradient_accumulation_steps"]
-        return prod(parts) * processes(config)
+        return prod(parts) * processes(config, f"train_{key.partition('.')[0]}")
     if key == "share_of_stage1":
         first, second = config["grpo_stage1"]["max_steps"], config["grpo_stage2"]["max_steps"]
         return round(first / (first + second), 4)

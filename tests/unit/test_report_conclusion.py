@@ -162,8 +162,14 @@ def test_a_change_without_interval_is_unclear(tmp_path):
     """As of a single test image, or where the comparison is missing."""
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     found = conclusion(results_of(tmp_path, scores, suites=("coco",)), CHAIN, *BENCHMARK, {})
-    assert found.answer == "Unclear" and "stage 2 +10.0), of which there is no interval" in found.sentence
-    assert found.sentence.endswith("the SFT baseline reached 40.0 (difference +10.0, without interval).")
+    assert found.answer == "Unclear" and found.reasons[0] == "no interval for the change from base"
+    assert "moved coco AP from 30.0 to 50.0 (stage 1 +10.0, stage 2 +10.0), without an interval" in found.sentence
+    assert found.sentence.endswith("the SFT baseline reached 40.0 (difference +10.0, without an interval).")
+
+
+def test_sft_is_not_compared_with_itself(tmp_path):
+    found = concluded(results_of(tmp_path, {"base": 0.3, "sft": 0.5}, suites=("coco",)), [["sft"]])
+    assert (found.answer, found.reasons) == ("Yes", ("higher than base",)) and found.sentence.endswith("+20.2.")
 
 
 @pytest.mark.parametrize(

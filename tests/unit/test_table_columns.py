@@ -5,6 +5,7 @@ from label_writers import boxes_of, converted
 from PIL import Image
 
 from vision_r1.data.formats import READERS
+from vision_r1.files import UserError
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_names_count_before_numbers_of_classes(table, header, cells, note):
     assert found["info"]["notes"] == ({note: 2} if note else {})
 
 
+@pytest.mark.parametrize(
+    ("column", "cells"),
+    [("name", ["0,Anna", "1,Bob", "0,Bob"]), ("name", ["0,1.jpg", "0,2.jpg", "0,3.jpg"]), ("category", ["0,", "1,a"])],
+)
+def test_a_column_that_does_not_name_each_class_is_another_matter(table, column, cells):
+    places = table(f"filename,xmin,ymin,xmax,ymax,class,{column}", *(f"1.jpg,20,20,120,90,{each}" for each in cells))
+    found = boxes_of(converted("csv", *places))
+    assert [label for label, _ in found["1.jpg"]] == [each[0] for each in cells]
+
+
 def test_classes_that_have_only_numbers_keep_them(table):
     places = table("filename,label,class_name,xmin,ymin,xmax,ymax", "1.jpg,3,4,20,20,120,90")
     assert boxes_of(converted("csv", *places)) == {"1.jpg": [("3", [20, 20, 120, 90])]}
@@ -70,6 +81,19 @@ def test_folders_do_not_count_where_names_are_enough(table, place):
     lines = [f"{name}.jpg,{place.format(name)},cat,20,20,120,90" for name in "121"]
     found = converted("csv", *table("filename,path,class,xmin,ymin,xmax,ymax", *lines))
     assert [len(boxes) for boxes in boxes_of(found).values()] == [2, 1] and found["info"]["notes"] == {}
+
+
+@pytest.mark.parametrize("places", [("", "images"), ("Images", "images"), ("images", "")])
+def test_a_place_that_is_missing_or_in_other_case_is_the_same(table, places):
+    lines = [f"1.jpg,{place},cat,20,20,120,90" for place in places]
+    assert len(boxes_of(converted("csv", *table("filename,folder,class,xmin,ymin,xmax,ymax", *lines)))["1.jpg"]) == 2
+
+
+def test_two_places_of_one_image_are_refused_with_the_remedy(table):
+    """They may as well be two images, of training and test, of which the folder has one."""
+    lines = [f"1.jpg,{place},cat,20,20,120,90" for place in ("C:\\ann\\1.jpg", "D:\\bob\\1.jpg")]
+    with pytest.raises(UserError, match="are both the image 1.jpg; .*in CSV, remove a column that has other folders"):
+        READERS["csv"](*table("filename,path,class,xmin,ymin,xmax,ymax", *lines))
 
 
 def test_a_folder_finds_an_image_whose_name_several_have(table, tmp_path):

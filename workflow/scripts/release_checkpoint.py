@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1 import asking
     from vision_r1.configuration import presets
     from vision_r1.data.places import licences
+    from vision_r1.evaluation.compare import read_comparison
     from vision_r1.experiments import BASE, split_checkpoint
     from vision_r1.families import family
     from vision_r1.files import UserError, hash_folder, link_or_copy, read_json, read_jsonl, write_json, written_whole
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.config,
         read_json(run.training(args.checkpoint)),
         read_json(run.curation(arm)),
-        read_json(run.comparison),
+        read_comparison(run.comparison),
         licences(run.config, run.trained_on),
         labels,
         Example.of(prompt_text(processor, question, templates.system), question),

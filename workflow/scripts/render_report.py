@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
     from vision_r1.data.coco import read_coco
+    from vision_r1.evaluation.compare import read_comparison
     from vision_r1.files import read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.datasheet import choose_overlays, overlay
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         training={checkpoint: read_json(file) for checkpoint, file in trainings.items()},
         galleries=galleries,
         curation=found(run.curation()),
-        comparison=found(run.comparison),
+        comparison=read_comparison(run.comparison) if run.comparison.is_file() else None,
         metrics={pair: read_json(file) for pair, file in metrics.items()},
         anchors=found(run.anchors("all"), ()),
         datasheet=found(run.datasheet),

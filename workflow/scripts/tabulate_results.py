@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
     from vision_r1.evaluation.box_errors import ERROR_KINDS
+    from vision_r1.evaluation.compare import read_comparison
     from vision_r1.files import read_json, write_text
     from vision_r1.report.published import banner, published_numbers
     from vision_r1.report.reasons import reason_sheets, reasons
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run, recipes = Run.read(args.run), presets(args.config)
     seed, scored = run.config["seed"], run.scored(run.checkpoints)
     results = [result for pair in scored for result in of_metrics(run.metrics(*pair), *pair, seed)]
-    comparison = read_json(run.comparison)
+    comparison = read_comparison(run.comparison)
     results = with_differences(results, comparison)
     warning = banner(run.config, recipes)
     published = published_numbers(run.config, recipes, read_json(run.anchors("all")))

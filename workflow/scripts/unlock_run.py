@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     logging.info("removing the lock of a run that was killed")
     if subprocess.run(["snakemake", "--unlock", "--quiet"]).returncode:
-        raise UserError(f"{folder}: `snakemake --unlock` failed, as told above; mend that, then run this again")
+        raise UserError(f"{folder}: `snakemake --unlock` failed, as told above; fix that, then rerun")
 
 
 if __name__ == "__main__":

@@ -274,7 +274,7 @@ def _check_model(config: Mapping[str, Any]) -> None:
 
 def _check_compute(config: Mapping[str, Any]) -> None:
     for job, launch in (("train_sft", "launch"), ("train_grpo", "launch"), ("predict_suite", "launch_predict")):
-        gpus, started = config["compute"][job]["gpu"], processes(config, launch)
+        gpus, started = config["compute"][job]["gpu"], processes(config, job)
         if gpus and gpus != started:
             raise UserError(
                 f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.{launch} starts {started} "

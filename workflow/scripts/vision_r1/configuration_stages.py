@@ -55,12 +55,13 @@ def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
         )
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
-    completions = values["per_device_train_batch_size"] * micro_steps_at_once(values) * processes(config)
+    started = processes(config, "train_grpo")
+    completions = values["per_device_train_batch_size"] * micro_steps_at_once(values) * started
     together = values.get("vllm_tensor_parallel_size", 1)
-    if processes(config) % together:
+    if started % together:
         raise UserError(
-            f"{where}.{stage}.vllm_tensor_parallel_size: {processes(config)} processes (compute.launch) "
-            f"can't be grouped by {together}"
+            f"{where}.{stage}.vllm_tensor_parallel_size: {started} processes (compute.launch) can't be grouped by "
+            f"{together}"
         )
     check_objective(values, f"{where}.{stage}.")
     if "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:

@@ -10,6 +10,8 @@ from typing import Any
 
 from vision_r1.files import UserError
 
+HERE = Path(".")  # the image folder of a selection split, whose names are whole paths
+
 
 def image_paths(
     source: str | Path, images: Sequence[Any], folder: str | Path, must_exist: bool, notes: Counter
@@ -17,9 +19,10 @@ def image_paths(
     """Return the images' paths in `folder`, each by its `file_name`, as image_path says.
 
     An image that isn't there is looked for in the folder as in annotations of other forms (ImageFolder): by its name
-    alone, with other case or ending. It stays missing where several files, or other images, have that name. What was
-    found is counted in `notes`. Raises UserError naming `source` where one has no name, or, where it must exist, no
-    file.
+    alone, with other case or ending; where some images are in their places, only in their folders and with its own
+    ending, since masks and thumbnails have images' names, too. It stays missing where several files, or other images,
+    have that name. What was found is counted in `notes`. Raises UserError naming `source` where one has no name, or,
+    where it must exist, no file.
     """
     paths = [image_path(source, image, folder, notes) for image in images]
     # A look at each file takes minutes over a network: their folders are listed in its place.
@@ -42,12 +45,18 @@ def image_path(source: str | Path, image: Any, folder: str | Path, notes: Counte
     r"""Return an image's path in `folder`; it need not exist.
 
     Where no such file exists, `images\1.jpg`, as Windows writes it, is read as images/1.jpg, and in a folder .../images
-    as 1.jpg; an accent may be a character of its own, as on macOS, or not. All are counted in `notes`. Raises UserError
-    naming `source` where it has no name.
+    as 1.jpg; an accent may be a character of its own, as on macOS, or not. All are counted in `notes`, and so are files
+    outside of the folder. Raises UserError naming `source` where it has no name.
     """
     if not image.file_name:
         raise UserError(f"{source}: image {image.id}: no file_name")
-    return str(Path(folder) / _as_meant(image.file_name, Path(folder), Counter() if notes is None else notes))
+    notes = Counter() if notes is None else notes
+    path = str(Path(folder) / _as_meant(image.file_name, Path(folder), notes))
+    named_elsewhere = image.file_name.startswith("/") or ".." in image.file_name
+    if named_elsewhere and Path(folder) != HERE and os.path.isfile(path):
+        if Path(os.path.abspath(folder)) not in Path(os.path.abspath(path)).parents:
+            notes["images outside of the image folder"] += 1
+    return path
 
 
 def _listed() -> Callable[[str], bool]:
@@ -71,7 +80,7 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
     """Return the number of a missing image -> its path, for those that just one file can be, and the file just one."""
     from vision_r1.data.formats.folder import ImageFolder
 
-    if folder == Path("."):  # of a selection split, whose names are whole paths: everything here isn't its image folder
+    if folder == HERE:
         return {}
     try:
         files = ImageFolder(folder)
@@ -81,6 +90,14 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
     # Not in .thumbnails or .Trash.
     sure = (number for number in missing if len(meant[number]) == 1 and "/." not in f"/{meant[number][0]}")
     found = {number: str(folder / meant[number][0]) for number in sure}
+    gone = set(missing)
+    if homes := {os.path.dirname(path) for number, path in enumerate(paths) if number not in gone}:
+        endings = {number: PurePosixPath(images[number].file_name).suffix.casefold() for number in found}
+        found = {
+            number: path
+            for number, path in found.items()
+            if os.path.dirname(path) in homes and path.casefold().endswith(endings[number])
+        }
     users = Counter([*map(os.path.normpath, paths), *map(os.path.normpath, found.values())])
     return {number: path for number, path in found.items() if users[os.path.normpath(path)] == 1}
 

@@ -36,8 +36,8 @@ class Comparison:
     high and p also where its resamples give no interval.
 
     dataset: a data set (of which AP is compared only), or MEAN over the suite's data sets: a benchmark. metric: AP,
-    AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap. No interval: too few images,
-    or resamples that all give the same difference, which tell nothing of its spread.
+    AP50 or AP75. objects: how many the interval rests on. p: two-sided, of the bootstrap. No interval: a single image,
+    or resamples that all give the same difference other than 0, which tell nothing of its spread.
     """
 
     checkpoint: str
@@ -119,6 +119,14 @@ def compare(
                     lines.append(_benchmark(names, own, other, protocol, metric))
     lines = zip(*map(_holm, benchmarks.values()), sets, strict=True)
     return [line for *benchmark, own in lines for line in (*benchmark, *own)]
+
+
+def read_comparison(path: str | Path) -> dict[str, Any]:
+    """Return what compare_checkpoints.py wrote: {note, lines}. Raises UserError where an older version wrote it."""
+    content = read_json(path)
+    if not isinstance(content, Mapping) or "lines" not in content:
+        raise UserError(f"{path}: not a comparison of this version; write it again with compare_checkpoints.py")
+    return dict(content)
 
 
 def mean_intervals(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str, str], tuple[float, float]]:

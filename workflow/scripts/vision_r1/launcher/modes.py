@@ -18,16 +18,16 @@ MODES = {
 SPLIT_WEIGHTS = ("zero3", "fsdp")
 
 
-def processes(config: Mapping[str, Any], launch: str = "launch") -> int:
-    """Return how many processes compute.launch (or launch_predict) starts, over all nodes: one a GPU.
+def processes(config: Mapping[str, Any], job: str) -> int:
+    """Return how many processes a job of section compute starts, over all nodes: one a GPU.
 
-    torchrun is told how many a node starts; accelerate how many there are, by an option or by its file. Raises
-    UserError for a number that can't be read, and for such a file.
+    job: train_sft, train_grpo or predict_suite. torchrun is told how many a node starts; accelerate how many there are,
+    by an option or by its file. Raises UserError for a number that can't be read, and for such a file.
     """
+    launch = "launch_predict" if job == "predict_suite" else "launch"
     key = f"compute.{launch}"
     options = _options(config["compute"][launch], key)
     if options.nproc_per_node is not None:
-        job = "predict_suite" if launch == "launch_predict" else "train_grpo"
         return options.nproc_per_node * config["compute"][job]["nodes"]
     if options.num_processes is not None:
         return options.num_processes

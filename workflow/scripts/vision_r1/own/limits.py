@@ -115,8 +115,8 @@ def limits_of(
 
 
 def _batch(config: Mapping[str, Any], section: str) -> int:
-    values = config[section]
-    return values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] * processes(config)
+    values, devices = config[section], processes(config, f"train_{section}")
+    return values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] * devices
 
 
 def _steps(rows: float, batch: float) -> int:

@@ -16,7 +16,7 @@ from vision_r1.experiments import (
     split_checkpoint,
 )
 from vision_r1.files import UserError
-from vision_r1.launcher import modes
+from vision_r1.launcher.modes import processes
 from vision_r1.objectives import micro_steps_at_once, packing_pays, prompts_at_once
 
 
@@ -113,31 +113,31 @@ def training_batches(
 
     rows_of: arm -> rows of its training file. Raises UserError where they are too few for one generation.
     """
-    processes, batches = modes.processes(config), {}
+    batches: dict[str, Batches] = {}
     for checkpoint in checkpoints_of(config, experiments, [0])[1:]:
         arm, stage = split_checkpoint(checkpoint)
         merged, rows = experiment_config(config, arm), rows_of(arm)
         if stage == SFT:
-            batches[checkpoint] = _sft(merged[SFT], checkpoint, processes, rows)
+            batches[checkpoint] = _sft(merged[SFT], checkpoint, processes(config, "train_sft"), rows)
         else:
             continued = batches[parent_checkpoint(config, checkpoint)].steps if resumes(config, checkpoint) else 0
             values = {**merged["grpo"], **merged[stage]}
-            batches[checkpoint] = _grpo(values, checkpoint, processes, rows, continued)
+            batches[checkpoint] = _grpo(values, checkpoint, processes(config, "train_grpo"), rows, continued)
     return list(batches.values())
 
 
-def _sft(values: Mapping[str, Any], name: str, processes: int, rows: int) -> Batches:
+def _sft(values: Mapping[str, Any], name: str, devices: int, rows: int) -> Batches:
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    steps = _steps(values, math.ceil(rows / (per_device * processes)))
-    return Batches(name, steps, per_device, accumulation, processes, rows)
+    steps = _steps(values, math.ceil(rows / (per_device * devices)))
+    return Batches(name, steps, per_device, accumulation, devices, rows)
 
 
-def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, before: int) -> Batches:
+def _grpo(values: Mapping[str, Any], name: str, devices: int, rows: int, before: int) -> Batches:
     """`before`: steps that earlier stages of the same schedule took; they count where epochs decide its length."""
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
     group = values["num_generations"]
     at_once = micro_steps_at_once(values)
-    prompts = per_device * at_once * processes // group
+    prompts = per_device * at_once * devices // group
     if rows < prompts:
         raise UserError(
             f"config: {name}: one generation takes {prompts} prompts and the training file has {rows} rows; "
@@ -153,7 +153,7 @@ def _grpo(values: Mapping[str, Any], name: str, processes: int, rows: int, befor
             )
         steps -= before
     shares = values.get("share_copies", True)
-    return Batches(name, steps, per_device, accumulation, processes, rows, group, at_once, iterations, shares)
+    return Batches(name, steps, per_device, accumulation, devices, rows, group, at_once, iterations, shares)
 
 
 def _steps(values: Mapping[str, Any], micro_steps: int) -> int:

@@ -102,7 +102,7 @@ def _checkpoints(summary: Mapping[str, Any]) -> list[str]:
             continue
         size, count, hours = training["checkpoint_bytes"], training["checkpoints"], ""
         if "gpu_hours" in training:
-            whole = training["gpu_hours"] / summary["launch"]["processes"]
+            whole = training["gpu_hours"] / training["processes"]
             hours = f" ({whole * min(1, training['save_steps'] / training['steps']):.1f} hours)"
         lines.append(
             f"{training['name']}: a checkpoint of {_gigabytes(size)} every {training['save_steps']} steps{hours}: "

@@ -56,11 +56,12 @@ def survey(run: Run) -> dict[str, Any]:
     lengths = lengths_of(config, rows, size)
     batches = training_batches(config, lambda _: lengths.rows, config["report"]["experiments"])
     found, source = find_architecture(config, models / "base/model")
-    mode = mode_of(config["compute"]["launch"], processes(config))
+    started = processes(config, "train_grpo")
+    mode = mode_of(config["compute"]["launch"], started)
     summary: dict[str, Any] = {
         "run": configuration.run_name(config),
         "model": {"id": model["id"] or "made here", "sizes_from": source, "dtype": model["dtype"]},
-        "launch": {"mode": mode, "in_words": MODES[mode], "processes": processes(config)},
+        "launch": {"mode": mode, "in_words": MODES[mode], "processes": started},
         "train_file": {"path": str(train_file), "rows": lengths.rows, "there": rows is not None},
         "lengths": {key: value for key, value in asdict(lengths).items() if key != "answers"},
         "answer_size": asdict(size),
@@ -154,7 +155,7 @@ def _training(
     limit = completion_limit(values, lengths)
     result: dict[str, Any] = {
         "name": batches.name,
-        **{key: getattr(batches, key) for key in ("steps", "batch", "prompts", "samples_seen", "epochs")},
+        **{key: getattr(batches, key) for key in ("steps", "batch", "prompts", "processes", "samples_seen", "epochs")},
         "in_words": batches.in_words(),
         "save_steps": values.get("save_steps", 500),  # TRL's default
         "completion_limit": limit,

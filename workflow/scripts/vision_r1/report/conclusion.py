@@ -90,8 +90,11 @@ def conclusion(
     reasons, faults = [reason], []
     if len(chain) > 1 and numbers.change(chain[-1], chain[-2]).lost:
         faults.append(f"worse after {_title(chain[-1], place)} than before it")
-    sft = numbers.change(chain[-1], with_training_seed(SFT, place.training_seed))
-    if sft is None:
+    baseline = with_training_seed(SFT, place.training_seed)
+    sft = numbers.change(chain[-1], baseline)
+    if chain[-1] == baseline:
+        sentence += "."
+    elif sft is None:
         sentence += "; the SFT baseline is missing."
     else:
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
@@ -124,6 +127,8 @@ def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, su
         move, reason = "raised", "higher than base"
     elif gain.lost:
         move, reason = "made the model worse: it lowered", "lower than base"
+    elif gain.interval is None:
+        move, reason = "moved", "no interval for the change from base"
     ends = (points(numbers.ap(name)) for name in (BASE, chain[-1]))
     sentence = f"{method} ({place.experiment}) {move} {suite} AP from {' to '.join(ends)}"
     if len(chain) > 1:
@@ -131,7 +136,7 @@ def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, su
         parts = (f"{_title(after, place)} {points(size, signed=True)}" for after, size in changes)
         sentence += f" ({', '.join(parts)})"
     if gain.interval is None:
-        return f"{sentence}, of which there is no interval", reason
+        return f"{sentence}, without an interval of the change", reason
     chance = gain.interval[0] <= 0 <= gain.interval[1]
     return (
         f"{sentence}, 95 % interval of the change {_range(gain.interval)}"
@@ -141,7 +146,7 @@ def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, su
 
 def _in_points(change: _Change) -> str:
     return f"difference {points(change.size, signed=True)}, " + (
-        "without interval" if change.interval is None else f"95 % interval {_range(change.interval)}"
+        "without an interval" if change.interval is None else f"95 % interval {_range(change.interval)}"
     )
 
 

@@ -113,5 +113,5 @@ def _method(config: Config, arm: str) -> dict[str, str]:
         own = merged.get(name, {})
         parts = own.get("per_device_train_batch_size"), own.get("gradient_accumulation_steps")
         if None not in parts:
-            method[f"{name}.batch"] = str(math.prod(parts) * processes(config))
+            method[f"{name}.batch"] = str(math.prod(parts) * processes(config, f"train_{name}"))
     return method

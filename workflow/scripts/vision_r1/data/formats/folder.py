@@ -17,7 +17,7 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such image folder")
-        paths = (path for path in files_below(folder) if path.suffix.lower() in image_suffixes() and path.is_file())
+        paths = (path for path in files_below(folder) if path.suffix.lower() in image_suffixes())
         self.folder, self.own_name = folder, folder.resolve().name.casefold()
         self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
         if not self.files:
@@ -60,8 +60,8 @@ class ImageFolder:
                 notes["images found by their name alone, as annotations name another folder"] += 1
             if file in entries:
                 raise UserError(
-                    f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}; give them one name, or "
-                    "the folder that has both"
+                    f"{source}: {entries[file]!r} and {names[0]!r} are both the image {file}; give them one name (in "
+                    "CSV, remove a column that has other folders), or the image folder that has both"
                 )
             entries[file] = names[0]
         if meant and not entries:

@@ -49,19 +49,24 @@ def read(annotations: Path, images: Path) -> Labelled:
                 f"{where}: {len(row)} fields, but {len(header)} columns; put a text with the delimiter into quotes"
             )
         lines.append((where, {key: row[at].strip() if at < len(row) else "" for key, at in columns.items()}))
+    wholes: dict[str, dict[str, str]] = {}
+    for _, cells in lines:
+        if (whole := _with_folders(cells)) != cells["file"]:
+            wholes.setdefault(cells["file"], {}).setdefault(whole.casefold(), whole)
     # Images of several folders may have one name. Where no two have, the place may be any machine's.
-    names = {(cells["file"], _with_folders(cells)) for _, cells in lines}
-    several = len(names) > len({name for name, _ in names})
+    several = any(len(own) > 1 for own in wholes.values())
     boxes: dict[tuple[str, ...], list[tuple[str, Corners]]] = {}
     sizes: dict[tuple[str, ...], tuple[int, int]] = {}
     for where, cells in lines:
         if not cells["file"]:
             raise UserError(f"{where}: no file name")
-        whole = _with_folders(cells)
+        known = wholes.get(cells["file"], {})
+        own = _with_folders(cells)
+        whole = next(iter(known.values())) if len(known) == 1 else known.get(own.casefold(), own)
         name = (whole,) if several else (cells["file"], whole)
-        own = boxes.setdefault(name, [])
+        labelled = boxes.setdefault(name, [])
         if any(cells[key] for key in NEEDED[1:]):
-            own.append(_box(where, cells))
+            labelled.append(_box(where, cells))
         size = read_size(cells.get("width"), cells.get("height"))
         if size != (0, 0) and sizes.setdefault(name, size) != size:
             raise UserError(f"{where}: {cells['file']} is {size[0]} x {size[1]} here, and not in an earlier line")
@@ -102,18 +107,15 @@ def _rows(source: Path) -> list[tuple[int, list[str]]]:
 def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Counter) -> dict[str, int]:
     """Return where each column is. Raises UserError for one that is missing, or there twice.
 
-    Of several columns that may have the classes, one that has only numbers is left for one that has names.
+    Of several columns that may have the classes, one that has only numbers is left for one that has their names.
     """
     cells = [cell.strip().casefold() for cell in header]
     places = {cell: place for place, cell in enumerate(cells)}
     found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
     named = [places[name] for name in COLUMNS["label"] if name in places]
-    if len(named) > 1 and not _has_names(rows, named[0]):
-        found["label"] = next((place for place in named if _has_names(rows, place)), named[0])
-        if found["label"] != named[0]:
-            notes[f"lines with the class of column {cells[found['label']]}, as {cells[named[0]]} has no names"] = len(
-                rows
-            )
+    if place := next((place for place in named[1:] if _are_names(rows, named[0], place)), None):
+        found["label"] = place
+        notes[f"lines with the class of column {cells[place]}, as {cells[named[0]]} has no names"] = len(rows)
     if missing := [key for key in NEEDED if found[key] is None]:
         raise UserError(
             f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
@@ -124,9 +126,17 @@ def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]],
     return {key: place for key, place in found.items() if place is not None}
 
 
-def _has_names(rows: Sequence[Sequence[str]], place: int) -> bool:
-    cells = (row[place].strip() for row in rows if place < len(row))
-    return any(cell and read_number(cell) is None for cell in cells)
+def _are_names(rows: Sequence[Sequence[str]], numbers: int, names: int) -> bool:
+    """Tell whether one column has nothing but numbers, if that, and another the name of each."""
+    pairs = {tuple(row[at].strip() if at < len(row) else "" for at in (numbers, names)) for row in rows}
+    pairs.discard(("", ""))  # of an image without objects
+    numbered = {pair for pair in pairs if pair[0]}
+    return (
+        all(read_number(number) is not None for number, _ in numbered)
+        and all(name for _, name in pairs)
+        and any(read_number(name) is None for _, name in pairs)
+        and len({number for number, _ in numbered}) == len(numbered)
+    )
 
 
 def _box(where: str, cells: dict[str, str]) -> tuple[str, Corners]:
