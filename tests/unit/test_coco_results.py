@@ -107,6 +107,26 @@ def test_images_may_be_given_by_their_file_s_name(tmp_path, read, caplog):
             read(json.dumps([{**ENTRIES[0], "image_id": name}]), other)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "meant", "words"),
+    [
+        ([0, 1], [1, 2], "images given by their file's name: 2"),  # 0 is no id, so both are names
+        ([1, 2], [1, 2], "image_id 1 is taken for an image's id, not for the name of its file"),
+        ([3], [3], None),  # no file has this name
+    ],
+)
+def test_numbers_that_are_names_of_files(tmp_path, read, caplog, numbers, meant, words):
+    """As Ultralytics writes them. Here images 1 to 3 are the files 0.jpg to 2.jpg."""
+    coco = coco_factory.content()
+    for number, image in enumerate(coco["images"]):
+        image["file_name"] = f"{number}.jpg"
+    (tmp_path / "other.json").write_text(json.dumps(coco))
+    other = read_coco("set", tmp_path / "other.json")
+    found = read(json.dumps([{**ENTRIES[0], "image_id": number} for number in numbers]), other)
+    assert [detection.image_id for detection in found] == meant
+    assert words in caplog.text if words else "image_id" not in caplog.text
+
+
 def test_boxes_of_entries_that_are_not_categories_are_left_out(tmp_path, read, caplog):
     coco = coco_factory.content()
     coco["categories"].append({"id": 9, "name": "shapes"})

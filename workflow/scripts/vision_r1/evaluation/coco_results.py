@@ -9,7 +9,7 @@ import json
 import logging
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,6 +76,7 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
     }
     notes: Counter = Counter()
     named = _by_name(dataset.file_names)
+    numbered = _by_number(source, entries, known["image_id"], named)
     detections = []
     for number, entry in enumerate(entries):
         where = f"{source}: item {number}"
@@ -84,7 +85,9 @@ def read_detections(source: str | Path, entries: Sequence[Any], dataset: CocoDat
         if missing := set(_FIELDS) - entry.keys():
             raise UserError(f"{where}: no field {min(missing)!r}")
         ids = {key: whole_number(entry[key], notes) for key in known}
-        if isinstance(name := ids["image_id"], str) and (image := named.get(_form(name))) is not None:
+        name = ids["image_id"]
+        image = named.get(_form(name)) if isinstance(name, str) else numbered.get(name) if type(name) is int else None
+        if image is not None:
             ids["image_id"] = image
             notes["images given by their file's name"] += 1
         for key, number in ids.items():
@@ -120,6 +123,24 @@ def _by_name(file_names: Mapping[int, str]) -> dict[str, int]:
         for each in (path.name, path.stem):
             found[_form(each)].add(number)
     return {name: numbers.pop() for name, numbers in found.items() if len(numbers) == 1}
+
+
+def _by_number(source: str | Path, entries: Sequence[Any], ids: Set[int], named: Mapping[str, int]) -> dict[int, int]:
+    """Return images' ids by the number that is their file's name, where the results' numbers are those, and no ids.
+
+    Ultralytics writes the number where the name is one, and the name where not. Where both may be meant, a number is
+    an id, with a warning if the other reading differs.
+    """
+    files = {int(name): number for name, number in named.items() if name.isdecimal()}
+    numbers = (whole_number(entry.get("image_id"), Counter()) for entry in entries if isinstance(entry, Mapping))
+    asked = {number for number in numbers if type(number) is int}
+    if not asked or not asked <= files.keys():
+        return {}
+    if asked - ids:
+        return files
+    if other := next((number for number in sorted(asked) if files[number] != number), None):
+        log.warning("%s: image_id %d is taken for an image's id, not for the name of its file", source, other)
+    return {}
 
 
 def _form(name: str) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from vision_r1 import safe_yaml
 from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
+from vision_r1.data.images import image_suffixes
 from vision_r1.data.places import beside_images
 from vision_r1.files import UserError, files_below, read_text
 
 OVER = 0.01  # how far a share may lie outside of 0..1, since labels are rounded
-# Lines of what CVAT writes beside the names: lists of images (train.txt), and Darknet's settings (obj.data).
-_NO_NAME = re.compile(r"\.(jpe?g|png|webp|tiff?|bmp)$|^(classes|train|valid|names|backup)\s*=", re.IGNORECASE)
+_SETTING = re.compile(r"(classes|train|valid|names|backup)\s*=", re.IGNORECASE)  # a line of Darknet's obj.data
 
 
 def read(annotations: Path, images: Path) -> Labelled:
@@ -95,7 +95,8 @@ def _names(path: Path) -> tuple[list[str], bool]:
         lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
         if "" in lines:
             raise UserError(f"{path}: line {lines.index('') + 1} is empty, and classes are counted by line; name it")
-        if odd := [line for line in lines if _NO_NAME.search(line)]:
+        # CVAT writes lists of images (train.txt) and settings (obj.data) beside the names.
+        if odd := [line for line in lines if Path(line).suffix.lower() in image_suffixes() or _SETTING.match(line)]:
             remedy = "give the file of class names, obj.names or classes.txt, or data.yaml"
             raise UserError(f"{path}: {odd[0]!r} is not a class name; {remedy}")
         _check_once(path, "it", lines)
