@@ -217,8 +217,7 @@ def _main_sheet(caption: str, rows: Sequence[ScoreRow], columns: Sequence[Column
 
 def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     """Every pair's difference on each benchmark, its interval, and the data sets that got worse."""
-    keys = ("checkpoint", "reference", "suite", "protocol")
-    lines, about = comparison["lines"], itemgetter(*keys)
+    lines, about = comparison["lines"], itemgetter(*_ABOUT, "reference")
     worse: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
         if line["regression"]:
@@ -226,33 +225,21 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     return Sheet(
         "differences",
         "AP against the base model, the checkpoint that training started from, and the SFT baseline of its seed, in "
-        "points of 100, with 95 % intervals and the objects they rest on; p and significance after Holm's "
-        "correction; regressions: data sets whose interval lies below 0.",
-        (
-            "checkpoint",
-            "against",
-            *keys[2:],
-            "difference",
-            "from",
-            "to",
-            "objects",
-            "p, corrected",
-            "significant",
-            "regressions",
-        ),
+        "points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction, * where "
+        "significant; regressions: data sets whose interval lies below 0.",
+        (*_ABOUT, "against", "difference", "from", "to", "objects", "p", "regressions"),
         tuple(
             (
                 *about(line),
                 *(None if line[key] is None else Difference(line[key]) for key in ("difference", "low", "high")),
                 line["objects"],
-                None if line["p_holm"] is None else f"{line['p_holm']:.3f}",
-                "yes" if line["significant"] else "no",
+                None if line["p_holm"] is None else f"{line['p_holm']:.3f}{' *' if line['significant'] else ''}",
                 ", ".join(worse.get(about(line), ["none"])),
             )
             for line in lines
             if line["dataset"] == MEAN and line["metric"] == "AP"
         ),
-        texts=len(keys),
+        texts=len(_ABOUT),
         length=1000,  # the regressions, all of them
     )
 
