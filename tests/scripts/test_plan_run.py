@@ -41,6 +41,14 @@ def test_a_wrong_word_is_named_in_one_line(tmp_path, monkeypatch, words, message
         plan_run.main(words)
 
 
+def test_an_error_of_several_lines_is_told_whole():
+    error = "Write-protected output files for rule train_sft:\n    output: a/b\n    affected files:\n        a/b\n"
+    assert plan_run.last_words("1", "", error) == (
+        "Write-protected output files for rule train_sft: output: a/b affected files: a/b"
+    )
+    assert plan_run.last_words("x\nerror: config: seed: no number\n", error) == "config: seed: no number"
+
+
 def test_snakemakes_version_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:

@@ -107,6 +107,20 @@ def test_weights_are_linked_and_small_files_copied(folder, tmp_path):
     assert not (tmp_path / "sft/.snakemake_timestamp").exists()
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "place", "message"),
+    [
+        ("base", "release", "--checkpoint base: nothing was trained; give a trained one"),
+        ("sft", "models/sft/model", "--output_folder .*models/sft/model: the run's own models are there"),
+    ],
+)
+def test_neither_the_base_model_nor_over_a_runs_models(copied, checkpoint, place, message):
+    before = sorted(path.name for path in (copied / "models/sft/model").iterdir())
+    with pytest.raises(UserError, match=message):
+        release(copied, copied / place, checkpoint)
+    assert sorted(path.name for path in (copied / "models/sft/model").iterdir()) == before
+
+
 def test_the_card_has_base_data_method_results_and_licence(folder, tmp_path):
     text = release(folder, tmp_path / "sft")
     data = ModelCard(text).data
@@ -117,7 +131,7 @@ def test_the_card_has_base_data_method_results_and_licence(folder, tmp_path):
     assert "| scenes\\_train | made here |" in text and "| learning\\_rate | 0.0001 |" in text
     assert "| odinw13 | released-present | 50.0 | 30.0 | +20.0 (+15.0 to +25.0)\\* |" in text
     assert "The base model's licence applies to this model too; its text is in this folder" in text
-    assert "not comparable with the paper" in text and "coarse labels on purpose" in text
+    assert "not comparable with the paper" in text and "strength of some shifts was chosen" in text
 
 
 def test_the_card_of_a_grpo_stage_has_its_thresholds_and_parent(folder, tmp_path):
@@ -212,7 +226,7 @@ def test_the_card_s_program_runs_as_printed_and_draws_the_boxes(folder, tmp_path
     shutil.copy(photo, released)
     (question,) = re.findall(r"question = '(.*)'", text)
     teach(released, name, photo, question, right)
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    (program,) = re.findall(r"```python\n(.*?\n)```\n", text, re.S)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=released)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == right
@@ -239,7 +253,7 @@ def test_a_label_in_the_card_s_program_is_only_text(copied, tmp_path):
         row["objects"] = [{"label": "'\n```\nimport os # \u202e \U0001f600", "bbox": [1, 1, 9, 9]}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = release(copied, tmp_path / "sft")
-    (program,) = re.findall(r"```python\n(.*?)```\n", text, re.S)
+    (program,) = re.findall(r"```python\n(.*?\n)```\n", text, re.S)
     compile(program, "card", "exec")
     assert "\nimport os" not in text.replace("import os\n", "") and "\u202e" not in text
 

@@ -11,10 +11,10 @@ import plot_results
 import pytest
 import render_report
 import tabulate_results
-from report_factory import CHECKPOINTS, metrics, write
+from report_factory import CHECKPOINTS, config, metrics, write
 from report_run import Run, make_hostile
 
-from vision_r1.files import read_json
+from vision_r1.files import UserError, read_json
 from vision_r1.report.style import SHEETS
 from vision_r1.run_folder import Run as Read
 
@@ -71,7 +71,7 @@ def test_the_first_screen_shows_what_happened(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
     assert "GRPO (strict) raised coco AP from 36.1 to 51.3 (stage 1 +10.5, stage 2 +4.7)" in text
     assert "the SFT baseline reached 56.1 (difference −4.8, 95 % interval −6.8 to −2.8)" in text
-    assert "Miniature: not comparable" in text and "coarse labels on purpose" in text
+    assert "Miniature: not comparable" in text and "coarse labels, on purpose (edges" in text
     assert text.index("Miniature: not comparable") < text.index("Did it work?") < text.index("coarse labels")
     assert "missing" not in text[: text.index("Can I trust it?")] and "Chain seed 0" in text
 
@@ -123,7 +123,7 @@ def test_inputs_have_checksums_and_trainings_their_hardware(complete):
 
 def test_differences_have_intervals(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "released-present +20.0 +15.0 +25.0 1,608 0.004 * crowd \N{MINUS SIGN}10.0" in text
+    assert "released-present base +20.0 +15.0 +25.0 1,608 0.004 * crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 
@@ -228,6 +228,12 @@ def test_numbers_that_are_none(words, capsys):
     with pytest.raises(SystemExit):
         render_report.parse_args(["--run", "x", *words])
     assert f"argument {words[0]}: {words[-1]!r} is not a whole number" in capsys.readouterr().err
+
+
+def test_a_run_without_scores_is_refused_with_the_remedy(tmp_path):
+    write(tmp_path / "config.json", config())
+    with pytest.raises(UserError, match="tables/results.csv: no such file; write it with tabulate_results.py"):
+        render_report.main(["--run", str(tmp_path)])
 
 
 def test_rendering_twice_gives_the_same_page(complete):

@@ -40,6 +40,19 @@ def test_a_complete_folder_is_accepted(folder):
     check(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("layer.0", torch.int8, "layer.0 is of type I8: quantised weights; take those in full precision"),
+        ("base_model.model.layer.0", torch.float32, "base_model.model.layer.0: PEFT's adapters, .*; merge them first"),
+    ],
+)
+def test_weights_that_are_none(folder, name, kind, message):
+    save_file({name: torch.zeros(8, 8, dtype=kind)}, folder / SHARDS[0])
+    with pytest.raises(UserError, match=f"{SHARDS[0]}: {message}"):
+        check(folder)
+
+
 def quantised(folder, settings):
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl", "quantization_config": settings}))
 

@@ -29,6 +29,12 @@ def test_two_categories_of_one_name_are_refused(dataset):
         requests(protocol, dataset)
 
 
+def test_a_name_for_a_category_that_there_is_not(dataset):
+    protocol = replace(Protocol("p", "per-category", 9, 1, 2), names={"set": {"cirle": "round"}})
+    with pytest.raises(UserError, match="set: a protocol's names: no category 'cirle'; did you mean 'circle'"):
+        requests(protocol, dataset)
+
+
 def test_all_in_one_asks_once_per_image_for_all_categories(dataset):
     names = ("circle", "square", "triangle")
     assert asked(dataset, "all-in-one") == [(image, DEFAULT.ask("detection", names), names) for image in (1, 2, 3)]
@@ -85,7 +91,7 @@ def test_protocols_are_given_as_json():
 
 def test_a_recipes_prompts_names_and_sampling(dataset):
     words = asdict(replace(DEFAULT, detection="Where: {categories}?", quote="'", separator=" "))
-    names = {"set": {"circle": "ring", "nothing": "x"}, "other": {"square": "no"}}
+    names = {"set": {"circle": "ring"}, "other": {"square": "no"}}
     entry = {"prompts": "all-in-one", "max_new_tokens": 5, "templates": words, "names": names}
     entry["sampling"] = {"temperature": 1, "top_p": 0.8, "top_k": 20, "presence_penalty": 1.5, "seed": 42}
     protocol = Protocol.of("p", entry, 784, 7056)

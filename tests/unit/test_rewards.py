@@ -332,6 +332,8 @@ def test_reward_functions_take_plain_texts_and_pickle():
     functions = pickle.loads(pickle.dumps(reward_functions(Criterion.named("strict", "raw"))))
     assert functions[0].scorer is functions[1].scorer is functions[2].scorer
     assert functions[2](texts, **columns) == [1, 0.5, 1, 0]
+    with pytest.raises(ValueError, match="unknown 'strct'; choose paper, "):
+        Criterion.named("strct")
     with pytest.raises(KeyError, match="frame"):
         functions[2](texts, objects=columns["objects"])
 

@@ -68,11 +68,12 @@ def record_of(rule: str, outputs: Sequence[str]) -> Path | None:
 
 
 def last_words(*texts: str) -> str:
-    """Return what went wrong: the project's own line, where there is one, else the last line of all."""
-    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    """Return what went wrong: the project's own line, where there is one, else the last text in one line."""
+    parts = [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
+    lines = [line for part in parts for line in part]
     errors = [re.match(r"(?:\S+: )?error: (.*)", line) for line in lines]  # argparse puts a program's name in front
     own = [found[1] for found in errors if found]
-    return (own or lines)[-1]
+    return own[-1] if own else " ".join(next(part for part in reversed(parts) if part))
 
 
 def resolved(words: Sequence[str]) -> dict[str, Any]:

@@ -163,11 +163,12 @@ def answer(
     from vision_r1.evaluation.generation import Generator
     from vision_r1.evaluation.predict import answer_at_once
     from vision_r1.evaluation.protocols import Protocol, Request
-    from vision_r1.model_folder import sealed_files
+    from vision_r1.model_folder import check_processor, sealed_files
     from vision_r1.models import family_of
 
     sealed_files(checkpoint)
     family = family_of(checkpoint)
+    check_processor(checkpoint)
     settings = asking.of_checkpoint(checkpoint)
     settings |= {name: getattr(args, name) for name in asking.KEYS if getattr(args, name) is not None}
     if not {"min_pixels", "max_pixels"} <= settings.keys():

@@ -12,6 +12,7 @@ import argparse
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vision_r1.cli import add_presets, add_run, parser, run
@@ -24,7 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_run(arguments)
     add_presets(arguments)
     arguments.add_argument("--checkpoint", required=True, metavar="NAME", help="its name in the run")
-    arguments.add_argument("--output_folder", required=True, metavar="DIR")
+    arguments.add_argument("--output_folder", required=True, type=Path, metavar="DIR")
     return arguments.parse_args(argv)
 
 
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     run = Run.read(args.run)
     model = run.model(args.checkpoint)
+    if args.checkpoint == BASE:
+        raise UserError(f"--checkpoint {BASE}: nothing was trained; give a trained one, or use {model} as it is")
+    if args.output_folder.resolve().is_relative_to((run.folder / "models").resolve()):
+        raise UserError(f"--output_folder {args.output_folder}: the run's own models are there; give another folder")
     if not list(model.glob("*.safetensors")):
         raise UserError(f"{model}: contains no .safetensors file; give the name of a trained checkpoint")
     licence_files, notices = (

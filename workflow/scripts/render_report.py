@@ -1,6 +1,7 @@
 """Write the report of a run: one HTML file that opens from disk, with tables, figures, test images and provenance.
 
-It is report/index.html in the run's folder. Parts whose inputs don't exist are shown as missing.
+It is report/index.html in the run's folder. It needs tables/results.csv (tabulate_results.py) and the test images that
+predictions are about, by paths from the working folder. Other parts whose inputs don't exist are shown as missing.
 
 Example:
   python workflow/scripts/render_report.py --run results/miniature
@@ -50,13 +51,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.data.coco import read_coco
     from vision_r1.evaluation.compare import read_comparison
-    from vision_r1.files import read_json, read_jsonl, write_text
+    from vision_r1.files import UserError, read_json, read_jsonl, write_text
     from vision_r1.report import gallery, page, provenance
     from vision_r1.report.datasheet import choose_overlays, overlay
     from vision_r1.report.results import read_csv
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
+    if not run.results.is_file():
+        raise UserError(f"{run.results}: no such file; write it with tabulate_results.py")
     config, results = run.config, read_csv(run.results)
 
     def there(files: Mapping[T, Path]) -> dict[T, Path]:

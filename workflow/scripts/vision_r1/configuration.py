@@ -130,6 +130,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
+    if not mixture.samples_asked_for(config):
+        raise UserError("config: data: no samples are asked for; give detection, grounding, negative or rec a number")
     shares = [config["base"][f"{task}_share"] for task in ("detection", "grounding", "negative")]
     if abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")

@@ -4,7 +4,7 @@ Only small files and the headers of the weights are read, so a check takes secon
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.ask
 LICENCES = ("[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]*", "[Nn][Oo][Tt][Ii][Cc][Ee]*")
 SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, *LICENCES)
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")  # of weights and buffers; others are quantised
 POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -115,17 +116,26 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def check_weights(folder: Path, names: Sequence[str]) -> None:
-    """Raise UserError unless each file of the weights is there, and as long as its header says."""
+    """Raise UserError unless each file of the weights is there, as long as its header says, and neither quantised nor
+    of adapters."""
     from safetensors import SafetensorError, safe_open
 
     check_files(folder, names)
     for name in names:
         if name.endswith(".safetensors"):
             try:
-                with safe_open(folder / name, framework="numpy"):
-                    pass
+                with safe_open(folder / name, framework="numpy") as file:
+                    _check_tensors(folder / name, {key: file.get_slice(key).get_dtype() for key in file.keys()})
             except SafetensorError as error:
                 raise UserError(f"{folder / name}: cut off or damaged ({error}); fetch it again") from None
+
+
+def _check_tensors(path: Path, types: Mapping[str, str]) -> None:
+    for key, kind in types.items():
+        if kind not in TYPES:
+            raise UserError(f"{path}: {key} is of type {kind}: quantised weights; take those in full precision")
+        if key.startswith("base_model.model."):
+            raise UserError(f"{path}: {key}: PEFT's adapters, beside what they are added to; merge them first")
 
 
 def check_files(folder: Path, names: Sequence[str]) -> None:

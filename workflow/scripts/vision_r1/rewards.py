@@ -116,7 +116,10 @@ class Criterion:
 
     @classmethod
     def named(cls, name: str, stage: str = "raw") -> "Criterion":
-        """Return one of CRITERIA at one of REWARD_THRESHOLDS. Raises KeyError on other names."""
+        """Return one of CRITERIA at one of REWARD_THRESHOLDS. Raises ValueError for other names."""
+        for given, known in ((name, CRITERIA), (stage, REWARD_THRESHOLDS)):
+            if given not in known:
+                raise ValueError(f"unknown {given!r}; choose {', '.join(known)}")
         return cls(**CRITERIA[name], **REWARD_THRESHOLDS[stage])
 
     @classmethod

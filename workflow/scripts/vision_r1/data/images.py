@@ -81,7 +81,7 @@ def load_small(source: str | Path | BinaryIO) -> tuple[Image.Image, tuple[int, i
 def _load(source: str | Path | BinaryIO, least: int | None = None) -> tuple[Image.Image, tuple[int, int], int]:
     with open_image(source) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; shrink or tile it")
         size = image.size
         if least:
             image.draft(image.mode, (least, least))
@@ -128,6 +128,8 @@ def _reason(error: Exception) -> str:
     """Return an error's text on one line, without the addresses in memory that change from run to run."""
     if isinstance(error, Image.UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit, before ours
+        return f"more than {MAX_PIXELS:,} pixels; shrink or tile it"
     text = getattr(error, "strerror", None) or re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "the file", str(error))
     return " ".join(text.split())[:200] or type(error).__name__
 

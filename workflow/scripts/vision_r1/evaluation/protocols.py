@@ -139,9 +139,13 @@ def read_entries(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
 def asked_names(dataset: CocoDataset, names: Names) -> dict[int, str]:
     """Return the name that each category of a data set is asked for by, by its id.
 
-    Raises UserError where two have one name: an answer could not tell them apart.
+    Raises UserError for a name of a category that there isn't, and where two have one name: an answer could not tell
+    them apart.
     """
     renamed = names.get(dataset.name, {})
+    if unknown := renamed.keys() - {*dataset.categories.values()}:
+        hint = did_you_mean(min(unknown), sorted(dataset.categories.values()))
+        raise UserError(f"{dataset.name}: a protocol's names: no category {min(unknown)!r}{hint}")
     found = {number: renamed.get(name, name) for number, name in dataset.categories.items()}
     if twice := [name for name, count in Counter(found.values()).items() if count > 1]:
         raise UserError(f"{dataset.name}: two categories would be asked for as {twice[0]!r}; fix the protocol's names")

@@ -21,6 +21,7 @@ from vision_r1.experiments import (
 from vision_r1.families import FAMILIES
 from vision_r1.model_folder import ASKING
 from vision_r1.processors import IMAGE
+from vision_r1.report.disclosures import coarse_labels, disclosures
 from vision_r1.report.provenance import commit, flatten
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.template import environment
@@ -78,6 +79,8 @@ def card(
         vision_r1=VISION_R1,
         run=configuration.run_name(config),
         config=config,
+        coarse_labels=coarse_labels(config),
+        disclosures=disclosures(config),
         labels=labels,
         **asdict(example),
         image=Markup(IMAGE),

@@ -26,6 +26,7 @@ from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
+from vision_r1.report.disclosures import disclosures
 from vision_r1.report.gallery import Gallery, before_and_after
 from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
@@ -135,6 +136,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     intervals = mean_intervals(inputs.comparison["lines"]) if inputs.comparison else {}
     return {
         "config": config,
+        "disclosures": disclosures(config),
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
         "subject": _subject(config, benchmarks),
