@@ -29,11 +29,14 @@ PROTOCOLS = {
     "penalised": {"prompts": "per-category", "max_new_tokens": 24, "repetition_penalty": 1.3},
 }
 # vLLM's CPU build packs the weights of linear layers after loading, and can't take the new ones that TRL sends later.
-# Without oneDNN they stay unpacked. The reward is an answer's length, because an untrained model writes no JSON.
+# Without oneDNN they stay unpacked; on processors with AMX, without SGL's kernels as well. The reward is an answer's
+# length, because an untrained model writes no JSON.
 TRAIN = """
 import os, sys
 import vllm._custom_ops
+import vllm.model_executor.layers.utils
 vllm._custom_ops._supports_onednn = False
+vllm.model_executor.layers.utils.check_cpu_sgl_kernel = lambda *_: False
 import processes, train_grpo
 from vision_r1 import cli, rewards
 rewards.RewardFunction.__call__ = lambda self, completions, **_: [len(each[0]["content"]) for each in completions]

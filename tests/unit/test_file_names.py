@@ -71,6 +71,22 @@ def test_neither_a_mask_nor_a_thumbnail_takes_the_place_of_a_missing_image(read,
     assert read(["1.jpg", file], ["1.jpg", "5.jpg"]) == (["1.jpg", None], {})
 
 
+def test_nor_does_a_mask_where_all_images_are_elsewhere(read):
+    found, _ = read(["jpg/1.jpg", "jpg/2.jpg", "masks/5.png"], ["x/1.jpg", "x/2.jpg", "x/5.jpg"])
+    assert found == ["jpg/1.jpg", "jpg/2.jpg", None]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        *(("2.jpeg", "2.jpg"), ("2.rf.1f3a.jpg", "2.rf.1f3a"), ("Val/2.jpg", "val/2.jpg"), ("2.JPG", "2.jpg")),
+        ("b/2.jpg", "C:\\x\\images\\b\\2.jpg"),
+    ],
+)
+def test_found_beside_an_image_that_is_in_its_place(read, file, name):
+    assert read(["1.jpg", file], ["1.jpg", name])[0] == ["1.jpg", file]
+
+
 def test_others_may_be_where_the_images_are_that_have_their_places(read):
     """Some tools name a part of the images from another folder."""
     assert read(["10.jpg", "12.jpg"], ["10.jpg", "..\\label\\12.jpg"])[0] == ["10.jpg", "12.jpg"]

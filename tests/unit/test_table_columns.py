@@ -46,12 +46,24 @@ def test_names_count_before_numbers_of_classes(table, header, cells, note):
 
 @pytest.mark.parametrize(
     ("column", "cells"),
-    [("name", ["0,Anna", "1,Bob", "0,Bob"]), ("name", ["0,1.jpg", "0,2.jpg", "0,3.jpg"]), ("category", ["0,", "1,a"])],
+    [
+        ("name", ["0,Anna", "1,Bob", "0,Bob"]),
+        ("name", ["0,1.jpg", "0,2.jpg", "0,3.jpg"]),
+        ("category", ["0,", "1,a"]),
+        ("category", ["0,animal", "1,animal", "2,vehicle"]),
+    ],
 )
 def test_a_column_that_does_not_name_each_class_is_another_matter(table, column, cells):
     places = table(f"filename,xmin,ymin,xmax,ymax,class,{column}", *(f"1.jpg,20,20,120,90,{each}" for each in cells))
-    found = boxes_of(converted("csv", *places))
-    assert [label for label, _ in found["1.jpg"]] == [each[0] for each in cells]
+    found = converted("csv", *places)
+    assert [label for label, _ in boxes_of(found)["1.jpg"]] == [each[0] for each in cells]
+    note = f"lines with a number for their class, as column {column} has no name for each"
+    assert found["info"]["notes"] == {note: len(cells), **found["info"]["notes"]}
+
+
+def test_names_in_other_case_are_one_class_s_name(table):
+    places = table("filename,xmin,ymin,xmax,ymax,class,name", "1.jpg,2,2,9,9,0,cat", "2.jpg,2,2,9,9,0,Cat")
+    assert converted("csv", *places)["info"]["boxes_of_category"] == {"Cat": 1, "cat": 1}
 
 
 def test_classes_that_have_only_numbers_keep_them(table):

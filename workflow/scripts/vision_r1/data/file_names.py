@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vision_r1.data.images import image_kind
 from vision_r1.files import UserError
 
 HERE = Path(".")  # the image folder of a selection split, whose names are whole paths
@@ -19,10 +20,10 @@ def image_paths(
     """Return the images' paths in `folder`, each by its `file_name`, as image_path says.
 
     An image that isn't there is looked for in the folder as in annotations of other forms (ImageFolder): by its name
-    alone, with other case or ending; where some images are in their places, only in their folders and with its own
-    ending, since masks and thumbnails have images' names, too. It stays missing where several files, or other images,
-    have that name. What was found is counted in `notes`. Raises UserError naming `source` where one has no name, or,
-    where it must exist, no file.
+    alone, with other case or ending. Where any image has the kind of its name's ending, all must; where any is in its
+    place, the others are by their whole names, or in the folders of such images. An image stays missing where several
+    files, or other images, have its name. What was found is counted in `notes`. Raises UserError naming `source` where
+    one has no name, or, where it must exist, no file.
     """
     paths = [image_path(source, image, folder, notes) for image in images]
     # A look at each file takes minutes over a network: their folders are listed in its place.
@@ -54,7 +55,7 @@ def image_path(source: str | Path, image: Any, folder: str | Path, notes: Counte
     path = str(Path(folder) / _as_meant(image.file_name, Path(folder), notes))
     named_elsewhere = image.file_name.startswith("/") or ".." in image.file_name
     if named_elsewhere and Path(folder) != HERE and os.path.isfile(path):
-        if Path(os.path.abspath(folder)) not in Path(os.path.abspath(path)).parents:
+        if Path(folder).resolve() not in Path(path).resolve().parents:
             notes["images outside of the image folder"] += 1
     return path
 
@@ -86,20 +87,26 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
         files = ImageFolder(folder)
     except UserError:  # without images
         return {}
-    meant = [own for own, *_ in files.find([(image.file_name,) for image in images])]
-    # Not in .thumbnails or .Trash.
-    sure = (number for number in missing if len(meant[number]) == 1 and "/." not in f"/{meant[number][0]}")
-    found = {number: str(folder / meant[number][0]) for number in sure}
-    gone = set(missing)
+    meant = list(files.find([(image.file_name,) for image in images]))
+    gone, found, exact = set(missing), {}, set()
+    for number in missing:
+        own, named, elsewhere = meant[number]
+        if len(own) == 1 and "/." not in f"/{own[0]}":  # not in .thumbnails or .Trash
+            found[number] = str(folder / own[0])
+            if len(named.parts) > 1 and not elsewhere:
+                exact.add(number)
+    # Masks and thumbnails have images' names, too.
+    fitting = {number: path for number, path in found.items() if _is_kind(path, images[number].file_name)}
     if homes := {os.path.dirname(path) for number, path in enumerate(paths) if number not in gone}:
-        endings = {number: PurePosixPath(images[number].file_name).suffix.casefold() for number in found}
-        found = {
-            number: path
-            for number, path in found.items()
-            if os.path.dirname(path) in homes and path.casefold().endswith(endings[number])
-        }
+        fitting = {n: path for n, path in fitting.items() if n in exact or os.path.dirname(path) in homes}
+    found = fitting if homes or fitting else found
     users = Counter([*map(os.path.normpath, paths), *map(os.path.normpath, found.values())])
     return {number: path for number, path in found.items() if users[os.path.normpath(path)] == 1}
+
+
+def _is_kind(path: str, name: str) -> bool:
+    """Tell whether a file is of the kind that a name's ending says, if it says any."""
+    return image_kind(name) in (None, image_kind(path))
 
 
 def _as_meant(name: str, folder: Path, notes: Counter) -> str:

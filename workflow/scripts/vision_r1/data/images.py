@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,12 @@ _TURNS = {
 def image_suffixes() -> frozenset[str]:
     """Return the file name endings of FORMATS, in lower case, with their dots."""
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)
+
+
+def image_kind(name: str) -> str | None:
+    """Return which of FORMATS a file's name ends as: JPEG for .jpg and .JPEG; None for any other ending."""
+    kind = Image.registered_extensions().get(os.path.splitext(name)[1].lower())
+    return kind if kind in FORMATS else None
 
 
 class ImageFault(UserError):

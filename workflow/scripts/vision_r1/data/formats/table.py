@@ -6,7 +6,7 @@ TensorFlow's tutorials and Roboflow write it so. Columns may have other usual na
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
@@ -113,9 +113,14 @@ def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]],
     places = {cell: place for place, cell in enumerate(cells)}
     found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
     named = [places[name] for name in COLUMNS["label"] if name in places]
-    if place := next((place for place in named[1:] if _are_names(rows, named[0], place)), None):
-        found["label"] = place
-        notes[f"lines with the class of column {cells[place]}, as {cells[named[0]]} has no names"] = len(rows)
+    for place in named[1:]:
+        fits = _are_names(rows, named[0], place)
+        if fits:
+            found["label"] = place
+            notes[f"lines with the class of column {cells[place]}, as {cells[named[0]]} has no names"] = len(rows)
+            break
+        if fits is not None:
+            notes[f"lines with a number for their class, as column {cells[place]} has no name for each"] = len(rows)
     if missing := [key for key in NEEDED if found[key] is None]:
         raise UserError(
             f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
@@ -126,17 +131,21 @@ def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]],
     return {key: place for key, place in found.items() if place is not None}
 
 
-def _are_names(rows: Sequence[Sequence[str]], numbers: int, names: int) -> bool:
-    """Tell whether one column has nothing but numbers, if that, and another the name of each."""
-    pairs = {tuple(row[at].strip() if at < len(row) else "" for at in (numbers, names)) for row in rows}
+def _are_names(rows: Sequence[Sequence[str]], numbers: int, names: int) -> bool | None:
+    """Tell whether a column has a name of its own for each number of another; None where they aren't names and numbers.
+
+    The numbers may all be left out.
+    """
+    pairs = {tuple(row[at].strip().casefold() if at < len(row) else "" for at in (numbers, names)) for row in rows}
     pairs.discard(("", ""))  # of an image without objects
-    numbered = {pair for pair in pairs if pair[0]}
-    return (
-        all(read_number(number) is not None for number, _ in numbered)
-        and all(name for _, name in pairs)
-        and any(read_number(name) is None for _, name in pairs)
-        and len({number for number, _ in numbered}) == len(numbered)
-    )
+    firsts, seconds = ({pair[at] for pair in pairs} for at in (0, 1))
+    if not _are_numbers(firsts) or _are_numbers(seconds):
+        return None
+    return "" not in seconds and (firsts == {""} or len(firsts - {""}) == len(pairs) == len(seconds))
+
+
+def _are_numbers(cells: Iterable[str]) -> bool:
+    return all(read_number(cell) is not None for cell in cells if cell)
 
 
 def _box(where: str, cells: dict[str, str]) -> tuple[str, Corners]:
