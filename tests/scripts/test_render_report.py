@@ -123,7 +123,7 @@ def test_inputs_have_checksums_and_trainings_their_hardware(complete):
 
 def test_differences_have_intervals(complete):
     text = " ".join(Tags(page_of(complete)).text.split())
-    assert "released-present base +20.0 +15.0 +25.0 1,608 0.004 * crowd \N{MINUS SIGN}10.0" in text
+    assert "sft base odinw13 released-present +20.0 +15.0 +25.0 1,608 0.004 crowd \N{MINUS SIGN}10.0" in text
     assert "AP17.71.018.1reproducedtable 1" in text and "AP17.71.0–not runtable 1" in text
 
 

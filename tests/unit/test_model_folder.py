@@ -45,6 +45,7 @@ def test_a_complete_folder_is_accepted(folder):
     [
         ("layer.0", torch.int8, "layer.0 is of type I8: quantised weights; take those in full precision"),
         ("base_model.model.layer.0", torch.float32, "base_model.model.layer.0: PEFT's adapters, .*; merge them first"),
+        ("q.lora_A.default.weight", torch.float32, "q.lora_A.default.weight: PEFT's adapters"),
     ],
 )
 def test_weights_that_are_none(folder, name, kind, message):

@@ -31,3 +31,11 @@ def test_coarse_labels_are_those_of_the_configuration(root, name, words):
 def test_only_what_is_coarse_is_told(root):
     config = merge(load(root, "miniature"), {"base": {"grow": 0.0, "jitter": 0.0}})
     assert "on purpose (30 % of objects unlabelled), after" in coarse_labels(config)
+
+
+def test_nothing_is_said_of_the_boxes_of_other_data(root):
+    config = load(root, "miniature")
+    assert "GRPO corrects a bias" in coarse_labels(config)
+    assert coarse_labels(merge(config, {"data": {"train": ["mine"]}, "datasets": {"mine": {}}})).endswith(
+        "steps on exact ones."
+    )

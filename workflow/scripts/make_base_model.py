@@ -1,4 +1,4 @@
-"""Make a base model: a small Qwen2.5-VL, trained from random weights on synthetic scenes with coarse labels.
+"""Make a base model: a small Qwen2.5-VL, trained from random weights on synthetic scenes.
 
 Example:
   python workflow/scripts/make_base_model.py --world miniature --hidden_size 128 --head_size 16 --text_layers 2 \\

@@ -68,17 +68,19 @@ def record_of(rule: str, outputs: Sequence[str]) -> Path | None:
 
 
 def last_words(*texts: str) -> str:
-    """Return what went wrong: the project's own line, where there is one, else the last text in one line."""
+    """Return what went wrong: the project's own line, where there is one, else the last text's first and last line."""
     parts = [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
     lines = [line for part in parts for line in part]
-    errors = [re.match(r"(?:\S+: )?error: (.*)", line) for line in lines]  # argparse puts a program's name in front
+    errors = [re.match(r"(?:\S+: )?error: (.*)", line, re.IGNORECASE) for line in lines]  # argparse names its program
     own = [found[1] for found in errors if found]
-    return own[-1] if own else " ".join(next(part for part in reversed(parts) if part))
+    last = next(part for part in reversed(parts) if part)
+    return own[-1] if own else " ".join(dict.fromkeys((last[0], last[-1])))
 
 
 def resolved(words: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that snakemake resolves with these words: a dry run writes none."""
     from snakemake.cli import parse_args, parse_config
+    from snakemake.exceptions import CliException
 
     from vision_r1.configuration import defaults, load, point_launchers
     from vision_r1.experiments import merge
@@ -92,6 +94,8 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
             if not end.code:  # --version
                 raise
             raise UserError(last_words(printed.getvalue())) from None
+        except CliException as error:
+            raise UserError(str(error)) from None
         except ValueError as error:
             hint = "; nested keys go into a file for --configfile" if "identifier" in str(error) else ""
             raise UserError(f"--config: {error}{hint}") from None

@@ -17,6 +17,7 @@ from vision_r1.experiments import (
     SFT,
     STAGES,
     chain_of,
+    experiment_config,
     merge,
     split_checkpoint,
     stages_of,
@@ -130,8 +131,12 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
-    if not mixture.samples_asked_for(config):
-        raise UserError("config: data: no samples are asked for; give detection, grounding, negative or rec a number")
+    for name in (SFT, *_asked_for(config)):
+        if not mixture.samples_asked_for(experiment_config(config, name)):
+            where = "data" if name == SFT else f"experiments.{name}.data"
+            raise UserError(
+                f"config: {where}: no samples are asked for; give detection, grounding, negative or rec a number"
+            )
     shares = [config["base"][f"{task}_share"] for task in ("detection", "grounding", "negative")]
     if abs(sum(shares) - 1) > 1e-6:
         raise UserError(f"config: base.*_share: the three shares sum to {sum(shares):g}, not 1")

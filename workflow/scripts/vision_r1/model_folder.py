@@ -134,7 +134,7 @@ def _check_tensors(path: Path, types: Mapping[str, str]) -> None:
     for key, kind in types.items():
         if kind not in TYPES:
             raise UserError(f"{path}: {key} is of type {kind}: quantised weights; take those in full precision")
-        if key.startswith("base_model.model."):
+        if key.startswith("base_model.model.") or ".base_layer." in key or ".lora_" in key:
             raise UserError(f"{path}: {key}: PEFT's adapters, beside what they are added to; merge them first")
 
 

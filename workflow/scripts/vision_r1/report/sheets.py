@@ -45,7 +45,8 @@ Value = str | int | float | ScoreCell | None  # a float is an AP of 0..1, an int
 class Sheet:
     """name: stem of its files; texts: how many columns, from the left, are names; lines: as long as `head`.
 
-    length: characters after which a cell is cut off.
+    names: how many of them a line keeps where lines are grouped by the others, suite and protocol; length: characters
+    after which a cell is cut off.
     """
 
     name: str
@@ -53,14 +54,15 @@ class Sheet:
     head: tuple[str, ...]
     lines: tuple[tuple[Value, ...], ...]
     texts: int = 1
+    names: int = 1
     length: int = 60
 
     @property
     def parts(self) -> dict[str, list[tuple[Value, ...]]]:
-        """The lines grouped by the name columns after the first: suite and protocol."""
+        """The lines grouped by the name columns after the first ones: suite and protocol."""
         parts: dict[str, list[tuple[Value, ...]]] = {}
         for line in self.lines:
-            parts.setdefault(", ".join(map(str, line[1 : self.texts])), []).append(line)
+            parts.setdefault(", ".join(map(str, line[self.names : self.texts])), []).append(line)
         return parts
 
 

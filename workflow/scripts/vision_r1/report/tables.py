@@ -217,7 +217,8 @@ def _main_sheet(caption: str, rows: Sequence[ScoreRow], columns: Sequence[Column
 
 def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     """Every pair's difference on each benchmark, its interval, and the data sets that got worse."""
-    lines, about = comparison["lines"], itemgetter(*_ABOUT, "reference")
+    keys = ("checkpoint", "reference", "suite", "protocol")
+    lines, about = comparison["lines"], itemgetter(*keys)
     worse: dict[tuple[str, ...], list[str]] = {}
     for line in lines:
         if line["regression"]:
@@ -225,21 +226,22 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
     return Sheet(
         "differences",
         "AP against the base model, the checkpoint that training started from, and the SFT baseline of its seed, in "
-        "points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction, * where "
-        "significant; regressions: data sets whose interval lies below 0.",
-        (*_ABOUT, "against", "difference", "from", "to", "objects", "p", "regressions"),
+        "points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction; "
+        "regressions: data sets whose interval lies below 0.",
+        ("checkpoint", "against", *keys[2:], "difference", "from", "to", "objects", "p, corrected", "regressions"),
         tuple(
             (
                 *about(line),
                 *(None if line[key] is None else Difference(line[key]) for key in ("difference", "low", "high")),
                 line["objects"],
-                None if line["p_holm"] is None else f"{line['p_holm']:.3f}{' *' if line['significant'] else ''}",
+                None if line["p_holm"] is None else f"{line['p_holm']:.3f}",
                 ", ".join(worse.get(about(line), ["none"])),
             )
             for line in lines
             if line["dataset"] == MEAN and line["metric"] == "AP"
         ),
-        texts=len(_ABOUT),
+        texts=len(keys),
+        names=2,
         length=1000,  # the regressions, all of them
     )
 
