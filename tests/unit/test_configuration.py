@@ -247,6 +247,13 @@ def test_training_keys_are_trls_own(schema):
         ({"experiments": {"mine": {"data": {"held_out": 0.5}}}}, "experiments.mine.data: 'held_out' is not one of"),
         ({"experiments": {"mine": {"grpo": {"family": "x"}}}}, "config: experiments.mine.grpo: 'family' can't differ"),
         ({"data": {"detection": 0, "grounding": 0, "negative": 0}}, "data: no samples are asked for; give detection"),
+        (
+            {
+                "experiments": {"curriculum": {"grpo": {"refinement": "restart"}}},
+                "report": {"experiments": ["curriculum"]},
+            },
+            "experiments.curriculum.grpo.refinement: restart, with data.order instances .*; give continuous",
+        ),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
         (
             {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}, "grpo": {"beta": 0.04}},

@@ -13,6 +13,11 @@ from vision_r1.files import UserError
             "qwen2_5_vl_3b paper",
             "qwen2_5_vl_3b.yaml: changes recipe 'paper', but the recipe is 'miniature'",
         ),
+        (
+            "paper released_2025 two_nodes",
+            "two_nodes.yaml: its batches are for paper.yaml, and .*released_2025.yaml has",
+        ),
+        ("paper upstream_2026 lora_80gb", "lora_80gb.yaml: its batches are for paper.yaml, and .*upstream_2026.yaml"),
         ("midi paper", "paper.yaml: is recipe 'paper', but .*midi.yaml is recipe 'midi'; leave one out"),
         (
             "paper apples",
