@@ -98,7 +98,7 @@ def conclusion(
         sentence += "; the SFT baseline is missing."
     else:
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
-        sentence += f"; the SFT baseline reached {points(numbers.ap(chain[-1]) - sft.size)} ({_in_points(sft)})."
+        sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
         (faults if sft.lost else reasons).append(side)
     if len(chains) > 1:
         gains = [change for each in chains if (change := numbers.change(each[-1], BASE)) is not None]
