@@ -252,7 +252,7 @@ def test_training_keys_are_trls_own(schema):
                 "experiments": {"curriculum": {"grpo": {"refinement": "restart"}}},
                 "report": {"experiments": ["curriculum"]},
             },
-            "experiments.curriculum.grpo.refinement: restart, with data.order instances .*; give continuous",
+            "experiments.curriculum.grpo.refinement: restart, with data.order instances .*; give continuous, or",
         ),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
         (

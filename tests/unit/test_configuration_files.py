@@ -15,9 +15,9 @@ from vision_r1.files import UserError
         ),
         (
             "paper released_2025 two_nodes",
-            "two_nodes.yaml: its batches are for paper.yaml, and .*released_2025.yaml has",
+            "two_nodes.yaml: sets batches, and .*released_2025.yaml does, too; leave one",
         ),
-        ("paper upstream_2026 lora_80gb", "lora_80gb.yaml: its batches are for paper.yaml, and .*upstream_2026.yaml"),
+        ("paper lora_80gb upstream_2026", "upstream_2026.yaml: sets batches, and .*lora_80gb.yaml does, too"),
         ("midi paper", "paper.yaml: is recipe 'paper', but .*midi.yaml is recipe 'midi'; leave one out"),
         (
             "paper apples",
@@ -40,6 +40,11 @@ def test_the_file_with_an_unknown_section_is_named(root, tmp_path, schema):
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match="list.json: not a mapping of keys"):
         configuration.check_sections([tmp_path / "list.json"], schema)
+
+
+def test_a_section_that_is_none_is_left_to_the_schema(tmp_path):
+    (tmp_path / "m.yaml").write_text("over: miniature\nsft: 3\n")
+    configuration.check_overlays([tmp_path / "m.yaml"], "miniature")
 
 
 def test_files_over_their_recipe_are_taken(root, tmp_path):

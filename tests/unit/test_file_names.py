@@ -71,6 +71,20 @@ def test_neither_a_mask_nor_a_thumbnail_takes_the_place_of_a_missing_image(read,
     assert read(["1.jpg", file], ["1.jpg", "5.jpg"]) == (["1.jpg", None], {})
 
 
+@pytest.mark.parametrize("names", [["images/1.jpg", "images/5.jpg"], ["1.jpg", "images/5.jpg"]])
+@pytest.mark.parametrize("file", ["masks/5.jpg", "thumbs/5.jpg"])
+def test_nor_where_names_repeat_the_image_folder(read, file, names):
+    assert read(["1.jpg", file], names)[0] == ["1.jpg", None]
+
+
+def test_a_link_in_the_folder_is_in_it(read, tmp_path):
+    read(["1.jpg"], ["1.jpg"])
+    (tmp_path / "store").mkdir()
+    (tmp_path / "images/1.jpg").rename(tmp_path / "store/1.jpg")
+    (tmp_path / "images/1.jpg").symlink_to(tmp_path / "store/1.jpg")
+    assert read([], [str(tmp_path / "images/1.jpg")])[1] == {}
+
+
 def test_nor_does_a_mask_where_all_images_are_elsewhere(read):
     found, _ = read(["jpg/1.jpg", "jpg/2.jpg", "masks/5.png"], ["x/1.jpg", "x/2.jpg", "x/5.jpg"])
     assert found == ["jpg/1.jpg", "jpg/2.jpg", None]

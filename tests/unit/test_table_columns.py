@@ -28,10 +28,10 @@ def table(tmp_path):
         (
             "confidence,class,name",
             "0.9,0,cat",
-            "lines with the class of column name, as class has no names",
+            "class names from column name, as class has none",
         ),  # YOLOv5's pandas
-        ("label,class_name", "0,cat", "lines with the class of column class_name, as label has no names"),
-        ("class,label", ",cat", "lines with the class of column label, as class has no names"),
+        ("label,class_name", "0,cat", "class names from column class_name, as label has none"),
+        ("class,label", ",cat", "class names from column label, as class has none"),
         ("class,name", "cat,7", None),
         ("class,name", "cat,photographer", None),
         ("label_name", "cat", None),
@@ -41,7 +41,7 @@ def test_names_count_before_numbers_of_classes(table, header, cells, note):
     places = table(f"image_name,xmin,ymin,xmax,ymax,{header}", *(f"{name}.jpg,20,20,120,90,{cells}" for name in "12"))
     found = converted("csv", *places)
     assert found["info"]["boxes_of_category"] == {"cat": 2}
-    assert found["info"]["notes"] == ({note: 2} if note else {})
+    assert found["info"]["notes"] == ({note: 1} if note else {})
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,7 @@ def test_a_column_that_does_not_name_each_class_is_another_matter(table, column,
     places = table(f"filename,xmin,ymin,xmax,ymax,class,{column}", *(f"1.jpg,20,20,120,90,{each}" for each in cells))
     found = converted("csv", *places)
     assert [label for label, _ in boxes_of(found)["1.jpg"]] == [each[0] for each in cells]
-    note = f"lines with a number for their class, as column {column} has no name for each"
-    assert found["info"]["notes"] == {note: len(cells), **found["info"]["notes"]}
+    assert found["info"]["notes"][f"classes that stay numbers, as column {column} has no name for each"] == 1
 
 
 def test_names_in_other_case_are_one_class_s_name(table):
@@ -69,7 +68,7 @@ def test_names_in_other_case_are_one_class_s_name(table):
 def test_classes_that_have_only_numbers_keep_them(table):
     places = table("filename,label,class_name,xmin,ymin,xmax,ymax", "1.jpg,3,4,20,20,120,90")
     assert boxes_of(converted("csv", *places)) == {"1.jpg": [("3", [20, 20, 120, 90])]}
-    assert "as label has no names" not in str(READERS["csv"](*places).notes)
+    assert "as label has none" not in str(READERS["csv"](*places).notes)
 
 
 @pytest.mark.parametrize(

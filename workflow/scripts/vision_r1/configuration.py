@@ -173,21 +173,21 @@ _BATCHES = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps
 
 def check_overlays(files: Iterable[Path], recipe: str) -> None:
     """Raise UserError for what the merged configuration can't show: a key given twice in a file, files in wrong order,
-    and batches for paper.yaml laid over another preset's, which would multiply into none that anybody meant.
+    and two shipped files that both set batches, which would multiply into one that nobody meant.
 
     files: those after --configfile, in their order; recipe: that of the defaults.
     """
-    given, preset = None, None
+    given, before = None, None
     for file in files:
         content = _read(file)
-        batches = _BATCHES & {key for section in ("sft", "grpo") for key in content.get(section) or {}}
-        if preset and "over" in content and batches:
-            raise UserError(
-                f"--configfile {file}: its batches are for paper.yaml, and {preset} has its own; leave one out, or "
-                "write the batches that you mean into a file of your own, without key over"
-            )
-        if file.stem in PRESETS and batches and content.get("over"):
-            preset = file
+        sections = [content.get(name) for name in ("sft", "grpo")]
+        if "over" in content and any(isinstance(each, dict) and _BATCHES & each.keys() for each in sections):
+            if before:
+                raise UserError(
+                    f"--configfile {file}: sets batches, and {before} does, too; leave one out, or write the batches "
+                    "that you mean into a file of your own, without key over"
+                )
+            before = file
         own = content.get("recipe", recipe)
         if given and own != recipe:
             raise UserError(f"--configfile {file}: is recipe {own!r}, but {given} is recipe {recipe!r}; leave one out")

@@ -54,10 +54,11 @@ def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
             "on to stage 1's model, not to the initial one; give continuous, or beta 0"
         )
     ordered = merged["data"]["order"] == "instances" and values.get("shuffle_dataset") is False
-    if stage == STAGES[1] and ordered and merged["grpo"]["refinement"] == "restart":
+    follows = stage == STAGES[1] and values["init"] == STAGES[0]
+    if follows and ordered and merged["grpo"]["refinement"] == "restart":
         raise UserError(
             f"{where}.grpo.refinement: restart, with data.order instances and shuffle_dataset false: stage 2 would "
-            "begin with the fewest objects again; give continuous"
+            "begin with the fewest objects again; give continuous, or grpo_stage2.shuffle_dataset true"
         )
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")

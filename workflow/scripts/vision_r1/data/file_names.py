@@ -55,7 +55,8 @@ def image_path(source: str | Path, image: Any, folder: str | Path, notes: Counte
     path = str(Path(folder) / _as_meant(image.file_name, Path(folder), notes))
     named_elsewhere = image.file_name.startswith("/") or ".." in image.file_name
     if named_elsewhere and Path(folder) != HERE and os.path.isfile(path):
-        if Path(folder).resolve() not in Path(path).resolve().parents:
+        place = Path(path).parent.resolve()  # a link in the folder is there, wherever it leads
+        if Path(folder).resolve() not in (place, *place.parents):
             notes["images outside of the image folder"] += 1
     return path
 
@@ -90,10 +91,10 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
     meant = list(files.find([(image.file_name,) for image in images]))
     gone, found, exact = set(missing), {}, set()
     for number in missing:
-        own, named, elsewhere = meant[number]
+        own, named, _ = meant[number]
         if len(own) == 1 and "/." not in f"/{own[0]}":  # not in .thumbnails or .Trash
             found[number] = str(folder / own[0])
-            if len(named.parts) > 1 and not elsewhere:
+            if files.is_exact(str(named)):
                 exact.add(number)
     # Masks and thumbnails have images' names, too.
     fitting = {number: path for number, path in found.items() if _is_kind(path, images[number].file_name)}

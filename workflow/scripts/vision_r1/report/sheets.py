@@ -45,8 +45,8 @@ Value = str | int | float | ScoreCell | None  # a float is an AP of 0..1, an int
 class Sheet:
     """name: stem of its files; texts: how many columns, from the left, are names; lines: as long as `head`.
 
-    names: how many of them a line keeps where lines are grouped by the others, suite and protocol; length: characters
-    after which a cell is cut off.
+    length: characters after which a cell is cut off; names: how many name columns a line keeps where lines are grouped
+    by the others, suite and protocol.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Sheet:
     head: tuple[str, ...]
     lines: tuple[tuple[Value, ...], ...]
     texts: int = 1
-    names: int = 1
     length: int = 60
+    names: int = 1
 
     @property
     def parts(self) -> dict[str, list[tuple[Value, ...]]]:

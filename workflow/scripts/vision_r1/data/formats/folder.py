@@ -74,11 +74,11 @@ class ImageFolder:
         """Yield of each entry the files that it may mean, its first name, and whether that names another folder."""
         local = [list(map(self._local, names)) for names in meant]
         # The annotations name images of several folders, so a name without its folder could be another image's.
-        shared = any(self._inside(names[0]) or self._exact(own[0]) for names, own in zip(meant, local, strict=True))
+        shared = any(self._inside(names[0]) or self.is_exact(own[0]) for names, own in zip(meant, local, strict=True))
         for names, own in zip(meant, local, strict=True):
             named = PurePosixPath(own[0])
-            elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self._exact(own[0])
-            yield self.matches(filter(self._exact, own) if shared and elsewhere else own), named, elsewhere
+            elsewhere = len(named.parts) > 1 and not self._inside(names[0]) and not self.is_exact(own[0])
+            yield self.matches(filter(self.is_exact, own) if shared and elsewhere else own), named, elsewhere
 
     def _local(self, name: str) -> str:
         """Return a name with slashes, as a/1.jpg where it names the image folder: /data/train/a/1.jpg in .../train."""
@@ -93,7 +93,7 @@ class ImageFolder:
     def _is_own(self, folder: str) -> bool:
         return folder.casefold() == self.own_name
 
-    def _exact(self, name: str) -> bool:
+    def is_exact(self, name: str) -> bool:
         """Tell whether a name has folders and is, up to case and ending, that of a file."""
         return "/" in name and self._known(name)
 

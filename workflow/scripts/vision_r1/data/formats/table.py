@@ -113,14 +113,12 @@ def _columns(source: Path, header: Sequence[str], rows: Sequence[Sequence[str]],
     places = {cell: place for place, cell in enumerate(cells)}
     found = {key: next((places[name] for name in names if name in places), None) for key, names in COLUMNS.items()}
     named = [places[name] for name in COLUMNS["label"] if name in places]
-    for place in named[1:]:
-        fits = _are_names(rows, named[0], place)
-        if fits:
-            found["label"] = place
-            notes[f"lines with the class of column {cells[place]}, as {cells[named[0]]} has no names"] = len(rows)
-            break
-        if fits is not None:
-            notes[f"lines with a number for their class, as column {cells[place]} has no name for each"] = len(rows)
+    fits = {place: _are_names(rows, named[0], place) for place in named[1:]}
+    if fitting := [place for place in fits if fits[place]]:
+        found["label"] = fitting[0]
+        notes[f"class names from column {cells[fitting[0]]}, as {cells[named[0]]} has none"] = 1
+    elif unfit := [place for place in fits if fits[place] is False]:
+        notes[f"classes that stay numbers, as column {cells[unfit[0]]} has no name for each"] = 1
     if missing := [key for key in NEEDED if found[key] is None]:
         raise UserError(
             f"{source}: line 1: no column {' or '.join(COLUMNS[missing[0]])}; the first line has to name the columns "
