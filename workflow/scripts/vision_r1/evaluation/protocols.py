@@ -148,7 +148,10 @@ def asked_names(dataset: CocoDataset, names: Names) -> dict[int, str]:
         raise UserError(f"{dataset.name}: a protocol's names: no category {min(unknown)!r}{hint}")
     found = {number: renamed.get(name, name) for number, name in dataset.categories.items()}
     if twice := [name for name, count in Counter(found.values()).items() if count > 1]:
-        raise UserError(f"{dataset.name}: two categories would be asked for as {twice[0]!r}; fix the protocol's names")
+        raise UserError(
+            f"{dataset.name}: two categories would be asked for as {twice[0]!r}; fix the protocol's names, or merge "
+            "the two in the annotations"
+        )
     return found
 
 
