@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vision_r1.data.images import image_kind
 from vision_r1.files import UserError
 
 HERE = Path(".")  # the image folder of a selection split, whose names are whole paths
@@ -107,6 +106,8 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
 
 def _is_kind(path: str, name: str) -> bool:
     """Tell whether a file is of the kind that a name's ending says, if it says any."""
+    from vision_r1.data.images import image_kind  # scoring reads annotations without Pillow
+
     return image_kind(name) in (None, image_kind(path))
 
 
