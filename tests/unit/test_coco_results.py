@@ -127,6 +127,26 @@ def test_numbers_that_are_names_of_files(tmp_path, read, caplog, numbers, meant,
     assert words in caplog.text if words else "image_id" not in caplog.text
 
 
+def test_a_number_that_two_files_have_is_no_name(tmp_path, read):
+    coco = coco_factory.content()
+    for image, name in zip(coco["images"], ("9.jpg", "009.jpg", "8.jpg"), strict=True):
+        image["file_name"] = name
+    (tmp_path / "other.json").write_text(json.dumps(coco))
+    other = read_coco("set", tmp_path / "other.json")
+    with pytest.raises(UserError, match="image_id 9 is not in"):
+        read(json.dumps([{**ENTRIES[0], "image_id": 9}]), other)
+
+
+def test_an_id_of_0_that_is_another_files_name_is_warned_of(tmp_path, read, caplog):
+    coco = coco_factory.content()
+    for number, image in enumerate(coco["images"]):
+        image |= {"id": number, "file_name": f"{(number + 2) % 3}.jpg"}
+    (tmp_path / "other.json").write_text(json.dumps({**coco, "annotations": []}))
+    other = read_coco("set", tmp_path / "other.json")
+    assert [each.image_id for each in read(json.dumps([{**ENTRIES[0], "image_id": 0}]), other)] == [0]
+    assert "image_id 0 is taken for an image's id" in caplog.text
+
+
 def test_boxes_of_entries_that_are_not_categories_are_left_out(tmp_path, read, caplog):
     coco = coco_factory.content()
     coco["categories"].append({"id": 9, "name": "shapes"})

@@ -131,15 +131,16 @@ def _by_number(source: str | Path, entries: Sequence[Any], ids: Set[int], named:
     Ultralytics writes the number where the name is one, and the name where not. Where both may be meant, a number is
     an id, with a warning if the other reading differs.
     """
-    files = {int(name): number for name, number in named.items() if name.isdecimal()}
+    shared = Counter(int(name) for name in named if name.isdecimal())  # 9.jpg and 009.jpg
+    files = {int(name): number for name, number in named.items() if name.isdecimal() and shared[int(name)] == 1}
     numbers = (whole_number(entry.get("image_id"), Counter()) for entry in entries if isinstance(entry, Mapping))
     asked = {number for number in numbers if type(number) is int}
     if not asked or not asked <= files.keys():
         return {}
     if asked - ids:
         return files
-    if other := next((number for number in sorted(asked) if files[number] != number), None):
-        log.warning("%s: image_id %d is taken for an image's id, not for the name of its file", source, other)
+    if others := [number for number in asked if files[number] != number]:
+        log.warning("%s: image_id %d is taken for an image's id, not for the name of its file", source, min(others))
     return {}
 
 
