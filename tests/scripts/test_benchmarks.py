@@ -11,6 +11,8 @@ from contextlib import nullcontext
 
 import pytest
 
+from vision_r1.files import read_json
+
 
 @pytest.fixture
 def run(root, monkeypatch, capsys):
@@ -77,7 +79,7 @@ def test_gpu_predict_gives_the_same_answers_in_both_ways(run):
 
 
 @pytest.mark.slow
-def test_gpu_trainings_starts_both_programs_and_reports_one_that_fails(run, root, monkeypatch, tmp_path):
+def test_gpu_trainings_starts_both_programs_by_an_engine_and_reports_one_that_fails(run, root, monkeypatch, tmp_path):
     grpo = {
         **{"per_device_train_batch_size": 8, "num_generations": 4},
         **{"completion_room": None, "max_completion_length": 4},
@@ -85,10 +87,17 @@ def test_gpu_trainings_starts_both_programs_and_reports_one_that_fails(run, root
     overlay = tmp_path / "trial.yaml"
     overlay.write_text(json.dumps({"sft": {"per_device_train_batch_size": 2, "max_length": 8}, "grpo": grpo}))
     monkeypatch.chdir(root)
-    printed = run("gpu_trainings", size="miniature", steps=2, configfile=overlay)
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    program, measured = importlib.import_module("gpu_trainings"), []
+    monkeypatch.setattr(program, "read_json", lambda path: measured.append(read_json(path)) or measured[-1])
+    printed = run("gpu_trainings", size="miniature", steps=2, configfile=overlay, engines="ddp")
+    assert "config/accelerate/ddp.yaml --num_processes 1, cpu" in printed
     assert re.search(r"^sft +failed( +-){4}$", printed, re.MULTILINE)  # no answer fits 8 tokens
     seconds, _, samples, *_ = re.search(r"^strict/grpo_stage1 +(.*)$", printed, re.MULTILINE)[1].split()
-    assert float(samples) == pytest.approx(2 / float(seconds), rel=0.5)  # 2 prompts in a step
+    (grpo,) = measured
+    assert grpo["samples"] == 8  # completions, of 2 prompts
+    assert float(samples) == pytest.approx(8 / float(seconds), rel=0.5)
+    assert grpo["logged"][1]["step_time"] == pytest.approx(float(seconds), rel=0.5)  # by TRL's own clock
 
 
 def test_gpu_trainings_starts_launchers_by_this_python(root, monkeypatch):

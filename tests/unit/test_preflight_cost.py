@@ -7,7 +7,7 @@ from preflight_toys import GRPO, SETTING, SFT, TOY, setting
 
 from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
-from vision_r1.preflight.cost import Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.cost import ZERO3_LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
 from vision_r1.preflight.memory import kv_cache
 
 
@@ -34,6 +34,13 @@ def test_completions_are_scored_once_for_all_their_updates():
     ]
     a_pass = training[0] / 3
     assert training == pytest.approx([3 * a_pass, 3.5 * a_pass, 4 * a_pass, 4 * a_pass])
+
+
+def test_zero3s_hooks_take_time_in_every_layer_and_traversal():
+    """5 layers in both towers; forward, backward, recomputation and, once for each of 3 generations, the reference."""
+    settings = [setting(mode=mode, gradient_checkpointing=True, reference=True) for mode in ("zero2", "zero3")]
+    zero2, zero3 = (seconds_per_step(TOY, GRPO, each, (8, 2), Speed(1e3, 1e3))[1] for each in settings)
+    assert zero3 - zero2 == pytest.approx(6 * 4 * 5 * ZERO3_LAYER_SECONDS)
 
 
 def test_copies_that_are_shared_are_read_once():

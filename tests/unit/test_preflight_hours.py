@@ -68,7 +68,7 @@ def test_vlm_r1_takes_25_to_30_seconds_per_step(model, a100):
     checkpointing, KL, sampling with transformers. A COCO image of 640 x 480 has 391 tokens, the question and the chat
     template 78; answers with their thinking have 97 on average (step 600 of its evaluation logs, counted with Qwen's
     vocabulary). Assumed: at temperature 1 the longest of the 56 completions that wait for each other reaches TRL's
-    limit of 256 tokens (with 141, the longest of 56 of those greedy answers, it would be 13 s). The estimate leaves out
+    limit of 256 tokens (with 141, the longest of 56 of those greedy answers, it would be 18 s). The estimate leaves out
     data, image processing and rewards.
     """
     batches = Batches("r1", steps=500, per_device=7, accumulation=2, processes=8, rows=120_000, group=7)

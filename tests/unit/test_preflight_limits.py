@@ -1,5 +1,7 @@
 """Limits, checkpoints and vLLM's room agree in every configuration; the run's tokenizer counts answers."""
 
+import contextlib
+
 import pytest
 import yaml
 from configurations import CONFIGURATIONS, ON_GPUS, load, surveyed
@@ -9,7 +11,11 @@ from vision_r1.data.worlds import WORLDS
 from vision_r1.experiments import merge
 from vision_r1.miniature.processor import make_processor
 from vision_r1.preflight.lengths import ON_COCO, AnswerSize, answer_size
+from vision_r1.preflight.memory import GIB
+from vision_r1.preflight.page import page
+from vision_r1.preflight.run import survey
 from vision_r1.prompts import Templates
+from vision_r1.run_folder import Run
 
 # Right answers about real COCO images, counted with Qwen's vocabulary: objects -> fewest and most tokens seen.
 COUNTED = {15: (479, 501), 16: (512, 534), 30: (959, 990)}
@@ -61,6 +67,19 @@ def test_checkpoints_cost_little_disk_and_lose_few_hours(root, name):
         if training["name"].startswith(f"{first}/"):
             written += training["checkpoints"] * training["checkpoint_bytes"]
     assert written <= 1.5e12
+
+
+def test_zero2_is_proposed_where_it_fits_and_takes_less(root):
+    paper = surveyed(root, "paper")
+    faster = paper["with_zero2"]
+    assert faster["gpu_hours"] < faster["gpu_hours_now"] == sum(each["gpu_hours"] for each in paper["trainings"])
+    assert max(each["memory_peak"] for each in paper["trainings"]) < faster["memory_peak"] < 79.6 * GIB
+    assert "With config/accelerate/zero2.yaml in compute.launch: " in page(paper)
+    assert "with_zero2" not in surveyed(root, "lora_80gb")
+    config = load(root, "paper")
+    config["preflight"]["gpu_memory_gib"] = 40
+    with contextlib.chdir(root):
+        assert survey(Run(root / "nothing", config))["with_zero2"] is None
 
 
 def test_the_miniatures_tokenizer_counts_five_tokens_per_object(root):

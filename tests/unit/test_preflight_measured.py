@@ -1,6 +1,7 @@
-"""The preflight's seconds and memory against GRPO steps measured on one H100: benchmarks/results/gpu_step.txt.
+"""The preflight's seconds and memory against measured steps: of GRPO on one H100 (benchmarks/results/gpu_step.txt), and
+under DeepSpeed and FSDP on one H200 (gpu_trainings.txt).
 
-Each step has 16 prompts, with one image of 391 tokens each, and completions of 512 tokens, or of 128.
+On the H100, each step has 16 prompts, with one image of 391 tokens each, and completions of 512 tokens, or of 128.
 """
 
 import pytest
@@ -51,3 +52,35 @@ def test_seconds(root, case, measured):
 @pytest.mark.parametrize(("case", "measured"), PEAK_MB.items())
 def test_memory(case, measured):
     assert 0.99 <= peak(estimate(*step(case))) / 2**20 / measured <= 1.15
+
+
+# All weights of 3B, 16 images of 391 tokens a step. GRPO: 4 passes of 16 completions of 64 tokens, 4 of each prompt;
+# SFT: 2 passes of 8 samples, with answers of 57 tokens at most.
+ENGINES = {
+    ("zero2", "grpo"): (6.23, 78_905),
+    ("zero2", "sft"): (2.46, 78_950),
+    ("zero3", "grpo"): (18.55, 64_102),
+    ("zero3", "sft"): (6.83, 64_212),
+    ("fsdp", "grpo"): (11.92, 60_199),
+    ("fsdp", "sft"): (2.74, 59_229),
+}
+
+
+def step_of_an_engine(mode, method):
+    model = step(("3B", 0, 4, 8, 512))[0]
+    if method == "sft":
+        return model, Batches("sft", 2, 8, 2, 1, 49_000), Setting(mode, "bfloat16", True, 391, 15, 57, autocast=True)
+    batches = Batches("step", 2, 16, 4, 1, 49_000, 4, 4, share_copies=True)
+    return model, batches, Setting(mode, "bfloat16", True, 391, 15, 64, autocast=True)
+
+
+@pytest.mark.parametrize(("case", "measured"), ENGINES.items())
+def test_engines(root, case, measured):
+    """SFT's time under ZeRO-2 and FSDP was mostly that of the processor, which the estimate leaves out."""
+    model, batches, setting = step_of_an_engine(*case)
+    assert 0.99 <= peak(estimate(model, batches, setting)) / 2**20 / measured[1] <= 1.15
+    card = {"gpu_tflops": 989, "gpu_bandwidth_gb": 4800}
+    speed = Speed.of(load(root, "miniature")["preflight"] | card)
+    answer = 64 if case[1] == "grpo" else 38
+    share = sum(seconds_per_step(model, batches, setting, (406, answer), speed)) / measured[0]
+    assert 1 / 1.5 <= share <= 1.5 or (case[1] == "sft" and case[0] != "zero3" and 0.3 <= share < 1)

@@ -9,11 +9,15 @@ from preflight_toys import GRPO, SFT, TOY, setting
 from vision_r1.preflight.architecture import PUBLISHED, architecture_of, find_architecture
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import (
+    ACCUMULATED,
+    BUCKET_OF_A_PASS,
     GIB,
-    LIVE_WEIGHTS,
+    LIVE,
+    MOMENTS,
     OVERHEAD,
     REFERENCE,
-    SAMPLING,
+    SUB_GROUP,
+    UPDATE,
     Vllm,
     activations,
     checkpoint_bytes,
@@ -75,28 +79,33 @@ def test_an_unknown_model_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("mode", "dtype", "weights", "gradients", "optimiser"),
+    ("mode", "dtype", "weights", "gradients", "optimiser", "update"),
     [
-        ("single", "float32", 4000, 4000, 8000),
-        ("single", "bfloat16", 2000, 2000, 4000),
-        ("ddp", "bfloat16", 2000, 4000, 4000),
-        ("zero2", "bfloat16", 2000, 1500, 3000),
-        ("zero3", "bfloat16", 500, 1500, 3000),
-        ("fsdp", "bfloat16", 1000, 1000, 2000),
+        ("single", "float32", 4000, 4000, 8000, 0),
+        ("single", "bfloat16", 2000, 2000, 4000, 0),
+        ("ddp", "bfloat16", 2000, 4000, 4000, 0),
+        ("zero2", "bfloat16", 2000, 500, 3000, 1500),
+        ("zero3", "bfloat16", 500, 500, 3000, 1500),
+        ("fsdp", "bfloat16", 1000, 0, 2000, 1000 + 6 * 80),
     ],
 )
-def test_states_of_a_thousand_weights_on_four_gpus(mode, dtype, weights, gradients, optimiser):
+def test_states_of_a_thousand_weights_on_four_gpus(mode, dtype, weights, gradients, optimiser, update):
     parts = estimate(TOY, SFT, setting(mode=mode, dtype=dtype))
-    assert (parts["weights"], parts["gradients"], parts["optimiser"]) == (weights, gradients, optimiser)
+    found = [parts.get(name, 0) for name in ("weights", "gradients", "optimiser", UPDATE)]
+    assert found == [weights, gradients, optimiser, update]
+
+
+def test_zero3_widens_gradients_of_a_group_of_weights_at_a_time():
+    large, alone = replace(TOY, parameters=3 * SUB_GROUP), replace(SFT, processes=1)
+    parts = {mode: estimate(large, alone, setting(mode=mode, dtype="bfloat16")) for mode in ("zero2", "zero3")}
+    assert [parts[mode][UPDATE] for mode in parts] == [6 * 3 * SUB_GROUP, 6 * SUB_GROUP]
 
 
 def test_fsdp_accumulates_whole_gradients_and_gathers_the_whole_reference():
     small = setting(mode="fsdp", dtype="bfloat16", reference=True)
     parts = estimate(TOY, replace(GRPO, accumulation=2), small)
-    assert (parts["gradients accumulated"], parts[REFERENCE]) == (2000, 2 * 2000)
-    assert "gradients accumulated" not in estimate(TOY, replace(GRPO, accumulation=1), small)
-    turns = sum(parts.get(name, 0) for name in SAMPLING), parts["activations"]
-    assert peak(parts) == sum(parts.values()) - min(turns)  # scoring and the backward pass take turns
+    assert (parts[ACCUMULATED], parts[REFERENCE]) == (2000, 2 * 2000)
+    assert ACCUMULATED not in estimate(TOY, replace(GRPO, accumulation=1), small)
 
 
 def test_lora_trains_few_weights_and_needs_no_reference():
@@ -297,23 +306,32 @@ def kept_bytes(repository, tower, layers, dtype, autocast, rows=1, padding=0):
     return sum(size for address, size in kept.items() if address not in weights)
 
 
-def test_sampling_and_backward_do_not_happen_at_the_same_time():
+def test_sampling_backward_and_update_take_turns():
     zero3 = setting(mode="zero3", dtype="bfloat16")
     parts = estimate(TOY, GRPO, zero3)
     sampling = generation(TOY, GRPO, zero3)
-    assert sampling["weights gathered to sample"] == 2000
+    assert sampling["weights gathered to sample"] == parts[LIVE] == 2000
     assert sampling["KV cache"] == kv_cache(TOY, 8, 10)
-    always = sum(size for name, size in parts.items() if name not in (*sampling, "activations"))
-    assert peak(parts) == always + max(sum(sampling.values()), parts["activations"])
-    assert parts["communication buffers"] == 2_000_000_000 + 2 * min(TOY.parameters, LIVE_WEIGHTS)
+    turns = [*sampling, "activations", LIVE, UPDATE]
+    always = sum(size for name, size in parts.items() if name not in turns)
+    backward = parts["activations"] + parts[LIVE]
+    assert peak(parts) == always + max(sum(sampling.values()), backward, parts[UPDATE])
+    assert peak(parts | {UPDATE: 10**9}) == always + 10**9
+    assert parts["bucket of gradients to send"] == 1_000_000_000
+    assert estimate(TOY, GRPO, setting(mode="zero2", dtype="bfloat16"))[BUCKET_OF_A_PASS] == 1_000_000_000
     assert parts["CUDA context, workspaces, fragmentation"] == OVERHEAD == 2 * GIB
+
+
+def test_zero3_of_one_process_gathers_nothing():
+    parts = estimate(TOY, replace(GRPO, processes=1), setting(mode="zero3", dtype="bfloat16"))
+    assert not {LIVE, "weights gathered to sample"} & parts.keys()
 
 
 def test_vllms_share_replaces_the_sampling_parts():
     parts = estimate(TOY, GRPO, setting(vllm=Vllm(12345)))
     assert parts["vLLM"] == 12345 and "KV cache" not in parts
     server = estimate(TOY, GRPO, setting(vllm=Vllm()))
-    assert peak(parts) == peak(server) + 12345 and not set(SAMPLING) & {*server}
+    assert peak(parts) == peak(server) + 12345 and not set(MOMENTS[0]) & {*server}
 
 
 def test_a_sleeping_vllm_adds_memory_only_if_training_needs_less():

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     prompts = prompts_per_step(config)
     train(trainer, stage, guards, prompts * config.num_generations, period=generation_period(vars(config)))
     model.generation_config = shipped  # is saved with the model
-    save(trainer, stage, samples_per_step=prompts)
+    save(trainer, stage, prompts_per_step=prompts)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     train(trainer, stage, guards, samples_per_step=batch)
-    save(trainer, stage, samples_per_step=batch)
+    save(trainer, stage, prompts_per_step=batch)
 
 
 if __name__ == "__main__":

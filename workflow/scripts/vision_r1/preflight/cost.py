@@ -6,9 +6,9 @@ KV cache, whichever is longer. Where the weights are split, they are gathered fi
 under ZeRO-3 and for vLLM; under FSDP, transformers gathers them for every token. Reading prompts and training are bound
 by arithmetic: per weight and token 2 operations forward, 4 backward (2 where the weights are frozen), 2 more to
 recompute activations; and once for each generation, 2 for the reference and 2 for the sampling policy's
-log-probabilities where TRL recomputes them. Copies of an image and a prompt count as often as they are read. The shares
-of the card's peaks that are reached are assumptions of the configuration; tests hold the whole against two published
-trainings, and against steps measured on an H100.
+log-probabilities where TRL recomputes them. ZeRO-3 adds the time of its hooks (ZERO3_LAYER_SECONDS). Copies of an image
+and a prompt count as often as they are read. The shares of the card's peaks that are reached are assumptions of the
+configuration; tests hold the whole against two published trainings, and against steps measured on an H100 and an H200.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,9 @@ from vision_r1.preflight.memory import Setting, kv_cache
 # card's bandwidth. graphs: transformers with cuda_graphs.py, a generation of 64 completions x 512 tokens on one H100
 # (docs/gpu.md): 0.31 ms (3B) and 0.48 ms (7B), with adapters 0.51 and 0.73 ms.
 LAYER_SECONDS = {"transformers": 0.9e-3, "graphs": 0.4e-3, "graphs_lora": 0.6e-3, "vllm": 0.2e-3}
+# Seconds per layer, of both towers, that ZeRO-3's hooks on each module take forward, backward and in a recomputation,
+# while the GPU waits: a step of 3B on one H200 (docs/gpu.md) took 11 to 14 ms longer than under ZeRO-2.
+ZERO3_LAYER_SECONDS = 12e-3
 # Bytes per second at which a GPU receives weights that the others hold: an assumption, on the low side for NVLink.
 GATHERED_BYTES = 100e9
 
@@ -87,8 +90,12 @@ def seconds_per_step(
     # where vLLM sampled, whose numbers differ.
     lasting = batches.micro_steps_per_generation * batches.iterations  # micro-steps of one generation
     again = batches.accumulation % lasting > 0 or way == "vllm"
-    passes += (setting.reference + again) / batches.iterations
-    training = passes * forward * batches.accumulation / speed.operations
+    scored = (setting.reference + again) / batches.iterations
+    a_pass = (passes + scored) * forward / speed.operations
+    if setting.mode == "zero3":
+        traversals = 2 + setting.gradient_checkpointing + scored
+        a_pass += traversals * (model.layers + model.vision_layers) * ZERO3_LAYER_SECONDS
+    training = a_pass * batches.accumulation
     if batches.group is None:
         return 0.0, training
     sequences, prompts = batches.sampled_at_once, batches.prompts_at_once
@@ -97,9 +104,9 @@ def seconds_per_step(
     longest = round(prompt + setting.answer_tokens / 2)
     token = token_seconds(model, sequences, longest, way, speed, together)
     gathering = 2 * model.parameters / GATHERED_BYTES if setting.mode in SPLIT_WEIGHTS else 0.0
-    times = setting.answer_tokens if (setting.mode, way) == ("fsdp", "transformers") else 1
+    gatherings = setting.answer_tokens if (setting.mode, way) == ("fsdp", "transformers") else 1
     rounds = batches.accumulation / lasting
-    sampling = rounds * (setting.answer_tokens * token + times * gathering)
+    sampling = rounds * (setting.answer_tokens * token + gatherings * gathering)
     return sampling + rounds * reading / speed.operations, training
 
 

@@ -2,20 +2,23 @@
 
 Bytes by mode, for T trained weights, F frozen weights, P GPUs, and d bytes per number of model.dtype:
 
-    mode            weights        gradients      optimiser (AdamW)               reference
-    single          d (T + F)      d T            2 d T                           d (T + F)
-    ddp             d (T + F)      2 d T          2 d T                           d (T + F)
-    zero2           2 (T + F)      6 T / P        12 T / P                        2 (T + F)
-    zero3           2 (T + F) / P  6 T / P        12 T / P                        2 (T + F) / P
-    fsdp            4 T / P + d F / P   4 T / P   8 T / P                         d (T + F) / P
+    mode     weights             gradients   optimiser (AdamW)   reference        for the update
+    single   d (T + F)           d T         2 d T               d (T + F)
+    ddp      d (T + F)           2 d T       2 d T               d (T + F)
+    zero2    2 (T + F)           2 T / P     12 T / P            2 (T + F)        6 T / P
+    zero3    2 (T + F) / P       2 T / P     12 T / P            2 (T + F) / P    6 T / P, at most 6e9
+    fsdp     (4 T + d F) / P                 8 T / P             d (T + F) / P    4 T / P + 6 E
 
 DDP keeps its communication buckets in addition to the gradients (gradient_as_bucket_view is off). DeepSpeed in bfloat16
-keeps a float32 master copy and two float32 moments, and widens its part of the gradients for the step (ZeRO paper,
-section 3.1: 16 bytes a weight before any splitting). accelerate widens the weights that FSDP trains to float32. LoRA's
-adapters are float32 (PEFT), and its reference is the model with the adapters off. DeepSpeed's buffers: two buckets of
-5e8 numbers, and under ZeRO-3 up to 1e9 live weights (its defaults). With accumulation, FSDP keeps the whole gradient in
-bfloat16 (transformers doesn't reduce it before the last micro-step), and TRL splits the reference as one piece, so that
-its forward pass gathers all of it, beside the buffer that it is gathered in (counted as if while sampling).
+keeps a float32 master copy and two float32 moments (ZeRO paper, section 3.1: 16 bytes a weight before any splitting).
+For the update it flattens its part of the gradients and widens the result, ZeRO-3 for 1e9 weights at a time
+(sub_group_size). Its buffers: a bucket of 5e8 numbers, which ZeRO-2 has in the backward pass only, and where ZeRO-3
+splits weights, up to 1e9 live ones. accelerate widens the weights that FSDP trains to float32. FSDP splits and widens
+gradients as the backward pass frees activations; at its end, the E weights of the embeddings are there whole: they,
+their gradient and what is sent. With accumulation, it keeps the whole gradient in bfloat16 until then (transformers
+doesn't reduce it before the last micro-step), and TRL splits the reference as one piece, so that its forward pass
+gathers all of it, beside the buffer that it is gathered in (counted as if while sampling). LoRA's adapters are float32
+(PEFT), and its reference is the model with the adapters off.
 
 Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
@@ -38,8 +41,10 @@ from vision_r1.preflight.batches import Batches
 GIB = 2**30
 # CUDA context, cuBLAS and NCCL workspaces, fragmentation: an assumption, not derived.
 OVERHEAD = 2 * GIB
+# DeepSpeed's defaults, in numbers: reduce_bucket_size, stage3_max_live_parameters, sub_group_size.
 BUCKET = 500_000_000
 LIVE_WEIGHTS = 1_000_000_000
+SUB_GROUP = 1_000_000_000
 WORK = {"float32": 4, "bfloat16": 2}
 
 
@@ -84,17 +89,21 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
     trained = model.lora_parameters(setting.lora_rank) if setting.lora_rank else model.parameters
     frozen = model.parameters if setting.lora_rank else 0
     parts = _states(setting, trained, frozen, batches.processes)
-    if setting.mode == "fsdp" and batches.accumulation > 1:
-        parts["gradients accumulated"] = WORK["bfloat16"] * trained
+    if setting.mode == "fsdp":
+        parts[UPDATE] += 6 * model.head_parameters if trained == model.parameters else 0
+        if batches.accumulation > 1:
+            parts[ACCUMULATED] = WORK["bfloat16"] * trained
     if setting.reference and not setting.lora_rank:
         whole = WORK[setting.dtype] * model.parameters
         parts["reference"] = whole // batches.processes if setting.mode in SPLIT_WEIGHTS else whole
         if setting.mode == "fsdp":
             parts[REFERENCE] = 2 * whole
-    if setting.mode in ("zero2", "zero3"):
-        parts["communication buffers"] = 2 * 2 * BUCKET + (
-            2 * min(model.parameters, LIVE_WEIGHTS) if setting.mode == "zero3" else 0
-        )
+    if setting.mode == "zero2":
+        parts[BUCKET_OF_A_PASS] = WORK["bfloat16"] * BUCKET
+    if setting.mode == "zero3":
+        parts["bucket of gradients to send"] = WORK["bfloat16"] * BUCKET
+        if batches.processes > 1:
+            parts[LIVE] = WORK["bfloat16"] * min(model.parameters, LIVE_WEIGHTS)
     if setting.autocast and setting.dtype == "float32" and setting.mode in ("single", "ddp"):
         parts["copies of weights in bfloat16"] = WORK["bfloat16"] * (trained + frozen)
     parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
@@ -106,16 +115,24 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
     return parts
 
 
-def peak(parts: dict[str, int]) -> int:
-    """Return the most bytes needed at once: sampling and the backward pass take turns."""
-    sampling = sum(parts.get(name, 0) for name in SAMPLING)
-    training = parts.get("activations", 0)
-    return sum(parts.values()) - min(sampling, training)
-
-
 ASLEEP = "vLLM, asleep while training"
 REFERENCE = "reference gathered to score"
-SAMPLING = ("weights gathered to sample", "KV cache", "sampling buffers", REFERENCE, ASLEEP)
+ACCUMULATED = "gradients accumulated"
+BUCKET_OF_A_PASS = "bucket of gradients to send, in a pass"
+LIVE = "weights gathered to train"
+UPDATE = "gradients split and widened for the update"
+# Parts that are there at one of three moments only; all others stay.
+MOMENTS = (
+    ("weights gathered to sample", "KV cache", "sampling buffers", REFERENCE, ASLEEP),
+    ("activations", ACCUMULATED, BUCKET_OF_A_PASS, LIVE),
+    (UPDATE,),
+)
+
+
+def peak(parts: dict[str, int]) -> int:
+    """Return the most bytes needed at once: sampling, the backward pass and the update take turns."""
+    turns = [sum(parts.get(name, 0) for name in moment) for moment in MOMENTS]
+    return sum(parts.values()) - sum(turns) + max(turns)
 
 
 def kv_cache(model: Architecture, sequences: int, tokens: int) -> int:
@@ -133,7 +150,7 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
         # One layer's intermediate results while the prompts are read, and float32 scores of the next token.
         "sampling buffers": batches.prompts_at_once * max(layer, vision) + sequences * 4 * model.vocabulary,
     }
-    if setting.mode == "zero3":
+    if setting.mode == "zero3" and batches.processes > 1:
         parts["weights gathered to sample"] = 2 * model.parameters  # TRL's ds3_gather_for_generation
     return parts
 
@@ -170,13 +187,16 @@ def checkpoint_bytes(model: Architecture, setting: Setting) -> int:
 def _states(setting: Setting, trained: int, frozen: int, processes: int) -> dict[str, int]:
     size = WORK[setting.dtype]
     own = 4 if setting.lora_rank else size  # bytes per trained weight, where nothing is split
+    part = trained / processes
+    parts: dict[str, float]
     if setting.mode == "zero2":
-        sizes = 2 * (trained + frozen), 6 * trained / processes, 12 * trained / processes
+        parts = {"weights": 2 * (trained + frozen), "gradients": 2 * part, "optimiser": 12 * part, UPDATE: 6 * part}
     elif setting.mode == "zero3":
-        sizes = 2 * (trained + frozen) / processes, 6 * trained / processes, 12 * trained / processes
+        weights, widened = 2 * (trained + frozen) / processes, 6 * min(part, SUB_GROUP)
+        parts = {"weights": weights, "gradients": 2 * part, "optimiser": 12 * part, UPDATE: widened}
     elif setting.mode == "fsdp":
-        sizes = (4 * trained + size * frozen) / processes, 4 * trained / processes, 8 * trained / processes
+        parts = {"weights": 4 * part + size * frozen / processes, "optimiser": 8 * part, UPDATE: 4 * part}
     else:
         gradients = own * trained * (2 if setting.mode == "ddp" else 1)
-        sizes = own * trained + size * frozen, gradients, 2 * own * trained
-    return dict(zip(("weights", "gradients", "optimiser"), map(round, sizes), strict=True))
+        parts = {"weights": own * trained + size * frozen, "gradients": gradients, "optimiser": 2 * own * trained}
+    return {name: round(size) for name, size in parts.items()}

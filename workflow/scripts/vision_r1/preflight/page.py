@@ -82,7 +82,7 @@ def _memory(summary: Mapping[str, Any]) -> list[str]:
     for names, parts, most in _alike(trainings):
         lines.append(f"{names}: {most / GIB:.1f} GiB at the peak, the card has {card:g}")
         lines += [f"  {size / GIB:7.1f} GiB  {part}" for part, size in parts.items()]
-    return [*lines, "Sampling and the backward pass take turns, so the peak is less than the sum."]
+    return [*lines, "Sampling, the backward pass and the update take turns, so the peak is less than the sum."]
 
 
 def _alike(trainings: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, int], int]]:
@@ -151,17 +151,25 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
     cost = f", {total * price['gpu_hour']:,.0f} {price['currency']}" if price["gpu_hour"] is not None else ""
     times = f", trainings counted for {seeds} training seeds" if seeds > 1 else ""
     lines.append(f"Together {total:,.1f} GPU-hours{cost}{times}.")
+    faster = summary.get("with_zero2")
+    if faster:
+        lines.append(
+            f"With config/accelerate/zero2.yaml in compute.launch: {faster['gpu_hours']:,.1f} GPU-hours of training in "
+            f"place of {faster['gpu_hours_now']:,.1f}, and up to {faster['memory_peak'] / GIB:.1f} GiB on each GPU."
+        )
     if price["gpu_hour"] is None:
         lines.append("No price is given: set preflight.price_per_gpu_hour.")
     if any(training["speed"] == "assumed" for training in trainings):
         shares = summary["assumptions"]
         milliseconds = {way: 1000 * seconds for way, seconds in shares["layer_seconds"].items()}
+        hooks = f"; ZeRO-3's hooks {1000 * shares['zero3_layer_seconds']:g} ms per layer of each pass"
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
             f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "
             f"{milliseconds['transformers']:g} ms per layer and token where that is longer (with all weights on each "
             f"GPU: {milliseconds['graphs']:g} ms, with adapters {milliseconds['graphs_lora']:g} ms; vLLM: "
-            f"{milliseconds['vllm']:g} ms); preflight.measured replaces them."
+            f"{milliseconds['vllm']:g} ms){hooks if summary['launch']['mode'] == 'zero3' else ''}; "
+            "preflight.measured replaces them."
         )
     return lines
 

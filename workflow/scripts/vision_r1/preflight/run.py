@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,14 @@ from vision_r1.files import read_jsonl
 from vision_r1.launcher.modes import MODES, SPLIT_WEIGHTS, mode_of, processes
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
-from vision_r1.preflight.cost import LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.cost import (
+    LAYER_SECONDS,
+    ZERO3_LAYER_SECONDS,
+    Speed,
+    gpu_hours,
+    measured_seconds,
+    seconds_per_step,
+)
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
 from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
@@ -67,13 +74,13 @@ def survey(run: Run) -> dict[str, Any]:
         "answer_size": asdict(size),
         "dropped_over": {key: config["data"][key] for key in ("max_prompt_tokens", "max_answer_tokens")},
         "leading": chain_of(config, config["report"]["experiments"][0]),
-        "trainings": [_training(config, training, lengths, size, found, mode) for training in batches],
+        "trainings": [training_estimate(config, training, lengths, size, found, mode) for training in batches],
         "training_seeds": len(config["report"]["training_seeds"]),
         "unequal_arms": unequal(config, batches),
         "evaluation_limits": evaluation_limits(config),
         "price": {"gpu_hour": config["preflight"]["price_per_gpu_hour"], "currency": config["preflight"]["currency"]},
         "assumptions": {key: config["preflight"][key] for key in ("training_utilisation", "sampling_utilisation")}
-        | {"layer_seconds": LAYER_SECONDS},
+        | {"layer_seconds": LAYER_SECONDS, "zero3_layer_seconds": ZERO3_LAYER_SECONDS},
         "card": {key: config["preflight"][key] for key in ("gpu", "gpu_memory_gib", "gpu_tflops", "gpu_bandwidth_gb")},
     }
     if found:
@@ -82,6 +89,9 @@ def survey(run: Run) -> dict[str, Any]:
             "vision_parameters": found.vision_parameters,
             "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
         }
+    if mode == "zero3":
+        whole = [training_estimate(config, training, lengths, size, found, "zero2") for training in batches]
+        summary["with_zero2"] = _faster(summary["trainings"], whole, config["preflight"]["gpu_memory_gib"])
     summary["prediction"] = _prediction(run, lengths, size, found)
     summary["disk"] = _disk(run, found, summary)
     summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
@@ -142,7 +152,7 @@ def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
     return values.get("max_completion_length", 256)  # TRL's default
 
 
-def _training(
+def training_estimate(
     config: Mapping[str, Any],
     batches: Batches,
     lengths: Lengths,
@@ -150,6 +160,7 @@ def _training(
     model: Architecture | None,
     mode: str,
 ) -> dict[str, Any]:
+    """Return a training's batches and, where they can be known, its checkpoints, memory, seconds and GPU-hours."""
     values = training_values(config, batches.name)
     setting = setting_of(experiment_config(config, split_checkpoint(batches.name)[0]), values, lengths, mode)
     limit = completion_limit(values, lengths)
@@ -186,6 +197,19 @@ def _training(
             "gpu_hours": gpu_hours(batches, sampling + training),
         }
     return result
+
+
+def _faster(
+    split: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]], card: float | None
+) -> dict[str, float] | None:
+    """Return the GPU-hours of trainings under ZeRO-3 and ZeRO-2, and the latter's memory; None unless that helps."""
+    if not card or any(training.get("speed") != "assumed" for training in whole):
+        return None
+    hours, others = (sum(training["gpu_hours"] for training in trainings) for trainings in (split, whole))
+    needed = max(training["memory_peak"] for training in whole)
+    if needed > card * GIB or others >= hours:
+        return None
+    return {"gpu_hours": others, "gpu_hours_now": hours, "memory_peak": needed}
 
 
 def _prediction(run: Run, lengths: Lengths, size: AnswerSize, model: Architecture | None) -> dict[str, Any]:

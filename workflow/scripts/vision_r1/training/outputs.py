@@ -18,7 +18,7 @@ from vision_r1.training.stage import Stage
 from vision_r1.training.weights import count_parameters, save_model
 
 
-def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
+def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
     """Write the model, the history, the checkpoint and, last, the metrics; then remove the state.
 
     Only one process writes. The history holds this stage's steps, counted from the start of the schedule, without the
@@ -50,7 +50,7 @@ def save(trainer: Trainer, stage: Stage, samples_per_step: float) -> None:
             "fingerprint": Path(trainer.args.output_dir).name,
             "steps": steps,
             "seconds": round(stage.seconds, 1),
-            "samples_seen": round(steps * samples_per_step),
+            "samples_seen": round(steps * prompts_per_step),
             "parameters": count_parameters(Path(arguments.output_model)),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,
