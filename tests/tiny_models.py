@@ -1,6 +1,7 @@
 """An untrained checkpoint and a few rows of training data for each model family."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
 from vision_r1.miniature.tokenizer import VISION_END, VISION_START
+from vision_r1.models import load_model
 from vision_r1.processors import IMAGE, VIDEO, load_processor
 from vision_r1.prompts import DEFAULT
 
@@ -85,6 +87,16 @@ def _make_qwen3_vl(tokenizer, head_size):
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def untie(checkpoint: Path, folder: Path) -> None:
+    """Write a copy of a checkpoint whose output head has weights of its own, as that of Qwen2.5-VL-7B."""
+    shutil.copytree(checkpoint, folder)
+    model = load_model(checkpoint, "float32")
+    torch.manual_seed(1)
+    head = torch.nn.Parameter(model.lm_head.weight.detach() + 0.02 * torch.randn_like(model.lm_head.weight))
+    model.lm_head.weight, model.config.tie_word_embeddings = head, False
+    model.save_pretrained(folder)
 
 
 def teach(folder: Path, name: str, image: Path, prompt: str, answer: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_models import untie
 from training_helpers import arguments, check_outputs, largest_change
 
 from vision_r1.files import UserError, read_json, read_jsonl
@@ -51,14 +52,24 @@ def check_weights(folder, parent, family, dtype="float32"):
     load_model(folder, dtype)
 
 
+@pytest.fixture(scope="module", params=["tied", "untied"])
+def checkpoint(request, tiny_checkpoint, tmp_path_factory):
+    """Return a checkpoint whose output head is the embedding, as in 3B, and one with a head of its own, as in 7B."""
+    if request.param == "tied":
+        return tiny_checkpoint
+    folder = tmp_path_factory.mktemp("untied") / "model"
+    untie(tiny_checkpoint, folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def alone(processes, tiny_checkpoint, train_file, tmp_path_factory):
+def alone(processes, checkpoint, train_file, tmp_path_factory):
     """Return the folder with trainings sft and canned_grpo of one process, which accumulates the batches of two."""
     out = tmp_path_factory.mktemp("alone")
     for function, options in (("sft", SFT), ("canned_grpo", GRPO)):
         steps = 2 * options.get("gradient_accumulation_steps", 1)
         options = {**options, "gradient_accumulation_steps": steps}
-        run = processes.start(function, arguments(tiny_checkpoint, train_file, out / function, **options))
+        run = processes.start(function, arguments(checkpoint, train_file, out / function, **options))
         assert run.wait(600) == 0, run.output()
     return out
 
@@ -66,27 +77,27 @@ def alone(processes, tiny_checkpoint, train_file, tmp_path_factory):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("function", "options"), [("sft", SFT), ("canned_grpo", GRPO)], ids=["sft", "grpo"])
 def test_two_processes_make_the_update_of_one(
-    engine, function, options, alone, processes, tiny_checkpoint, train_file, tmp_path
+    engine, function, options, alone, processes, checkpoint, train_file, tmp_path
 ):
     def words(name):
-        return arguments(tiny_checkpoint, train_file, tmp_path / name, **options, use_cpu=None)
+        return arguments(checkpoint, train_file, tmp_path / name, **options, use_cpu=None)
 
     # If rank 1 wrote anything, it would be to its own paths; only the state folder is shared.
     both = [words("two"), [*words("other"), "--state", str(tmp_path / "two/state")]]
     processes.run_ranks(function, both, engines.environment(engine, "--mixed_precision", "no"))
     one, two = alone / function, tmp_path / "two"
-    check_outputs(two, tiny_checkpoint, steps=3)
-    check_weights(two / "model", tiny_checkpoint, "qwen2_5_vl")
+    check_outputs(two, checkpoint, steps=3)
+    check_weights(two / "model", checkpoint, "qwen2_5_vl")
     assert not (tmp_path / "other").exists()
     metrics = [read_json(folder / "metrics.json") for folder in (one, two)]
     assert [figures["processes"] for figures in metrics] == [1, 2]
     assert metrics[0]["parameters"] == metrics[1]["parameters"]
     assert metrics[0]["samples_seen"] == metrics[1]["samples_seen"]
 
-    moved = largest_change(tiny_checkpoint, one / "model")
+    moved = largest_change(checkpoint, one / "model")
     apart = largest_change(one / "model", two / "model")
     sys.stdout.write(f"{engine}, {function}: weights moved by up to {moved:.2g}, the two runs are {apart:.2g} apart\n")
-    assert apart < 5e-6 < 1e-2 * moved
+    assert apart < 1e-5 < 1e-2 * moved
     # kl is not compared: for two processes TRL logs a mean over all tokens, for two micro-batches a mean of means.
     names = ("loss", "reward", "reward_std", "frac_reward_zero_std", "grad_norm", "advantage_std")
     histories = [read_jsonl(folder / "history.jsonl") for folder in (one, two)]

@@ -1,5 +1,6 @@
-"""TRL's fused language-model head, on a CPU as it is on a GPU: only the tokens that are scored meet the vocabulary."""
+"""TRL's fused language-model head, which reads the head's weights without calling the head as a module."""
 
+from accelerate.utils import fsdp_utils
 from trl.trainer import utils
 
 
@@ -10,3 +11,15 @@ def score_only_completions() -> None:
     prompts, too: on a CPU most of the head's work. `_use_triton` decides nothing else in that module (a test holds it).
     """
     utils._use_triton = lambda device: True
+
+
+def keep_head_beside_last_norm() -> None:
+    """Make accelerate put the head of a vision-language model into one FSDP unit with the norm before it.
+
+    The norm's forward pass gathers the unit, so TRL finds the head's weights whole. Otherwise it gathers them by
+    DTensor.full_tensor, whose backward pass takes each process's gradient for the mean of all: the head would learn
+    from one process's samples. accelerate intends that unit, but looks for the norm among the children of the base
+    model, and here it is the language model's. A head that is the embedding is in the latter's unit.
+    """
+    found = fsdp_utils._find_final_norm
+    fsdp_utils._find_final_norm = lambda model: found(model) or model.model.language_model.norm

@@ -43,6 +43,7 @@ from vision_r1.training.checkpoints import (
     prune,
     remove_damaged,
 )
+from vision_r1.training.fused_head import keep_head_beside_last_norm
 from vision_r1.training.guards import (
     Guards,
     StopAtBrokenGradients,
@@ -217,6 +218,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     for name in ("create_optimizer", "create_scheduler"):  # a package may be missing, or arguments be another one's
         setattr(trainer, name, refused_by_trl(TypeError)(getattr(trainer, name)))
     keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
+    keep_head_beside_last_norm()
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except EndAlreadyReached:
