@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches, training_batches
 from vision_r1.preflight.lengths import ON_COCO, Lengths, lengths_of
 from vision_r1.preflight.processor import with_lengths
-from vision_r1.preflight.run import training_estimate
+from vision_r1.preflight.run import completion_limit, training_estimate
 
 DRAWN = 64  # scenes; a training with more rows sees them again
 ENGINES = sorted(file.stem for file in (Path(__file__).parents[1] / "config/accelerate").glob("*.yaml"))
@@ -77,8 +78,8 @@ def command(launch: Sequence[str]) -> list[str]:
 
 def launch_of(engine: str) -> list[str]:
     """Return compute.launch for a file of config/accelerate: a process for each GPU, one where there is none."""
-    processes = str(max(torch.cuda.device_count(), 1))
-    return ["accelerate", "launch", "--config_file", f"config/accelerate/{engine}.yaml", "--num_processes", processes]
+    started = str(max(torch.cuda.device_count(), 1))
+    return ["accelerate", "launch", "--config_file", f"config/accelerate/{engine}.yaml", "--num_processes", started]
 
 
 def measure(config: Mapping[str, Any], checkpoint: str, work: Path, steps: int) -> dict[str, Any] | None:
@@ -99,9 +100,20 @@ def measure(config: Mapping[str, Any], checkpoint: str, work: Path, steps: int) 
 def estimates(
     config: Mapping[str, Any], batches: Sequence[Batches], lengths: Lengths, model: Architecture
 ) -> dict[str, dict[str, Any]]:
-    """Return what target `preflight` would state of each training with samples of these lengths."""
-    mode = mode_of(config["compute"]["launch"], processes(config, "train_grpo"))
-    return {each.name: training_estimate(config, each, lengths, ON_COCO, model, mode) for each in batches}
+    """Return what target `preflight` would state of each training with prompts of these lengths.
+
+    With random weights, completions are as long as the limit.
+    """
+    mode, found = mode_of(config["compute"]["launch"], processes(config, "train_grpo")), {}
+    for each in batches:
+        values = training_values(config, each.name)
+        limit = completion_limit(values, lengths)
+        written = lengths
+        if limit:
+            answer = round(limit / (values.get("completion_room") or 1))
+            written = replace(lengths, answer=answer, mean_answer=limit)
+        found[each.name] = training_estimate(config, each, written, ON_COCO, model, mode)
+    return found
 
 
 def line(name: str, figures: Mapping[str, Any] | None, guess: Mapping[str, Any]) -> str:

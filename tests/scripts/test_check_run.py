@@ -60,7 +60,7 @@ def test_the_papers_page_without_data_or_model(root, in_root, words, tmp_path, c
         "With config/accelerate/zero2.yaml in compute.launch: ",
         "Assumed, not measured: 35 % of the card's arithmetic",
         "or 0.9 ms per layer and token where that is longer (with all weights on each GPU: 0.4 ms, with adapters",
-        "ZeRO-3's hooks 12 ms per layer of each pass",
+        "ZeRO-3's hooks take 12 ms per layer, forward and backward",
         "Protocol released-one-prompt shows images of 784 to 10,035,200 pixels to every checkpoint",
         "The processor of Qwen/Qwen2.5-VL-7B-Instruct is not here yet",
         "The training file doesn't exist yet",

@@ -74,8 +74,10 @@ def test_zero2_is_proposed_where_it_fits_and_takes_less(root):
     faster = paper["with_zero2"]
     assert faster["gpu_hours"] < faster["gpu_hours_now"] == sum(each["gpu_hours"] for each in paper["trainings"])
     assert max(each["memory_peak"] for each in paper["trainings"]) < faster["memory_peak"] < 79.6 * GIB
-    assert "With config/accelerate/zero2.yaml in compute.launch: " in page(paper)
-    assert "with_zero2" not in surveyed(root, "lora_80gb")
+    assert f"zero2.yaml in compute.launch: {faster['gpu_hours']:,.1f} GPU-hours" in page(paper)
+    seeds = page(paper | {"training_seeds": 3})
+    assert f"zero2.yaml in compute.launch: {3 * faster['gpu_hours']:,.1f} GPU-hours" in seeds
+    assert surveyed(root, "lora_80gb")["with_zero2"] is None
     config = load(root, "paper")
     config["preflight"]["gpu_memory_gib"] = 40
     with contextlib.chdir(root):

@@ -10,7 +10,7 @@ from vision_r1.preflight.architecture import PUBLISHED, architecture_of, find_ar
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import (
     ACCUMULATED,
-    BUCKET_OF_A_PASS,
+    BUCKETS,
     GIB,
     LIVE,
     MOMENTS,
@@ -99,6 +99,12 @@ def test_zero3_widens_gradients_of_a_group_of_weights_at_a_time():
     large, alone = replace(TOY, parameters=3 * SUB_GROUP), replace(SFT, processes=1)
     parts = {mode: estimate(large, alone, setting(mode=mode, dtype="bfloat16")) for mode in ("zero2", "zero3")}
     assert [parts[mode][UPDATE] for mode in parts] == [6 * 3 * SUB_GROUP, 6 * SUB_GROUP]
+
+
+def test_zero2_accumulates_into_a_part_of_its_own():
+    half = setting(mode="zero2", dtype="bfloat16")
+    assert estimate(TOY, GRPO, half)[ACCUMULATED] == 2000 / 4
+    assert ACCUMULATED not in estimate(TOY, replace(GRPO, accumulation=1), half)
 
 
 def test_fsdp_accumulates_whole_gradients_and_gathers_the_whole_reference():
@@ -312,13 +318,13 @@ def test_sampling_backward_and_update_take_turns():
     sampling = generation(TOY, GRPO, zero3)
     assert sampling["weights gathered to sample"] == parts[LIVE] == 2000
     assert sampling["KV cache"] == kv_cache(TOY, 8, 10)
-    turns = [*sampling, "activations", LIVE, UPDATE]
+    turns = [*sampling, "activations", LIVE, BUCKETS, UPDATE]
     always = sum(size for name, size in parts.items() if name not in turns)
-    backward = parts["activations"] + parts[LIVE]
+    backward = parts["activations"] + parts[LIVE] + parts[BUCKETS]
     assert peak(parts) == always + max(sum(sampling.values()), backward, parts[UPDATE])
-    assert peak(parts | {UPDATE: 10**9}) == always + 10**9
-    assert parts["bucket of gradients to send"] == 1_000_000_000
-    assert estimate(TOY, GRPO, setting(mode="zero2", dtype="bfloat16"))[BUCKET_OF_A_PASS] == 1_000_000_000
+    assert peak(parts | {UPDATE: 10**10}) == always + 10**10
+    assert parts["gradient bucket"] == parts[BUCKETS] == 1_000_000_000
+    assert estimate(TOY, GRPO, setting(mode="zero2", dtype="bfloat16"))[BUCKETS] == 2_000_000_000
     assert parts["CUDA context, workspaces, fragmentation"] == OVERHEAD == 2 * GIB
 
 

@@ -28,8 +28,9 @@ from vision_r1.preflight.memory import Setting, kv_cache
 # card's bandwidth. graphs: transformers with cuda_graphs.py, a generation of 64 completions x 512 tokens on one H100
 # (docs/gpu.md): 0.31 ms (3B) and 0.48 ms (7B), with adapters 0.51 and 0.73 ms.
 LAYER_SECONDS = {"transformers": 0.9e-3, "graphs": 0.4e-3, "graphs_lora": 0.6e-3, "vllm": 0.2e-3}
-# Seconds per layer, of both towers, that ZeRO-3's hooks on each module take forward, backward and in a recomputation,
-# while the GPU waits: a step of 3B on one H200 (docs/gpu.md) took 11 to 14 ms longer than under ZeRO-2.
+# Seconds that ZeRO-3's hooks on each module take per layer, of both towers, in each forward pass, recomputation and
+# backward pass. From 3B on one H200 (docs/gpu.md): 11 ms (SFT) and 14 ms (GRPO) more than under ZeRO-2. Added in full,
+# as if the GPU waited meanwhile; not measured where arithmetic takes longer.
 ZERO3_LAYER_SECONDS = 12e-3
 # Bytes per second at which a GPU receives weights that the others hold: an assumption, on the low side for NVLink.
 GATHERED_BYTES = 100e9

@@ -12,13 +12,14 @@ Bytes by mode, for T trained weights, F frozen weights, P GPUs, and d bytes per 
 DDP keeps its communication buckets in addition to the gradients (gradient_as_bucket_view is off). DeepSpeed in bfloat16
 keeps a float32 master copy and two float32 moments (ZeRO paper, section 3.1: 16 bytes a weight before any splitting).
 For the update it flattens its part of the gradients and widens the result, ZeRO-3 for 1e9 weights at a time
-(sub_group_size). Its buffers: a bucket of 5e8 numbers, which ZeRO-2 has in the backward pass only, and where ZeRO-3
-splits weights, up to 1e9 live ones. accelerate widens the weights that FSDP trains to float32. FSDP splits and widens
-gradients as the backward pass frees activations; at its end, the E weights of the embeddings are there whole: they,
-their gradient and what is sent. With accumulation, it keeps the whole gradient in bfloat16 until then (transformers
-doesn't reduce it before the last micro-step), and TRL splits the reference as one piece, so that its forward pass
-gathers all of it, beside the buffer that it is gathered in (counted as if while sampling). LoRA's adapters are float32
-(PEFT), and its reference is the model with the adapters off.
+(sub_group_size). Its buffers: a bucket of 5e8 numbers, in the backward pass also a copy of it, and where ZeRO-3 splits
+weights, up to 1e9 live ones. With accumulation, ZeRO-2 has a new part of the gradients beside the sum. accelerate
+widens the weights that FSDP trains to float32. FSDP splits and widens gradients as the backward pass frees activations;
+at its end, the E weights of the embeddings are there whole: they, their gradient and what is sent. With accumulation,
+it keeps the whole gradient in bfloat16 until then (transformers doesn't reduce it before the last micro-step), and TRL
+splits the reference as one piece, so that its forward pass gathers all of it, beside the buffer that it is gathered in
+(counted as if while sampling). LoRA's adapters are float32 (PEFT), and its reference is the model with the adapters
+off.
 
 Activations, without the softmax's square (SDPA and FlashAttention don't keep it), counted after Korthikanti et al.
 2022, section 4.1, for these families' layers in bfloat16 (h, q, k, i: widths of layer, queries, keys and MLP). A
@@ -89,19 +90,20 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
     trained = model.lora_parameters(setting.lora_rank) if setting.lora_rank else model.parameters
     frozen = model.parameters if setting.lora_rank else 0
     parts = _states(setting, trained, frozen, batches.processes)
-    if setting.mode == "fsdp":
-        parts[UPDATE] += 6 * model.head_parameters if trained == model.parameters else 0
-        if batches.accumulation > 1:
-            parts[ACCUMULATED] = WORK["bfloat16"] * trained
+    if setting.mode == "fsdp" and not setting.lora_rank:
+        parts[UPDATE] += 6 * model.head_parameters
+    if batches.accumulation > 1 and setting.mode in ("zero2", "fsdp"):
+        parts[ACCUMULATED] = WORK["bfloat16"] * trained // (batches.processes if setting.mode == "zero2" else 1)
     if setting.reference and not setting.lora_rank:
         whole = WORK[setting.dtype] * model.parameters
         parts["reference"] = whole // batches.processes if setting.mode in SPLIT_WEIGHTS else whole
         if setting.mode == "fsdp":
             parts[REFERENCE] = 2 * whole
+    bucket = WORK["bfloat16"] * BUCKET
     if setting.mode == "zero2":
-        parts[BUCKET_OF_A_PASS] = WORK["bfloat16"] * BUCKET
+        parts[BUCKETS] = 2 * bucket
     if setting.mode == "zero3":
-        parts["bucket of gradients to send"] = WORK["bfloat16"] * BUCKET
+        parts |= {"gradient bucket": bucket, BUCKETS: bucket}
         if batches.processes > 1:
             parts[LIVE] = WORK["bfloat16"] * min(model.parameters, LIVE_WEIGHTS)
     if setting.autocast and setting.dtype == "float32" and setting.mode in ("single", "ddp"):
@@ -118,13 +120,13 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
 ASLEEP = "vLLM, asleep while training"
 REFERENCE = "reference gathered to score"
 ACCUMULATED = "gradients accumulated"
-BUCKET_OF_A_PASS = "bucket of gradients to send, in a pass"
+BUCKETS = "gradient buckets in the backward pass"
 LIVE = "weights gathered to train"
-UPDATE = "gradients split and widened for the update"
+UPDATE = "float32 gradients for the update"
 # Parts that are there at one of three moments only; all others stay.
 MOMENTS = (
     ("weights gathered to sample", "KV cache", "sampling buffers", REFERENCE, ASLEEP),
-    ("activations", ACCUMULATED, BUCKET_OF_A_PASS, LIVE),
+    ("activations", ACCUMULATED, BUCKETS, LIVE),
     (UPDATE,),
 )
 

@@ -151,18 +151,19 @@ def _hours(summary: Mapping[str, Any]) -> list[str]:
     cost = f", {total * price['gpu_hour']:,.0f} {price['currency']}" if price["gpu_hour"] is not None else ""
     times = f", trainings counted for {seeds} training seeds" if seeds > 1 else ""
     lines.append(f"Together {total:,.1f} GPU-hours{cost}{times}.")
-    faster = summary.get("with_zero2")
-    if faster:
+    better = summary["with_zero2"]
+    if better:
         lines.append(
-            f"With config/accelerate/zero2.yaml in compute.launch: {faster['gpu_hours']:,.1f} GPU-hours of training in "
-            f"place of {faster['gpu_hours_now']:,.1f}, and up to {faster['memory_peak'] / GIB:.1f} GiB on each GPU."
+            f"With config/accelerate/zero2.yaml in compute.launch: {seeds * better['gpu_hours']:,.1f} GPU-hours of "
+            f"training in place of {seeds * better['gpu_hours_now']:,.1f}, and up to {better['memory_peak'] / GIB:.1f} "
+            "GiB on each GPU."
         )
     if price["gpu_hour"] is None:
         lines.append("No price is given: set preflight.price_per_gpu_hour.")
     if any(training["speed"] == "assumed" for training in trainings):
         shares = summary["assumptions"]
         milliseconds = {way: 1000 * seconds for way, seconds in shares["layer_seconds"].items()}
-        hooks = f"; ZeRO-3's hooks {1000 * shares['zero3_layer_seconds']:g} ms per layer of each pass"
+        hooks = f"; ZeRO-3's hooks take {1000 * shares['zero3_layer_seconds']:g} ms per layer, forward and backward"
         lines.append(
             f"Assumed, not measured: {100 * shares['training_utilisation']:g} % of the card's arithmetic in training, "
             f"{100 * shares['sampling_utilisation']:g} % of its memory bandwidth in sampling, or "

@@ -89,9 +89,10 @@ def survey(run: Run) -> dict[str, Any]:
             "vision_parameters": found.vision_parameters,
             "trained": found.lora_parameters(config["lora"]["r"]) if config["lora"] else found.parameters,
         }
-    if mode == "zero3":
-        whole = [training_estimate(config, training, lengths, size, found, "zero2") for training in batches]
-        summary["with_zero2"] = _faster(summary["trainings"], whole, config["preflight"]["gpu_memory_gib"])
+    summary["with_zero2"] = None
+    if mode in SPLIT_WEIGHTS:
+        others = [training_estimate(config, training, lengths, size, found, "zero2") for training in batches]
+        summary["with_zero2"] = _if_better(others, summary["trainings"], config["preflight"]["gpu_memory_gib"])
     summary["prediction"] = _prediction(run, lengths, size, found)
     summary["disk"] = _disk(run, found, summary)
     summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
@@ -199,17 +200,17 @@ def training_estimate(
     return result
 
 
-def _faster(
-    split: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]], card: float | None
+def _if_better(
+    zero2: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], card: float | None
 ) -> dict[str, float] | None:
-    """Return the GPU-hours of trainings under ZeRO-3 and ZeRO-2, and the latter's memory; None unless that helps."""
-    if not card or any(training.get("speed") != "assumed" for training in whole):
+    """Return GPU-hours of trainings under ZeRO-2 and now, and ZeRO-2's memory; None unless it fits and is faster."""
+    if not card or any(training.get("speed") != "assumed" for training in zero2):
         return None
-    hours, others = (sum(training["gpu_hours"] for training in trainings) for trainings in (split, whole))
-    needed = max(training["memory_peak"] for training in whole)
-    if needed > card * GIB or others >= hours:
+    hours, hours_now = (sum(training["gpu_hours"] for training in trainings) for trainings in (zero2, now))
+    needed = max(training["memory_peak"] for training in zero2)
+    if needed > card * GIB or hours >= hours_now:
         return None
-    return {"gpu_hours": others, "gpu_hours_now": hours, "memory_peak": needed}
+    return {"gpu_hours": hours, "gpu_hours_now": hours_now, "memory_peak": needed}
 
 
 def _prediction(run: Run, lengths: Lengths, size: AnswerSize, model: Architecture | None) -> dict[str, Any]:

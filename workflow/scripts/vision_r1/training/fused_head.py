@@ -17,9 +17,10 @@ def keep_head_beside_last_norm() -> None:
     """Make accelerate put the head of a vision-language model into one FSDP unit with the norm before it.
 
     The norm's forward pass gathers the unit, so TRL finds the head's weights whole. Otherwise it gathers them by
-    DTensor.full_tensor, whose backward pass takes each process's gradient for the mean of all: the head would learn
-    from one process's samples. accelerate intends that unit, but looks for the norm among the children of the base
-    model, and here it is the language model's. A head that is the embedding is in the latter's unit.
+    DTensor.full_tensor, whose backward pass takes each process's gradient for the mean of all: each process's part of
+    the head would learn from that process's samples only. accelerate intends that unit, but looks for the norm among
+    the children of the base model, and here it is the language model's. A tied head shares the embedding's unit, which
+    the embedding's forward pass gathers.
     """
     found = fsdp_utils._find_final_norm
     fsdp_utils._find_final_norm = lambda model: found(model) or model.model.language_model.norm
