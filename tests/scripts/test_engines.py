@@ -64,11 +64,15 @@ def checkpoint(request, tiny_checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(processes, checkpoint, train_file, tmp_path_factory):
-    """Return the folder with trainings sft and canned_grpo of one process, which accumulates the batches of two."""
+    """Return the folder with trainings sft and canned_grpo of one process, which has the batches of two.
+
+    SFT has them in one pass: its loss is the mean over the tokens of all processes. GRPO accumulates them.
+    """
     out = tmp_path_factory.mktemp("alone")
-    for function, options in (("sft", SFT), ("canned_grpo", GRPO)):
-        steps = 2 * options.get("gradient_accumulation_steps", 1)
-        options = {**options, "gradient_accumulation_steps": steps}
+    for function, options in (
+        ("sft", {**SFT, "per_device_train_batch_size": 2}),
+        ("canned_grpo", {**GRPO, "gradient_accumulation_steps": 2}),
+    ):
         run = processes.start(function, arguments(checkpoint, train_file, out / function, **options))
         assert run.wait(600) == 0, run.output()
     return out

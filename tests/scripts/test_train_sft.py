@@ -26,6 +26,29 @@ def test_trains_and_writes_its_outputs(trained, tiny_checkpoint):
     assert read_json(trained / "metrics.json")["samples_seen"] == 12
 
 
+@pytest.mark.parametrize("of_a_step", [True, False])
+def test_the_loss_is_the_mean_over_a_step_or_over_its_micro_batches(of_a_step, tiny_checkpoint, train_file, tmp_path):
+    losses = []
+    for size, steps in ((4, 1), (2, 2), (1, 4)):
+        batch = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps, "max_steps": 1}
+        words = arguments(tiny_checkpoint, train_file, tmp_path / f"{size}", **batch)
+        main([*words, "--average_tokens_across_devices", str(of_a_step)])
+        losses.append(read_jsonl(tmp_path / f"{size}/history.jsonl")[0]["loss"])
+    assert (losses == pytest.approx([losses[0]] * 3, rel=1e-6)) == of_a_step
+
+
+@pytest.mark.parametrize(("engine", "named"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
+@pytest.mark.parametrize("optimiser", ["adafactor", "adagrad"])
+def test_optimisers_that_need_whole_weights(
+    engine, named, optimiser, tiny_checkpoint, train_file, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(
+        UserError, match=f"--optim {optimiser}: doesn't work on the parts of weights that {named} gives"
+    ):
+        main([*arguments(tiny_checkpoint, train_file, tmp_path, **BATCH), "--optim", optimiser])
+
+
 def test_interrupted_training_ends_with_the_same_weights(trained, tiny_checkpoint, train_file, tmp_path, monkeypatch):
     out = tmp_path / "sft"
     words = arguments(tiny_checkpoint, train_file, out, **BATCH)

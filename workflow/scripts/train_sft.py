@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             processing_class=processor,
             peft_config=lora_config(arguments),
         )
+    # Otherwise each micro-batch has its own mean: transformers counts the tokens of a step only for models whose loss
+    # takes the number, and the loss of these models doesn't. TRL's, which is used here, does.
+    trainer.model_accepts_loss_kwargs = config.average_tokens_across_devices
     batch = config.per_device_train_batch_size * config.gradient_accumulation_steps * config.world_size
     train(trainer, stage, guards, samples_per_step=batch)
     save(trainer, stage, prompts_per_step=batch)

@@ -331,7 +331,7 @@ def _explain(error: ValidationError) -> str:
             for section, keys in SHARED.items():
                 if unknown in keys:
                     return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
-            if reason := trl_fields.refused(unknown):
+            if reason := trl_fields.refused(unknown, SFT if SFT in error.absolute_path else "grpo"):
                 return f"{unknown!r} can't be set here: {reason}"
         if unknown in RENAMED:
             return f"{unknown!r} is now {RENAMED[unknown]!r}"

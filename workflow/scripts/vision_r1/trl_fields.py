@@ -55,6 +55,8 @@ _REASONS = {
     "deprecated; give activation_checkpointing_kwargs": ("gradient_checkpointing_kwargs",),
     "deprecated; give vllm_importance_sampling_clip_max": ("vllm_importance_sampling_cap",),
     "deprecated": ("use_transformers_paged",),
+    "TRL's SFT samples images at random either way": ("sft.shuffle_dataset",),
+    "TRL's GRPO doesn't read it; grpo.loss_type says what is averaged over": ("grpo.average_tokens_across_devices",),
 }
 _SHARE, _NOT_NEGATIVE, _POSITIVE = {"minimum": 0, "maximum": 1}, {"minimum": 0}, {"exclusiveMinimum": 0}
 _AT_LEAST_1 = {"minimum": 1}
@@ -80,9 +82,11 @@ _NAMES_CHOICES = re.compile("(?:Supported values|Supported options|Must be one o
 _CHOICE = re.compile(r"(?<!=)['`]+(\w+)['`]+")
 
 
-def refused(name: str) -> str | None:
-    """Return why a TRL field is no key of the configuration; None where it is one, or TRL has no such field."""
+def refused(name: str, section: str) -> str | None:
+    """Return why a TRL field is no key of a section; None where it is one, or TRL has no such field."""
     for reason, names in _REASONS.items():
+        if f"{section}.{name}" in names:
+            return reason
         if any(name == each or (each.endswith("_") and name.startswith(each)) for each in names):
             return reason
     return None
@@ -92,14 +96,14 @@ def described(section: str) -> dict[str, dict[str, Any]]:
     """Return name -> JSON Schema for every field that may be a key of `section`. Imports TRL."""
     import trl
 
-    return dict(_described(getattr(trl, SECTIONS[section])))
+    return dict(_described(getattr(trl, SECTIONS[section]), section))
 
 
-def _described(config: type) -> Iterator[tuple[str, dict[str, Any]]]:
+def _described(config: type, section: str) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {item.name for item in fields(config)}
     types_of = typing.get_type_hints(config)  # transformers' parser changes the types of the fields themselves
     for item in fields(config):
-        if not item.init or refused(item.name):
+        if not item.init or refused(item.name, section):
             continue
         default = item.default if item.default is not MISSING else item.default_factory()
         about = " ".join(item.metadata.get("help", "").replace("%%", "%").split())  # argparse wants it doubled

@@ -58,6 +58,9 @@ from vision_r1.training.weights import keep_used_conversions, read_shapes
 
 log = logging.getLogger(__name__)
 
+# Given flat parts by DeepSpeed, adafactor silently becomes another algorithm. The other cases end in tracebacks.
+NEED_WHOLE_WEIGHTS = ("adafactor", "adagrad")
+
 
 @dataclass
 class Stage:
@@ -141,6 +144,12 @@ def _check(config: TrainingArguments) -> None:
         raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
     if config.max_steps == 0:
         raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
+    for engine in ("DeepSpeed", "FSDP"):
+        if config.optim in NEED_WHOLE_WEIGHTS and os.environ.get(f"ACCELERATE_USE_{engine.upper()}") == "true":
+            raise UserError(
+                f"--optim {config.optim.value}: doesn't work on the parts of weights that {engine} gives it; "
+                "give adamw_torch_fused, or launch with DDP"
+            )
     check_trackers(config.report_to)
     if config.use_liger_kernel and not find_spec("liger_kernel"):
         raise UserError("--use_liger_kernel: the package is missing; pip install liger-kernel")
