@@ -37,6 +37,12 @@ def test_the_loss_is_the_mean_over_a_step_or_over_its_micro_batches(of_a_step, t
     assert (losses == pytest.approx([losses[0]] * 3, rel=1e-6)) == of_a_step
 
 
+def test_workers_that_persist_are_refused(tiny_checkpoint, train_file, tmp_path):
+    words = ["--dataloader_num_workers", "2", "--dataloader_persistent_workers", "True"]
+    with pytest.raises(UserError, match="--dataloader_persistent_workers True: it can't be resumed exactly"):
+        main([*arguments(tiny_checkpoint, train_file, tmp_path, **BATCH), *words])
+
+
 @pytest.mark.parametrize(("engine", "named"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
 @pytest.mark.parametrize("optimiser", ["adafactor", "adagrad"])
 def test_optimisers_that_need_whole_weights(

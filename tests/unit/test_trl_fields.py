@@ -81,7 +81,7 @@ def other_value(name, key):
 # Fields that TRL checks together with others, or against the machine's packages and devices.
 TOGETHER = {"fp16", "tf32", "torch_compile_backend", "torch_compile_mode", "deepspeed"} | {
     *("vllm_importance_sampling_clip_min", "num_generations", "steps_per_generation", "gradient_accumulation_steps"),
-    *("dataloader_prefetch_factor", "dataloader_persistent_workers", "full_determinism"),
+    *("dataloader_prefetch_factor", "full_determinism"),
     *("per_device_train_batch_size", "bf16", "use_liger_kernel", "use_vllm", "torch_compile", "gradient_checkpointing"),
 }
 

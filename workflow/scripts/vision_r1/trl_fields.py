@@ -31,7 +31,7 @@ _REASONS = {
     ),
     "a checkpoint has to hold all that an exact resume needs": (
         *("save_only_model", "ignore_data_skip", "enable_jit_checkpoint", "restore_callback_states_from_checkpoint"),
-        "dataloader_in_order",
+        *("dataloader_in_order", "dataloader_persistent_workers"),
     ),
     "the reference model's changed weights are in no checkpoint, so that it can't be resumed exactly": (
         *("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),

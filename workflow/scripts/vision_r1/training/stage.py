@@ -144,6 +144,9 @@ def _check(config: TrainingArguments) -> None:
         raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
     if config.max_steps == 0:
         raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
+    if config.dataloader_persistent_workers:
+        # A new loader draws from the global random numbers; one that persists does so only once, a resumed one again.
+        raise UserError("--dataloader_persistent_workers True: it can't be resumed exactly; leave it out")
     for engine in ("DeepSpeed", "FSDP"):
         if config.optim in NEED_WHOLE_WEIGHTS and os.environ.get(f"ACCELERATE_USE_{engine.upper()}") == "true":
             raise UserError(
