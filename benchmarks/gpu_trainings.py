@@ -160,9 +160,9 @@ def main() -> None:
         needed = args.steps * math.ceil(max(each.prompts for each in batches if each.name in names))
         rows = make_rows(work, args.size, min(needed, DRAWN), limits)
         write_jsonl(work / "train.jsonl", (rows * math.ceil(needed / len(rows)))[:needed])
-        counted, _ = with_lengths(rows, processor, family(config["model"]["family"]))
+        lengths = lengths_of(config, with_lengths(rows, processor, family(config["model"]["family"]))[0])
         for launched in configs:
-            expected = estimates(launched, batches, lengths_of(config, counted), model)
+            expected = estimates(launched, batches, lengths, model)
             launch = " ".join(launched["compute"]["launch"])
             sys.stdout.write(f"{args.size}, {launch}, {card}, torch {torch.__version__}\n{HEAD}")
             for name in names:

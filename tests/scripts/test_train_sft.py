@@ -37,9 +37,13 @@ def test_the_loss_is_the_mean_over_a_step_or_over_its_micro_batches(of_a_step, t
     assert (losses == pytest.approx([losses[0]] * 3, rel=1e-6)) == of_a_step
 
 
-def test_workers_that_persist_are_refused(tiny_checkpoint, train_file, tmp_path):
-    words = ["--dataloader_num_workers", "2", "--dataloader_persistent_workers", "True"]
-    with pytest.raises(UserError, match="--dataloader_persistent_workers True: it can't be resumed exactly"):
+@pytest.mark.parametrize(
+    "option",
+    ["--dataloader_persistent_workers True", "--ignore_data_skip True", "--dataloader_in_order False"],
+)
+def test_options_that_cannot_be_resumed_exactly(option, tiny_checkpoint, train_file, tmp_path):
+    words = ["--dataloader_num_workers", "2", *option.split()]
+    with pytest.raises(UserError, match=f"{option}: it can't be resumed exactly"):
         main([*arguments(tiny_checkpoint, train_file, tmp_path, **BATCH), *words])
 
 

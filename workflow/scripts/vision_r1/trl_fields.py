@@ -17,6 +17,16 @@ OF_BOTH_STAGES = ("refinement", "reward_weights", "step", "updates_per_generatio
 SECTIONS = {"sft": "SFTConfig", "grpo": "GRPOConfig"}
 
 # Reason -> the fields, or beginnings of their names, that it keeps out of the configuration.
+_NOT_RESUMED_EXACTLY = {
+    "a checkpoint has to hold all that an exact resume needs": (
+        *("save_only_model", "ignore_data_skip", "enable_jit_checkpoint", "restore_callback_states_from_checkpoint"),
+        # A loader whose workers persist draws from the global random numbers once, and once more after a resume.
+        *("dataloader_in_order", "dataloader_persistent_workers"),
+    ),
+    "the reference model's changed weights are in no checkpoint, so that it can't be resumed exactly": (
+        *("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),
+    ),
+}
 _REASONS = {
     "the pipeline sets it": (
         *("output_dir", "seed", "data_seed", "resume_from_checkpoint", "remove_unused_columns", "label_names", "do_"),
@@ -29,13 +39,7 @@ _REASONS = {
         *("report_to", "run_name", "project", "trackio_", "log_completions", "log_completions_", "log_multimodal"),
         *("log_unique_prompts", "num_completions_to_print", "include_num_input_tokens_seen"),
     ),
-    "a checkpoint has to hold all that an exact resume needs": (
-        *("save_only_model", "ignore_data_skip", "enable_jit_checkpoint", "restore_callback_states_from_checkpoint"),
-        *("dataloader_in_order", "dataloader_persistent_workers"),
-    ),
-    "the reference model's changed weights are in no checkpoint, so that it can't be resumed exactly": (
-        *("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"),
-    ),
+    **_NOT_RESUMED_EXACTLY,
     "the batch that fits would depend on the machine": ("auto_find_batch_size",),
     "checkpoints are evaluated by jobs of their own: section evaluation": (
         *("eval_", "per_device_eval_batch_size", "prediction_loss_only", "include_for_metrics", "batch_eval_metrics"),
@@ -80,6 +84,10 @@ _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", dict:
 # Where only TRL's help text names the choices, they are quoted after one of these phrases.
 _NAMES_CHOICES = re.compile("(?:Supported values|Supported options|Must be one of|ratios are computed at)(.*)")
 _CHOICE = re.compile(r"(?<!=)['`]+(\w+)['`]+")
+
+
+# The programs take all of TRL's fields as options; these at their defaults only.
+NOT_RESUMED_EXACTLY = tuple(name for names in _NOT_RESUMED_EXACTLY.values() for name in names)
 
 
 def refused(name: str, section: str) -> str | None:

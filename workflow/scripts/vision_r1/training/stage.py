@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from vision_r1.training.lora import check_adapters, check_embeddings
 from vision_r1.training.recording import AddMetrics, check_trackers
 from vision_r1.training.settings import FILE, check_frozen, check_same_schedule, differences, settings_of
 from vision_r1.training.weights import keep_used_conversions, read_shapes
+from vision_r1.trl_fields import NOT_RESUMED_EXACTLY
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +135,6 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
 
 def _check(config: TrainingArguments) -> None:
     """Raise UserError for options of the trainer that can't be resumed, or can't work here."""
-    if config.save_only_model:
-        raise UserError("--save_only_model True: such checkpoints can't be resumed from; leave it out")
     if config.save_strategy == "no":
         raise UserError("--save_strategy no: an interrupted training would start afresh; leave it out")
     if config.save_strategy == "steps" and config.save_steps <= 0:
@@ -144,9 +143,10 @@ def _check(config: TrainingArguments) -> None:
         raise UserError("--push_to_hub: leave it out; push_to_hub.py uploads a finished release")
     if config.max_steps == 0:
         raise UserError("--max_steps 0: give at least 1, or -1 and --num_train_epochs")
-    if config.dataloader_persistent_workers:
-        # A new loader draws from the global random numbers; one that persists does so only once, a resumed one again.
-        raise UserError("--dataloader_persistent_workers True: it can't be resumed exactly; leave it out")
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.name in NOT_RESUMED_EXACTLY and value != item.default:
+            raise UserError(f"--{item.name} {value}: it can't be resumed exactly; leave it out")
     for engine in ("DeepSpeed", "FSDP"):
         if config.optim in NEED_WHOLE_WEIGHTS and os.environ.get(f"ACCELERATE_USE_{engine.upper()}") == "true":
             raise UserError(
