@@ -1,6 +1,7 @@
 """Adapters in both training programs: merged models, exact resumption, stages. Needs requirements-gpu.txt."""
 
 import shutil
+from functools import partial
 
 import pytest
 import train_grpo
@@ -119,6 +120,18 @@ def test_another_reference_than_the_frozen_weights_is_refused(tiny_checkpoint, t
     words = arguments(tiny_checkpoint, train_file, tmp_path, **GRPO, **LORA, beta=0.04, reference=other)
     with pytest.raises(UserError, match="--reference .*other: with --lora_r, the KL term holds on to --init"):
         train_grpo.main(words)
+
+
+def test_dropout_needs_copies_that_share_no_noise(tiny_checkpoint, train_file, tmp_path):
+    pytest.importorskip("peft")
+    words = partial(arguments, tiny_checkpoint, train_file, **GRPO, **LORA, lora_dropout=0.5)
+    with pytest.raises(UserError, match="--lora_dropout: 0.5: copies of a prompt are read once"):
+        train_grpo.main(words(tmp_path / "shared"))
+    train_grpo.main(words(tmp_path / "off", disable_dropout=True))
+    train_grpo.main(arguments(tiny_checkpoint, train_file, tmp_path / "none", **GRPO, **LORA))
+    assert weights_hash(tmp_path / "off/model") == weights_hash(tmp_path / "none/model")
+    train_grpo.main(words(tmp_path / "apart", share_copies=False))
+    assert weights_hash(tmp_path / "apart/model") != weights_hash(tmp_path / "none/model")
 
 
 def test_the_adapters_settings_decide_which_state_is_resumed(tiny_checkpoint, train_file, tmp_path):

@@ -260,6 +260,10 @@ def test_training_keys_are_trls_own(schema):
             "experiments.strict.grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
         ),
         ({"lora": {"r": 8}}, "config: lora: missing: alpha"),
+        (
+            {"lora": {"r": 8, "alpha": 16, "dropout": 0.1, "target_modules": "all-linear"}},
+            "experiments.strict.lora.dropout: 0.1: .*; give grpo.disable_dropout true, or grpo.share_copies false",
+        ),
         ({"grpo": {"vllm_tensor_parallel_size": 2}}, "vllm_tensor_parallel_size: 1 processes .* can't be grouped by 2"),
         ({"grpo": {"vllm_mode": "remote"}}, "grpo.vllm_mode: 'remote' is not one of"),
         (

@@ -17,7 +17,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import UserError
 from vision_r1.launcher.modes import processes
-from vision_r1.objectives import check_objective, generation_period, micro_steps_at_once
+from vision_r1.objectives import check_dropout, check_objective, generation_period, micro_steps_at_once
 from vision_r1.zoo import criterion_of
 
 
@@ -60,6 +60,8 @@ def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
             f"{where}.grpo.refinement: restart, with data.order instances and shuffle_dataset false: stage 2 would "
             "begin with the fewest objects again; give continuous, or grpo_stage2.shuffle_dataset true"
         )
+    if merged["lora"]:
+        check_dropout(merged["lora"]["dropout"], values, f"{where}.lora.dropout")
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
     started = processes(config, "train_grpo")

@@ -21,6 +21,15 @@ def generation_period(values: Mapping[str, Any]) -> int:
     return max(1, _lasting(values) // values["gradient_accumulation_steps"])
 
 
+def check_dropout(dropout: float, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError where adapters' dropout meets prompts that are read once for a group; `where` names its key."""
+    if dropout and values.get("share_copies", True) and not values.get("disable_dropout"):
+        raise UserError(
+            f"{where}: {dropout:g}: copies of a prompt are read once, so they would share the noise that TRL gives "
+            "each; give grpo.disable_dropout true, or grpo.share_copies false"
+        )
+
+
 def micro_steps_at_once(values: Mapping[str, Any]) -> int:
     """Return for how many micro-steps completions are sampled at once: keys of section grpo, TRL's default."""
     return values.get("steps_per_generation") or values["gradient_accumulation_steps"]

@@ -12,7 +12,7 @@ from trl import GRPOConfig
 from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
-from vision_r1.objectives import check_objective, generation_period
+from vision_r1.objectives import check_dropout, check_objective, generation_period
 from vision_r1.rewards import CRITERIA, Criterion, configured_parts
 from vision_r1.training.arguments import StageArguments, StageParser
 from vision_r1.training.dataset import Row
@@ -99,6 +99,8 @@ def parse(
     check_vllm(config)
     check_objective(vars(config), "--")
     _check_reference(arguments, config.beta)
+    if arguments.lora_r is not None:
+        check_dropout(arguments.lora_dropout, {**vars(config), **vars(arguments)}, "--lora_dropout")
     unknown = sorted({*(config.generation_kwargs or ())} - vars(GenerationConfig()).keys())
     if unknown and not config.use_vllm:
         raise UserError(f"--generation_kwargs: {unknown[0]!r} is not a setting of transformers' generation")
