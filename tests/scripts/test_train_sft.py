@@ -47,6 +47,14 @@ def test_options_that_cannot_be_resumed_exactly(option, tiny_checkpoint, train_f
         main([*arguments(tiny_checkpoint, train_file, tmp_path, **BATCH), *words])
 
 
+def test_loaders_are_forked(trained, tiny_checkpoint, train_file, tmp_path):
+    words = [*arguments(tiny_checkpoint, train_file, tmp_path, **BATCH), "--dataloader_multiprocessing_context"]
+    with pytest.raises(UserError, match="--dataloader_multiprocessing_context spawn: images are shared by fork only"):
+        main([*words, "spawn", "--dataloader_num_workers", "2"])
+    main([*words, "fork"])  # torch refuses it without workers
+    assert weights_hash(tmp_path / "model") == weights_hash(trained / "model")
+
+
 @pytest.mark.parametrize(("engine", "named"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
 @pytest.mark.parametrize("optimiser", ["adafactor", "adagrad"])
 def test_optimisers_that_need_whole_weights(

@@ -33,6 +33,7 @@ _REASONS = {
         *("local_rank", "ddp_backend", "save_strategy", "save_total_limit", "save_on_each_node", "disable_tqdm"),
         *("logging_strategy", "logging_nan_inf_filter", "log_level", "log_level_replica", "log_on_each_node"),
         *("model_init_kwargs", "trust_remote_code"),
+        "dataloader_multiprocessing_context",
         *("generation_batch_size", "accelerator_config", "train_sampling_strategy", "length_column_name"),
     ),
     "section logging says what is logged, and completions.jsonl has the completions": (

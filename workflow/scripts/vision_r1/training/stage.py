@@ -94,6 +94,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
     config.disable_tqdm = True
+    # The default elsewhere than on Linux, spawn, pickles the data set, whose images share a cache.
+    config.dataloader_multiprocessing_context = "fork" if config.dataloader_num_workers else None
     config.logging_nan_inf_filter = False  # it would hide a broken loss
     # Two: while the newest is being written, the one before it is the only whole one.
     config.save_total_limit = 2
@@ -147,6 +149,8 @@ def _check(config: TrainingArguments) -> None:
         value = getattr(config, item.name)
         if item.name in NOT_RESUMED_EXACTLY and value != item.default:
             raise UserError(f"--{item.name} {value}: it can't be resumed exactly; leave it out")
+    if (method := config.dataloader_multiprocessing_context) not in (None, "fork"):
+        raise UserError(f"--dataloader_multiprocessing_context {method}: images are shared by fork only; leave it out")
     for engine in ("DeepSpeed", "FSDP"):
         if config.optim in NEED_WHOLE_WEIGHTS and os.environ.get(f"ACCELERATE_USE_{engine.upper()}") == "true":
             raise UserError(
