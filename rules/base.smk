@@ -74,6 +74,8 @@ if config["model"]["source"] == "made":
             " --output_history {output.history:q} --output_metrics {output.metrics:q} > {log:q} 2>&1"
 
 else:
+    MODEL_FOLDER = [config["model"]["id"]] if config["model"]["source"] == "folder" else []
+    MODEL_STATE = digest(places.states(file for folder in MODEL_FOLDER for file in Path(folder).iterdir()))
 
     localrules:
         fetch_processor,
@@ -82,7 +84,7 @@ else:
     rule fetch_processor:
         """Fetch the base model's processor alone, which curation needs to count tokens."""
         input:
-            folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
+            folder=MODEL_FOLDER,
         output:
             directory("<results>/models/processor"),
         log:
@@ -100,6 +102,7 @@ else:
         params:
             code=code("fetch_model.py"),
             args=flags.of_values({key: config["model"][key] for key in ("source", "id", "revision")}),
+            files=MODEL_STATE,
         message:
             "Fetching the processor of the base model"
         shell:
@@ -109,7 +112,7 @@ else:
     rule fetch_base_model:
         """Download the base model at its pinned revision, or take it from a folder."""
         input:
-            folder=[config["model"]["id"]] if config["model"]["source"] == "folder" else [],
+            folder=MODEL_FOLDER,
         output:
             model=directory("<results>/models/base/model"),
             metrics="<results>/models/base/metrics.json",
@@ -128,6 +131,7 @@ else:
         params:
             code=code("fetch_model.py"),
             args=flags.of_values({key: config["model"][key] for key in ("source", "id", "revision")}),
+            files=MODEL_STATE,
         message:
             "Fetching the base model; progress in {log}"
         shell:

@@ -48,7 +48,14 @@ rule convert_annotations:
     params:
         code=code("convert_annotations.py"),
         source=lambda wildcards: flags.of_conversion(config, wildcards.dataset),
-        labels=lambda wildcards: digest(places.label_files(config, wildcards.dataset)),
+        files=lambda wildcards: digest(
+            places.states(
+                [
+                    *places.annotation_files(config, wildcards.dataset),
+                    *places.label_files(config, wildcards.dataset),
+                ]
+            )
+        ),
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:
@@ -77,6 +84,7 @@ rule check_dataset:
         source=lambda wildcards: flags.of_sources(RUN, "--source", [wildcards.dataset]),
         id_space=lambda wildcards: flags.of_id_spaces(config, [wildcards.dataset]),
         expect=lambda wildcards: flags.of_expectations(config, wildcards.dataset),
+        files=lambda wildcards: digest(places.states(places.annotation_files(config, wildcards.dataset))),
     message:
         "Checking {wildcards.dataset}"
     shell:

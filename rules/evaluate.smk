@@ -24,6 +24,8 @@ rule predict_suite:
         code=code("predict_suite.py"),
         launch=config["compute"]["launch_predict"],
         args=by_suite(lambda suite: flags.of_prediction(RUN, suite)),
+        files=flags.files_among(config["compute"]["launch_predict"]),
+        on_gpu=compute("predict_suite", "gpu") > 0,
     message:
         "Predicting {wildcards.suite} with {wildcards.checkpoint}; progress in {log}"
     shell:

@@ -12,7 +12,7 @@ import pytest
 import render_datasheet
 from PIL import Image
 
-from vision_r1.files import UserError, read_json, read_jsonl, write_json
+from vision_r1.files import UserError, file_hash, read_json, read_jsonl, write_json
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +67,16 @@ def test_same_arguments_same_bytes(tmp_path, processor):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     curate(places, tmp_path / "three", processor, seed=1)
     assert (tmp_path / "one/train.jsonl").read_bytes() != (tmp_path / "three/train.jsonl").read_bytes()
+
+
+def test_another_image_of_the_same_name_and_labels_makes_another_training_file(tmp_path, processor):
+    places = [coco(tmp_path / "set")]
+    one, _ = curate(places, tmp_path / "one", processor)
+    assert all(row["sha256"] == file_hash(row["image"]) for row in one)
+    changed = one[0]["image"]
+    Image.effect_noise(Image.open(changed).size, 50).save(changed)
+    two, _ = curate(places, tmp_path / "two", processor)
+    assert {before["image"] for before, after in zip(one, two, strict=True) if before != after} == {changed}
 
 
 def test_tokens_are_what_the_processor_makes(tmp_path, processor):

@@ -27,6 +27,14 @@ def test_a_stage_gets_its_thresholds_and_if_it_is_continued_the_step_to_stop_at(
     assert "--stop_at" in flags.of_stage(config, "step_1/grpo_stage1")
 
 
+def test_words_that_are_files_are_told_by_content(tmp_path):
+    file = tmp_path / "zero.json"
+    file.write_text("{}")
+    before = flags.files_among(["launch", str(file), "2"])
+    file.write_text("[]")
+    assert before.keys() == {str(file)} and flags.files_among([str(file)]) != before
+
+
 def test_only_scoring_gets_the_reader_of_answers(root):
     config = load(root, "paper")
     suite = config["report"]["suites"][0]

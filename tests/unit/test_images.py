@@ -249,6 +249,9 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "examine", never)  # the pool's processes are forked from this process
     (tmp_path / "moved.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert list(index_images([*files, str(tmp_path / "moved.png")], cache, workers=1)) == [*first, first[0]]
+    monkeypatch.setattr("PIL.__version__", "another")
+    with pytest.raises(AssertionError):
+        list(index_images(files, cache, workers=1))
 
 
 def test_an_invalid_cache_is_named(files, tmp_path):

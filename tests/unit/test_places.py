@@ -1,5 +1,7 @@
 """Paths of data, derived from the configuration alone."""
 
+import os
+
 import pytest
 from configurations import load
 
@@ -70,8 +72,17 @@ def test_label_files_are_found_where_the_reader_finds_them(root, tmp_path):
     config["datasets"]["mine"] = {"annotations": str(tmp_path / "data.yaml"), "images": str(images), "format": "yolo"}
     for folder in (images, labels):
         folder.mkdir(parents=True)
-    assert places.label_files(config, "mine") == ""
+    assert not places.label_files(config, "mine")
     (labels / "1.txt").write_text("0 0.5 0.5 0.1 0.1")
-    before = places.label_files(config, "mine")
+    before = places.states(places.label_files(config, "mine"))
     (labels / "1.txt").write_text("0 0.5 0.5 0.1 0.25")
-    assert before.count("1.txt") == 1 and places.label_files(config, "mine") != before
+    assert before.count("1.txt") == 1 and places.states(places.label_files(config, "mine")) != before
+
+
+def test_a_file_that_an_older_one_replaced_is_another(root, tmp_path):
+    config, file = load(root, "miniature"), tmp_path / "a.json"
+    config["datasets"]["mine"] = {"annotations": str(file), "images": str(tmp_path)}
+    file.write_text("[1]")
+    before = places.states(places.annotation_files(config, "mine"))
+    os.utime(file, (1e9, 1e9))
+    assert before.count("a.json") == 1 and places.states(places.annotation_files(config, "mine")) != before

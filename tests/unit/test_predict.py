@@ -5,6 +5,7 @@ import threading
 
 import coco_factory
 import pytest
+from PIL import Image
 
 from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.predict import Share, ahead, predict
@@ -85,3 +86,8 @@ def test_a_bad_image_is_named_and_the_batches_before_it_are_kept(tmp_path):
     assert threading.current_thread() not in backend.threads
     lines = read_jsonl(output)
     assert [line["completion"] for line in lines] == [f"{each.prompt} {each.image.path}" for each in asked]
+    run(None)  # nothing is left to answer
+    Image.effect_noise(Image.open(bad).size, 50).save(bad)  # another image of this name and size
+    again = Backend()
+    run(again)
+    assert again.threads

@@ -337,6 +337,20 @@ def test_a_users_experiment_trains_only_what_is_new(finished):
     assert {name: jobs[name] for name in jobs if name.startswith("train")} == {"train_grpo": 1}
 
 
+def test_an_edited_file_of_the_launcher_or_of_an_engine_trains_again(finished):
+    launcher, engine = finished.folder / "launcher.yaml", finished.folder / "engine.json"
+    launcher.write_text("mixed_precision: bf16\n")
+    engine.write_text("{}")
+    launch = {"compute": {"launch": ["accelerate", "launch", "--config_file", "launcher.yaml"]}}
+    words = [*SMOKE, finished.overlay({**launch, "sft": {"deepspeed": "engine.json"}})]
+    finished.snakemake(*words, "--touch")
+    assert finished.planned(*words) == {}
+    engine.write_text('{"zero_optimization": {}}')
+    assert {name for name in finished.planned(*words) if name.startswith("train")} == {"train_sft"}
+    launcher.write_text("mixed_precision: fp16\n")
+    assert {name for name in finished.planned(*words) if name.startswith("train")} == {"train_sft", "train_grpo"}
+
+
 @pytest.mark.slow
 def test_a_failed_experiment_is_in_the_table_until_it_is_removed_from_the_list(finished):
     """The learning rate makes training diverge; then the experiment is removed from the list."""

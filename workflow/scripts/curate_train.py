@@ -150,6 +150,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"{names}: no sample can be made of them; images {dict(tally.images)}, boxes {dict(tally.objects)}"
         )
+    # A training file is another one when its images are, though their names and labels are the same.
+    contents = {image.path: image.sha256 for image in index}
+    rows = [{**row, "sha256": contents[row["image"]]} for row in rows]
     write_jsonl(args.output_train, rows, sealed=True)
     write_json(args.output_selection, as_coco(held_out))
     summary = {**summarise(tally, recipe, model_family, sources), "notes": args.note}

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
     decisive = {
-        **asdict(recipe),
+        **{name: value for name, value in asdict(recipe).items() if name != "workers"},
         "names": args.names,
         "seed": args.seed,
         "threads": args.threads,

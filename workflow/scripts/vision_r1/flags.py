@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from vision_r1.data import mixture, places
 from vision_r1.evaluation.protocols import OF_READING, Reading
 from vision_r1.experiments import STAGES, chain_of, experiment_config, merge, reward_of, split_checkpoint
 from vision_r1.experiments import training_values as values_of
+from vision_r1.files import file_hash
 from vision_r1.run_folder import Run
 
 # What was downloaded first, where nobody published a checksum. To be committed.
@@ -47,6 +49,11 @@ def of_training(config: Config, job: str, arm: str) -> list[str]:
 def of_stage(config: Config, checkpoint: str) -> list[str]:
     """Return what a checkpoint is trained with."""
     return of_values(values_of(config, checkpoint))
+
+
+def files_among(words: Iterable[str]) -> dict[str, str]:
+    """Return word -> hash of its content for those that are files: settings of accelerate, DeepSpeed and vLLM."""
+    return {word: file_hash(word) for word in words if Path(word).is_file()}
 
 
 def of_rewards(config: Config) -> list[str]:

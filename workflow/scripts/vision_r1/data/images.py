@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from vision_r1.files import UserError
 from vision_r1.progress import Progress
+from vision_r1.stamps import code_stamp
 
 MAX_PIXELS = 100_000_000  # of an image; a foreign file must not fill the memory
 SMALL = 144  # pixels that each side of an image keeps where only its looks matter; below it hashes begin to differ
@@ -196,7 +198,7 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
     cache.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(cache)) as database:
-            database.execute(_TABLE)
+            database.execute(f"CREATE TABLE IF NOT EXISTS {_table()} {_COLUMNS}")
     except sqlite3.OperationalError as error:  # no right to write there, or a lock
         raise UserError(f"{cache}: can't be opened for writing ({error}); give another --cache") from None
     except sqlite3.DatabaseError as error:
@@ -211,16 +213,21 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
             yield facts
 
 
-# The columns are the fields of ImageFacts; where these change, or their meaning does, so must the table's name.
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS facts_3 "
-    "(sha256 TEXT PRIMARY KEY, width INT, height INT, orientation INT, dhash TEXT, fault TEXT)"
-)
+# The fields of ImageFacts.
+_COLUMNS = "(sha256 TEXT PRIMARY KEY, width INT, height INT, orientation INT, dhash TEXT, fault TEXT)"
 _cache: sqlite3.Connection
+_facts_table: str
+
+
+def _table() -> str:
+    """Return the name of the table of facts that this code and this Pillow find: others may find other ones."""
+    meaning = f"{code_stamp(__file__)} {PIL.__version__}"
+    return f"facts_{hashlib.sha256(meaning.encode()).hexdigest()[:16]}"
 
 
 def _open_cache(path: Path) -> None:
-    global _cache
+    global _cache, _facts_table
+    _facts_table = _table()
     _cache = sqlite3.connect(path, timeout=600, isolation_level=None)
     _cache.execute("PRAGMA synchronous = OFF")  # a cache: what a crash loses is made again
 
@@ -231,9 +238,9 @@ def _facts(path: str) -> ImageFacts:
     except OSError as error:
         return ImageFacts("", fault="missing" if isinstance(error, FileNotFoundError) else f"unreadable: {error}")
     sha256 = hashlib.sha256(content).hexdigest()
-    row = _cache.execute("SELECT * FROM facts_3 WHERE sha256 = ?", (sha256,)).fetchone()
+    row = _cache.execute(f"SELECT * FROM {_facts_table} WHERE sha256 = ?", (sha256,)).fetchone()
     if row:
         return ImageFacts(*row)
     facts = examine(content, sha256)
-    _cache.execute("INSERT OR IGNORE INTO facts_3 VALUES (?, ?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
+    _cache.execute(f"INSERT OR IGNORE INTO {_facts_table} VALUES (?, ?, ?, ?, ?, ?)", tuple(asdict(facts).values()))
     return facts

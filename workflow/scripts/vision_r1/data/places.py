@@ -58,19 +58,36 @@ def beside_images(folder: Path) -> list[Path]:
     return [] if place is None else [Path(*parts[:place], "labels", *parts[place + 1 :])]
 
 
-def label_files(config: Config, name: str) -> str:
-    """Return a line for each label file of a data set in VOC or YOLO form that lies here: path, size, time of change.
+def states(files: Iterable[str | Path]) -> str:
+    """Return a line for each file, each once, sorted: path, size, time of change. Folders and missing files have none.
 
-    They are too many to be a rule's inputs, and editing one doesn't change the modification time of their folder.
+    Snakemake looks whether an input is newer than an output: it sees no file that was replaced by an older one, and
+    none in a folder that was edited.
     """
+    about = {os.path.relpath(file): os.stat(file) for file in files if os.path.isfile(file)}
+    return "\n".join(f"{path} {about[path].st_size} {about[path].st_mtime_ns}" for path in sorted(about))
+
+
+def annotation_files(config: Config, name: str) -> list[str]:
+    """Return the files of annotations that an entry names on this machine."""
+    found = (config["datasets"][name].get(key) for key in KEYS if key != "images")
+    return [each for each in found if isinstance(each, str)]
+
+
+def released_files(config: Config, name: str) -> list[Path]:
+    """Return the files in the folder that an entry gives in place of the hub's released training set."""
+    folder = config["datasets"][name]["released"].get("folder")
+    return list(Path(folder).iterdir()) if folder and Path(folder).is_dir() else []
+
+
+def label_files(config: Config, name: str) -> list[Path]:
+    """Return the label files of a data set in VOC or YOLO form that lies here; they are too many to be inputs."""
     entry = config["datasets"][name]
     suffix = {"voc": ".xml", "yolo": ".txt"}.get(entry.get("format"))
     folders = [Path(entry[key]) for key in ("annotations", "images") if isinstance(entry.get(key), str)]
     folders += [labels for folder in folders for labels in beside_images(folder)]
     found = (path for folder in folders if suffix for path in files_below(folder))
-    files = {path.absolute() for path in found if path.suffix.lower() == suffix}
-    about = {os.path.relpath(path): path.stat() for path in files}
-    return "\n".join(f"{path} {about[path].st_size} {about[path].st_mtime_ns}" for path in sorted(about))
+    return [path for path in found if path.suffix.lower() == suffix]
 
 
 def is_converted(config: Config, name: str) -> bool:

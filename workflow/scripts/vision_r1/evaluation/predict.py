@@ -20,7 +20,7 @@ from vision_r1 import finished
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.protocols import Request
 from vision_r1.families import Family
-from vision_r1.files import UserError, hash_folder, write_jsonl
+from vision_r1.files import UserError, hash_files, hash_folder, write_jsonl
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -96,14 +96,16 @@ def predict(
 
     generator: makes the backend, and is called only where something is left to answer.
     Finished batches are kept beside `output`, where the first process waits for those of the others. They are used
-    again, whoever made them, where checkpoint, questions, batches and `settings` (all else that decides an answer) are
-    the same.
+    again, whoever made them, where checkpoint, questions, images' contents, batches and `settings` (all else that
+    decides an answer) are the same.
     """
     questions = [question_of(request, family) for request in requests]
     batches = plan(questions, batch_size)
+    images = sorted({question.path for question in questions})
     header = {
         "checkpoint": fingerprint(checkpoint),
         "batches": hashlib.sha256(repr(batches).encode()).hexdigest(),
+        "images": _hash_of(hash_files(".", images)),
         **settings,
     }
     kept, key = finished.beside(output), _key(header, requests, questions, family)
@@ -218,12 +220,16 @@ def lines(
 def _key(header: Mapping[str, Any], requests: Sequence[Request], questions: Sequence[Question], family: Family) -> str:
     """Return a hash of all that decides the output: what decides the answers, and what is written beside them."""
     beside = lines(requests, questions, dict.fromkeys(questions, {}), family)
-    return hashlib.sha256(json.dumps([header, *beside], sort_keys=True).encode()).hexdigest()
+    return _hash_of([header, *beside])
 
 
 def fingerprint(folder: str | Path) -> str:
     """Return a hash of a checkpoint: names and contents of its files. Raises UserError for one that was changed."""
-    return hashlib.sha256(json.dumps(hash_folder(folder), sort_keys=True).encode()).hexdigest()
+    return _hash_of(hash_folder(folder))
+
+
+def _hash_of(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def partials(output: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from vision_r1.files import UserError, file_hash, hash_folder, read_json
-from vision_r1.model_folder import PROCESSOR_FILES
+from vision_r1.model_folder import SMALL_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.lora import LoRAArguments
@@ -31,7 +31,6 @@ _INDECISIVE = (
         "ddp_backend",
         "ddp_timeout",
         "skip_memory_metrics",
-        "use_cpu",
         "torch_empty_cache",
     ),
     *("dataloader_num", "dataloader_p", "dataloader_multi"),  # not dataloader_drop_last
@@ -67,7 +66,7 @@ def settings_of(
         "train_file": _hash(arguments.train_file),
         "deepspeed_file": _hash(config.deepspeed) if isinstance(config.deepspeed, str) else None,
         "weights": [value[:16] for name, value in files if name.endswith(".safetensors")],
-        "processor": {name: init[name][:16] for name in (*PROCESSOR_FILES, "config.json") if name in init},
+        "processor": {name: init[name][:16] for name in SMALL_FILES if name in init},
         **method,
     }
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
