@@ -11,7 +11,7 @@ import pytest
 import yaml
 from label_writers import content, write_csv, write_voc, write_yolo
 
-from vision_r1 import configuration
+from vision_r1 import configuration, experiments
 from vision_r1.files import UserError, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,6 +181,15 @@ def test_each_value_is_explained(labelled, write, tmp_path):
     for key in ("max_pixels", "detection", "max_instances", "max_answer_tokens", "held_out", "max_completion_length"):
         assert any(line.strip().startswith(f"{key}:") and " # " in line for line in text.splitlines()), key
     assert yaml.safe_load(text)["run"] == "mine"
+
+
+@pytest.mark.parametrize("over", [(), OVER])
+def test_the_matched_baseline_has_as_many_updates_as_strict(labelled, write, over):
+    config = write(*labelled, over=over)
+    before = config["sft"]["max_steps"] if config["grpo_stage1"]["init"] == "sft" else 0
+    matched = experiments.training_values(config, "sft_matched/sft")["max_steps"]
+    assert matched == before + sum(config[stage]["max_steps"] for stage in experiments.STAGES)
+    assert bool(before) != bool(over)
 
 
 def test_the_small_base_knows_the_categories(labelled, write, tmp_path):

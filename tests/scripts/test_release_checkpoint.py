@@ -134,6 +134,26 @@ def test_the_card_has_base_data_method_results_and_licence(folder, tmp_path):
     assert "not comparable with the paper" in text and "strength of some shifts was chosen" in text
 
 
+@pytest.mark.parametrize(
+    ("source", "licence", "words"),
+    [
+        ("scenes_train", "apache-2.0", "fall under the pipeline's licence, Apache-2.0."),
+        ("mine", "other", "Apache-2.0. The training data's licences are above"),
+    ],
+)
+def test_a_made_model_has_our_licence_unless_it_was_trained_on_photographs(copied, tmp_path, source, licence, words):
+    settings = json.loads((copied / "config.json").read_text())
+    settings["model"] |= {"source": "made", "id": None, "revision": None}
+    settings["data"]["train"] = [source]
+    settings["datasets"]["mine"] = {"annotations": "train.json", "images": "images"}
+    write(copied / "config.json", settings)
+    write(copied / "data/curation.json", curation(source))
+    text = release(copied, tmp_path / "card")
+    data = ModelCard(text).data
+    assert data.license == licence and words in text
+    assert getattr(data, "license_name", None) == (None if licence == "apache-2.0" else "as-the-training-data")
+
+
 def test_the_card_of_a_grpo_stage_has_its_thresholds_and_parent(folder, tmp_path):
     text = release(folder, tmp_path / "strict/grpo_stage2", "strict/grpo_stage2")
     assert "chain seed 0, training seed 0" in text and "| seed of this training (--seed) | 2 |" in text

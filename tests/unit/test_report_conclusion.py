@@ -147,7 +147,7 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
         ),
         (
             ["sft", "after_sft/grpo_stage1"],
-            "GRPO (after_sft) raised coco AP from 30.0 to 47.0 (SFT +10.0, stage 1 +7.0)",
+            "SFT, then GRPO (after_sft) raised coco AP from 30.0 to 47.0 (SFT +10.0, stage 1 +7.0)",
         ),
     ],
 )
@@ -156,6 +156,27 @@ def test_the_sentence_covers_every_stage_that_an_experiment_trains(tmp_path, cha
     scores |= {"beginner_only/grpo_stage2": 0.5, "after_sft/grpo_stage1": 0.47}
     found = concluded(results_of(tmp_path, scores, suites=("coco",)), [chain])
     assert found.answer == "Yes" and words in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("chain", "end", "answer", "reasons"),
+    [
+        (["sft", "x/grpo_stage1"], 0.405, "Partly", "higher than base, no clear difference from SFT"),
+        (["sft", "x/grpo_stage1"], 0.45, "Yes", "higher than base, higher than SFT"),
+        (["x/sft", "x/grpo_stage1"], 0.45, "Yes", "higher than base, higher than SFT"),
+        (
+            ["x/sft", "x/grpo_stage1"],
+            0.425,
+            "Partly",
+            "higher than base, higher than SFT, no clear gain over the SFT that it started from",
+        ),
+    ],
+)
+def test_what_sft_gained_is_not_counted_as_grpos(tmp_path, chain, end, answer, reasons):
+    scores = {"base": 0.05, "sft": 0.4, "x/sft": 0.42, "x/grpo_stage1": end}
+    found = concluded(results_of(tmp_path, scores, suites=("coco",)), [chain])
+    assert found.sentence.startswith("SFT, then GRPO (x) raised")
+    assert (found.answer, ", ".join(found.reasons)) == (answer, reasons)
 
 
 def test_a_change_without_interval_is_unclear(tmp_path):

@@ -54,7 +54,8 @@ def test_every_experiment_has_its_conclusion(config, results):
         gain = f"from {100 * scores['base']:.1f} to {100 * scores[chain[-1]]:.1f}"
         assert found.answer in ("Yes", "Partly") and gain in found.sentence and f"({arm})" in found.sentence
         assert ("stage 1 of strict" in found.sentence) == (arm == "beginner_only")
-        assert found.sentence.startswith("SFT" if arm == "sft_matched" else "GRPO")
+        methods = {"sft_matched": "SFT (", "after_sft": "SFT, then GRPO ("}
+        assert found.sentence.startswith(methods.get(arm, "GRPO ("))
 
 
 def test_every_experiment_is_in_the_figures(config, results):

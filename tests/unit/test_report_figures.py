@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
-from report_factory import history, metrics, write
+from report_factory import history, metrics, results_of, write
 
 from vision_r1.report.figures import ap_by_checkpoint, ap_by_dataset, boxes_by_checkpoint, precision_recall, save
 from vision_r1.report.panels import STYLE_SHEET, TOLD_APART, told_apart
@@ -149,6 +149,14 @@ def test_the_title_of_a_panel_stays_clear_of_the_next_panel(tmp_path, protocol):
     figure.canvas.draw()
     left, right = figure.axes
     assert left._left_title.get_window_extent().x1 < right.get_window_extent().x0 - 8
+
+
+def test_a_line_that_starts_from_sft_goes_through_it(tmp_path):
+    results = results_of(tmp_path, {"base": 0.1, "sft": 0.4, "x/grpo_stage1": 0.3}, suites=("coco",))
+    axes = ap_by_checkpoint(results, {"x": ["sft", "x/grpo_stage1"]}).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["base", "SFT", "stage 1", "stage 2"]
+    (line,) = (line for line in axes.get_lines() if list(line.get_xdata()) == [0, 1, 2])
+    assert list(line.get_ydata()) == pytest.approx([10, 40, 30])
 
 
 def test_the_highest_marker_is_not_cut(tmp_path):

@@ -1,8 +1,9 @@
 import hashlib
+import subprocess
 
 import pytest
 
-from vision_r1.report.provenance import benchmarks, differences, flatten, of_images, stages
+from vision_r1.report.provenance import benchmarks, commit, differences, flatten, of_images, stages
 
 
 def job(name, seconds, memory=None):
@@ -42,6 +43,21 @@ def test_configurations_differ_where_values_do_or_a_key_is_missing():
         ("grpo.beta", None, "0.04"),
     ]
     assert differences(ours, ours) == []
+
+
+def test_a_configuration_beside_the_code_is_no_local_change(tmp_path, monkeypatch):
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "config").mkdir()
+    program = tmp_path / "workflow/program.py"
+    program.write_text("1")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "code"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr("vision_r1.report.provenance.__file__", str(program))
+    (tmp_path / "config/mine.yaml").write_text("run: mine")
+    assert len(commit()) == 40
+    program.write_text("2")
+    assert commit().endswith(" (with local changes)")
 
 
 def test_names_that_share_only_a_prefix_are_compared():

@@ -5,7 +5,8 @@ without docstrings: comments, docstrings and layout do not count.
 
 Why not Snakemake's own triggers: they compare the rule's command, and miss a change in the program that it calls. Why
 not the files as inputs: a clone renews all dates, and a corrected comment would cost days of training. A stamp counts
-whole modules, used or not, so a step may run again without need, but a step with changed code always does. Downloads have no stamp.
+whole modules, used or not, so a step may run again without need, but a step with changed code always does. Downloads
+have no stamp.
 """
 
 import ast

@@ -12,6 +12,7 @@ from typing import Any
 from vision_r1.files import UserError, files_below
 
 DOWNLOADS = "results/downloads"
+MADE_HERE = "made here"  # in the place of a licence: synthetic scenes
 # The kinds of sources by the key that names their annotation file, and the second file of some.
 KINDS = {"annotations": "coco", "expressions": "expressions", "regions": "regions", "references": "references"}
 SECOND = {"regions": "image_data", "references": "instances"}
@@ -154,7 +155,7 @@ def licences(config: Config, names: Iterable[str]) -> dict[str, str]:
         entry = config["datasets"][name]
         file = entry.get(main_key(config, name))
         archive = config["archives"][file["archive"]] if isinstance(file, Mapping) else {}
-        found[name] = "made here" if "scenes" in entry else entry.get("licence", archive.get("licence"))
+        found[name] = MADE_HERE if "scenes" in entry else entry.get("licence", archive.get("licence"))
     return {name: text for name, text in found.items() if text}
 
 

@@ -116,7 +116,7 @@ def overlay(
         "",
         "ablations: { experiments: [strict, sft_matched], training_seeds: [0, 1, 2] } # target `ablations`",
         "experiments: # their numbers depend on the data",
-        f"  sft_matched: {{ sft: {{ max_steps: {2 * limits.grpo_steps} }} }} # as many steps as both GRPO stages",
+        f"  sft_matched: {{ sft: {{ {_matched(config, limits, miniature)} }} }} # as many updates as strict",
         "  more_negatives:",
         f"    data: {{ detection: {limits.positive - more // 2}, grounding: {limits.positive - more // 2}, rec: 0, "
         f"negative: {limits.negative + 2 * (more // 2)} }}",
@@ -144,6 +144,15 @@ def _why_steps(miniature: bool) -> str:
         if miniature
         else f"{PASSES} passes over the training file, {FEWEST_STEPS} to {MOST_STEPS} steps"
     )
+
+
+def _matched(config: Mapping[str, Any], limits: Limits, miniature: bool) -> str:
+    """Return the steps of an SFT baseline with as many updates as `strict`, whose stage 1 starts from SFT or base."""
+    stages = 2 * limits.grpo_steps
+    if not miniature:
+        return f"max_steps: {stages}"
+    batch = config["sft"]["per_device_train_batch_size"]  # most of strict's updates are SFT's
+    return f"max_steps: {limits.sft_steps + stages}, per_device_train_batch_size: {batch}"
 
 
 def _disclosures(split: str, limits: Limits) -> list[str]:

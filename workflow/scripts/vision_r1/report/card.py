@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from vision_r1 import asking, configuration
+from vision_r1.data import places
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import (
     BASE,
@@ -71,6 +72,9 @@ def card(
     settings = training_values(config, name) | ({"lora": own["lora"]} if own["lora"] else {})
     markdown = environment(_finalize, autoescape=False)
     markdown.filters["literal"] = lambda text: Markup(ascii(text))
+    made, sources = config["model"]["source"] == "made", list(curation.get("datasets", ()))
+    of_scenes = all(licences.get(source) == places.MADE_HERE for source in sources)
+    licence = "as-the-base-model" if not made else "made-here" if of_scenes else "as-the-training-data"
     body = markdown.get_template("card.md.j2").render(
         checkpoint=place,
         title=config["report"]["title"],
@@ -91,7 +95,8 @@ def card(
         parent=parent_checkpoint(config, name),
         curation=curation,
         tasks={task: counts for task, counts in curation.get("samples", {}).items() if counts.get("written")},
-        sources=list(curation.get("datasets", ())),
+        sources=sources,
+        licence=licence,
         licences=licences,
         seed=settings.pop("seed"),
         settings=flatten(settings),
@@ -100,14 +105,16 @@ def card(
         commit=commit(),
         licence_files=licence_files,
     )
-    return f"---\n{_front_matter(config, place, lines).to_yaml()}\n---\n\n{body}"
+    return f"---\n{_front_matter(config, place, lines, licence).to_yaml()}\n---\n\n{body}"
 
 
-def _front_matter(config: Mapping[str, Any], place: Checkpoint, lines: Sequence[Mapping[str, Any]]) -> ModelCardData:
+def _front_matter(
+    config: Mapping[str, Any], place: Checkpoint, lines: Sequence[Mapping[str, Any]], licence: str
+) -> ModelCardData:
     model, own = config["model"], config["model"]["source"] == "made"
-    licence = {"license": "apache-2.0"} if own else {"license": "other", "license_name": "as-the-base-model"}
     return ModelCardData(
-        **licence,
+        license="apache-2.0" if licence == "made-here" else "other",
+        license_name=None if licence == "made-here" else licence,
         language="en",
         library_name="transformers",
         pipeline_tag="image-text-to-text",

@@ -75,9 +75,9 @@ def conclusion(
 
     chains: the experiment's checkpoints in their order, for each training seed; the sentence is about the first seed,
     the others give the range. A change is clear from one point on, with a 95 % interval over test images that leaves
-    out 0. Yes: a clear gain over base, not clearly lost in the last training, not clearly below SFT, clear with every
-    training seed, and no clear loss on another benchmark. Partly: a clear gain with one of these faults. No: a clear
-    loss. Unclear: no clear change. Unknown: no number.
+    out 0. Yes: a clear gain over base, and over SFT where GRPO started from it, not clearly lost in the last training,
+    not clearly below SFT, clear with every training seed, and no clear loss on another benchmark. Partly: a clear gain
+    with one of these faults. No: a clear loss. Unclear: no clear change. Unknown: no number.
     """
     chain, numbers = chains[0], _Numbers(results, intervals, suite, protocol)
     place = Checkpoint.of(chain[-1])
@@ -92,6 +92,7 @@ def conclusion(
         faults.append(f"worse after {_title(chain[-1], place)} than before it")
     baseline = with_training_seed(SFT, place.training_seed)
     sft = numbers.change(chain[-1], baseline)
+    start = _sft_before(chain)
     if chain[-1] == baseline:
         sentence += "."
     elif sft is None:
@@ -99,7 +100,9 @@ def conclusion(
     else:
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
         sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
-        (faults if sft.lost else reasons).append(side)
+        (faults if sft.lost or (start == baseline and not sft.gained) else reasons).append(side)
+    if start not in (None, baseline) and not numbers.change(chain[-1], start).gained:
+        faults.append("no clear gain over the SFT that it started from")
     if len(chains) > 1:
         gains = [change for each in chains if (change := numbers.change(each[-1], BASE)) is not None]
         sizes = [change.size for change in gains]
@@ -119,9 +122,15 @@ def conclusion(
     return Conclusion(answer, sentence, (*reasons, *faults))
 
 
+def _sft_before(chain: Sequence[str]) -> str | None:
+    """Return the SFT checkpoint from which a chain's GRPO started: SFT's part of the gain isn't GRPO's."""
+    return next((name for name in chain[:-1] if Checkpoint.of(name).stage == SFT), None)
+
+
 def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str) -> tuple[str, str]:
     """Return the beginning of the sentence, and the reason: from base to the end of the chain."""
-    gain, method = numbers.change(chain[-1], BASE), "SFT" if place.stage == SFT else "GRPO"
+    gain = numbers.change(chain[-1], BASE)
+    method = "SFT" if place.stage == SFT else "SFT, then GRPO" if _sft_before(chain) else "GRPO"
     move, reason = "did not clearly move", "no clear change from base"
     if gain.gained:
         move, reason = "raised", "higher than base"

@@ -149,12 +149,17 @@ def _by_checkpoint(
 ) -> Figure:
     """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed; SFT as a level.
 
+    Where GRPO started from SFT, that stands between base and stage 1: what it gained isn't GRPO's.
     right: the value that would be right, marked by a thin line.
     """
     benchmarks = pairs(results)
     if not benchmarks:
         return missing(label)
-    index, stages = lookup(results), ("base", *STAGES)
+    index, after_sft = (
+        lookup(results),
+        any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1]),
+    )
+    stages = ("base", *([SFT] if after_sft else []), *STAGES)
     figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, benchmarks, strict=True):
@@ -174,8 +179,8 @@ def _by_checkpoint(
                     axes.axhline(level, **LEVEL, color=INK, label="SFT")
             if right is not None:
                 axes.axhline(right, color=MUTED, linewidth=0.8, zorder=1)
-            axes.set(title=benchmark_title(suite, protocol), xlim=(-0.25, 2.25))
-            axes.set_xticks(range(3), [STAGE_TITLES[stage] for stage in stages])
+            axes.set(title=benchmark_title(suite, protocol), xlim=(-0.25, len(stages) - 0.75))
+            axes.set_xticks(range(len(stages)), [STAGE_TITLES[stage] for stage in stages])
         panels[0].set(ylabel=label)
         from_zero(panels[0])
         legend(part, panels)

@@ -43,8 +43,14 @@ class RuleCost:
         return None if self.gpus is None else self.gpus * self.seconds / 3600
 
 
+CODE = tuple(f":/{name}" for name in ("Snakefile", "rules", "workflow"))  # from the top of the tree
+
+
 def commit() -> str | None:
-    """Return the git commit of the code that runs, with " (with local changes)" where so; None outside git."""
+    """Return the git commit of the code that runs, with " (with local changes)" where so; None outside git.
+
+    A user's own configuration, which lies in the same tree, is no change of the code.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -52,7 +58,7 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + (" (with local changes)" if git("status", "--porcelain") else "")
+        return git("rev-parse", "HEAD") + (" (with local changes)" if git("status", "--porcelain", "--", *CODE) else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
