@@ -39,6 +39,33 @@ def test_a_restored_jobs_benchmark_file_does_not_count(tmp_path):
     assert "What finds its inputs unchanged when its turn comes is restored" in page([training], {}, None, "EUR")
 
 
+def test_the_time_of_a_training_grows_with_its_steps(tmp_path):
+    record = tmp_path / "metrics.json"
+    record.write_text('{"seconds": 90.0, "steps": 10}')
+    changed = "Params have changed since last execution: before: 10 now: 6000"
+    again = replace(job(reason=changed), record=record, steps=6000)
+    source = "time per step of its last run"
+    assert gpu_hours(again, {}, {"sft": 99.0}) == (120.0, source)
+    text = page([again, replace(job(sft="sft_s1"), steps=600)], {}, None, "EUR")
+    assert f"train_sft x 2: 132.00 GPU-hours ({source}, time per step of other runs of the rule)" in text
+    base = replace(job("make_base_model", changed, gpus=0), record=record, steps=200)
+    assert (base.checkpoint, measured_seconds(base)) == ("base", 1800.0)
+    new = replace(job("train_grpo", gpus=0), steps=40)
+    ran = replace(new, record=record, steps=20)
+    assert "about 39.0 minutes (earlier runs here)" in page([base, ran, new], {}, None, "EUR")
+
+
+def test_changed_parameters_of_unknown_effect_are_not_priced_at_the_last_run(tmp_path):
+    (tmp_path / "run.tsv").write_text("s\n1800\n")
+    changed = job("predict_suite", "Params have changed since last execution", benchmark=tmp_path / "run.tsv")
+    assert gpu_hours(changed, {}, {"predict_suite": 3.0}) == (3.0, "preflight")
+    assert "of 1 nothing is known: no earlier run with these settings" in page([changed], {}, None, "EUR")
+    record = tmp_path / "metrics.json"
+    record.write_text('{"seconds": 1800.0, "steps": 10}')
+    assert gpu_hours(replace(job(reason=changed.reason), record=record), {}, {}) is None
+    assert measured_seconds(replace(changed, gpus=0)) == 1800.0  # minutes of other jobs may be rough
+
+
 def test_an_invalid_benchmark_file_is_named(tmp_path):
     (tmp_path / "odd.tsv").write_text("x\n1\n")
     with pytest.raises(UserError, match="odd.tsv: not a Snakemake benchmark file"):

@@ -162,9 +162,9 @@ def test_between_machines_only_the_profile_changes(project, option, profile):
 def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     overlay = project.overlay({"preflight": {"price_per_gpu_hour": 2, "currency": "EUR"}})
 
-    def plan(*words):
-        program = [sys.executable, "workflow/scripts/plan_run.py", *words]
-        return subprocess.run(program, cwd=project.folder, capture_output=True, text=True)
+    def plan(*words, folder=project.folder):
+        program = [sys.executable, project.folder / "workflow/scripts/plan_run.py", *words]
+        return subprocess.run(program, cwd=folder, capture_output=True, text=True)
 
     text = plan("--configfile", "config/paper.yaml", overlay).stdout
     hours, cost = re.search(r"Together ([\d.]+) GPU-hours, ([\d.]+) EUR, without the 10 unknown", text).groups()
@@ -174,6 +174,16 @@ def test_the_plan_of_a_run_names_reasons_hours_and_cost(project):
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: config: top level: unknown key 'runn'") and not wrong.stdout
     assert not (project.folder / "results").exists()
+    # From a folder without a Snakefile, with -d, after a run of fewer steps.
+    outside, metrics = project.folder / "outside", project.folder / "results/paper/models/sft/metrics.json"
+    outside.mkdir()
+    (metrics.parent / "model").mkdir(parents=True)
+    (metrics.parent / "model/config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    metrics.write_text(json.dumps({"seconds": 90.0, "steps": 10}))
+    (outside / "mine.yaml").write_text("sft: { max_steps: 6000 }\n")
+    text = plan("-d", "..", "--configfile", "../config/paper.yaml", "mine.yaml", folder=outside).stdout
+    assert "train_sft x 1: 120.00 GPU-hours (time per step of its last run)" in text
+    assert [path.name for path in outside.iterdir()] == ["mine.yaml"]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 A dry run tells which jobs are due and for what reason: missing output, changed code, parameter or input. Hours come
 from what earlier trainings and predictions took, else from the preflight's estimate, which needs section `preflight` of
 the configuration; minutes of the miniature's jobs, which need no GPU, from benchmarks/results/demo.json. All arguments
-go to snakemake; options come before targets.
+go to snakemake; options come before targets. In a folder without a Snakefile, this project's is taken.
 
 Example:
   python workflow/scripts/plan_run.py --configfile config/paper.yaml
@@ -16,6 +16,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,12 @@ def last_words(*texts: str) -> str:
     return own[-1] if own else " ".join(dict.fromkeys((last[0], last[-1])))
 
 
-def resolved(words: Sequence[str]) -> dict[str, Any]:
-    """Return the configuration that snakemake resolves with these words: a dry run writes none."""
+def resolved(words: Sequence[str]) -> tuple[dict[str, Any], Path]:
+    """Return the configuration that snakemake resolves with these words, and the folder that it works in.
+
+    A dry run writes no configuration. As for snakemake, files on the command line are relative to the current folder,
+    and those that the configuration names to the working folder.
+    """
     from snakemake.cli import parse_args, parse_config
     from snakemake.exceptions import CliException
 
@@ -99,9 +104,13 @@ def resolved(words: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             hint = "; nested keys go into a file for --configfile" if "identifier" in str(error) else ""
             raise UserError(f"--config: {error}{hint}") from None
-    config = merge(load([*defaults(ROOT), *(options.configfile or ())]), given)
-    point_launchers(config, ROOT)
-    return config
+    overlays = load(options.configfile or ())
+    folder = (options.directory or Path()).absolute()
+    folder.mkdir(parents=True, exist_ok=True)  # as snakemake does, even in a dry run
+    with contextlib.chdir(folder):
+        config = merge(load(defaults(ROOT)), merge(overlays, given))
+        point_launchers(config, ROOT)
+    return config, folder
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -109,20 +118,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     if {"--help", "-h"} & {*words}:
         sys.stdout.write(__doc__)
         return
+    from snakemake.api import resolve_snakefile
+
+    if not resolve_snakefile(None, allow_missing=True):
+        words = ["--snakefile", str(ROOT / "Snakefile"), *words]  # first, so that one in `words` wins
+    config, folder = resolved(words)  # first, as Snakemake doesn't name a file that it can't read
+    jobs = dry_run(words)
+    with contextlib.chdir(folder):
+        sys.stdout.write(plan(config, jobs))
+
+
+def plan(config: dict[str, Any], jobs: Sequence) -> str:
+    """Return the plan of these jobs as text. Reads the records of earlier runs in the current folder."""
     from vision_r1.configuration import DEFAULT, load, run_name
+    from vision_r1.experiments import BASE, STAGES, merge, split_checkpoint
     from vision_r1.preflight.plan import estimates_of, page
     from vision_r1.preflight.run import survey
     from vision_r1.run_folder import Run
 
-    config = resolved(words)  # first, as Snakemake doesn't name a file that it can't read
-    jobs = dry_run(words)
-    run, prices = Run(f"results/{run_name(config)}", config), config["preflight"]
-    estimates = estimates_of(survey(run))
+    # Targets can ask for experiments that are not in the report.
+    arms = [split_checkpoint(job.checkpoint)[0] for job in jobs if job.checkpoint]
+    experiments = dict.fromkeys(
+        [*config["report"]["experiments"], *(arm for arm in arms if arm in config["experiments"])]
+    )
+    asked = merge(config, {"report": {"experiments": [*experiments]}})
+    summary, prices = survey(Run(f"results/{run_name(config)}", asked)), config["preflight"]
+    steps = {item["name"]: item["steps"] for item in summary["trainings"]} | {BASE: config["base"]["steps"]}
+    jobs = [replace(job, steps=steps.get(job.checkpoint)) for job in jobs]
     # The measured times are the miniature's: they hold where nothing that decides them is overridden.
     default = load([ROOT / file for file in DEFAULT])
-    same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", "evaluation"))
+    same = all(config[name] == default[name] for name in ("base", "data", "sft", "grpo", *STAGES, "evaluation"))
     table = read_json(MEASURED) if same and MEASURED.is_file() else {}
-    sys.stdout.write(page(jobs, estimates, prices["price_per_gpu_hour"], prices["currency"], table))
+    return page(jobs, estimates_of(summary), prices["price_per_gpu_hour"], prices["currency"], table)
 
 
 if __name__ == "__main__":

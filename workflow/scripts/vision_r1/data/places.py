@@ -165,6 +165,7 @@ def check_exist(config: Config, names: Iterable[str]) -> None:
         for key in KEYS:
             found = config["datasets"][name].get(key)
             if isinstance(found, str) and not Path(found).exists():
+                where = "" if Path(found).is_absolute() else f" in {Path.cwd()}"
                 raise UserError(
-                    f"config: datasets.{name}.{key}: no such path {found!r}; name annotations and image folder"
+                    f"config: datasets.{name}.{key}: no such path {found!r}{where}; name annotations and image folder"
                 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vision_r1.experiments import split_training_seed
+from vision_r1.experiments import BASE, split_training_seed
 from vision_r1.files import UserError, read_json
 
 
@@ -19,11 +19,15 @@ class Job:
     gpus: int
     benchmark: str | None  # the file that it will write, or has written when it ran before
     wildcards: Mapping[str, str]
-    record: Path | None = None  # JSON with `seconds` that outlives interruptions and restored outputs, if it has one
+    # JSON with `seconds`, of trainings also `steps`, that outlives interruptions and restored outputs, if it has one
+    record: Path | None = None
+    steps: int | None = None  # that a training will take, where they are known
 
     @property
     def checkpoint(self) -> str | None:
         """Return the checkpoint that a training makes, without its training seed, as in the preflight; else None."""
+        if self.rule == "make_base_model":
+            return BASE
         if self.rule == "train_sft":
             arm, *stage = self.wildcards["sft"].split("/")
             return "/".join([split_training_seed(arm)[0], *stage])
@@ -31,17 +35,29 @@ class Job:
             return f"{split_training_seed(self.wildcards['experiment'])[0]}/{self.wildcards['stage']}"
         return None
 
+    @property
+    def units(self) -> int:
+        """Return what its duration grows with: the steps of a training; any other job counts as one."""
+        return self.steps or 1
+
 
 def measured_seconds(job: Job) -> float | None:
-    """Return how long the job took last time, or None. Raises UserError for a benchmark file of another shape.
+    """Return how long the job will take, judging by its last run, or None.
+
+    The time of a training grows with its steps, which may have changed since. What other changed parameters do to the
+    GPU-hours of a job, its last run can't tell.
 
     A record comes first: a benchmark file may be of a job that waited for a GPU, resumed, or only restored what was
-    made before.
+    made before. Raises UserError for a benchmark file of another shape.
     """
-    if job.record:
-        seconds = read_json(job.record).get("seconds") if job.record.is_file() else None
-        if seconds is not None or job.rule != "predict_suite":  # predictions of older versions have none
-            return seconds
+    record = read_json(job.record) if job.record and job.record.is_file() else {}
+    seconds, steps = record.get("seconds"), record.get("steps")
+    if seconds is not None and steps and job.steps:
+        return seconds * job.steps / steps
+    if job.gpus and "Params have changed" in job.reason:
+        return None
+    if seconds is not None or job.record and job.rule != "predict_suite":  # predictions of older versions have none
+        return seconds
     if job.benchmark is None or not Path(job.benchmark).is_file():
         return None
     with Path(job.benchmark).open(encoding="utf-8", newline="") as file:
@@ -53,12 +69,12 @@ def measured_seconds(job: Job) -> float | None:
 
 
 def typical_seconds(jobs: Sequence[Job]) -> dict[str, float]:
-    """Return the mean duration of each rule's jobs that ran before, seconds."""
+    """Return the mean duration of each rule's jobs that ran before, in seconds; of trainings, that of a step."""
     found: dict[str, list[float]] = {}
     for job in jobs:
         seconds = measured_seconds(job)
         if seconds is not None:
-            found.setdefault(job.rule, []).append(seconds)
+            found.setdefault(job.rule, []).append(seconds / job.units)
     return {rule: sum(times) / len(times) for rule, times in found.items()}
 
 
@@ -69,11 +85,12 @@ def gpu_hours(job: Job, typical: Mapping[str, float], estimates: Mapping[str, fl
     """
     if not job.gpus:
         return 0.0, "no GPU"
+    source = "time per step of " if job.steps else ""
     seconds = measured_seconds(job)
     if seconds is not None:
-        return job.gpus * seconds / 3600, "its last run"
+        return job.gpus * seconds / 3600, f"{source}its last run"
     if job.rule in typical:
-        return job.gpus * typical[job.rule] / 3600, "other runs of the rule"
+        return job.gpus * typical[job.rule] * job.units / 3600, f"{source}other runs of the rule"
     for name in (job.checkpoint, job.rule):
         if name in estimates:
             return estimates[name], "preflight"
@@ -99,7 +116,7 @@ def cpu_time(jobs: Sequence[Job], table: Mapping[str, Any]) -> str | None:
     mine = [job for job in jobs if not job.gpus]
     typical, sources, seconds, unknown = typical_seconds(mine), {}, 0.0, 0
     for job in mine:
-        measured = measured_seconds(job) or typical.get(job.rule)
+        measured = measured_seconds(job) or typical.get(job.rule, 0.0) * job.units
         found = measured or table.get("seconds", {}).get(job.rule)
         if found is None:
             unknown += 1
@@ -134,7 +151,7 @@ def page(
         sources = ", ".join(dict.fromkeys(source for _, source in known if source != "no GPU"))
         lines += ["", f"{rule} x {len(same)}" + (f": {hours:,.2f} GPU-hours ({sources})" if sources else "")]
         if missing:
-            lines.append(f"  of {missing} nothing is known: no earlier run, no estimate")
+            lines.append(f"  of {missing} nothing is known: no earlier run with these settings, no estimate")
         lines += [f"  {reason}" for reason in reasons(same)]
     if any(job.record and job.record.is_file() and "updated by another job" in job.reason for job in jobs):
         lines += ["", "What finds its inputs unchanged when its turn comes is restored, not made again."]
