@@ -17,6 +17,7 @@ from report_run import Run, make_hostile
 from vision_r1.files import UserError, read_json
 from vision_r1.report.style import SHEETS
 from vision_r1.run_folder import Run as Read
+from vision_r1.zoo import ZOO, Entry
 
 CONFIG = configurations.load(Path(__file__).parents[2], "paper")
 HOSTILE = (
@@ -253,6 +254,65 @@ def test_missing_parts_are_shown_as_missing(tmp_path):
     assert "Unknown. coco AP (released-one-prompt) is missing for strict: base, strict stage 1, strict stage 2." in text
     assert "Figure missing: ap_by_checkpoint." in text and "No predictions were given: missing." in text
     assert text.count("missing") > 20 and " 0.0 " not in text
+
+
+def page_about(tmp_path, name, changes):
+    """Return the page of a report on one experiment, all its files written."""
+    run = Run(tmp_path, images=1, changes={"report": {"experiments": [name]}, "experiments": {name: changes}})
+    tabulate_results.main(run.words)
+    plot_results.main(run.words)
+    return page_of(run)
+
+
+def test_a_run_without_grpo_has_no_parts_of_grpo(tmp_path):
+    page = page_about(tmp_path, "sft_matched", {"stages": ["sft"]})
+    text = section(page, "AP of the base model", "What each kind of error costs")
+    # Nothing stands between the heading and the figure of the loss, or between that and the next heading.
+    assert "How training went Training loss of SFT, and of the base model where it was made here. Data set" in text
+    assert (tmp_path / "figures/verdicts_by_step.svg").is_file()  # the workflow's rule promises it
+    assert text.startswith("AP of the base model. Dashed: SFT") and not re.search("[Ss]tages? |GRPO", text)
+
+
+def test_a_run_of_one_stage_does_not_speak_of_both(tmp_path):
+    page = page_about(tmp_path, "beginner", {"stages": ["grpo_stage1"]})
+    text = section(page, "AP of the base model", "What each kind of error costs")
+    assert text.startswith("AP of the base model, after stage 1. Dashed: SFT")
+    assert "Training reward and its parts: logged values faint" in text
+    assert "beginner strictdual format + recall + precision0.50.5 to 0.75base" in text
+    assert not re.search("both stages|[Ss]tage 2", text)
+
+
+def test_without_a_reward_of_its_own_the_audit_names_those_in_its_figure(tmp_path):
+    """audit_rewards.py then draws the published criteria in the first figure, and again in the second."""
+    run = Run(tmp_path, images=1)
+    summary = read_json(run.audit / "summary.json")
+    reference = [reward for reward in summary["rewards"] if not reward["checkpoints"]]
+    write(run.audit / "summary.json", summary | {"rewards": reference})
+    tabulate_results.main(run.words)
+    page = page_of(run)
+    audit = section(page, "What the rewards reward", "How sure are the numbers?")
+    assert audit.count("Spearman's correlation with AP: paper, stage1 0.51.") == 1 and "not used here" not in audit
+
+
+def test_the_rewarded_parts_of_each_stage_are_shown(tmp_path, monkeypatch):
+    """Experiments may differ in the weights alone, and a stage 1 of another experiment has that one's weights."""
+    monkeypatch.setitem(ZOO, "my_reward", Entry(lambda answer: {}, {"iou": 1, "<b>count": 0.5}))
+    own, zoo = {"reward_weights": [2.0, 1.0, 0.0]}, {"criterion": "my_reward"}
+    experiments = {
+        "weighted": {"stages": ["grpo_stage2"], "grpo": own, "grpo_stage2": {"init": "strict/grpo_stage1"}},
+        "zoo": {"reward": zoo},
+        "zoo_again": {"reward": zoo, "grpo": {"reward_weights": [2.0, 0.25]}},
+    }
+    changes = {"experiments": experiments, "report": {"experiments": ["strict", *experiments]}}
+    run = Run(tmp_path, images=1, changes=changes)
+    tabulate_results.main(run.words)
+    page = page_of(run)
+    text = section(page, "What the experiments reward", "Data set by data set")
+    assert "weighted strictdual format + recall + precision0.50.5 to 0.75base" in text
+    assert "strict2 dual format + recall0.750.75 to 0.9strict/grpo_stage1" in text
+    assert "zoo my_rewardiou + 0.5 <b>count––base" in text
+    assert "zoo_again my_reward2 iou + 0.25 <b>count––base" in text
+    assert "<b>count" not in page
 
 
 def test_a_training_seed_that_failed_is_missing_and_not_zero(tmp_path):

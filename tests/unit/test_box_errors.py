@@ -61,6 +61,14 @@ def test_a_missed_object_is_fixed_by_removing_it(costs):
     assert found["missed"] == {"count": 1, "cost": pytest.approx(1 - 51 / 101)}
 
 
+@pytest.mark.parametrize("boxes", [[], [Detection(1, 2, (60, 60, 9, 9), 0.5)]], ids=["none", "of_another_class"])
+def test_the_cost_of_missing_everything_is_undefined(costs, boxes):
+    """Without the missed objects there is none left, so there is no AP50; 0 would say that missing them is free."""
+    found = costs(boxes)
+    assert found["missed"] == {"count": 2, "cost": None}
+    assert all(each["cost"] == 0 for kind, each in found.items() if kind != "missed")
+
+
 def test_boxes_on_empty_images_and_crowds(costs):
     objects = {**OBJECTS, 3: []}
     assert costs([*RIGHT, Detection(3, 1, (0, 0, 9, 9), 0.1)], objects)["background"]["count"] == 1

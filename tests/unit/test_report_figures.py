@@ -50,6 +50,13 @@ def test_both_stages_share_an_axis_and_the_switch_is_marked(second):
     assert [text.get_text() for text in axes.texts] == ["stage 2"]
 
 
+def test_an_axis_of_one_stage_does_not_speak_of_both():
+    rows = [{"step": 5, "reward": 1.0}]
+    both = {"x/grpo_stage1": rows, "x/grpo_stage2": rows}
+    for histories, label in ((both, "step, both stages"), ({"x/grpo_stage1": rows}, "step")):
+        assert reward_by_step(histories, chains_of("x")).axes[0].get_xlabel() == label
+
+
 def test_the_raw_values_of_each_training_seed_are_behind_the_smoothed_mean():
     rows = [{"step": step, "reward": float(step % 2)} for step in range(40)]
     histories = {"strict/grpo_stage1": rows, "strict_s1/grpo_stage1": rows}

@@ -52,7 +52,11 @@ class _False:
 
 
 def error_costs(matches: Matches, detections: Sequence[Detection]) -> dict[str, dict[str, Any]]:
-    """Return {kind: {count, cost}} for each of ERROR_KINDS; cost is in AP50, 0..1, None where there are no objects."""
+    """Return {kind: {count, cost}} for each of ERROR_KINDS; cost is in AP50, 0..1.
+
+    A cost is None where it is undefined: of every kind where there are no objects; of `missed` also where no category
+    that has objects has boxes, since no object then remains to compute AP50 from.
+    """
     wrong = _false_boxes(matches, detections)
     missed = ~np.isin(matches.truth, np.concatenate([matches.matched, wrong.target[wrong.fixes]]))
     counted = ~(matches.ignored[0] & ~matches.vanished)[wrong.box]

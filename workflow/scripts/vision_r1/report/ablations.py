@@ -26,6 +26,7 @@ from vision_r1.preflight.batches import Budget
 from vision_r1.report.published import Presets, published_numbers
 from vision_r1.report.sheets import Difference, Sheet, Value
 from vision_r1.report.text import points
+from vision_r1.rewards import Criterion
 from vision_r1.zoo import ZooReward, criterion_of
 
 WAITING = "waiting"
@@ -219,13 +220,18 @@ def method_of(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
         return ("–",) * len(METHOD_COLUMNS)
     merged = experiment_config(config, name)
     criterion = criterion_of(reward_of(merged, stages[0]))
-    weights = criterion.part_weights(merged["grpo"].get("reward_weights"))
-    terms = [f"{'' if weight == 1 else f'{weight:.3g} '}{part}" for part, weight in weights.items() if weight]
-    method = (merged["reward"]["criterion"], " + ".join(terms).replace("_", " "))
+    method = (merged["reward"]["criterion"], rewarded_parts(criterion, merged["grpo"].get("reward_weights")))
     if isinstance(criterion, ZooReward):
         return *method, "–", "–"
     asked = [f"{stage['recall_threshold']:g}" for stage in stages]
     return *method, "yes" if criterion.differentiate else "no", " to ".join(dict.fromkeys(asked))
+
+
+def rewarded_parts(criterion: Criterion | ZooReward, weights: Sequence[float] | None) -> str:
+    """Say which parts a criterion rewards with the weights of grpo.reward_weights: "iou + 0.5 count"."""
+    found = criterion.part_weights(weights).items()
+    terms = [f"{'' if weight == 1 else f'{weight:.3g} '}{part}" for part, weight in found if weight]
+    return " + ".join(terms).replace("_", " ")
 
 
 def _mean_and_sd(line: Line, arm: Arm) -> str:

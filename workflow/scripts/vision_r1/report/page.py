@@ -24,13 +24,14 @@ from vision_r1.experiments import (
 )
 from vision_r1.files import read_json
 from vision_r1.report import provenance
+from vision_r1.report.ablations import rewarded_parts
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.disclosures import disclosures
 from vision_r1.report.gallery import Gallery, before_and_after
 from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
-from vision_r1.report.results import Checkpoint, Result, first_seed, pairs
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, pairs
 from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (
@@ -51,6 +52,7 @@ from vision_r1.report.tables import (
 from vision_r1.report.template import fill
 from vision_r1.report.text import shorten, visible
 from vision_r1.run_folder import Run
+from vision_r1.zoo import criterion_of
 
 # What each type of prompts (evaluation.protocols.<name>.prompts) reveals to the model.
 PROMPTS = {
@@ -133,6 +135,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     every_row = main_table(results, checkpoints, every_column, published)
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     same = [[*chains(config, [name], seeds).values()] for name in experiments]
+    stages = {name: _stages(config, name) for name in experiments}
     intervals = mean_intervals(inputs.comparison["lines"]) if inputs.comparison else {}
     return {
         "config": config,
@@ -159,7 +162,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "dataset_tables": dataset_tables(results, first_seed(results)),
         "galleries": inputs.galleries,
         "before_and_after": before_and_after(inputs.galleries),
-        "experiments": {name: _stages(config, name) for name in experiments},
+        "experiments": stages,
+        "stages": {stage: STAGE_TITLES[stage] for stage in STAGES if any(stage in own for own in stages.values())},
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
         "provenance": _provenance(inputs),
@@ -225,15 +229,17 @@ def _suite(config: Mapping[str, Any], suite: str) -> dict[str, Any]:
     }
 
 
-def _stages(config: Mapping[str, Any], experiment: str) -> list[dict[str, Any] | None]:
-    """Return what an experiment's GRPO stages reward, and what each starts from, None for a stage that it has not."""
+def _stages(config: Mapping[str, Any], experiment: str) -> dict[str, dict[str, Any]]:
+    """Return what each GRPO stage of an experiment rewards, and what it starts from; empty where it has none."""
     found: dict[str, dict[str, Any]] = {}
     for name in chain_of(config, experiment):
         arm, stage = split_checkpoint(name)
         if stage in STAGES:
             merged = experiment_config(config, arm)
-            found[stage] = reward_of(merged, merged[stage]) | {"start": parent_checkpoint(config, name)}
-    return [found.get(stage) for stage in STAGES]
+            reward = reward_of(merged, merged[stage])
+            parts = rewarded_parts(criterion_of(reward), merged["grpo"].get("reward_weights"))
+            found[stage] = reward | {"parts": parts, "start": parent_checkpoint(config, name)}
+    return found
 
 
 def _training(config: Mapping[str, Any], name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -252,11 +258,14 @@ def _audit(folder: Path) -> dict[str, Any] | None:
     if not (folder / "summary.json").is_file():
         return None
     summary = read_json(folder / "summary.json")
+    configured = [reward for reward in summary["rewards"] if reward["checkpoints"]]
+    reference = [reward for reward in summary["rewards"] if not reward["checkpoints"]]
+    # Where no reward is configured, the first figure is of the published ones, and a second one would repeat it.
     return summary | {
-        "configured": [reward for reward in summary["rewards"] if reward["checkpoints"]],
-        "reference": [reward for reward in summary["rewards"] if not reward["checkpoints"]],
+        "configured": configured or reference,
+        "reference": reference,
         "figure": embedded(folder, "rewards"),
-        "references": embedded(folder, "references"),
+        "references": embedded(folder, "references") if configured else None,
     }
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from vision_r1.report.sheets import Sheet
+from vision_r1.report.sheets import ScoreCell, Sheet, Value
 
 SIZES = ("small", "medium", "large")
+UNDEFINED = ScoreCell(None, missing="–")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ def _total(sets: Sequence[Mapping[str, Any]], kind: str) -> int | None:
     return int(sum(numbers)) if (numbers := _numbers(sets, "errors", kind, "count")) else None
 
 
+def _cost(count: int | None, cost: float | None) -> Value:
+    """Return the cost of errors; it may be undefined where they were counted, and is missing where they weren't."""
+    return UNDEFINED if cost is None and count is not None else cost
+
+
 def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
     """Return the reasons as tables: what errors cost, how many there are, AP by object size and objects in an image."""
     names = [(reason.checkpoint, reason.suite, reason.protocol) for reason in found]
@@ -101,9 +107,9 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
             "What each kind of error costs: how many points AP50 rises when it alone is fixed, mean over a suite's "
             "data sets. missed: an object that nothing finds; background: a box on nothing; duplicate: a second box "
             "on a found object; wrong class: a good box with a wrong name; loose box: the right name, IoU 0.1 to 0.5; "
-            "both: wrong name and loose.",
+            "both: wrong name and loose. A dash: undefined, since no object would be left to compute AP50 from.",
             kinds,
-            [tuple(cost for _, cost in reason.errors.values()) for reason in found],
+            [tuple(_cost(*error) for error in reason.errors.values()) for reason in found],
         ),
         "error_counts": (
             "How many errors of each kind there are, over a suite's data sets.",

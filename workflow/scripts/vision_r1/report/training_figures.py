@@ -99,6 +99,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
         for key, value in row.items()
         if value is not None
     }
+    trained = {stage for seeds in arms.values() for stages in seeds for stage in stages}
     if not logged & set(panels):
         return missing(what)
     width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
@@ -114,7 +115,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
             for number, experiment in enumerate(names):  # colours as in the figures of AP
                 if experiment in arms:
                     switches |= _stages(axes, arms[experiment], key, f"C{number}", experiment)
-            axes.set(xlabel="step, both stages")
+            axes.set(xlabel="step, both stages" if trained == {*STAGES} else "step")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
