@@ -87,6 +87,12 @@ def test_a_file_without_results_is_reported_in_one_line(read, content, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("change", [{"bbox": [1, 2, 3, 10**400]}, {"score": -(10**400)}])
+def test_a_number_beyond_floats_is_named(read, change):
+    with pytest.raises(UserError, match="item 1: "):
+        read(json.dumps([ENTRIES[0], {**ENTRIES[1], **change}]))
+
+
 def test_numbers_in_other_forms_are_counted(read, caplog):
     read(LIST.replace('_id": 1', '_id": 1.0').replace('_id": 2', '_id": "2"'))
     assert "read as meant: whole numbers written as 1.0: 2; numbers written as text: 1" in caplog.text

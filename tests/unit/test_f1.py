@@ -85,6 +85,14 @@ def test_rex_omni_by_image_pools_the_categories_of_the_image(dataset):
     assert scores(dataset, once)["rex_omni_images"]["0.50"] == triple((0 + 1 / 2 + 1) / 3, (0 + 1 / 2 + 1) / 3)
 
 
+def test_rex_omni_by_image_goes_category_by_category(tmp_path):
+    """In the file's order the square would take the box that alone finds the second circle."""
+    objects = [(1, [500, 500, 10, 10]), (2, [0, 0, 100, 100]), (1, [0, 30, 100, 100])]
+    dataset = read_coco("set", coco_factory.write(tmp_path / "mixed", coco_factory.content({1: objects}))[0])
+    boxes = [Detection(1, 1, (0, 15, 100, 100), 0.9), Detection(1, 2, (0, -30, 100, 100), 0.9)]
+    assert scores(dataset, boxes)["rex_omni_images"]["0.50"] == triple(1, 2 / 3)
+
+
 def test_right_answers_empty_answers_and_nothing_to_find(dataset, tmp_path):
     right = [
         Detection(image.id, item.category_id, item.bbox, 0.9)

@@ -29,6 +29,19 @@ def test_reads_the_same_texts_as_the_released_evaluation(text):
     assert read(text) == ([[1, 2, 30, 40]], ["dog"])
 
 
+@pytest.mark.parametrize("box", ["[[1, 2, 30, 40]]", "[[1, 2, 30, 40], [5, 6, 7, 8]]", "[1, 2, 30, 40, 5, 6, 7, 8]"])
+def test_of_several_boxes_in_an_item_the_first_counts(box):
+    """The released code takes the first row of torch.tensor(box).view(-1, 4)."""
+    text = f'[{{"bbox_2d": {box}, "label": "dog"}}]'
+    assert read(text) == ([[1, 2, 30, 40]], ["dog"])
+    assert not upstream_2026(text).labels
+
+
+@pytest.mark.parametrize("box", ["[1, 2, 30, 40, 5]", "[[1, 2, 30, 40], [5, 6]]", "[[1, 2], [30, 40]]", "[[]]", "[]"])
+def test_boxes_that_the_released_evaluation_can_not_shape_are_left_out(box):
+    assert read(f'[{{"bbox_2d": {box}, "label": "dog"}}, {BOX}]') == ([[1, 2, 30, 40]], ["dog"])
+
+
 @pytest.mark.parametrize(
     "text",
     [

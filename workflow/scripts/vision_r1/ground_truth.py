@@ -28,7 +28,7 @@ def ground_truth(row: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
         else:
             labels, boxes = [label for label, _ in objects], [box for _, box in objects]
         boxes = np.array(boxes, np.float64).reshape(len(labels), 4)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name}: not a list of labels with four coordinates each ({error!r})") from None
     if not all(isinstance(label, str) for label in labels):
         raise ValueError(f"{name}: a label is not text")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +136,4 @@ def _are_tokens(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Return whether a JSON value is a finite number."""
-    return type(value) in (int, float) and isfinite(value)
+    return type(value) in (int, float) and abs(value) < inf  # isfinite would raise for an integer beyond floats

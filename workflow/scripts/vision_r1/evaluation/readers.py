@@ -26,6 +26,7 @@ def released_2025(text: str, known: Collection[str] | None = None) -> Parsed:
     - It is read as a Python literal; where that fails, the text up to its last `"}`, closed by "]", is tried.
     - No rounding, and no test that x1 < x2. A box with x1 > x2 overlaps nothing. F1, precision and the kinds of errors
       count it as false; so does pycocotools' AP where both axes are swapped, but with one swapped it drops the box.
+    - Of an item with several boxes, a list of them or 8, 12, ... numbers, only the first counts.
     - An item that can't be read is left out, and when scored, so is one with an unknown label.
     """
     lines = text[:MAX_CHARACTERS].splitlines()
@@ -35,7 +36,7 @@ def released_2025(text: str, known: Collection[str] | None = None) -> Parsed:
     items = _literal(body)
     if items is None:
         items = _literal(body[: body.rfind('"}') + 2] + "]")
-    read = map(_detection, items) if isinstance(items, list | tuple) else ()
+    read = (_detection(_with_first_box(item)) for item in items) if isinstance(items, list | tuple) else ()
     return _parsed(text, known, [detection for detection in read if detection])
 
 
@@ -61,6 +62,16 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
+
+
+def _with_first_box(item: Any) -> Any:
+    box = item.get("bbox_2d") if isinstance(item, dict) else None
+    if not isinstance(box, list | tuple):
+        return item
+    rows = box if box and all(isinstance(row, list | tuple) for row in box) else [box]
+    length = len(rows[0])
+    whole = length >= 4 and all(len(row) == length for row in rows) and len(rows) * length % 4 == 0
+    return {**item, "bbox_2d": rows[0][:4] if whole else None}
 
 
 def _entries(item: dict[str, Any]) -> int:
