@@ -1,8 +1,8 @@
 """Predictions files: the lines of predict_suite.py, checked against their data set."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +136,5 @@ def _are_tokens(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Return whether a JSON value is a finite number."""
-    return type(value) in (int, float) and abs(value) < inf  # isfinite would raise for an integer beyond floats
+    # isfinite would raise for an integer beyond floats.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
