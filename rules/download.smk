@@ -10,7 +10,7 @@ localrules:
 rule download_archive:
     """Download one archive or JSON file: resumed after a break, verified, renamed into place."""
     output:
-        update("results/downloads/{download}"),  # kept while the job verifies it: gigabytes, whose address may have changed
+        "results/downloads/{download}",
     log:
         "results/downloads/logs/download_archive/{download}.log",
     # Shared between runs and users with --cache (docs/cluster.md); Snakemake allows such a rule no benchmark file.

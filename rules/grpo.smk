@@ -38,9 +38,7 @@ rule train_grpo:
         launch=config["compute"]["launch"],
         model=lambda wildcards: flags.of_training(config, "train_grpo", wildcards.experiment),
         args=lambda wildcards: flags.of_stage(config, trained(wildcards)),
-        files=lambda wildcards: flags.files_among(
-            [*config["compute"]["launch"], *flags.of_stage(config, trained(wildcards))]
-        ),
+        files=lambda wildcards: flags.files_of_stage(config, trained(wildcards)),
         on_gpu=compute("train_grpo", "gpu") > 0,
         chain=lambda wildcards: [f"--continue_from={file}" for file in RUN.resumed(trained(wildcards))],
         folder=subpath(output.metrics, parent=True),

@@ -10,6 +10,7 @@ from vision_r1.experiments import (
     STAGES,
     chain_of,
     checkpoints_of,
+    compared_with,
     data_of,
     experiment_config,
     final_checkpoint,
@@ -141,6 +142,7 @@ def test_an_experiment_can_be_an_sft_baseline(config):
     config["experiments"]["both"] = own
     assert chain_of(config, "both") == ["both/sft", "both/grpo_stage1", "both/grpo_stage2"]
     assert reference_checkpoint(config, "both/grpo_stage2") == "both/sft"
+    assert compared_with(config, "both/grpo_stage2") == ["base", "both/grpo_stage1", "both/sft", "sft"]
     assert chain_of(config, "after_sft_s1")[0] == "sft_s1"  # without its own SFT it uses the baseline
 
 

@@ -85,7 +85,7 @@ def test_rex_omni_by_image_pools_the_categories_of_the_image(dataset):
     assert scores(dataset, once)["rex_omni_images"]["0.50"] == triple((0 + 1 / 2 + 1) / 3, (0 + 1 / 2 + 1) / 3)
 
 
-def test_rex_omni_by_image_goes_category_by_category(tmp_path):
+def test_rex_omni_by_image_takes_objects_in_the_order_of_categories(tmp_path):
     """In the file's order the square would take the box that alone finds the second circle."""
     objects = [(1, [500, 500, 10, 10]), (2, [0, 0, 100, 100]), (1, [0, 30, 100, 100])]
     dataset = read_coco("set", coco_factory.write(tmp_path / "mixed", coco_factory.content({1: objects}))[0])

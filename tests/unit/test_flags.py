@@ -30,7 +30,7 @@ def test_a_stage_gets_its_thresholds_and_if_it_is_continued_the_step_to_stop_at(
 def test_words_that_are_files_are_told_by_content(tmp_path):
     file = tmp_path / "zero.json"
     file.write_text("{}")
-    before = flags.files_among(["launch", str(file), "2"])
+    before = flags.files_among(["launch", f"--config_file={file}", "2", "x" * 300, "--stop=[" + "1, " * 200])
     file.write_text("[]")
     assert before.keys() == {str(file)} and flags.files_among([str(file)]) != before
 

@@ -161,7 +161,12 @@ def test_the_sentence_covers_every_stage_that_an_experiment_trains(tmp_path, cha
 @pytest.mark.parametrize(
     ("chain", "end", "answer", "reasons"),
     [
-        (["sft", "x/grpo_stage1"], 0.405, "Partly", "higher than base, no clear difference from SFT"),
+        (
+            ["sft", "x/grpo_stage1"],
+            0.405,
+            "Partly",
+            "higher than base, no clear difference from SFT, no clear gain over the SFT that it started from",
+        ),
         (["sft", "x/grpo_stage1"], 0.45, "Yes", "higher than base, higher than SFT"),
         (["x/sft", "x/grpo_stage1"], 0.45, "Yes", "higher than base, higher than SFT"),
         (
@@ -177,6 +182,13 @@ def test_what_sft_gained_is_not_counted_as_grpos(tmp_path, chain, end, answer, r
     found = concluded(results_of(tmp_path, scores, suites=("coco",)), [chain])
     assert found.sentence.startswith("SFT, then GRPO (x) raised")
     assert (found.answer, ", ".join(found.reasons)) == (answer, reasons)
+
+
+def test_with_several_training_seeds_each_must_gain_over_its_sft(tmp_path):
+    scores = {"base": 0.05, "sft": 0.4, "sft_s1": 0.45, "x/grpo_stage1": 0.45, "x_s1/grpo_stage1": 0.3}
+    chains = [["sft", "x/grpo_stage1"], ["sft_s1", "x_s1/grpo_stage1"]]
+    found = concluded(results_of(tmp_path, scores, suites=("coco",)), chains)
+    assert found.answer == "Partly" and found.reasons[-1] == "a clear gain with 1 of 2 training seeds"
 
 
 def test_a_change_without_interval_is_unclear(tmp_path):

@@ -46,18 +46,20 @@ def test_configurations_differ_where_values_do_or_a_key_is_missing():
 
 
 def test_a_configuration_beside_the_code_is_no_local_change(tmp_path, monkeypatch):
-    (tmp_path / "workflow").mkdir()
-    (tmp_path / "config").mkdir()
-    program = tmp_path / "workflow/program.py"
-    program.write_text("1")
+    programs, settings = tmp_path / "project/workflow/scripts/vision_r1/report", tmp_path / "project/config"
+    for folder in (programs, settings):
+        folder.mkdir(parents=True)
+        (folder / "ours").write_text("1")
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "code"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    monkeypatch.setattr("vision_r1.report.provenance.__file__", str(program))
-    (tmp_path / "config/mine.yaml").write_text("run: mine")
+    monkeypatch.setattr("vision_r1.report.provenance.__file__", str(programs / "ours"))
+    (settings / "mine.yaml").write_text("run: mine")
     assert len(commit()) == 40
-    program.write_text("2")
-    assert commit().endswith(" (with local changes)")
+    for edited, after in ((settings / "ours", "1"), (programs / "ours", "1"), (programs / "new.py", None)):
+        edited.write_text("2")
+        assert commit().endswith(" (with local changes)")
+        edited.write_text(after) if after else edited.unlink()
 
 
 def test_names_that_share_only_a_prefix_are_compared():

@@ -190,17 +190,6 @@ def test_archives_downloaded_by_hand_are_used(run, archives):
     assert {name: len(behaviour.seen) for name, behaviour in behaviours.items()} == asked
 
 
-def test_a_new_address_downloads_no_verified_archive_again(run):
-    project, behaviours, overlay = run
-    file, asked = project.folder / "results/downloads/train.zip", len(behaviours["train.zip"].seen)
-    archives = {**overlay["archives"], "train": {**overlay["archives"]["train"], "url": "http://127.0.0.1:9/train.zip"}}
-    words = ["--configfile", project.overlay({**overlay, "archives": archives}), "--", "results/downloads/train.zip"]
-    assert project.planned(*words) == {"download_archive": 1}
-    project.snakemake(*words)
-    assert file.is_file() and len(behaviours["train.zip"].seen) == asked
-    assert not list((project.folder / ".snakemake/backups").rglob("*.zip"))
-
-
 def test_an_unexpected_number_of_images_stops_the_run(run):
     project, _, overlay = run
     entry = overlay["datasets"]["small_train"]

@@ -152,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     # A training file is another one when its images are, though their names and labels are the same.
     contents = {image.path: image.sha256 for image in index}
-    rows = [{**row, "sha256": contents[row["image"]]} for row in rows]
+    for row in rows:
+        row["sha256"] = contents[row["image"]]
     write_jsonl(args.output_train, rows, sealed=True)
     write_json(args.output_selection, as_coco(held_out))
     summary = {**summarise(tally, recipe, model_family, sources), "notes": args.note}

@@ -144,11 +144,14 @@ def checkpoints_of(config: Config, experiments: Sequence[str], training_seeds: S
 
 
 def compared_with(config: Config, checkpoint: str) -> list[str]:
-    """Return what a checkpoint is compared with: base, what its training started from, SFT of its training seed."""
+    """Return what a checkpoint is compared with: base, what its training and its first GRPO stage started from, SFT of
+    its training seed.
+    """
     if checkpoint == BASE:
         return []
     _, seed = split_training_seed(split_checkpoint(checkpoint)[0])
-    found = (BASE, parent_checkpoint(config, checkpoint), with_training_seed(SFT, seed))
+    starts = (parent_checkpoint(config, checkpoint), reference_checkpoint(config, checkpoint))
+    found = (BASE, *starts, with_training_seed(SFT, seed))
     return [name for name in dict.fromkeys(found) if name != checkpoint]
 
 

@@ -1,9 +1,9 @@
 """The flags that the programs of data, training and prediction get from the configuration: what decides a rerun."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from vision_r1.data import mixture, places
@@ -51,9 +51,15 @@ def of_stage(config: Config, checkpoint: str) -> list[str]:
     return of_values(values_of(config, checkpoint))
 
 
+def files_of_stage(config: Config, checkpoint: str) -> dict[str, str]:
+    """Return file -> hash of its content, for the files of accelerate and DeepSpeed that a training is started with."""
+    return files_among([*config["compute"]["launch"], *of_stage(config, checkpoint)])
+
+
 def files_among(words: Iterable[str]) -> dict[str, str]:
-    """Return word -> hash of its content for those that are files: settings of accelerate, DeepSpeed and vLLM."""
-    return {word: file_hash(word) for word in words if Path(word).is_file()}
+    """Return file -> hash of its content, for the words of a command that are files, or end with one: --flag=FILE."""
+    named = dict.fromkeys(part for word in words for part in (word, word.partition("=")[2]))
+    return {name: file_hash(name) for name in named if os.path.isfile(name)}  # Path.is_file raises for a long text
 
 
 def of_rewards(config: Config) -> list[str]:

@@ -60,7 +60,7 @@ def beside_images(folder: Path) -> list[Path]:
 
 
 def states(files: Iterable[str | Path]) -> str:
-    """Return a line for each file, each once, sorted: path, size, time of change. Folders and missing files have none.
+    """Return a line for each file, sorted: path, size, time of change. Folders and missing files have none.
 
     Snakemake looks whether an input is newer than an output: it sees no file that was replaced by an older one, and
     none in a folder that was edited.

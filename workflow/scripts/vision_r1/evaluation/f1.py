@@ -101,7 +101,7 @@ def _of_image(image: CocoImage, boxes: Sequence[Detection]) -> tuple[np.ndarray,
     if not objects or not boxes:
         same = np.full(len(IOU_THRESHOLDS), float(not objects and not boxes))
         return same, same
-    # Category by category, as in Rex-Omni's code: who chooses first changes what a greedy matching finds.
+    # In the order of categories, as in Rex-Omni's code: who chooses first changes what a greedy matching finds.
     places = {category: place for place, category in enumerate(dict.fromkeys(item.category_id for item in objects))}
     objects.sort(key=lambda item: places[item.category_id])
     present = sorted((box for box in boxes if box.category_id in places), key=lambda box: places[box.category_id])

@@ -92,7 +92,6 @@ def conclusion(
         faults.append(f"worse after {_title(chain[-1], place)} than before it")
     baseline = with_training_seed(SFT, place.training_seed)
     sft = numbers.change(chain[-1], baseline)
-    start = _sft_before(chain)
     if chain[-1] == baseline:
         sentence += "."
     elif sft is None:
@@ -100,8 +99,8 @@ def conclusion(
     else:
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
         sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
-        (faults if sft.lost or (start == baseline and not sft.gained) else reasons).append(side)
-    if start not in (None, baseline) and not numbers.change(chain[-1], start).gained:
+        (faults if sft.lost else reasons).append(side)
+    if _sft_before(chain) and not _gained(numbers, chain):
         faults.append("no clear gain over the SFT that it started from")
     if len(chains) > 1:
         gains = [change for each in chains if (change := numbers.change(each[-1], BASE)) is not None]
@@ -112,8 +111,9 @@ def conclusion(
         )
         if len(gains) < len(chains):
             faults.append(f"{len(gains)} of {len(chains)} training seeds measured")
-        if not all(change.gained for change in gains):
-            faults.append(f"a clear gain with {sum(change.gained for change in gains)} of {len(gains)} training seeds")
+        gained = sum(_gained(numbers, each) for each in chains)
+        if gained < len(gains):
+            faults.append(f"a clear gain with {gained} of {len(gains)} training seeds")
     if lost := _lost(results, intervals, chain[-1], (suite, protocol)):
         sentence += f" It made the model worse on {', '.join(lost)}."
         faults.append(f"lower than base on {len(lost)} other benchmark{'s' if len(lost) > 1 else ''}")
@@ -125,6 +125,12 @@ def conclusion(
 def _sft_before(chain: Sequence[str]) -> str | None:
     """Return the SFT checkpoint from which a chain's GRPO started: SFT's part of the gain isn't GRPO's."""
     return next((name for name in chain[:-1] if Checkpoint.of(name).stage == SFT), None)
+
+
+def _gained(numbers: _Numbers, chain: Sequence[str]) -> bool:
+    """Tell whether the end of a chain is clearly above base, and above the SFT from which its GRPO started."""
+    changes = [numbers.change(chain[-1], start) for start in (BASE, _sft_before(chain)) if start]
+    return all(change is not None and change.gained for change in changes)
 
 
 def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str) -> tuple[str, str]:

@@ -155,10 +155,8 @@ def _by_checkpoint(
     benchmarks = pairs(results)
     if not benchmarks:
         return missing(label)
-    index, after_sft = (
-        lookup(results),
-        any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1]),
-    )
+    index = lookup(results)
+    after_sft = any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1])
     stages = ("base", *([SFT] if after_sft else []), *STAGES)
     figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:

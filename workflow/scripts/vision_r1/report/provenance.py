@@ -43,22 +43,22 @@ class RuleCost:
         return None if self.gpus is None else self.gpus * self.seconds / 3600
 
 
-CODE = tuple(f":/{name}" for name in ("Snakefile", "rules", "workflow"))  # from the top of the tree
-
-
 def commit() -> str | None:
     """Return the git commit of the code that runs, with " (with local changes)" where so; None outside git.
 
-    A user's own configuration, which lies in the same tree, is no change of the code.
+    Changes are edited files, and new ones among the programs: a user's own configuration is no change of the code.
     """
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ["git", *words], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
         ).stdout.strip()
 
+    def changed() -> str:
+        return git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", "--", ".")
+
     try:
-        return git("rev-parse", "HEAD") + (" (with local changes)" if git("status", "--porcelain", "--", *CODE) else "")
+        return git("rev-parse", "HEAD") + (" (with local changes)" if changed() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

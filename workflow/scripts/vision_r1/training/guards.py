@@ -1,8 +1,8 @@
 """Guards stop a training that has gone wrong: one line with the cause, the last whole checkpoint kept, exit code 1.
 
 A guard looks at what was logged. Logging comes before saving, so a broken model is never saved. A resumed training
-has its earlier logs, so a guard that counts logs in a row works across interruptions; one that a signal stopped has a
-log more, for the step at which it saved.
+has its earlier logs, so a guard that counts logs in a row works across interruptions; one that a signal stopped has
+one more, for the step at which it saved.
 """
 
 import faulthandler

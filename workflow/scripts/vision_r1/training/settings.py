@@ -11,7 +11,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from vision_r1.files import UserError, file_hash, hash_folder, read_json
-from vision_r1.model_folder import SMALL_FILES
+from vision_r1.model_folder import PROCESSOR_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
 from vision_r1.training.lora import LoRAArguments
@@ -19,6 +19,8 @@ from vision_r1.training.lora import LoRAArguments
 LORA = tuple(item.name for item in fields(LoRAArguments))
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
 FILE = "settings.json"
+# What a parent's folder has beside its weights that decides prompts, inputs and samples.
+SHIPPED = (*PROCESSOR_FILES, "config.json", "generation_config.json")
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
 _INDECISIVE = (
     *("output_dir", "run_name", "project", "report_to", "disable_tqdm", "local_rank", "resume_from_checkpoint"),
@@ -60,13 +62,13 @@ def settings_of(
     settings = {
         **{name: getattr(arguments, name) for name in own},
         **{name: getattr(config, name) for name in decisive},
-        **{"processes": config.world_size, "versions": versions(config)},
+        **{"processes": config.world_size, "device": config.device.type, "versions": versions(config)},
         "engine": {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)},
         "code": code,
         "train_file": _hash(arguments.train_file),
         "deepspeed_file": _hash(config.deepspeed) if isinstance(config.deepspeed, str) else None,
         "weights": [value[:16] for name, value in files if name.endswith(".safetensors")],
-        "processor": {name: init[name][:16] for name in SMALL_FILES if name in init},
+        "processor": {name: init[name][:16] for name in SHIPPED if name in init},
         **method,
     }
     return json.loads(json.dumps(settings, sort_keys=True, default=str))
