@@ -67,7 +67,7 @@ rule score_suite:
 
 
 rule compare_checkpoints:
-    """Compare every checkpoint with base, its start and SFT: paired bootstrap, Holm, regressions."""
+    """Compare every checkpoint with base, where it and its GRPO started, and SFT: paired bootstrap, Holm, regressions."""
     input:
         metrics=files(RUN.metrics, RUN.scored(RUN.checkpoints)),
         resamples=files(RUN.resamples, RUN.scored(RUN.checkpoints)),

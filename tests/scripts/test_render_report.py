@@ -270,13 +270,14 @@ def test_a_run_without_grpo_has_no_parts_of_grpo(tmp_path):
     # Nothing stands between the heading and the figure of the loss, or between that and the next heading.
     assert "How training went Training loss of SFT, and of the base model where it was made here. Data set" in text
     assert (tmp_path / "figures/verdicts_by_step.svg").is_file()  # the workflow's rule promises it
-    assert text.startswith("AP of the base model. Dashed: SFT") and not re.search("[Ss]tages? |GRPO", text)
+    assert text.startswith("AP of the base model and after SFT. Dashed: SFT")
+    assert not re.search("[Ss]tages? |GRPO", text)
 
 
 def test_a_run_of_one_stage_does_not_speak_of_both(tmp_path):
     page = page_about(tmp_path, "beginner", {"stages": ["grpo_stage1"]})
     text = section(page, "AP of the base model", "What each kind of error costs")
-    assert text.startswith("AP of the base model, after stage 1. Dashed: SFT")
+    assert text.startswith("AP of the base model and after stage 1. Dashed: SFT")
     assert "Training reward and its parts: logged values faint" in text
     assert "beginner strictdual format + recall + precision0.50.5 to 0.75base" in text
     assert not re.search("both stages|[Ss]tage 2", text)

@@ -73,9 +73,9 @@ def test_the_verdict_uses_the_sft_of_the_same_training_seed(tmp_path):
 @pytest.mark.parametrize(
     ("other", "seeds", "answer", "words"),
     [
-        (0.41, 2, "Yes", "2 of 2 training seeds the change is +11.0 to +20.0"),
-        (0.28, 2, "Partly", "2 of 2 training seeds the change is −2.0 to +20.0"),
-        (0.41, 3, "Partly", "2 of 3 training seeds the change is +11.0 to +20.0"),
+        (0.41, 2, "Yes", "2 of 2 training seeds the change from base is +11.0 to +20.0"),
+        (0.28, 2, "Partly", "2 of 2 training seeds the change from base is −2.0 to +20.0"),
+        (0.41, 3, "Partly", "2 of 3 training seeds the change from base is +11.0 to +20.0"),
     ],
 )
 def test_a_gain_has_to_hold_with_every_training_seed(tmp_path, other, seeds, answer, words):
@@ -184,11 +184,18 @@ def test_what_sft_gained_is_not_counted_as_grpos(tmp_path, chain, end, answer, r
     assert (found.answer, ", ".join(found.reasons)) == (answer, reasons)
 
 
+def test_a_gain_over_sft_that_stays_below_base_is_a_loss(tmp_path):
+    results = results_of(tmp_path, {"base": 0.4, "sft": 0.2, "x/grpo_stage1": 0.3}, suites=("coco",))
+    found = concluded(results, [["sft", "x/grpo_stage1"]])
+    assert (found.answer, found.reasons[:2]) == ("No", ("lower than base", "higher than SFT"))
+    assert not any("started from" in reason for reason in found.reasons)
+
+
 def test_with_several_training_seeds_each_must_gain_over_its_sft(tmp_path):
     scores = {"base": 0.05, "sft": 0.4, "sft_s1": 0.45, "x/grpo_stage1": 0.45, "x_s1/grpo_stage1": 0.3}
     chains = [["sft", "x/grpo_stage1"], ["sft_s1", "x_s1/grpo_stage1"]]
     found = concluded(results_of(tmp_path, scores, suites=("coco",)), chains)
-    assert found.answer == "Partly" and found.reasons[-1] == "a clear gain with 1 of 2 training seeds"
+    assert found.answer == "Partly" and found.reasons[-1] == "a clear gain over base and SFT with 1 of 2 training seeds"
 
 
 def test_a_change_without_interval_is_unclear(tmp_path):

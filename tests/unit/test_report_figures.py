@@ -161,9 +161,16 @@ def test_the_title_of_a_panel_stays_clear_of_the_next_panel(tmp_path, protocol):
 def test_a_line_that_starts_from_sft_goes_through_it(tmp_path):
     results = results_of(tmp_path, {"base": 0.1, "sft": 0.4, "x/grpo_stage1": 0.3}, suites=("coco",))
     axes = ap_by_checkpoint(results, {"x": ["sft", "x/grpo_stage1"]}).axes[0]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["base", "SFT", "stage 1", "stage 2"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["base", "SFT", "stage 1"]
     (line,) = (line for line in axes.get_lines() if list(line.get_xdata()) == [0, 1, 2])
     assert list(line.get_ydata()) == pytest.approx([10, 40, 30])
+
+
+def test_without_grpo_a_line_goes_from_base_to_sft(tmp_path):
+    results = results_of(tmp_path, {"base": 0.1, "x/sft": 0.4}, suites=("coco",))
+    axes = ap_by_checkpoint(results, {"x": ["x/sft"]}).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["base", "SFT"]
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [pytest.approx([10, 40])]
 
 
 def test_the_highest_marker_is_not_cut(tmp_path):

@@ -144,8 +144,8 @@ def checkpoints_of(config: Config, experiments: Sequence[str], training_seeds: S
 
 
 def compared_with(config: Config, checkpoint: str) -> list[str]:
-    """Return what a checkpoint is compared with: base, what its training and its first GRPO stage started from, SFT of
-    its training seed.
+    """Return what a checkpoint is compared with: base, what its training started from, what the first GRPO stage
+    behind it did, and SFT of its training seed.
     """
     if checkpoint == BASE:
         return []

@@ -100,20 +100,22 @@ def conclusion(
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
         sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
         (faults if sft.lost else reasons).append(side)
-    if _sft_before(chain) and not _gained(numbers, chain):
+    start = _sft_before(chain)
+    if start and not numbers.change(chain[-1], start).gained:
         faults.append("no clear gain over the SFT that it started from")
     if len(chains) > 1:
         gains = [change for each in chains if (change := numbers.change(each[-1], BASE)) is not None]
         sizes = [change.size for change in gains]
         sentence += (
             f" This is training seed {place.training_seed}; over {len(gains)} of {len(chains)} training seeds "
-            f"the change is {points(min(sizes), signed=True)} to {points(max(sizes), signed=True)}."
+            f"the change from base is {points(min(sizes), signed=True)} to {points(max(sizes), signed=True)}."
         )
         if len(gains) < len(chains):
             faults.append(f"{len(gains)} of {len(chains)} training seeds measured")
         gained = sum(_gained(numbers, each) for each in chains)
         if gained < len(gains):
-            faults.append(f"a clear gain with {gained} of {len(gains)} training seeds")
+            over = " over base and SFT" if start else ""
+            faults.append(f"a clear gain{over} with {gained} of {len(gains)} training seeds")
     if lost := _lost(results, intervals, chain[-1], (suite, protocol)):
         sentence += f" It made the model worse on {', '.join(lost)}."
         faults.append(f"lower than base on {len(lost)} other benchmark{'s' if len(lost) > 1 else ''}")

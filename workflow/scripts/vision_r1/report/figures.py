@@ -147,17 +147,18 @@ def _by_checkpoint(
     label: str,
     right: float | None = None,
 ) -> Figure:
-    """A panel per benchmark; x is base, stage 1, stage 2; a line per experiment and training seed; SFT as a level.
+    """A panel per benchmark; x is base and the stages that are trained; a line per experiment and training seed; SFT as
+    a level.
 
-    Where GRPO started from SFT, that stands between base and stage 1: what it gained isn't GRPO's.
+    Where GRPO started from SFT, or nothing trains GRPO, SFT stands on the axis, too: what it gained isn't GRPO's.
     right: the value that would be right, marked by a thin line.
     """
     benchmarks = pairs(results)
     if not benchmarks:
         return missing(label)
     index = lookup(results)
-    after_sft = any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1])
-    stages = ("base", *([SFT] if after_sft else []), *STAGES)
+    stages = ("base", *stages_shown(chains))
+    of_grpo = {*STAGES} & {*stages}
     figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
         for axes, (suite, protocol) in zip(panels, benchmarks, strict=True):
@@ -168,7 +169,7 @@ def _by_checkpoint(
                 look = _look(experiments, Checkpoint.of(chain[-1]))
                 places = {Checkpoint.of(name).stage: means.get(name) for name in ("base", *chain)}
                 spots = [(spot, places[stage]) for spot, stage in enumerate(stages) if places.get(stage) is not None]
-                if not {*STAGES} & places.keys() and places[SFT] is not None:
+                if of_grpo and not {*STAGES} & places.keys() and places[SFT] is not None:
                     axes.axhline(places[SFT], **LEVEL, color=look["color"], label=look["label"])
                 else:
                     axes.plot(*_split(spots), **look)
@@ -184,6 +185,14 @@ def _by_checkpoint(
         legend(part, panels)
     same_tops(parts)
     return figure
+
+
+def stages_shown(chains: Chains) -> list[str]:
+    """List the stages that stand on an axis after base: SFT only where GRPO started from it, or nothing trains GRPO."""
+    trained = {Checkpoint.of(name).stage for chain in chains.values() for name in chain}
+    of_grpo = [stage for stage in STAGES if stage in trained]
+    before = any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1])
+    return ([SFT] if before or (SFT in trained and not of_grpo) else []) + of_grpo
 
 
 def _ends(results: Sequence[Result], chains: Chains) -> list[str]:

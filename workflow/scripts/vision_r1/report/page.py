@@ -28,6 +28,7 @@ from vision_r1.report.ablations import rewarded_parts
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.disclosures import disclosures
+from vision_r1.report.figures import stages_shown
 from vision_r1.report.gallery import Gallery, before_and_after
 from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
@@ -164,6 +165,8 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "before_and_after": before_and_after(inputs.galleries),
         "experiments": stages,
         "stages": {stage: STAGE_TITLES[stage] for stage in STAGES if any(stage in own for own in stages.values())},
+        "both_stages": any(len(own) == len(STAGES) for own in stages.values()),
+        "on_axis": [STAGE_TITLES[stage] for stage in stages_shown(chains(config, experiments, seeds))],
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
         "provenance": _provenance(inputs),

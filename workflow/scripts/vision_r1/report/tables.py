@@ -225,8 +225,8 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
             worse.setdefault(about(line), []).append(f"{line['dataset']} {points(line['difference'], signed=True)}")
     return Sheet(
         "differences",
-        "AP against the base model, the checkpoint that training started from, and the SFT baseline of its seed, in "
-        "points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction; "
+        "AP against the base model, the checkpoints that training and its GRPO started from, and the SFT baseline of "
+        "its seed, in points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction; "
         "regressions: data sets whose interval lies below 0.",
         ("checkpoint", "against", *keys[2:], "difference", "from", "to", "objects", "p, corrected", "regressions"),
         tuple(

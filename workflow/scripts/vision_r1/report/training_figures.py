@@ -99,7 +99,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
         for key, value in row.items()
         if value is not None
     }
-    trained = {stage for seeds in arms.values() for stages in seeds for stage in stages}
+    both = any(len(stages) == len(STAGES) for seeds in arms.values() for stages in seeds)
     if not logged & set(panels):
         return missing(what)
     width, height = (2.75, 2.4) if columns == 4 else (3.65, 2.2)
@@ -115,7 +115,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
             for number, experiment in enumerate(names):  # colours as in the figures of AP
                 if experiment in arms:
                     switches |= _stages(axes, arms[experiment], key, f"C{number}", experiment)
-            axes.set(xlabel="step, both stages" if trained == {*STAGES} else "step")
+            axes.set(xlabel="step, both stages" if both else "step")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
@@ -143,7 +143,7 @@ def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour
             values = _series(history, key)
             if len(values):
                 series[stage].append(values.rename(lambda step, before=before: before + step))
-            if stage == STAGES[1] and logged:
+            if stage == STAGES[1] and logged and stages.get(STAGES[0]):
                 switches.add(offset)
             offset = before + max(logged, default=0)
     drawn = [same for same in series.values() if same]

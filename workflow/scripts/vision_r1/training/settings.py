@@ -34,6 +34,7 @@ _INDECISIVE = (
         "ddp_timeout",
         "skip_memory_metrics",
         "torch_empty_cache",
+        "use_cpu",  # the device itself is decisive
     ),
     *("dataloader_num", "dataloader_p", "dataloader_multi"),  # not dataloader_drop_last
     *("vllm_server_", "vllm_group_port"),
@@ -50,8 +51,9 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return, as JSON values: arguments, configuration, engine, processes, versions, `method`'s own, and hashes.
 
-    Hashed are the training file, the parents' weights, the first one's configuration and processor, and the code: that
-    of `program`, or what --code stands for. Raises UserError for a parent that is not as it was written.
+    Hashed are the training file, the parents' weights, the first one's configuration, generation settings and
+    processor, and the code: that of `program`, or what --code stands for. Raises UserError for a parent that is not as
+    it was written.
     """
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
