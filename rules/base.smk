@@ -75,7 +75,7 @@ if config["model"]["source"] == "made":
 
 else:
     MODEL_FOLDER = [config["model"]["id"]] if config["model"]["source"] == "folder" else []
-    MODEL_STATE = digest(places.states(file for folder in MODEL_FOLDER for file in Path(folder).iterdir()))
+    MODEL_STATE = state(file for folder in MODEL_FOLDER for file in Path(folder).iterdir())
 
     localrules:
         fetch_processor,

@@ -134,6 +134,11 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def state(files):
+    """Return a hash of sizes and times of change, a rule's parameter for files that an older one may replace."""
+    return digest(places.states(files))
+
+
 def code(script):
     """Return the hash of a program's code stamp, a rule's parameter; with freeze_code, that of its last start."""
     stamp = RUN.code(script)

@@ -48,14 +48,8 @@ rule convert_annotations:
     params:
         code=code("convert_annotations.py"),
         source=lambda wildcards: flags.of_conversion(config, wildcards.dataset),
-        files=lambda wildcards: digest(
-            places.states(
-                [
-                    *places.annotation_files(config, wildcards.dataset),
-                    *places.label_files(config, wildcards.dataset),
-                ]
-            )
-        ),
+        labels=lambda wildcards: state(places.label_files(config, wildcards.dataset)),
+        files=lambda wildcards: state(places.annotation_files(config, wildcards.dataset)),
     message:
         "Converting the annotations of {wildcards.dataset}"
     shell:
@@ -84,7 +78,7 @@ rule check_dataset:
         source=lambda wildcards: flags.of_sources(RUN, "--source", [wildcards.dataset]),
         id_space=lambda wildcards: flags.of_id_spaces(config, [wildcards.dataset]),
         expect=lambda wildcards: flags.of_expectations(config, wildcards.dataset),
-        files=lambda wildcards: digest(places.states(places.annotation_files(config, wildcards.dataset))),
+        files=lambda wildcards: state(places.annotation_files(config, wildcards.dataset)),
     message:
         "Checking {wildcards.dataset}"
     shell:

@@ -78,7 +78,7 @@ rule fetch_released_data:
         gpu=0,
     params:
         source=lambda wildcards: flags.of_values(config["datasets"][wildcards.released]["released"]),
-        files=lambda wildcards: digest(places.states(places.released_files(config, wildcards.released))),
+        files=lambda wildcards: state(places.released_files(config, wildcards.released)),
         lock=flags.LOCK,
     message:
         "Fetching {wildcards.released}; progress in {log}"

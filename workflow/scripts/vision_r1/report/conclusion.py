@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE, SFT, with_training_seed
-from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, lookup, pairs
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, lookup, pairs, sft_before
 from vision_r1.report.text import points
 
 # A difference below one point counts as no clear change (ours), and so does a larger one whose interval over test
@@ -100,7 +100,7 @@ def conclusion(
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
         sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
         (faults if sft.lost else reasons).append(side)
-    start = _sft_before(chain)
+    start = sft_before(chain)
     if start and not numbers.change(chain[-1], start).gained:
         faults.append("no clear gain over the SFT that it started from")
     if len(chains) > 1:
@@ -124,21 +124,16 @@ def conclusion(
     return Conclusion(answer, sentence, (*reasons, *faults))
 
 
-def _sft_before(chain: Sequence[str]) -> str | None:
-    """Return the SFT checkpoint from which a chain's GRPO started: SFT's part of the gain isn't GRPO's."""
-    return next((name for name in chain[:-1] if Checkpoint.of(name).stage == SFT), None)
-
-
 def _gained(numbers: _Numbers, chain: Sequence[str]) -> bool:
     """Tell whether the end of a chain is clearly above base, and above the SFT from which its GRPO started."""
-    changes = [numbers.change(chain[-1], start) for start in (BASE, _sft_before(chain)) if start]
+    changes = [numbers.change(chain[-1], start) for start in (BASE, sft_before(chain)) if start]
     return all(change is not None and change.gained for change in changes)
 
 
 def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str) -> tuple[str, str]:
     """Return the beginning of the sentence, and the reason: from base to the end of the chain."""
     gain = numbers.change(chain[-1], BASE)
-    method = "SFT" if place.stage == SFT else "SFT, then GRPO" if _sft_before(chain) else "GRPO"
+    method = "SFT" if place.stage == SFT else "SFT, then GRPO" if sft_before(chain) else "GRPO"
     move, reason = "did not clearly move", "no clear change from base"
     if gain.gained:
         move, reason = "raised", "higher than base"

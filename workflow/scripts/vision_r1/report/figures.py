@@ -24,7 +24,7 @@ from vision_r1.report.panels import (
     told_apart,
     write,
 )
-from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs, stages_shown
 from vision_r1.report.style import FIGURES, INK, MUTED
 from vision_r1.report.tables import dataset_tables
 from vision_r1.report.training_figures import (
@@ -157,7 +157,7 @@ def _by_checkpoint(
     if not benchmarks:
         return missing(label)
     index = lookup(results)
-    stages = ("base", *stages_shown(chains))
+    stages = ("base", *stages_shown(chains.values()))
     of_grpo = {*STAGES} & {*stages}
     figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
@@ -185,14 +185,6 @@ def _by_checkpoint(
         legend(part, panels)
     same_tops(parts)
     return figure
-
-
-def stages_shown(chains: Chains) -> list[str]:
-    """List the stages that stand on an axis after base: SFT only where GRPO started from it, or nothing trains GRPO."""
-    trained = {Checkpoint.of(name).stage for chain in chains.values() for name in chain}
-    of_grpo = [stage for stage in STAGES if stage in trained]
-    before = any(Checkpoint.of(name).stage == SFT for chain in chains.values() for name in chain[:-1])
-    return ([SFT] if before or (SFT in trained and not of_grpo) else []) + of_grpo
 
 
 def _ends(results: Sequence[Result], chains: Chains) -> list[str]:

@@ -28,11 +28,10 @@ from vision_r1.report.ablations import rewarded_parts
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.disclosures import disclosures
-from vision_r1.report.figures import stages_shown
 from vision_r1.report.gallery import Gallery, before_and_after
 from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
-from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, pairs
+from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, pairs, stages_shown
 from vision_r1.report.sheets import shown
 from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (
@@ -166,7 +165,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "experiments": stages,
         "stages": {stage: STAGE_TITLES[stage] for stage in STAGES if any(stage in own for own in stages.values())},
         "both_stages": any(len(own) == len(STAGES) for own in stages.values()),
-        "on_axis": [STAGE_TITLES[stage] for stage in stages_shown(chains(config, experiments, seeds))],
+        "on_axis": [STAGE_TITLES[stage] for stage in stages_shown(chain for each in same for chain in each)],
         "protocols": _protocols(config, benchmarks),
         "training": [_training(config, name, inputs.training.get(name)) for name in checkpoints],
         "provenance": _provenance(inputs),

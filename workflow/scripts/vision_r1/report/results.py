@@ -255,3 +255,17 @@ def first_seed(results: Sequence[Result]) -> list[str]:
             result.checkpoint for result in results if result.stage == "base" or result.training_seed == seeds[0]
         )
     )
+
+
+def sft_before(chain: Sequence[str]) -> str | None:
+    """Return the SFT checkpoint from which a chain's GRPO started: SFT's part of the gain isn't GRPO's."""
+    return next((name for name in chain[:-1] if Checkpoint.of(name).stage == SFT), None)
+
+
+def stages_shown(chains: Iterable[Sequence[str]]) -> list[str]:
+    """List the stages that stand on an axis after base: SFT only where GRPO started from it, or nothing trains GRPO."""
+    chains = list(chains)
+    trained = {Checkpoint.of(name).stage for chain in chains for name in chain}
+    of_grpo = [stage for stage in STAGES if stage in trained]
+    sft = any(map(sft_before, chains)) or (SFT in trained and not of_grpo)
+    return [*([SFT] if sft else []), *of_grpo]
