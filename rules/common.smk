@@ -21,6 +21,7 @@ from snakemake.utils import update_config
 gc.set_threshold(50_000, 1000, 1000)
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
+os.environ.pop("PYTHONSAFEPATH", None)  # programs import vision_r1 from their own folder
 # launch_job.py has to know whether a job has an allocation of its own, which only Snakemake knows.
 if workflow.remote_exec:
     os.environ.update(VISION_R1_SENT_BY_EXECUTOR="1")

@@ -109,6 +109,7 @@ def test_a_text_becomes_a_question(text, task, expected):
         ({"--checkpoint": "no/such/folder"}, "no/such/folder: neither a folder nor a repository of the hub"),
         ({"--image": "nowhere.png"}, "nowhere.png: not a readable image"),
         ({"--image": "empty"}, "empty: no image in this folder"),
+        ({"--image": "named"}, "named: '\\udce9.png' can't be written as UTF-8 in one line; rename the file"),
         ({"--image": "torn.png"}, "torn.png: not a readable image"),
         ({"--ask": "every "}, "--ask 'every ': say what to look for"),
         ({"--ask": "<|image_pad|>"}, "--ask '<|image_pad|>': a special token of the model"),
@@ -124,6 +125,8 @@ def test_mistakes_are_reported_in_one_line_and_nothing_is_written(taught, tmp_pa
     shutil.copy(taught / "photo.png", "photo.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.png").write_bytes((taught / "photo.png").read_bytes()[:60])
+    (tmp_path / "named").mkdir()
+    shutil.copy("photo.png", "named/\udce9.png")
     before = sorted(tmp_path.rglob("*"))
     flags = {
         "--checkpoint": taught / "model",

@@ -247,6 +247,27 @@ def test_weights_that_are_not_finite_are_named(tiny_checkpoint, tmp_path):
         load_model(tmp_path, "float32")
 
 
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("config.json", {"hidden_act": "nope"}),
+        ("config.json", {"hidden_size": "x"}),
+        ("generation_config.json", {"cache_implementation": "nope"}),
+    ],
+)
+def test_settings_that_make_no_model_are_named_in_one_line(tiny_checkpoint, tmp_path, file, settings):
+    from vision_r1.models import load_model
+
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tiny_checkpoint / name).read_bytes())
+    config = read_json(tmp_path / "config.json")
+    (tmp_path / file).write_text(
+        json.dumps(config | {"text_config": config["text_config"] | settings} if file == "config.json" else settings)
+    )
+    with pytest.raises(UserError, match=r"^[^\n]*: no model can be built from its files \([^\n]+\); fetch it again$"):
+        load_model(tmp_path, "float32")
+
+
 def test_checkpoint_without_one_of_its_weights(tiny_checkpoint, tmp_path):
     from safetensors.torch import load_file, save_file
 

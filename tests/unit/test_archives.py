@@ -175,6 +175,19 @@ def test_unsafe_tar_archives_are_not_unpacked(tmp_path, member):
     assert [path.name for path in tmp_path.rglob("*")] == ["a.tar.gz"]
 
 
+def test_the_checksum_of_a_compressed_tar_is_checked(tmp_path):
+    archive = tarred(tmp_path / "a.tar.gz", [("a.jpg", random.Random(0).randbytes(3000))])
+    content = bytearray(archive.read_bytes())
+    for place, message in ((1500, "CRC"), (None, "ended before the end")):
+        damaged = content[:-8]
+        if place:
+            damaged = content.copy()
+            damaged[place] ^= 1
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match=f"damaged .*{message}.*; delete it and download it again"):
+            unpacked(archive, tmp_path / "a", max_bytes=10**6)
+
+
 def test_a_truncated_tar_is_damaged(tmp_path):
     archive = tarred(tmp_path / "a.tar.gz", [("a", b"content" * 999), ("b", bytes(range(256)) * 40)])
     archive.write_bytes(archive.read_bytes()[:-200])

@@ -1,10 +1,11 @@
 """What all programs check of their arguments before they work."""
 
+import logging
 import os
 
 import pytest
 
-from vision_r1.cli import parser, whole_number
+from vision_r1.cli import parser, run, whole_number
 from vision_r1.files import UserError
 
 
@@ -28,6 +29,19 @@ def test_an_output_that_can_t_be_written_is_named_before_the_work(tmp_path, monk
     assert arguments.parse_args(["--output_json", "file", "--output_folder", "folder"]).output_json == "file"
     with pytest.raises(UserError, match=message):
         arguments.parse_args(words)
+
+
+def test_a_name_can_t_command_the_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # without pytest's, as in a program
+
+    def main(argv):
+        logging.getLogger().warning("%s", "a\x1b]0;owned\x07.jpg")
+        raise UserError("b\x1b[31m.jpg: unreadable\nsecond line")
+
+    with pytest.raises(SystemExit) as ending:
+        run(main, [])
+    assert str(ending.value) == "error: b\\u001b[31m.jpg: unreadable\nsecond line"
+    assert capsys.readouterr().err.endswith("WARNING a\\u001b]0;owned\\u0007.jpg\n")
 
 
 @pytest.mark.parametrize(

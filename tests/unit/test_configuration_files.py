@@ -42,6 +42,13 @@ def test_the_file_with_an_unknown_section_is_named(root, tmp_path, schema):
         configuration.check_sections([tmp_path / "list.json"], schema)
 
 
+def test_a_section_given_twice_in_json_is_an_error(tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"sft": {"max_steps": 7}, "sft": {"learning_rate": 0.001}}')
+    with pytest.raises(UserError, match="mine.json: 'sft' is given twice; merge them"):
+        configuration.check_overlays([mine], "miniature")
+
+
 def test_a_section_that_is_none_is_left_to_the_schema(tmp_path):
     (tmp_path / "m.yaml").write_text("over: miniature\nsft: 3\n")
     configuration.check_overlays([tmp_path / "m.yaml"], "miniature")

@@ -52,3 +52,13 @@ def test_a_refusal_names_the_key(root, default, key, value):
         check(config, read_schema(root / "config"))
     assert key in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("datasets", 2024), ("experiments", 2024), ("sft", 1), ("evaluation", True)]
+)
+def test_a_name_that_yaml_takes_for_a_number_is_shown(root, default, section, name):
+    config = copy.deepcopy(default)
+    config[section][name] = {}
+    with pytest.raises(UserError, match=f"config: {section}: the name {name!r} is not text; put it in quotes"):
+        check(config, read_schema(root / "config"))

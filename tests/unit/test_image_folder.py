@@ -141,6 +141,14 @@ def test_accents_as_macos_writes_them(folder, form):
         assert all(Path(image.path).is_file() for image in coco.images)
 
 
+@pytest.mark.parametrize("kind", ["csv", "yolo", "voc"])
+def test_a_name_that_can_t_be_written_is_an_error(folder, kind):
+    path, images = written(kind, folder)
+    next(images.iterdir()).rename(images / "caf\udce9.jpg")
+    with pytest.raises(UserError, match=r"images: the name 'caf\\udce9.jpg' can't be written as UTF-8 in one line"):
+        converted(kind, path, images)
+
+
 def test_one_image_under_two_names_is_an_error(folder):
     path, images = written("csv", folder)
     path.write_text(path.read_text() + "other/1.v1.png,64,32,circle,1,2,3,4\n")

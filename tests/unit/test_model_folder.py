@@ -110,6 +110,10 @@ def without(*names):
             "_attn_implementation is not the model's to say; remove that line",
         ),
         (
+            damage("config.json", '{"transformers_weights": "../other.safetensors"}'),
+            "transformers_weights is not the model's to say; remove that line",
+        ),
+        (
             damage("adapter_config.json", "{}"),
             "my model: adapters beside a whole model; if they are merged",
         ),

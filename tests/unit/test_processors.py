@@ -166,8 +166,11 @@ def test_a_template_that_leaves_the_image_out_is_named(broken):
         load(broken, "qwen2_5_vl")
 
 
-def test_a_template_for_texts_only_is_named(broken):
-    template = {"chat_template": "{% for turn in messages %}{{ 'user: ' + turn.content }}{% endfor %}"}
+@pytest.mark.parametrize(
+    "text", ["{% for turn in messages %}{{ 'user: ' + turn.content }}{% endfor %}", "{{ 1 // 0 }}"]
+)
+def test_a_template_that_can_t_be_run_is_named(broken, text):
+    template = {"chat_template": text}
     (broken / "chat_template.json").write_text(json.dumps(template))
     with pytest.raises(UserError, match="its chat template can't be used .*; take the template of a vision-language"):
         load(broken, "qwen2_5_vl")

@@ -62,6 +62,21 @@ def test_a_configuration_beside_the_code_is_no_local_change(tmp_path, monkeypatc
         edited.write_text(after) if after else edited.unlink()
 
 
+def test_the_commit_is_of_the_repository_that_the_code_belongs_to(tmp_path, monkeypatch, root):
+    ours = tmp_path / "vendor/workflow/scripts/vision_r1/report/provenance.py"
+    ours.parent.mkdir(parents=True)
+    ours.touch()
+    (tmp_path / ".gitignore").write_text("vendor")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "a user's own"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    before = commit()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))  # as in a hook of that repository
+    assert commit() == before
+    monkeypatch.setattr("vision_r1.report.provenance.__file__", str(ours))
+    assert commit() is None
+
+
 def test_names_that_share_only_a_prefix_are_compared():
     assert differences({"runs": 1, "seed": 2}, {"runs": 2, "seed": 3}) == [("runs", "1", "2")]
 

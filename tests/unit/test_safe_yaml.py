@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from vision_r1 import safe_yaml
+from vision_r1.files import UserError
 
 
 def test_every_shipped_file_is_read_the_same(root):
@@ -21,6 +22,20 @@ def test_every_shipped_file_is_read_the_same(root):
 def test_a_key_given_twice_is_an_error(text, lines):
     with pytest.raises(yaml.YAMLError, match=f"is given twice, in lines {lines}; merge them"):
         safe_yaml.load(text)
+
+
+@pytest.mark.parametrize("number", ["010", "-0777", "0_7", "1:30", "1:30.5"])
+def test_a_number_that_is_not_decimal_is_an_error(number):
+    with pytest.raises(yaml.YAMLError, match=f"{number} in line 2 is no decimal number; write one, or a text in quot"):
+        safe_yaml.load(f"a: 1\nb: [{number}]")
+    assert safe_yaml.load(f"a: '{number}'\nb: {number} o'clock") == {"a": number, "b": f"{number} o'clock"}
+    assert safe_yaml.load(f"a: {number}", as_written=True) == {"a": number}
+
+
+def test_what_is_nested_too_deep_is_an_error(tmp_path):
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 20_000)
+    with pytest.raises(UserError, match="deep.yaml: not valid YAML"):
+        safe_yaml.read(tmp_path / "deep.yaml")
 
 
 def test_a_key_may_override_what_an_anchor_gives():

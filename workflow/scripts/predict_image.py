@@ -113,6 +113,9 @@ def find_images(source: Path) -> list[Path]:
     found = sorted(path for path in own if path.suffix.lower() in image_suffixes() and path.is_file())
     if not found:
         raise UserError(f"--image {source}: no image in this folder")
+    for path in found:
+        if not is_one_line(path.name):
+            raise UserError(f"--image {source}: {path.name!r} can't be written as UTF-8 in one line; rename the file")
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.files import UserError, check_place
+from vision_r1.report.text import visible
 
 _PLACE = re.compile("^output|FILE|DIR|PATH|ANNOTATIONS|MANIFEST")  # in the metavar of what names a file or folder
 
@@ -183,22 +184,29 @@ def share(text: str) -> float:
     return number
 
 
+def _shown(text: str) -> str:
+    """Return a text for the terminal, which would obey signs in the names of foreign files."""
+    return visible(text, keep="\n\t")
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _shown(super().format(record))
+
+
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
     """Run a program's `main`: log to standard error, and end with one line where the user can fix what went wrong.
 
     That is a UserError, a refusing file system, or a package that is not installed.
     """
     rank = os.environ.get("RANK", "0")
-    logging.basicConfig(
-        level=logging.INFO if rank == "0" else logging.WARNING,
-        format=f"%(asctime)s rank {rank} %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO if rank == "0" else logging.WARNING, handlers=[handler])
     try:
         main(argv)
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {_shown(str(error))}")
     except sqlite3.DatabaseError as error:
         remedies = {"locked": "another run uses it; wait", "readonly": "let it be written, or give another --cache"}
         found = (remedy for word, remedy in remedies.items() if word in str(error))

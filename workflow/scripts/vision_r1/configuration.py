@@ -1,6 +1,7 @@
 """The configuration: one schema, and one clear line for each mistake."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,12 @@ def check_sections(files: Iterable[Path], schema: Mapping[str, Any]) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    content = read_json(file) if file.suffix == ".json" else safe_yaml.read(file)
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if twice := [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]:
+            raise UserError(f"{file}: {twice[0]!r} is given twice; merge them")
+        return dict(pairs)
+
+    content = read_json(file, once) if file.suffix == ".json" else safe_yaml.read(file)
     if not isinstance(content, dict):
         raise UserError(f"{file}: not a mapping of keys")
     return content

@@ -59,8 +59,10 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (key, value) of every value that is no section, and (key, name) for every name in a section."""
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield key or "top level", str(name)
-            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+            if not isinstance(name, str):
+                raise UserError(f"config: {key or 'top level'}: the name {name!r} is not text; put it in quotes")
+            yield key or "top level", name
+            yield from _leaves(item, f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item, key)

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -237,10 +237,10 @@ def read_text(path: str | Path) -> str:
         raise UserError(f"{path}: can't be read ({error})") from None
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file. Raises UserError when it can't be read or is not JSON."""
+def read_json(path: str | Path, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Read a JSON file, its objects by `json.loads`' hook. Raises UserError when it can't be read or is not JSON."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=object_pairs_hook)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); is the file cut off?") from None
 

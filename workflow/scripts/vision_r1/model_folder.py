@@ -43,8 +43,9 @@ def check_configuration(folder: Path) -> None:
     config = _read_object(folder / "config.json")
     if (folder / "generation_config.json").is_file():
         _read_object(folder / "generation_config.json")
-    if config.get("_attn_implementation", "sdpa") != "sdpa":  # transformers would obey it
-        raise UserError(f"{folder}/config.json: _attn_implementation is not the model's to say; remove that line")
+    for key, ours in (("_attn_implementation", "sdpa"), ("transformers_weights", None)):  # transformers would obey them
+        if config.get(key, ours) != ours:
+            raise UserError(f"{folder}/config.json: {key} is not the model's to say; remove that line")
     for part in (config, config.get("text_config"), config.get("vision_config")):
         if quantised := part.get("quantization_config") if isinstance(part, dict) else None:
             kind = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised

@@ -49,6 +49,7 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
     them while they load, which hides that.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForImageTextToText
 
     from vision_r1.positions import position_once
@@ -56,14 +57,18 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
 
     check_configuration(Path(checkpoint))
     check_weights(Path(checkpoint), weight_files(Path(checkpoint)))
-    model, info = AutoModelForImageTextToText.from_pretrained(
-        checkpoint,
-        dtype=dtype,
-        attn_implementation="sdpa",  # config.json may name one that isn't installed
-        ignore_mismatched_sizes=True,  # they are refused below
-        output_loading_info=True,
-        trust_remote_code=False,
-    )
+    try:
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            checkpoint,
+            dtype=dtype,
+            attn_implementation="sdpa",  # config.json may name one that isn't installed
+            ignore_mismatched_sizes=True,  # they are refused below
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except (AttributeError, LookupError, StrictDataclassError, TypeError, ValueError) as error:  # not a full memory
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{checkpoint}: no model can be built from its files ({reason}); fetch it again") from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info[problem]:
             names = sorted(each if isinstance(each, str) else " ".join(map(str, each)) for each in info[problem])

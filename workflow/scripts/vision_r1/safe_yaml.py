@@ -1,5 +1,6 @@
 """YAML by libyaml, where PyYAML was built with it: six times as fast, and every start of Snakemake reads five files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,37 @@ from vision_r1.files import UserError, read_text
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OF_TEXTS = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_NOT_DECIMAL = re.compile(r"[-+]?0[0-9_]+$|.*:")  # octal, and base 60
 
 
 def load(text: str, as_written: bool = False) -> Any:
     """Return what a YAML text says: plain values only, and only texts under `as_written`.
 
-    Raises yaml.YAMLError, also for a key that is given twice: the second would silently replace all of the first.
+    Raises yaml.YAMLError, also for a key that is given twice, of which the second would silently replace all of the
+    first, and for numbers of YAML 1.1 that nobody means: 010 is 8, and 1:30 is 90.
     """
     reader = (_OF_TEXTS if as_written else _LOADER)(text)
     try:
         if (root := reader.get_single_node()) is None:
             return None
-        _check_keys(root, set())
+        _check(root, set())
         return reader.construct_document(root)
     finally:
         reader.dispose()
 
 
-def _check_keys(node: yaml.Node, seen: set[int]) -> None:
-    if id(node) in seen or isinstance(node, yaml.ScalarNode):
+def _check(node: yaml.Node, seen: set[int]) -> None:
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith((":int", ":float")) and _NOT_DECIMAL.match(node.value):
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{node.value} in line {line} is no decimal number; write one, or a text in quotes")
+        return
+    if id(node) in seen:
         return
     seen.add(id(node))  # an anchor's node is in several places
     if isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            _check_keys(each, seen)
+            _check(each, seen)
         return
     keys: dict[tuple[str, str], yaml.Node] = {}
     for key, value in node.value:
@@ -41,7 +49,8 @@ def _check_keys(node: yaml.Node, seen: set[int]) -> None:
             if first is not key:
                 lines = f"lines {first.start_mark.line + 1} and {key.start_mark.line + 1}"
                 raise yaml.YAMLError(f"{key.value!r} is given twice, in {lines}; merge them")
-        _check_keys(value, seen)
+        _check(key, seen)
+        _check(value, seen)
 
 
 def read(path: str | Path, as_written: bool = False) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def read(path: str | Path, as_written: bool = False) -> dict[str, Any]:
     """
     try:
         content = load(read_text(path), as_written)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of keys in YAML")

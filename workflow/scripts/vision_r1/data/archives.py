@@ -105,7 +105,7 @@ def _opened(archive: Path) -> Iterator[tuple[Iterable[Member], Any]]:
             yield map(_zip_member, zipped.infolist()), zipped.open
     else:
         with tarfile.open(archive, tarinfo=_TarInfo) as tarred:
-            yield map(_tar_member, tarred), tarred.extractfile
+            yield _tar_members(tarred), tarred.extractfile
 
 
 def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_files: int) -> list[Member]:
@@ -219,6 +219,12 @@ def _zip_member(entry: zipfile.ZipInfo) -> Member:
     fault = None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device"
     fault = _outside(name) or fault or ("is encrypted" if entry.flag_bits & 1 else None)
     return Member(name, entry.file_size, fault, guessed, entry)
+
+
+def _tar_members(tarred: tarfile.TarFile) -> Iterator[Member]:
+    yield from map(_tar_member, tarred)
+    while tarred.fileobj.read(1 << 20):  # to its end, where the compression's checksum is; tarfile stops before it
+        pass
 
 
 def _tar_member(entry: tarfile.TarInfo) -> Member:

@@ -48,16 +48,21 @@ def commit() -> str | None:
 
     Changes are edited files, and new ones among the programs: a user's own configuration is no change of the code.
     """
+    # In a hook, git names the repository that it works on.
+    scripts = Path(__file__).parents[2]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", *words], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+            ["git", *words], cwd=scripts, env=environment, capture_output=True, text=True, check=True
         ).stdout.strip()
 
     def changed() -> str:
         return git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", "--", ".")
 
     try:
+        # Else the repository is another one, in which this code merely lies.
+        git("ls-files", "--error-unmatch", str(Path(__file__).relative_to(scripts)))
         return git("rev-parse", "HEAD") + (" (with local changes)" if changed() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
