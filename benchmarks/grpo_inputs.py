@@ -14,12 +14,12 @@ from PIL import Image
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
-from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.families import family
 from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
+from vision_r1.miniature.questions import ask
 from vision_r1.preflight.architecture import PUBLISHED, Architecture, architecture_of
 from vision_r1.preflight.batches import Batches
 from vision_r1.preflight.memory import Setting, estimate, peak

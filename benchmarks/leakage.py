@@ -31,8 +31,9 @@ from PIL import Image, ImageEnhance, ImageOps
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
 from vision_r1.data import images as image_module
 from vision_r1.data import likeness
-from vision_r1.data.images import dhash, examine, index_images, load_image
-from vision_r1.data.leakage import IndexedImage, find_leaks
+from vision_r1.data.image_index import IndexedImage, dhash, examine, index_images
+from vision_r1.data.images import load_image
+from vision_r1.data.leakage import find_leaks
 from vision_r1.data.likeness import MAX_DISTANCE, TURNS, likely_copies, turned
 from vision_r1.data.scenes import draw_scenes
 from vision_r1.data.worlds import WORLDS

@@ -12,7 +12,6 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from vision_r1.data.images import upright_size
 from vision_r1.data.scenes import CATEGORIES, Style, draw_scene
-from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.evaluation.answers import Decoding, Question
 from vision_r1.evaluation.generation import Generator
@@ -21,6 +20,7 @@ from vision_r1.files import read_json
 from vision_r1.frames import Frame
 from vision_r1.miniature.model import make_model
 from vision_r1.miniature.processor import make_processor
+from vision_r1.miniature.questions import ask
 from vision_r1.miniature.tokenizer import VISION_END, VISION_START
 from vision_r1.models import load_model
 from vision_r1.processors import IMAGE, VIDEO, load_processor

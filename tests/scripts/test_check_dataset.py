@@ -10,6 +10,14 @@ def check(places, tmp_path, *words):
     return read_json(tmp_path / "checked.json")
 
 
+def test_one_data_set_is_checked(tmp_path, capsys):
+    with pytest.raises(UserError, match="--source: give one data set, and only one"):
+        check(coco_factory.write(tmp_path), tmp_path, "--source", "coco", "other", *coco_factory.write(tmp_path / "b"))
+    with pytest.raises(SystemExit):
+        check_dataset.main(["--output_json", str(tmp_path / "checked.json")])
+    assert "required: --source" in capsys.readouterr().err
+
+
 def test_numbers_are_checked_and_locked(tmp_path):
     places = coco_factory.write(tmp_path)
     expected = ["--expect", "images=3", "--expect", "boxes=3", "--expect", "categories=3"]

@@ -116,7 +116,7 @@ def test_what_stops_a_run(root, in_root, words, tmp_path, train_file, tiny_check
 
     paper["preflight"]["gpu_memory_gib"] = 200
     paper["compute"]["launch"] = ["python"]
-    with pytest.raises(UserError, match="model.dtype: weights in bfloat16 without a float32 copy"):
+    with pytest.raises(UserError, match=r"model.dtype \(sft, .*\): weights in bfloat16 without a float32 copy"):
         check_run.main(words(paper))
 
     with pytest.raises(UserError, match="one generation takes 16 prompts .* has 8 rows"):
@@ -148,7 +148,21 @@ def test_files_of_another_configuration_are_reported(root, words, tmp_path, trai
 def test_adapters_can_not_be_merged_while_weights_are_split(root, in_root, words):
     config = load(root, "lora_80gb")
     config["compute"]["launch"] = load(root, "paper")["compute"]["launch"]
-    with pytest.raises(UserError, match="lora: adapters can't be merged while weights are split"):
+    with pytest.raises(
+        UserError, match=r"lora \(sft, step_1, step_1_2\): adapters can't be merged while weights are split"
+    ):
+        check_run.main(words(config))
+
+
+def test_each_arm_trains_adapters_or_all_weights_of_its_own(root, in_root, words):
+    config = load(root, "paper")
+    config["report"]["experiments"] += ["lora"]
+    with pytest.raises(UserError, match=r"lora \(lora\): adapters can't be merged while weights are split"):
+        check_run.main(words(config))
+    config = load(root, "lora_80gb")
+    config["experiments"]["whole"] = config["experiments"]["step_1"] | {"lora": None}
+    config["report"]["experiments"] += ["whole"]
+    with pytest.raises(UserError, match=r"model.dtype \(whole\): weights in bfloat16 without a float32 copy"):
         check_run.main(words(config))
 
 

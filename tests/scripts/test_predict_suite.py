@@ -1,5 +1,6 @@
 """Prediction with a tiny untrained model: its answers are meaningless, but the same however they are computed."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def test_a_row_is_read_up_to_its_end_token(tiny_checkpoint):
     offsets = [offset for offset, _ in answer["tokens"]]
     assert {text.index(", 44"), text.index("ö"), text.index("猫"), len(text)} <= set(offsets)
     assert generator.read(tokens, [-0.5] * len(tokens))["truncated"]
+
+
+@pytest.mark.parametrize("own", [None, 7, [7, 9]])
+def test_an_answer_ends_where_trainings_end_it(tiny_checkpoint, tmp_path, own):
+    """As after SFT and while GRPO samples, so that checkpoints differ by their weights alone."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "model", ignore=shutil.ignore_patterns("*.sha256"))
+    settings = json.loads((tmp_path / "model/generation_config.json").read_text())
+    (tmp_path / "model/generation_config.json").write_text(json.dumps(settings | {"eos_token_id": own}))
+    generator = Generator(tmp_path / "model", FAMILY, "float32")
+    known = own if isinstance(own, list) else [] if own is None else [own]
+    ends = [*known, generator.processor.tokenizer.eos_token_id]
+    assert generator.model.generation_config.eos_token_id == ends
+    assert all(not generator.read([5, end], [-0.5] * 2)["truncated"] for end in ends)
 
 
 def test_a_batch_too_large_for_the_gpu_is_halved(tiny_checkpoint, datasets, predicted, monkeypatch):

@@ -262,8 +262,8 @@ def test_the_cards_example_asks_for_labels_of_the_training(folder, tmp_path):
     text = release(folder, tmp_path / "sft")
     (question,) = re.findall(r"question = '(.*)'", text)
     rows = [json.loads(line) for line in (folder / "data/train.jsonl").open()]
-    labels = {item["label"] for row in rows for item in row["objects"]}
-    assert set(question.split("includes ")[1].rstrip(".").split(", ")) == labels and "cat" not in labels
+    asked = question.split("includes ")[1].rstrip(".").split(", ")
+    assert asked == next(row["categories"] for row in rows if row["task"] == "detection") and "cat" not in asked
 
 
 def test_a_label_in_the_card_s_program_is_only_text(copied, tmp_path):

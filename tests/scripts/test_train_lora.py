@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 
 import pytest
+import torch
 import train_grpo
 import train_sft
 from safetensors.torch import load_file
@@ -12,7 +13,7 @@ from training_helpers import arguments, check_outputs, interrupt_twice, weights_
 
 from vision_r1.files import UserError, read_jsonl
 from vision_r1.models import load_model
-from vision_r1.training.lora import LoRAArguments, check_adapters, lora_config
+from vision_r1.training.lora import LoRAArguments, check_adapters, kept_share, lora_config
 
 LORA = {"lora_r": 2, "lora_alpha": 4}
 PROGRAMS = {
@@ -37,6 +38,22 @@ def test_split_weights_are_refused(monkeypatch, variable):
     monkeypatch.setenv(*variable)
     with pytest.raises(UserError, match="adapters can't be merged while weights are split"):
         LoRAArguments(lora_r=8)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "expected"), [("float32", 1e-6, 1), ("bfloat16", 1e-6, 0), ("bfloat16", 1, 1)]
+)
+def test_what_merging_rounds_off_is_known(dtype, size, expected):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(64, 64)).to(getattr(torch, dtype))
+    model = peft.get_peft_model(layers, peft.LoraConfig(r=4, target_modules=["0"]))
+    torch.nn.init.normal_(model.base_model.model[0].lora_B.default.weight, std=size)
+    before, change = layers[0].weight.float().clone(), layers[0].get_delta_weight("default").float()
+    share = kept_share(model)
+    assert share == pytest.approx(expected, abs=0.02)
+    merged = model.merge_and_unload()[0].weight.float()
+    assert share == pytest.approx(((merged - before) * change).sum().item() / change.square().sum().item(), rel=1e-4)
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)

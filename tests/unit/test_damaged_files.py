@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vision_r1.data.archives import unpack
-from vision_r1.data.images import examine
+from vision_r1.data.image_index import examine
 from vision_r1.files import UserError
 
 changes = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=8)

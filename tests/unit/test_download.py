@@ -137,7 +137,7 @@ def test_a_right_file_is_used_and_a_wrong_one_replaced(output, caplog):
 
 def test_a_full_disk_is_noticed_before_the_transfer(output, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage(10, 9, 1))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10, 9, 1))
     with serving(Behaviour(CONTENT)) as url, pytest.raises(UserError, match="make room"):
         fetch([url], output)
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vision_r1.data.coco import read_coco
-from vision_r1.data.formats.folder import ImageFolder
+from vision_r1.data.image_folder import ImageFolder
 from vision_r1.files import UserError
 
 NOTE = "file names with another folder, case or ending than their files"

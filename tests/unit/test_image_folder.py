@@ -10,7 +10,7 @@ from PIL import Image
 
 from vision_r1.data.coco import read_coco
 from vision_r1.data.formats import READERS
-from vision_r1.data.formats.folder import ImageFolder
+from vision_r1.data.image_folder import ImageFolder
 from vision_r1.files import UserError, write_json
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vision_r1.data import images as module
-from vision_r1.data.images import ImageFault, dhash, examine, index_images, load_image, load_small, upright_size
+from vision_r1.data.image_index import dhash, examine, index_images
+from vision_r1.data.images import ImageFault, load_image, load_small, upright_size
 from vision_r1.files import UserError
 
 PIXELS = np.random.default_rng(0).integers(256, size=(40, 60, 3), dtype=np.uint8)
@@ -246,7 +247,8 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
     def never(content, sha256):
         raise AssertionError
 
-    monkeypatch.setattr(module, "examine", never)  # the pool's processes are forked from this process
+    # The pool's processes are forked from this process.
+    monkeypatch.setattr("vision_r1.data.image_index.examine", never)
     (tmp_path / "moved.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert list(index_images([*files, str(tmp_path / "moved.png")], cache, workers=1)) == [*first, first[0]]
     monkeypatch.setattr("PIL.__version__", "another")

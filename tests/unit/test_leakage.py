@@ -2,15 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_r1.data.images import index_images
-from vision_r1.data.leakage import (
-    IndexedImage,
-    check_all_indexed,
-    find_leaks,
-    read_index,
-    read_leaks,
-    refused_images,
-)
+from vision_r1.data.image_index import IndexedImage, check_all_indexed, index_images, read_index
+from vision_r1.data.leakage import find_leaks, read_leaks, refused_images
 from vision_r1.data.scenes import draw_scenes
 from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError, write_json, write_jsonl
@@ -150,9 +143,7 @@ def test_a_damaged_index_is_refused(tmp_path, lines, message):
 @pytest.mark.parametrize("value", [[], {}, {"images": 1}, {"images": [{"path": "a"}]}])
 def test_damaged_leaks_are_refused(tmp_path, value):
     write_json(tmp_path / "leaks.json", value)
-    with pytest.raises(
-        UserError, match="leaks.json: not a list of leaks .*; give what index_images.py or find_leaks.py wrote"
-    ):
+    with pytest.raises(UserError, match="leaks.json: not a list of leaks .*; give what find_leaks.py wrote"):
         read_leaks(tmp_path / "leaks.json")
 
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from vision_r1.data import likeness
-from vision_r1.data.images import dhash, examine, load_image
-from vision_r1.data.leakage import IndexedImage, find_leaks
+from vision_r1.data.image_index import IndexedImage, dhash, examine
+from vision_r1.data.images import load_image
+from vision_r1.data.leakage import find_leaks
 from vision_r1.data.likeness import MAX_DISTANCE, TURNS, Candidate, likely_copies, near, turned, turned_image, turnless
 
 

@@ -97,6 +97,8 @@ def test_names_that_a_made_tokenizer_knows_are_counted_before_there_is_a_trainin
     config["datasets"]["mine"] = {"annotations": "mine.json", "images": "mine"}
     processor = make_processor(WORLDS["miniature"], names=["raccoon"])
     assert answer_size(config, processor, None).item == 5
+    config["base"]["names"] = []  # all categories are those of the scenes
+    assert answer_size(config, make_processor(WORLDS["miniature"]), None).item == 5
 
 
 def test_the_processor_of_the_run_takes_precedence_over_the_constants(root):

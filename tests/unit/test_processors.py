@@ -176,6 +176,13 @@ def test_a_template_that_can_t_be_run_is_named(broken, text):
         load(broken, "qwen2_5_vl")
 
 
+def test_a_thinking_model_is_refused(broken):
+    settings = read_json(broken / "chat_template.json")
+    (broken / "chat_template.json").write_text(json.dumps({"chat_template": settings["chat_template"] + "<think>\n"}))
+    with pytest.raises(UserError, match="begins every answer with a thought; take the instruct model"):
+        load(broken, "qwen2_5_vl")
+
+
 def test_another_type_of_model_is_reported_in_one_line(broken):
     settings = {"image_processor_type": "CLIPImageProcessor", "processor_class": "LlavaProcessor"}
     (broken / "preprocessor_config.json").write_text(json.dumps(settings))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_r1.report.text import LATEX, csv_name, csv_text, duration, latex_text, markdown_text, points, visible
+from vision_r1.report.text import LATEX, csv_name, csv_text, duration, latex_text, markdown_text, points
+from vision_r1.text import visible
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\x1b", "\x00", "\ud800"])

@@ -7,7 +7,8 @@ import pytest
 from vision_r1 import configuration
 from vision_r1.experiments import merge
 from vision_r1.files import UserError
-from vision_r1.schema_errors import PATTERNS, did_you_mean
+from vision_r1.schema_errors import PATTERNS
+from vision_r1.text import did_you_mean
 
 DATASET = {"images": "b", "annotations": "a"}
 

@@ -1,6 +1,8 @@
 """Every field of TRL's configurations is a key or is refused with a reason; generated files match the pinned TRL."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields
@@ -29,6 +31,16 @@ def test_fields_are_those_of_the_pinned_trl(root, request):
     if request.config.getoption("--fix"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, "run `make docs`"
+
+
+def test_defaults_in_the_code_are_trls(root):
+    trls, package = generated()["grpo"], root / "workflow/scripts/vision_r1"
+    texts = [path.read_text() for path in (package / "objectives.py", *(package / "preflight").glob("*.py"))]
+    used = [each for text in texts for each in re.findall(r'values\.get\("(\w+)", ([^()]+)\)', text)]
+    defaults = {key: ast.literal_eval(value) for key, value in used if key in trls}
+    assert len(defaults) > 10
+    del defaults["bf16"]  # TRL's depends on the machine
+    assert defaults == {key: trls[key]["default"] for key in defaults}
 
 
 @pytest.mark.parametrize("section", trl_fields.SECTIONS)

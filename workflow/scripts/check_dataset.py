@@ -30,7 +30,7 @@ def expectation(text: str) -> tuple[str, int]:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    add_sources(arguments)
+    add_sources(arguments, required=True)
     add_id_spaces(arguments)
     arguments.add_argument("--expect", type=expectation, action="append", default=[], metavar="KEY=N")
     arguments.add_argument("--lock", type=Path, metavar="FILE", help="lock file of first downloads (JSON)")
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.sources import read_sources
     from vision_r1.files import UserError, write_json
 
+    if len(args.source) != 1:
+        raise UserError("--source: give one data set, and only one")
     (source,) = read_sources(args.source, args.id_space)
     found = source.numbers()
     for key, number in args.expect:

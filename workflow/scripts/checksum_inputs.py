@@ -32,8 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.data.download import file_hash
-    from vision_r1.files import UserError, hash_folder, read_json, read_jsonl, write_json
+    from vision_r1.files import UserError, file_hash, hash_folder, read_json, read_jsonl, write_json
     from vision_r1.report.provenance import of_images
 
     files = [(name, Path(file)) for name, file in args.file]

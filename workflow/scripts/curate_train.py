@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser(__doc__)
-    add_sources(arguments)
+    add_sources(arguments, required=True)
     add_id_spaces(arguments)
     arguments.add_argument("--index", required=True, metavar="FILE", help="image index of index_images.py")
     arguments.add_argument("--leaks", required=True, metavar="FILE", help="leaks found by find_leaks.py")
@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import fields
 
     from vision_r1.data.curation import Recipe, curate, summarise
-    from vision_r1.data.leakage import check_all_indexed, read_index, read_leaks, refused_images
+    from vision_r1.data.image_index import check_all_indexed, read_index
+    from vision_r1.data.leakage import read_leaks, refused_images
     from vision_r1.data.mixture import TASKS
     from vision_r1.data.selection import as_coco
     from vision_r1.data.sources import read_sources

@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from dataclasses import asdict
 
-    from vision_r1.data.leakage import find_leaks, read_index
+    from vision_r1.data.image_index import read_index
+    from vision_r1.data.leakage import find_leaks
     from vision_r1.files import write_json
 
     leaks, statistics = find_leaks(read_index(args.index))

@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from dataclasses import asdict, replace
 
     from vision_r1.data.coco import exchanged_sizes
-    from vision_r1.data.images import index_images
-    from vision_r1.data.leakage import IndexedImage
+    from vision_r1.data.image_index import IndexedImage, index_images
     from vision_r1.data.sources import read_sources
     from vision_r1.files import UserError, write_jsonl
 

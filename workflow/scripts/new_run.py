@@ -114,6 +114,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
     from vision_r1.data.worlds import WORLDS
     from vision_r1.experiments import merge
     from vision_r1.files import write_text
+    from vision_r1.objectives import completion_length
     from vision_r1.own.data import form_of, numbers, read_part, split, write_part
     from vision_r1.own.limits import answer_counter, limits_of
     from vision_r1.own.overlay import overlay
@@ -152,7 +153,7 @@ def write_run(args: argparse.Namespace, config: dict[str, Any], output: Path, fo
         # One that begins like a flag stays in letters.
         config = merge(config, {"base": {"names": [name for name in names if not name.startswith("-")]}})
     processor, counted = tokenizer_of(config)
-    room = MINIATURE_ROOM if config["model"]["source"] == "made" else config["grpo"]["max_completion_length"]
+    room = MINIATURE_ROOM if config["model"]["source"] == "made" else completion_length(config["grpo"])
     limits = limits_of(config, train, of_train, answer_counter(config, processor), room)
     snakefile = [] if Path("Snakefile").exists() else ["--snakefile", str(ROOT / "Snakefile")]
     command = shlex.join(["snakemake", "--cores", "all", *snakefile, "--configfile", *args.over, str(place(output))])

@@ -86,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def common_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the most common labels of the training data's objects, EXAMPLES at most."""
+    """Return the most common labels of the training data's objects, EXAMPLES at most, in the order of its questions."""
     named = [row for row in rows if row["task"] != "rec"] or rows  # an expression is not a category
     counts = Counter(item["label"] for row in named for item in row["objects"])
-    return [label for label, _ in counts.most_common(EXAMPLES)]
+    common = [label for label, _ in counts.most_common(EXAMPLES)]
+    listed = next((row["categories"] for row in named if {*common} <= {*row["categories"]}), common)
+    return [label for label in listed if label in common]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from vision_r1.families import family
 from vision_r1.files import UserError
 from vision_r1.models import load_model
 from vision_r1.objectives import generation_period, prompts_at_once
-from vision_r1.processors import load_processor
+from vision_r1.processors import end_tokens, load_processor
 from vision_r1.rewards import reward_functions
 from vision_r1.training.dataset import grpo_dataset, read_rows
 
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # transformers would fill in what TRL leaves open (min_p, beams), and sample other completions. A checkpoint of a
     # training has only these; what is saved in the end comes from --init.
     shipped = generation_settings(arguments.init) or model.generation_config
+    shipped.eos_token_id = end_tokens(shipped, processor.tokenizer)  # at which TRL stops, too
     model.generation_config = only_ends(model.generation_config)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.files import UserError, check_place
-from vision_r1.report.text import visible
+from vision_r1.text import visible
 
 _PLACE = re.compile("^output|FILE|DIR|PATH|ANNOTATIONS|MANIFEST")  # in the metavar of what names a file or folder
 
@@ -53,13 +53,14 @@ def add_datasets(arguments: argparse.ArgumentParser, *places: str) -> None:
     )
 
 
-def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source") -> None:
+def add_sources(arguments: argparse.ArgumentParser, flag: str = "--source", required: bool = False) -> None:
     """Add a flag, repeatable, that names a source: kind, name, file, image folder, for some kinds a second file."""
     arguments.add_argument(
         flag,
         nargs="+",
         action="append",
         default=[],
+        required=required,
         metavar=("KIND", "NAME FILE IMAGES"),
         help="kind (coco, expressions, regions, references or samples: see vision_r1/data/sources.py), name, file, "
         "image folder and, for regions and references, second file; repeat",

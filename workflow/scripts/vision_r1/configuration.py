@@ -28,7 +28,8 @@ from vision_r1.families import FAMILIES
 from vision_r1.files import UserError, read_json
 from vision_r1.launcher.modes import processes
 from vision_r1.recipes import PRESETS
-from vision_r1.schema_errors import did_you_mean, in_words
+from vision_r1.schema_errors import in_words
+from vision_r1.text import did_you_mean
 
 # What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
 SHARED = {

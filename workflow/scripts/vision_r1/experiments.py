@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vision_r1.files import UserError
-from vision_r1.schema_errors import did_you_mean
+from vision_r1.text import did_you_mean
 
 BASE, SFT = "base", "sft"
 STAGES = ("grpo_stage1", "grpo_stage2")

@@ -131,6 +131,13 @@ def no_space(path: str | Path) -> UserError:
     )
 
 
+def check_room(folder: Path, size: int) -> None:
+    """Raise UserError unless the disk of `folder` has room for `size` more bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(f"{folder}: {size / 1e9:.2f} GB more are needed here, {free / 1e9:.2f} GB are free; make room")
+
+
 def seal_folder(folder: str | Path) -> None:
     """Write a seal into a folder: the SHA-256 of each of its files."""
     _write_seal(Path(folder) / SEAL, hash_files(folder, _sealed_names(Path(folder))))

@@ -12,6 +12,7 @@ from filelock import FileLock
 from vision_r1.files import UserError, check_replaceable, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_processor, check_weights, weight_files
 from vision_r1.models import family_of
+from vision_r1.text import one_line
 
 
 def list_files(repository: str, revision: str | None, kind: str = "model") -> tuple[str, dict[str, int]]:
@@ -83,7 +84,7 @@ def check_name(repository: str) -> None:
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise UserError(f"{repository}: not a repository name: {_on_one_line(error)}") from None
+        raise UserError(f"{repository}: not a repository name: {one_line(error)}") from None
     if repository.count("/") != 1:
         raise UserError(f"{repository}: not a repository name; give owner/name")
 
@@ -107,14 +108,8 @@ def upload(repository: str, folder: Path, names: Sequence[str], private: bool) -
             commit_message="Upload the checkpoint and its model card",
         )
     except (HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(
-            f"{repository}: can't be uploaded to: {_on_one_line(error)}; is `hf auth login` done?"
-        ) from error
+        raise UserError(f"{repository}: can't be uploaded to: {one_line(error)}; is `hf auth login` done?") from error
     return found.commit_url
-
-
-def _on_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -125,4 +120,4 @@ def _named(repository: str, revision: str | None) -> Iterator[None]:
         yield
     except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         where = f"{repository} at {revision or 'its newest commit'}"
-        raise UserError(f"{where}: can't be downloaded: {_on_one_line(error)}") from error
+        raise UserError(f"{where}: can't be downloaded: {one_line(error)}") from error

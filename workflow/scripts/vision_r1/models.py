@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vision_r1.families import FAMILIES, Family
 from vision_r1.files import UserError, hash_folder, read_json
 from vision_r1.model_folder import check_configuration, check_weights, weight_files
+from vision_r1.text import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,7 +68,7 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
             trust_remote_code=False,
         )
     except (AttributeError, LookupError, StrictDataclassError, TypeError, ValueError) as error:  # not a full memory
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise UserError(f"{checkpoint}: no model can be built from its files ({reason}); fetch it again") from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info[problem]:

@@ -30,6 +30,11 @@ def check_dropout(dropout: float, values: Mapping[str, Any], where: str) -> None
         )
 
 
+def completion_length(values: Mapping[str, Any]) -> int:
+    """Return the longest completion in tokens, where completion_room doesn't give it."""
+    return values.get("max_completion_length", 512)  # TRL's default
+
+
 def micro_steps_at_once(values: Mapping[str, Any]) -> int:
     """Return for how many micro-steps completions are sampled at once: keys of section grpo, TRL's default."""
     return values.get("steps_per_generation") or values["gradient_accumulation_steps"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoImageProcessor, AutoTokenizer, ProcessorMixin
+from transformers import AutoImageProcessor, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from vision_r1.families import Family
 from vision_r1.files import UserError, hash_folder
@@ -94,6 +94,8 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         raise UserError(f"{folder}: its chat template can't be used ({error}); {remedy}") from None
     if text.count(IMAGE) != 1:
         raise UserError(f"{folder}: its chat template has no {IMAGE} for the image; take a vision-language model's")
+    if text.rstrip().endswith("<think>"):  # SFT, GRPO and the readers of answers know none
+        raise UserError(f"{folder}: its chat template begins every answer with a thought; take the instruct model")
     processor.files = {name: (folder / name).read_bytes() for name in PROCESSOR_FILES if (folder / name).is_file()}
     return processor
 
@@ -108,6 +110,16 @@ def prompt_text(processor: ProcessorMixin, prompt: str, system: str | None = Non
     return processor.apply_chat_template(
         [*turns, {"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
+
+
+def end_tokens(settings: GenerationConfig, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the tokens that end an answer: those of a checkpoint's settings, and the tokenizer's, which ends a turn.
+
+    transformers stops at the first alone, and trainings teach the second.
+    """
+    own = settings.eos_token_id
+    ends = own if isinstance(own, list) else [] if own is None else [own]
+    return ends if tokenizer.eos_token_id in ends else [*ends, tokenizer.eos_token_id]
 
 
 def _with_limits(name: str, content: bytes, size: Mapping[str, int]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from vision_r1.files import UserError, read_text
+from vision_r1.text import one_line
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OF_TEXTS = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -61,7 +62,7 @@ def read(path: str | Path, as_written: bool = False) -> dict[str, Any]:
     try:
         content = load(read_text(path), as_written)
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: not valid YAML ({one_line(error)})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of keys in YAML")
     return content

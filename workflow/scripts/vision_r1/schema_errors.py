@@ -1,9 +1,10 @@
 """What is wrong with a value of the configuration, in plain words and not the schema's."""
 
 import re
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from vision_r1.text import closest
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -31,18 +32,6 @@ KINDS = {
 }
 
 
-def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name closest to `name`, or all known names where none is close.
-
-    Where they are too many for one line, refers to docs/configuration.md.
-    """
-    names = list(known)
-    close = get_close_matches(str(name), names, n=1, cutoff=0.7)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if len(names) <= 40 else "; docs/configuration.md lists all"
-
-
 def in_words(error: "ValidationError") -> str:
     """Return what is wrong, without the key that it is about."""
     say = _WORDS.get(error.validator)
@@ -62,8 +51,8 @@ def _kind(value: Any, kinds: str | list[str]) -> str:
 
 def _choice(value: Any, choices: list[Any]) -> str:
     names = [str(each) for each in choices]
-    close = get_close_matches(str(value), names, n=1, cutoff=0.7)
-    return f"{_short(value)} is not one of {', '.join(names)}" + (f"; did you mean {close[0]!r}?" if close else "")
+    close = closest(value, names)
+    return f"{_short(value)} is not one of {', '.join(names)}" + (f"; did you mean {close!r}?" if close else "")
 
 
 def _missing(value: Any, required: list[str]) -> str:

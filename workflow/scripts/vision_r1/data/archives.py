@@ -15,11 +15,11 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from vision_r1.data.download import check_room, file_hash
 from vision_r1.data.images import FORMATS, MAX_PIXELS, image_suffixes
 from vision_r1.data.kinds import HEAD, archive_kind
-from vision_r1.files import UserError, check_replaceable
+from vision_r1.files import UserError, check_replaceable, check_room, file_hash
 from vision_r1.progress import Progress
+from vision_r1.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ def content_hash(folder: Path) -> str:
 
 
 def _damaged(archive: Path, error: Exception) -> str:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return f"{archive}: damaged ({cause}); delete it and download it again"
+    return f"{archive}: damaged ({one_line(error) or type(error).__name__}); delete it and download it again"
 
 
 @contextmanager

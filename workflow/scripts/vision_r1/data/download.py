@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from vision_r1.data import lock as locking
 from vision_r1.data.kinds import HEAD, kind_fault
-from vision_r1.files import UserError, file_hash
+from vision_r1.files import UserError, check_room, file_hash
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -229,13 +228,6 @@ class Part:
                 progress.update(done // 10**6)
         if total is not None and self.path.stat().st_size < total:
             raise Interruption(f"broke off after {self.path.stat().st_size} of {total} bytes")
-
-
-def check_room(folder: Path, size: int) -> None:
-    """Raise UserError unless the disk of `folder` has room for `size` more bytes."""
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise UserError(f"{folder}: {size / 1e9:.2f} GB more are needed here, {free / 1e9:.2f} GB are free; make room")
 
 
 def _reason(error: Exception) -> str:

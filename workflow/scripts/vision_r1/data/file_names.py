@@ -79,7 +79,7 @@ def _listed() -> Callable[[str], bool]:
 
 def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int], folder: Path) -> dict[int, str]:
     """Return the number of a missing image -> its path, for those that just one file can be, and the file just one."""
-    from vision_r1.data.formats.folder import ImageFolder
+    from vision_r1.data.image_folder import ImageFolder
 
     if folder == HERE:
         return {}

@@ -12,29 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from vision_r1.data.image_index import IndexedImage
 from vision_r1.data.likeness import NOT_SEARCHED, SEARCHED, likely_copies, same_pixels
-from vision_r1.files import UserError, read_json, read_jsonl
-
-
-@dataclass(frozen=True)
-class IndexedImage:
-    """One line of the image index: where the image is from, its file, and the facts that index_images found.
-
-    role: train | benchmark; image_id: its id in the data set; id_space: name of the numbering that image_id is of,
-    shared by data sets that number the same images alike (COCO's), or None.
-    """
-
-    role: str
-    dataset: str
-    image_id: int
-    id_space: str | None
-    path: str
-    sha256: str
-    width: int
-    height: int
-    orientation: int
-    dhash: str
-    fault: str | None
+from vision_r1.files import UserError, read_json
 
 
 @dataclass(frozen=True)
@@ -48,18 +28,7 @@ class Leak:
     benchmark_path: str
 
 
-_REMEDY = "give what index_images.py or find_leaks.py wrote; if it is that, delete it and run again"
-
-
-def read_index(path: str | Path) -> list[IndexedImage]:
-    """Return the image index. Raises UserError, naming the line, unless it is what index_images.py writes."""
-    images = []
-    for number, line in enumerate(read_jsonl(path), start=1):
-        try:
-            images.append(msgspec.convert(line, IndexedImage))
-        except msgspec.ValidationError as error:
-            raise UserError(f"{path}: line {number}: not an entry of an image index ({error}); {_REMEDY}") from None
-    return images
+_REMEDY = "give what find_leaks.py wrote; if it is that, delete it and run again"
 
 
 def read_leaks(path: str | Path) -> list[Leak]:
@@ -68,13 +37,6 @@ def read_leaks(path: str | Path) -> list[Leak]:
         return msgspec.convert(read_json(path), _Leaks).images
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: not a list of leaks ({error}); {_REMEDY}") from None
-
-
-def check_all_indexed(path: str | Path, index: Iterable[IndexedImage], images: Iterable[str]) -> None:
-    """Raise UserError for an image that is not in the index: nobody knows whether it is whole, or in a benchmark."""
-    known = {image.path for image in index}
-    if unknown := [image for image in images if image not in known]:
-        raise UserError(f"{path}: {len(unknown)} images are not in it, the first is {unknown[0]}; delete it, run again")
 
 
 def find_leaks(index: Iterable[IndexedImage]) -> tuple[list[Leak], dict[str, Any]]:

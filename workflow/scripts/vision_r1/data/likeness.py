@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
 def likely_copies(ours: np.ndarray, theirs: np.ndarray) -> list[Candidate]:
     """Return where a hash of ours is near to a hash of theirs, turned in any way, in the order of ours, then theirs.
 
-    Hashes are (n, 4) uint64, the 256 bits of vision_r1.data.images.dhash.
+    Hashes are (n, 4) uint64, the 256 bits of vision_r1.data.image_index.dhash.
     """
     mine, other = near(turnless(ours), turnless(theirs)).T
     found: list[Candidate] = []

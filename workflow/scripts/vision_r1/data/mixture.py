@@ -10,7 +10,7 @@ from typing import Any
 
 from vision_r1.experiments import experiment_config
 from vision_r1.files import UserError
-from vision_r1.schema_errors import did_you_mean
+from vision_r1.text import did_you_mean
 
 TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
 

@@ -22,7 +22,7 @@ from vision_r1.evaluation.decoding import Drawn, Greedy, RepetitionPenalty
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint, load_model
-from vision_r1.processors import load_processor, prompt_text
+from vision_r1.processors import end_tokens, load_processor, prompt_text
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ class Generator:
         # Each question brings its own limits of pixels.
         self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
         tokenizer = self.processor.tokenizer
-        ends = self.model.generation_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [tokenizer.eos_token_id if ends is None else ends]
+        ends = end_tokens(self.model.generation_config, tokenizer)
         self.read = AnswerReader(tokenizer, ends).read
         self.most = sys.maxsize  # questions that the GPU has memory for at once, as far as is known
         # In place of the checkpoint's own settings, which may hold a temperature or a repetition penalty.

@@ -19,7 +19,7 @@ from vision_r1.evaluation.answers import Sampling
 from vision_r1.evaluation.readers import READERS
 from vision_r1.files import UserError
 from vision_r1.prompts import DEFAULT, Templates
-from vision_r1.schema_errors import did_you_mean
+from vision_r1.text import did_you_mean
 
 Names = Mapping[str, Mapping[str, str]]
 

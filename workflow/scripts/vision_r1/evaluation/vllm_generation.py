@@ -18,7 +18,7 @@ from vision_r1.evaluation.answers import AnswerReader, Question
 from vision_r1.families import Family
 from vision_r1.files import UserError
 from vision_r1.models import check_checkpoint
-from vision_r1.processors import load_processor, prompt_text
+from vision_r1.processors import end_tokens, load_processor, prompt_text
 
 
 def import_vllm() -> ModuleType:
@@ -50,8 +50,8 @@ class VllmGenerator:
         self.tokenizer = self.engine.get_tokenizer()
         # The prompt is the processor's: the tokenizer's own template may be for text alone, or missing.
         self.processor = load_processor(checkpoint, family, min_pixels=1, max_pixels=1)
-        ends = GenerationConfig.from_pretrained(checkpoint).eos_token_id
-        self.read = AnswerReader(self.tokenizer, ends if isinstance(ends, list) else [ends]).read
+        self.ends = end_tokens(GenerationConfig.from_pretrained(checkpoint), self.tokenizer)
+        self.read = AnswerReader(self.tokenizer, self.ends).read
         self.never = dict.fromkeys(self.tokenizer.convert_tokens_to_ids(list(family.never_sampled)), -100.0)
 
     def prepare(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
@@ -91,5 +91,9 @@ class VllmGenerator:
         if question.decoding.repetition_penalty != 1:
             chosen["repetition_penalty"] = question.decoding.repetition_penalty
         return self.vllm.SamplingParams(
-            **chosen, max_tokens=question.decoding.max_new_tokens, logprobs=0, logit_bias=self.never
+            **chosen,
+            max_tokens=question.decoding.max_new_tokens,
+            stop_token_ids=self.ends,
+            logprobs=0,
+            logit_bias=self.never,
         )

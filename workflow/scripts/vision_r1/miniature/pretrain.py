@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import PreTrainedModel
 
 from vision_r1.data.scenes import Style, draw_scene
-from vision_r1.data.tasks import ask
 from vision_r1.data.worlds import WORLDS
 from vision_r1.files import UserError
 from vision_r1.miniature.muon import Muon
 from vision_r1.miniature.processor import patchify
+from vision_r1.miniature.questions import ask
 from vision_r1.miniature.recipe import Recipe
 from vision_r1.miniature.resume import SAVE_EVERY, Checkpoints
 from vision_r1.miniature.together import SharedGradients, together

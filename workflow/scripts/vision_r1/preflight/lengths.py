@@ -50,8 +50,8 @@ def answer_size(
 ) -> AnswerSize:
     """Return the size of answers by the tokenizer of the run's processor, ON_COCO where that doesn't exist yet.
 
-    Labels are those of the training file's first objects; without one, those of the synthetic scenes, or a made model's
-    `base.names`, else LABEL. Boxes have as many digits as the largest image's.
+    Labels are those of the training file's first objects; without one, those of the synthetic scenes, or those that a
+    made model knows, else LABEL. Boxes have as many digits as the largest image's.
     """
     if processor is None:
         return ON_COCO
@@ -59,8 +59,7 @@ def answer_size(
     labels = list(islice((item["label"] for row in rows or [] for item in row["objects"]), SAMPLE))
     model = config["model"]
     largest = max(model["max_pixels"], config["data"]["answer_pixels"] or 0)
-    names = config["base"]["names"] if model["source"] == "made" else []
-    labels = labels or _categories_of_scenes(config) or names or [LABEL]
+    labels = labels or _categories_of_scenes(config) or _names_of_made_model(config) or [LABEL]
     far = 999 if family(model["family"]).frame == "rel1000" else math.isqrt(largest) - 1
     boxes = [[far // 4, far // 4, far, far]] * len(labels)
     write = Templates.of(config["templates"]).answer
@@ -69,6 +68,13 @@ def answer_size(
         for count in (0, len(labels))
     )
     return AnswerSize(fence, (whole - fence) / len(labels), "on average, by the model's own tokenizer")
+
+
+def _names_of_made_model(config: Mapping[str, Any]) -> list[str]:
+    base = config["base"]
+    if config["model"]["source"] != "made":
+        return []
+    return base["names"] or list(WORLDS[base["world"]].plain.categories)
 
 
 def _categories_of_scenes(config: Mapping[str, Any]) -> list[str]:

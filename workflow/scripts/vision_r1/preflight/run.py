@@ -15,6 +15,7 @@ from vision_r1.experiments import STAGES, chain_of, checkpoints_of, experiment_c
 from vision_r1.families import Family, family
 from vision_r1.files import read_jsonl
 from vision_r1.launcher.modes import MODES, SPLIT_WEIGHTS, mode_of, processes
+from vision_r1.objectives import completion_length
 from vision_r1.preflight.architecture import Architecture, find_architecture
 from vision_r1.preflight.batches import Batches, training_batches, unequal
 from vision_r1.preflight.cost import (
@@ -150,7 +151,7 @@ def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
         return None
     if values.get("completion_room"):
         return round(values["completion_room"] * lengths.answer)
-    return values.get("max_completion_length", 256)  # TRL's default
+    return completion_length(values)
 
 
 def training_estimate(
@@ -306,13 +307,17 @@ def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str
                 f"{training['name']} needs about {needed:.1f} GiB on each GPU, the card has {card:g}: give smaller "
                 "per_device_train_batch_size or steps_per_generation, more GPUs, ZeRO-3, or lora"
             )
-    if config["model"]["dtype"] == "bfloat16" and summary["launch"]["mode"] in ("single", "ddp") and not config["lora"]:
+    arms = dict.fromkeys(split_checkpoint(training["name"])[0] for training in summary["trainings"])
+    adapted = [arm for arm in arms if experiment_config(config, arm)["lora"]]
+    if whole := [arm for arm in arms if arm not in adapted]:
+        if config["model"]["dtype"] == "bfloat16" and summary["launch"]["mode"] in ("single", "ddp"):
+            problems.append(
+                f"model.dtype ({', '.join(whole)}): weights in bfloat16 without a float32 copy can't take up updates "
+                "as small as the learning rate; give float32, or launch with ZeRO or FSDP"
+            )
+    if adapted and summary["launch"]["mode"] in SPLIT_WEIGHTS:
         problems.append(
-            "model.dtype: weights in bfloat16 without a float32 copy can't take up updates as small as the learning "
-            "rate; give float32, or launch with ZeRO or FSDP"
-        )
-    if config["lora"] and summary["launch"]["mode"] in SPLIT_WEIGHTS:
-        problems.append(
-            "lora: adapters can't be merged while weights are split; launch with DDP or ZeRO-2, or one process"
+            f"lora ({', '.join(adapted)}): adapters can't be merged while weights are split; launch with DDP or "
+            "ZeRO-2, or one process"
         )
     return problems

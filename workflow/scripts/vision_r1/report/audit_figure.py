@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vision_r1.report.panels import STYLE_SHEET, write
-from vision_r1.report.text import shorten
+from vision_r1.text import shorten
 
 PANELS_A_LINE = 2
 LONGEST = 40  # letters of a title

@@ -26,7 +26,8 @@ from vision_r1.report.disclosures import coarse_labels, disclosures
 from vision_r1.report.provenance import commit, flatten
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.template import environment
-from vision_r1.report.text import markdown_text, shorten, visible
+from vision_r1.report.text import markdown_text
+from vision_r1.text import shorten, visible
 
 LONGEST = 300  # characters of a text from outside, such as a label, in a card
 

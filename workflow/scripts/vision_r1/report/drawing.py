@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vision_r1.parsing import label_key
 from vision_r1.report.style import INK, contrast
-from vision_r1.report.text import shorten, visible
+from vision_r1.text import shorten, visible
 
 SIDE = 360  # pixels of the longer side of an image on a page
 # Okabe and Ito's palette, one colour per label in the order of the data set's categories.

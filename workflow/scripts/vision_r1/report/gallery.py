@@ -20,7 +20,8 @@ from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
 from vision_r1.report.drawing import Objects, draw, palette
 from vision_r1.report.results import Checkpoint, Result, lookup
-from vision_r1.report.text import points, shorten
+from vision_r1.report.text import points
+from vision_r1.text import shorten
 
 Key = tuple[str, Any]  # data set, image id
 

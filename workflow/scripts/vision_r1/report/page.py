@@ -50,8 +50,8 @@ from vision_r1.report.tables import (
     spread_table,
 )
 from vision_r1.report.template import fill
-from vision_r1.report.text import shorten, visible
 from vision_r1.run_folder import Run
+from vision_r1.text import shorten, visible
 from vision_r1.zoo import criterion_of
 
 # What each type of prompts (evaluation.protocols.<name>.prompts) reveals to the model.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from vision_r1.files import written_whole
 from vision_r1.report.style import MUTED
-from vision_r1.report.text import visible
+from vision_r1.text import visible
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 TOLD_APART = 4  # experiments per panel whose lines can be told apart

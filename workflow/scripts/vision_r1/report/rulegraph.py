@@ -13,7 +13,8 @@ from vision_r1.files import UserError
 from vision_r1.report.panels import STYLE_SHEET, write
 from vision_r1.report.provenance import RuleCost
 from vision_r1.report.style import INK, MUTED
-from vision_r1.report.text import duration, shorten
+from vision_r1.report.text import duration
+from vision_r1.text import shorten
 
 WIDTH, HEIGHT, GAP = 1.9, 0.42, 0.3  # of a node, and between layers, inches
 SLOT = WIDTH + 0.15  # from one node to the next in a layer

@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vision_r1.report.text import duration, points, shorten, visible
+from vision_r1.report.text import duration, points
+from vision_r1.text import shorten, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -6,9 +6,10 @@ HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX, an
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any
+
+from vision_r1.text import shorten, visible
 
 FORMULA = ("=", "+", "-", "@", "'")
 LATEX = {
@@ -24,19 +25,6 @@ LATEX = {
     "…": r"\ldots{}",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&!])")
-
-
-def visible(text: str, keep: str = "") -> str:
-    """Write invisible characters (control, bidirectional, lone surrogates) as \\uXXXX, except those in `keep`."""
-    return "".join(
-        f"\\u{ord(sign):04x}" if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in keep else sign
-        for sign in text
-    )
-
-
-def shorten(text: str, length: int = 60) -> str:
-    """Cut to `length` characters, the last one an ellipsis."""
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def csv_text(text: str) -> str:

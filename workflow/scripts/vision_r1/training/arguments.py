@@ -16,6 +16,7 @@ from vision_r1.cli import check_outputs
 from vision_r1.families import FAMILIES, family
 from vision_r1.files import UserError
 from vision_r1.models import DTYPES, check_checkpoint
+from vision_r1.text import one_line
 from vision_r1.training.checkpoints import is_complete
 from vision_r1.training.lora import LoRAArguments
 
@@ -36,7 +37,7 @@ class StageArguments(LoRAArguments):
     output_model: str = field(metadata={"help": "folder for the trained model and its processor"})
     output_metrics: str = field(metadata={"help": "JSON file with duration, sizes and last values; written last"})
     output_history: str = field(metadata={"help": "JSONL file for what TRL logged at each logging step"})
-    state: str = field(metadata={"help": "folder for what an interrupted training resumes from; removed at the end"})
+    state: str = field(metadata={"help": "folder to resume an interrupted training from; keeps a copy of the outputs"})
     min_pixels: int = field(metadata={"help": "smallest image that the model sees, pixels"})
     max_pixels: int = field(metadata={"help": "largest image that the model sees, pixels"})
     dtype: str = field(default="float32", metadata={"help": f"type of the trained weights: {', '.join(DTYPES)}"})
@@ -108,7 +109,7 @@ def refused_by_trl(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (ValueError, NotImplementedError, ImportError, *more) as error:
-        raise UserError(f"TRL: {' '.join(str(error).split())}") from None
+        raise UserError(f"TRL: {one_line(error)}") from None
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

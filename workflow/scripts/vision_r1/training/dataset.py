@@ -64,17 +64,17 @@ def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixel
 
 
 def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", family: Family, max_length: int | None) -> None:
-    """Raise UserError where --max_length leaves nothing of a row's answer: TRL would cut it off in silence."""
+    """Raise UserError where a row is longer than --max_length: TRL would cut its answer off in silence."""
     if max_length is None:
         return
     counts = ProcessorTokens(processor).count(rows)
-    for number, (row, counted) in enumerate(zip(rows, counts, strict=True), start=1):
-        prompt = token_lengths(row, counted, family)["prompt_tokens"]
-        if prompt >= max_length:
-            raise UserError(
-                f"--max_length {max_length}: the prompt of row {number} takes {prompt} tokens, so that nothing of its "
-                "answer would be trained on; give more, or leave it out"
-            )
+    found = [token_lengths(row, counted, family) for row, counted in zip(rows, counts, strict=True)]
+    lengths = [each["prompt_tokens"] + each["answer_tokens"] for each in found]
+    if longer := [number for number, length in enumerate(lengths, start=1) if length > max_length]:
+        raise UserError(
+            f"--max_length {max_length}: the answers of {len(longer)} rows would be cut off, the first is row "
+            f"{longer[0]}; give {max(lengths)}, or leave it out (data.max_answer_tokens leaves out long answers)"
+        )
 
 
 def _check_sizes(train_file: str | Path, rows: list[Row]) -> None:

@@ -25,7 +25,7 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
     summary that transformers logs last: it tells of the steps since the last start only.
     """
     arguments = stage.arguments
-    save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
+    kept = save_model(trainer, arguments.output_model, arguments.init, arguments.dtype)
     if not trainer.args.should_save:
         return
     # Sorted: the trainer's state, which an interrupted training reads again, is.
@@ -51,6 +51,7 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
             "steps": steps,
             "seconds": round(stage.seconds, 1),
             "samples_seen": round(steps * prompts_per_step),
+            **({} if kept is None else {"adapters_kept": round(kept, 4)}),
             "parameters": count_parameters(Path(arguments.output_model)),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,

@@ -101,16 +101,8 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     config.save_total_limit = 2
     read_shapes(Path(arguments.init))  # compared with the trained weights: better unreadable now than at the end
     settings = settings_of(arguments, config, program, method)
-    name = fingerprint(settings)
-    config.output_dir = str(Path(arguments.state) / name)
-    with PartialState().main_process_first():
-        if config.should_save and not is_done(arguments, name):
-            kept = finished.place(Path(arguments.state))
-            if finished.restore(kept, name, arguments.outputs()):
-                log.info("%s: restored: this very training was finished before; --force trains again", kept)
-    if is_done(arguments, name):
-        log.info("%s: this training was finished by another job", arguments.output_metrics)
-        sys.exit(0)
+    config.output_dir = str(Path(arguments.state) / fingerprint(settings))
+    _exit_if_finished(arguments, config)
     first_step = 0
     if arguments.continue_from:
         check_same_schedule(arguments.continue_from, settings)
@@ -126,13 +118,27 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
             prune(arguments.state)
         checkpoint = last_complete(config.output_dir)
         if config.should_save and not checkpoint and arguments.continue_from:
-            if name := damaged_file(arguments.continue_from):
-                raise UserError(f"--continue_from {arguments.continue_from}: {name} is damaged; train that stage again")
+            if damaged := damaged_file(arguments.continue_from):
+                raise UserError(
+                    f"--continue_from {arguments.continue_from}: {damaged} is damaged; train that stage again"
+                )
     seconds = read_json(checkpoint / MARKER)["seconds"] if checkpoint else 0.0
     if not checkpoint and arguments.continue_from:
         checkpoint = Path(arguments.continue_from)
         log.info("resuming from step %d of the stage before", first_step)
     return Stage(arguments, checkpoint, first_step, seconds)
+
+
+def _exit_if_finished(arguments: StageArguments, config: TrainingArguments) -> None:
+    """Exit where this very training is finished: its outputs exist, or are restored from where they are kept."""
+    name, kept = Path(config.output_dir).name, finished.place(Path(arguments.state))
+    with PartialState().main_process_first():
+        if is_done(arguments, name):
+            log.info("%s: this training was finished by another job", arguments.output_metrics)
+        elif config.should_save and finished.restore(kept, name, arguments.outputs()):
+            log.info("%s: restored: this very training was finished before; --force trains again", kept)
+    if is_done(arguments, name):
+        sys.exit(0)
 
 
 def _check(config: TrainingArguments) -> None:
@@ -229,9 +235,10 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
         if state.global_step >= state.max_steps and checkpoint == Path(arguments.continue_from or ""):
             raise UserError(f"--continue_from {checkpoint}: the stage before took all {state.max_steps} steps")
         check_adapters(trainer.model, checkpoint)
-        _count_on(trainer, state)
+        _continue_token_count(trainer, state)
         logging.getLogger("transformers.trainer").addFilter(_not_about_keys)
-    for name in ("create_optimizer", "create_scheduler"):  # a package may be missing, or arguments be another one's
+    # A package may be missing, or the arguments may belong to another optimiser.
+    for name in ("create_optimizer", "create_scheduler"):
         setattr(trainer, name, refused_by_trl(TypeError)(getattr(trainer, name)))
     keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
     keep_head_beside_last_norm()
@@ -258,7 +265,7 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
         sys.exit(143)
 
 
-def _count_on(trainer: Trainer, state: TrainerState) -> None:
+def _continue_token_count(trainer: Trainer, state: TrainerState) -> None:
     """Let TRL's SFTTrainer count tokens on from a checkpoint's last log; each process begins at 0."""
     counts = [entry["num_tokens"] for entry in state.log_history if "num_tokens" in entry]
     if counts:

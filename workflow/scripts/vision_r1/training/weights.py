@@ -1,5 +1,6 @@
 """Weights as a training saves them, whatever engine split them: whole, under their parent's names, as --dtype."""
 
+import logging
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -12,10 +13,14 @@ from transformers import Trainer
 
 from vision_r1.files import UserError, read_json, sync, write_json, written_whole
 from vision_r1.model_folder import INDEX, weight_files
+from vision_r1.training.lora import kept_share
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger(__name__)
+
+ENOUGH = 0.95  # of the adapters' change; a merged model with less is not the one that was trained
 STORED = {"float32": "F32", "bfloat16": "BF16"}  # names of types in safetensors files
 
 
@@ -29,19 +34,28 @@ def keep_used_conversions(model: "PreTrainedModel") -> None:
     model._weight_conversions = [conversion for conversion in model._weight_conversions if conversion.was_used()]
 
 
-def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: str) -> None:
+def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: str) -> float | None:
     """Write the trained model and its processor; to be called by all processes, of which one writes.
 
-    Adapters are merged. Raises UserError, and writes nothing, where the weights are not laid out as their parent's.
+    Adapters are merged; returns their kept_share, None where there are none. Raises UserError, and writes nothing,
+    where the weights are not laid out as their parent's.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model, kept = trainer.accelerator.unwrap_model(trainer.model), None
     if is_peft_model(model):
+        kept = kept_share(model)
+        if kept < ENOUGH:
+            log.warning(
+                "%s: %.0f %% of what the adapters changed stays in weights of this type, the rest is rounded off; "
+                "train longer, or with a higher learning rate, or give model.dtype float32",
+                output,
+                100 * kept,
+            )
         model = model.merge_and_unload()
         weights = model.state_dict()
     else:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole ones, in one process
     if not trainer.args.should_save:
-        return
+        return kept
     weights = {name: weight.to(getattr(torch, dtype)) for name, weight in weights.items()}  # FSDP trains float32 copies
     for name in model.all_tied_weights_keys:
         weights.pop(name, None)
@@ -52,6 +66,7 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
         trainer.processing_class.save_pretrained(partial)
         check_shapes(partial, Path(parent), model.all_tied_weights_keys, dtype)
         sync(partial)
+    return kept
 
 
 def check_shapes(folder: Path, parent: Path, tied: Collection[str], dtype: str) -> None:

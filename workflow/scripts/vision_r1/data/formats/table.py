@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number, read_size
+from vision_r1.data.image_folder import ImageFolder
 from vision_r1.data.images import image_suffixes
 from vision_r1.files import UserError, read_text
 

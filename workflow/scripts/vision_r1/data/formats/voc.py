@@ -8,8 +8,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number, read_size
+from vision_r1.data.image_folder import ImageFolder
 from vision_r1.files import UserError, files_below
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vision_r1 import safe_yaml
-from vision_r1.data.formats.folder import ImageFolder
 from vision_r1.data.formats.labelled import Corners, Labelled, LabelledImage, read_number
+from vision_r1.data.image_folder import ImageFolder
 from vision_r1.data.images import image_suffixes
 from vision_r1.data.places import beside_images
 from vision_r1.files import UserError, files_below, read_text

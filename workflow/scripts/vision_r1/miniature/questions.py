@@ -1,8 +1,7 @@
 """One image and its objects -> one question: what is asked, and which objects answer it.
 
 For the scenes that the base model's pretraining draws step by step: `detection` asks for a whole category list,
-`grounding` for all objects of one category, `negative` for a category that is not in the image. The training file's
-questions come from vision_r1.data.curation.
+`grounding` for all objects of one category, `negative` for a category that is not in the image.
 """
 
 from collections.abc import Mapping, Sequence
