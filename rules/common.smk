@@ -17,7 +17,7 @@ from snakemake.api import resolve_snakefile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-# Snakemake makes millions of objects that stay. Looked for garbage less often, a large study is planned a tenth faster.
+# Snakemake creates millions of objects that stay. With rarer garbage collection, a large study is planned 10 % faster.
 gc.set_threshold(50_000, 1000, 1000)
 # Jobs start `python`: this environment's, unless conda puts its own in front.
 os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.getenv('PATH')}")
@@ -141,7 +141,10 @@ def state(files):
 
 
 def code(script):
-    """Return the hash of a program's code stamp, a rule's parameter; with freeze_code, that of its last start."""
+    """Return the hash of a program's code stamp, a rule's parameter; with freeze_code, that of its last start.
+
+    The stamp is noted in STAMPS, for write_records.
+    """
     stamp = RUN.code(script)
     frozen = config["freeze_code"] and stamp.is_file()
     STAMPS[stamp] = stamp.read_text() if frozen else PROGRAMS.of(SCRIPTS / script)
@@ -156,7 +159,8 @@ def settings(*sections):
 def watched(rule, *names):
     """Return the path of the TRL configuration that says how a training is watched: guards, and keys of logging.
 
-    They change no result: the rule knows only the path, so that an edit of them trains nothing again.
+    They change no result: the rule knows only the path, so that an edit of them trains nothing again. The content is
+    noted in RECORDS, for write_records.
     """
     values = {f"guard_{name}": bound for name, bound in config["guards"].items()}
     RECORDS[RUN.watch(rule)] = yaml.safe_dump(values | {name: config["logging"][name] for name in names})

@@ -24,6 +24,7 @@ rule predict_suite:
         code=code("predict_suite.py"),
         launch=config["compute"]["launch_predict"],
         args=by_suite(lambda suite: flags.of_prediction(RUN, suite)),
+        # files, on_gpu: not in the command; a change runs the job again.
         files=flags.files_among(config["compute"]["launch_predict"]),
         on_gpu=compute("predict_suite", "gpu") > 0,
     message:

@@ -38,6 +38,7 @@ rule train_grpo:
         launch=config["compute"]["launch"],
         model=lambda wildcards: flags.of_training(config, "train_grpo", wildcards.experiment),
         args=lambda wildcards: flags.of_stage(config, trained(wildcards)),
+        # files, on_gpu: not in the command; a change runs the job again.
         files=lambda wildcards: flags.files_of_stage(config, trained(wildcards)),
         on_gpu=compute("train_grpo", "gpu") > 0,
         chain=lambda wildcards: [f"--continue_from={file}" for file in RUN.resumed(trained(wildcards))],

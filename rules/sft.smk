@@ -28,6 +28,7 @@ rule train_sft:
         launch=config["compute"]["launch"],
         model=lambda wildcards: flags.of_training(config, "train_sft", experiments.split_checkpoint(wildcards.sft)[0]),
         args=lambda wildcards: flags.of_stage(config, wildcards.sft),
+        # files, on_gpu: not in the command; a change runs the job again.
         files=lambda wildcards: flags.files_of_stage(config, wildcards.sft),
         on_gpu=compute("train_sft", "gpu") > 0,
         folder=subpath(output.metrics, parent=True),

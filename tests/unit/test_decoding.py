@@ -82,9 +82,9 @@ def test_vllm_gets_the_same_sampling_parameters():
     from vision_r1.evaluation.vllm_generation import VllmGenerator
 
     generator = object.__new__(VllmGenerator)
-    generator.vllm, generator.never = SimpleNamespace(SamplingParams=dict), {7: -100.0}
+    generator.vllm, generator.never, generator.ends = SimpleNamespace(SamplingParams=dict), {7: -100.0}, [3, 4]
     sampled, greedy = questions(1, presence_penalty=1.5)[0], Question("a.png", "?", Decoding(5, 1, 2), 28, 28)
-    shared = {"max_tokens": 5, "logprobs": 0, "logit_bias": {7: -100.0}}
+    shared = {"max_tokens": 5, "stop_token_ids": [3, 4], "logprobs": 0, "logit_bias": {7: -100.0}}
     assert generator._settings(greedy) == {"temperature": 0.0} | shared
     penalised = replace(greedy, decoding=replace(greedy.decoding, repetition_penalty=1.05))
     assert generator._settings(penalised) == {"temperature": 0.0, "repetition_penalty": 1.05} | shared

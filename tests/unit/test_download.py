@@ -7,7 +7,7 @@ from file_server import Behaviour, serving
 
 from vision_r1.data import download as module
 from vision_r1.data.download import Expected, download
-from vision_r1.data.lock import locked
+from vision_r1.data.lock_file import locked
 from vision_r1.files import UserError
 
 CONTENT = b"PK\3\4" + bytes(range(256)) * 40

@@ -7,7 +7,7 @@ import pytest
 from test_curation import curated, recipe
 
 from vision_r1.data.coco import read_coco
-from vision_r1.data.selection import as_coco
+from vision_r1.data.selection import selection_as_coco
 from vision_r1.data.sources import read_sources
 
 NAMES = ["cat", "dog", "pig", "cow"]
@@ -46,7 +46,7 @@ def test_an_image_without_annotated_categories_has_no_question(tmp_path):
 
 def test_the_selection_split_stays_federated(source, tmp_path):
     path = tmp_path / "selection.json"
-    path.write_text(json.dumps(as_coco([(source, image) for image in source.coco.images])))
+    path.write_text(json.dumps(selection_as_coco([(source, image) for image in source.coco.images])))
     dataset = read_coco("selection", path)
     assert dataset.federated
     assert [image.negatives for image in dataset.images] == [image.negatives for image in source.coco.images]

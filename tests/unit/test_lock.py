@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vision_r1.data.lock import locked, record
+from vision_r1.data.lock_file import locked, record
 from vision_r1.files import UserError
 
 

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from vision_r1.report.provenance import benchmarks, commit, differences, flatten, of_images, stages
+from vision_r1.report.provenance import commit, differences, flatten, of_images, read_jobs, rule_costs
 
 
 def job(name, seconds, memory=None):
@@ -12,25 +12,25 @@ def job(name, seconds, memory=None):
 
 def test_stages_sum_jobs_and_gpu_hours_are_time_times_gpus():
     jobs = [job("train/a", 3600.0, 100.0), job("train/b", 1800.0, 300.0), job("plot", 2.0), job("lost", None)]
-    train, plot = stages(jobs, {"train": 8, "plot": 0})
+    train, plot = rule_costs(jobs, {"train": 8, "plot": 0})
     assert (train.rule, train.jobs, train.seconds, train.longest, train.memory) == ("train", 2, 5400, 3600, 300)
     assert train.gpu_hours == pytest.approx(12.0)
     assert (plot.gpu_hours, plot.memory) == (0, None)
-    assert stages(jobs)[0].gpu_hours is None and stages([]) == []
+    assert rule_costs(jobs)[0].gpu_hours is None and rule_costs([]) == []
 
 
 def test_memory_of_a_job_too_short_to_be_sampled_is_missing(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/a.tsv").write_text("s\tmax_rss\n0.4\t3.4\n24.5\t812.4\n9\t-\n")
-    assert benchmarks(tmp_path, ()) == [job("train/a", 0.4), job("train/a", 24.5, 812.4), job("train/a", 9.0)]
-    assert benchmarks(tmp_path / "nothing", ()) == []
+    assert read_jobs(tmp_path, ()) == [job("train/a", 0.4), job("train/a", 24.5, 812.4), job("train/a", 9.0)]
+    assert read_jobs(tmp_path / "nothing", ()) == []
 
 
 def test_files_of_removed_rules_are_not_counted(tmp_path):
     for name in ("train_grpo", "train_grpo_stage1"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.tsv").write_text("s\tmax_rss\n24.5\t812.4\n")
-    assert [each["name"] for each in benchmarks(tmp_path, (), {"train_grpo": 1})] == ["train_grpo/a"]
+    assert [each["name"] for each in read_jobs(tmp_path, (), {"train_grpo": 1})] == ["train_grpo/a"]
 
 
 def test_configurations_differ_where_values_do_or_a_key_is_missing():
@@ -101,4 +101,4 @@ def test_jobs_that_the_report_does_not_wait_for_are_left_out(tmp_path):
     """They may or may not be finished when it is written, so the page would differ from run to run."""
     for name in ("train_sft", "release_checkpoint", "render_report"):
         (tmp_path / f"{name}.tsv").write_text("s\tmax_rss\n2.0\t100\n")
-    assert [job["name"] for job in benchmarks(tmp_path, ())] == ["train_sft"]
+    assert [job["name"] for job in read_jobs(tmp_path, ())] == ["train_sft"]

@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.data.lock import record
+    from vision_r1.data.lock_file import record
     from vision_r1.data.oddities import in_words, oddities, too_many
     from vision_r1.data.sources import read_sources
     from vision_r1.files import UserError, write_json

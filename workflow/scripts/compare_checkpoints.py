@@ -4,9 +4,9 @@ Example:
   python workflow/scripts/compare_checkpoints.py --run results/miniature \\
       --output_json comparison.json --output_csv comparison.csv
 
-Each is compared with the base model, with the checkpoints that its training, and the first GRPO stage behind it,
-started from, and with the SFT baseline of its training seed. Of each pair there is a line for every benchmark (data
-set `mean`) and data set. The intervals cover the choice of test images, not the randomness of training.
+Each checkpoint is compared with the base model, the checkpoint its training started from, the one its first GRPO stage
+started from, and the SFT baseline of its training seed. Each pair has a line for every benchmark (data set `mean`) and
+every data set. The intervals cover the choice of test images, not the randomness of training.
 """
 
 import argparse

@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.data.image_index import check_all_indexed, read_index
     from vision_r1.data.leakage import read_leaks, refused_images
     from vision_r1.data.mixture import TASKS
-    from vision_r1.data.selection import as_coco
+    from vision_r1.data.selection import selection_as_coco
     from vision_r1.data.sources import read_sources
     from vision_r1.data.tokens import ProcessorTokens
     from vision_r1.families import family
@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     draws = tuple(read_draw(task, words, sources) for task in TASKS for words in getattr(args, task))
     if unknown := sorted(set(args.hold_out_from) - {source.name for source in sources}):
         raise UserError(f"--hold_out_from: {unknown[0]!r} is not a --source")
-    args.draws, args.hold_out_from = draws, tuple(args.hold_out_from)
-    recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
+    values = vars(args) | {"draws": draws, "hold_out_from": tuple(args.hold_out_from)}
+    recipe = Recipe(**{field.name: values[field.name] for field in fields(Recipe)})
     tokens = ProcessorTokens(load_processor(args.processor, model_family, args.min_pixels, args.max_pixels))
     index = read_index(args.index)
     check_all_indexed(args.index, index, (image.path for source in sources for image in source.images()))
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         row["sha256"] = contents[row["image"]]
     write_jsonl(args.output_train, rows, sealed=True)
-    write_json(args.output_selection, as_coco(held_out))
+    write_json(args.output_selection, selection_as_coco(held_out))
     summary = {**summarise(tally, recipe, model_family, sources), "notes": args.note}
     write_json(args.output_summary, summary, sealed=True)
     logging.info(

@@ -22,13 +22,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from vision_r1.report.provenance import benchmarks, stages
+    from vision_r1.report.provenance import read_jobs, rule_costs
     from vision_r1.report.rulegraph import draw_rulegraph, read_rulegraph
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
-    jobs = benchmarks(run.costs, run.costs_shown())
-    draw_rulegraph(read_rulegraph(sys.stdin.read()), stages(jobs), run.figures / "rulegraph")
+    jobs = read_jobs(run.costs, run.costs_shown)
+    draw_rulegraph(read_rulegraph(sys.stdin.read()), rule_costs(jobs), run.figures / "rulegraph")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     import msgspec
 
-    from vision_r1.data.lock import locked, record
+    from vision_r1.data.lock_file import locked, record
     from vision_r1.data.released import read_released, shards
     from vision_r1.files import check_replaceable, write_jsonl, written_whole
 

@@ -198,12 +198,10 @@ def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) 
     from vision_r1.hub import check_name, list_files
     from vision_r1.models import family_of
 
-    if model is None:
+    if model == MINIATURE and over:
+        raise UserError("--model miniature: leave --over out; the default configuration is the miniature's")
+    if model in (None, MINIATURE):
         return {} if over else {"source": "made", "id": None, "revision": None}
-    if model == MINIATURE:
-        if over:
-            raise UserError("--model miniature: leave --over out; the default configuration is the miniature's")
-        return {"source": "made", "id": None, "revision": None}
     if not over:
         raise UserError(
             f"--model {model}: give --over, the configurations that say how it is trained on which machine, e.g. "

@@ -21,15 +21,15 @@ class _Parser(argparse.ArgumentParser):
     """A parser that refuses outputs in place of inputs."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found = super().parse_args(args, namespace)
-        named = [each for each in self._actions if each.type is Path or _PLACE.search(f"{each.dest} {each.metavar}")]
-        values = {(each.option_strings or [each.dest])[0]: getattr(found, each.dest) for each in named}
+        parsed = super().parse_args(args, namespace)
+        actions = [one for one in self._actions if one.type is Path or _PLACE.search(f"{one.dest} {one.metavar}")]
+        values = {(action.option_strings or [action.dest])[0]: getattr(parsed, action.dest) for action in actions}
         check_outputs(values)
-        for each, (flag, value) in zip(named, values.items(), strict=True):
+        for action, (flag, value) in zip(actions, values.items(), strict=True):
             for path in map(Path, _paths(value) if _is_output(flag) else ()):
-                if each.metavar == "FILE" and path.is_dir() or each.metavar == "DIR" and path.is_file():
+                if action.metavar == "FILE" and path.is_dir() or action.metavar == "DIR" and path.is_file():
                     raise UserError(f"{flag} {path}: is a {'folder' if path.is_dir() else 'file'}; give another name")
-        return found
+        return parsed
 
 
 def parser(docstring: str) -> argparse.ArgumentParser:
@@ -168,14 +168,14 @@ def whole_number(minimum: int, maximum: int = 2**32 - 1) -> Callable[[str], int]
 
 
 def figure(text: str) -> str:
-    """Be an argument type: a path that ends in .svg or .png."""
+    """Argument type: a path that ends in .svg or .png."""
     if not text.endswith((".svg", ".png")):
         raise argparse.ArgumentTypeError(f"{text!r}: give a path that ends in .svg or .png")
     return text
 
 
 def share(text: str) -> float:
-    """Be an argument type: a number from 0 to 1."""
+    """Argument type: a number from 0 to 1."""
     try:
         number = float(text)
     except ValueError:

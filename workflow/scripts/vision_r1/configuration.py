@@ -26,7 +26,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError, read_json
-from vision_r1.launcher.modes import processes
+from vision_r1.launcher.modes import LAUNCH, processes
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import in_words
 from vision_r1.text import did_you_mean
@@ -299,7 +299,7 @@ def _check_model(config: Mapping[str, Any]) -> None:
 
 
 def _check_compute(config: Mapping[str, Any]) -> None:
-    for job, launch in (("train_sft", "launch"), ("train_grpo", "launch"), ("predict_suite", "launch_predict")):
+    for job, launch in LAUNCH.items():
         gpus, started = config["compute"][job]["gpu"], processes(config, job)
         if gpus and gpus != started:
             raise UserError(
@@ -346,8 +346,9 @@ def _explain(error: ValidationError) -> str:
             return f"{unknown!r} is gone; {REMOVED[unknown]}"
         return f"unknown key {unknown!r}{did_you_mean(unknown, error.schema['properties'])}"
     if error.validator == "not" and "const" in error.validator_value:
-        other = "; give at least 1, or -1 where another key decides" if error.validator_value["const"] == 0 else ""
-        return f"{value!r} is not allowed{other or '; the name is taken'}"
+        is_zero = error.validator_value["const"] == 0
+        hint = "give at least 1, or -1 where another key decides" if is_zero else "the name is taken"
+        return f"{value!r} is not allowed; {hint}"
     if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
         return f"{value!r} is now {RENAMED[value]!r}"
     return in_words(error)

@@ -65,7 +65,6 @@ def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
     if values["precision_low"] > values["precision_high"]:
         raise UserError(f"{where}.{stage}.precision_low: larger than precision_high")
     started = processes(config, "train_grpo")
-    completions = values["per_device_train_batch_size"] * micro_steps_at_once(values) * started
     together = values.get("vllm_tensor_parallel_size", 1)
     if started % together:
         raise UserError(
@@ -75,6 +74,7 @@ def check_stage(config: Mapping[str, Any], name: str, stage: str) -> None:
     check_objective(values, f"{where}.{stage}.")
     if "step" in merged["grpo"] and min(merged[each]["max_steps"] for each in STAGES) < 1:
         raise UserError(f"{where}.grpo.step: it is a share of both stages' max_steps, and has to leave each a step")
+    completions = values["per_device_train_batch_size"] * micro_steps_at_once(values) * started
     if completions % values["num_generations"]:
         raise UserError(
             f"{where}.{stage}: {completions} completions are generated at once "

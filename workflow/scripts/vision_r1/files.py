@@ -16,7 +16,7 @@ from typing import Any
 
 SEAL = "seal.sha256"  # in a sealed folder; that of a file is hidden, beside it
 _UNSEALED = (SEAL, "README.md")  # a model card may be edited
-_LOADED = {".safetensors", ".json", ".jinja", ".txt"}  # what loading a model reads, by suffix
+LOADED = {".safetensors", ".json", ".jinja", ".txt"}  # what loading a model reads, by suffix
 
 
 class UserError(Exception):
@@ -152,7 +152,7 @@ def hash_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
     noted = read_seal(folder / SEAL)
     present = [name for name in _sealed_names(folder) if names is None or name in names]
     if noted:  # a file that somebody added, such as a picture, is not part of the model
-        present = [name for name in present if name in noted or Path(name).suffix in _LOADED]
+        present = [name for name in present if name in noted or Path(name).suffix in LOADED]
     found = hash_files(folder, present)
     for name in sorted(noted.keys() | found.keys()) if noted else ():
         if names is None or name in names:

@@ -141,9 +141,10 @@ def of_curation(config: Config, experiment: str | None = None) -> list[str]:
 
 
 def of_archive(config: Config, file: str) -> list[str]:
-    """Return where an archive is to be had, and what it must be, by its file name.
+    """Return an archive's addresses, and its expected size and checksums, by its file name.
 
-    One whose content is known may be packed otherwise from one day to the next, so its bytes are not locked.
+    Where the hash of its files is known, the archive's own bytes are not locked: a server may pack the same files
+    differently from day to day.
     """
     entry = next(entry for name, entry in config["archives"].items() if places.archive_file(config, name) == file)
     sums = {key: entry.get(key) for key in ("bytes", "md5", "sha256")}

@@ -18,7 +18,7 @@ def position_once(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _once(position: Callable[..., Any]) -> Callable[..., Any]:
-    """Return get_rope_index, a loop over rows in Python, for the distinct rows of a batch with one image a row."""
+    """Wrap get_rope_index, which loops over rows in Python, to run on the distinct rows of a batch alone."""
 
     def once(input_ids: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **options: Any) -> Any:
         types, mask = options.get("mm_token_type_ids"), options.get("attention_mask")

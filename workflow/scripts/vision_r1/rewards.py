@@ -183,12 +183,12 @@ class Criterion:
             silent = float(not parsed.labels and not truth_labels)
             return silent, silent
         published = self.assignment == "cost"
-        precision = np.float32 if published else np.float64
-        boxes = frame.to_original(parsed.boxes.astype(precision), divide_first=published)
-        truth = truth.astype(precision)
+        dtype = np.float32 if published else np.float64
+        boxes = frame.to_original(parsed.boxes.astype(dtype), divide_first=published)
+        truth = truth.astype(dtype)
         same_label = self._same_label(parsed.labels, truth_labels)
         quality = QUALITIES[self.quality](boxes, truth)
-        if self.assignment == "cost":
+        if published:
             closeness = quality if self.quality == "giou" else giou(boxes, truth)
             pairs = match_box_prioritised(boxes, truth, closeness, same_label, self.label_aware)
         else:
@@ -249,7 +249,7 @@ class Scorer:
         log_extra: Callable[[str, list], None] | None,
         columns: Mapping[str, Any],
     ) -> list[Score]:
-        names = columns.get("source_id")
+        source_ids = columns.get("source_id")
         texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
         columns = {name: columns[name] for name in ROW_FIELDS if name in columns}
         # The very same list, not an equal one: the next batch may be equal and has metrics of its own.
@@ -261,8 +261,8 @@ class Scorer:
                 self._log(log_metric)
             if log_extra is not None:
                 log_extra("verdict", [str(score.verdict) for score in self._scores])
-                if names is not None:
-                    log_extra("source_id", list(names))
+                if source_ids is not None:
+                    log_extra("source_id", list(source_ids))
         return self._scores
 
     def _log(self, log_metric: Callable[[str, float], None]) -> None:

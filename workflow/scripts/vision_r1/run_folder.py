@@ -169,8 +169,9 @@ class Run:
         protocols = self.config["evaluation"]["suite_protocols"]
         return [(suite, protocol) for suite in self.suites for protocol in protocols[suite]]
 
+    @property
     def costs_shown(self) -> set[str]:
-        """Return the benchmark files, without ending, of the jobs behind each checkpoint and suite of the report."""
+        """The benchmark files, without ending, of the jobs behind each checkpoint and suite of the report."""
         alone = {f"{rule}/{name}" for rule in ("train_sft", "train_grpo") for name in self.checkpoints}
         pairs = [f"{name}/{suite}" for name, suite in self.scored(self.checkpoints)]
         return alone | {f"{rule}/{pair}" for rule in ("predict_suite", "score_suite") for pair in pairs}

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from vision_r1.data import lock as locking
 from vision_r1.data.kinds import HEAD, kind_fault
+from vision_r1.data.lock_file import locked, record
 from vision_r1.files import UserError, check_room, file_hash
 from vision_r1.progress import Progress
 
@@ -81,14 +81,14 @@ def download(
     HF_HUB_OFFLINE is set, for a file that is not there.
     """
     if lock:
-        before = locking.locked(lock, "archives", output.name)
+        before = locked(lock, "archives", output.name)
         expected = replace(
             expected, size=expected.size or before.get("bytes"), sha256=expected.sha256 or before.get("sha256")
         )
     _fetch(urls, output, expected, longest_wait)
     if lock:
         facts = {"bytes": output.stat().st_size, "sha256": file_hash(output, "sha256")}
-        locking.record(lock, "archives", output.name, facts)
+        record(lock, "archives", output.name, facts)
 
 
 def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: float) -> None:

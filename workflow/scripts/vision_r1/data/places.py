@@ -160,7 +160,7 @@ def licences(config: Config, names: Iterable[str]) -> dict[str, str]:
 
 
 def check_exist(config: Config, names: Iterable[str]) -> None:
-    """Raise UserError, naming the key, for a path of a data set on this machine at which nothing is."""
+    """Raise UserError, naming the key, where a data set's path on this machine doesn't exist."""
     for name in names:
         for key in KEYS:
             found = config["datasets"][name].get(key)

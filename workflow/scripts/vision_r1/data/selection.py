@@ -7,7 +7,7 @@ from vision_r1.data.coco import CocoImage
 from vision_r1.data.sources import Source
 
 
-def as_coco(held_out: Sequence[tuple[Source, CocoImage]]) -> dict[str, Any]:
+def selection_as_coco(held_out: Sequence[tuple[Source, CocoImage]]) -> dict[str, Any]:
     """Return held-out images as one COCO-format data set; `file_name` is the path as it was given.
 
     Categories are those of all sources, one for each name, renumbered; so are images and annotations.

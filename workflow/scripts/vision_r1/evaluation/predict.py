@@ -109,7 +109,8 @@ def predict(
         **settings,
     }
     kept, key = finished.beside(output), _key(header, requests, questions, family)
-    if finished.is_kept(kept, key) if output.is_file() else finished.restore(kept, key, {"predictions": output}):
+    known = finished.is_kept(kept, key) if output.is_file() else finished.restore(kept, key, {"predictions": output})
+    if known:
         log.info("%s: this very prediction was finished before; delete %s to predict again", output, kept)
         return
     for path in partials(output):

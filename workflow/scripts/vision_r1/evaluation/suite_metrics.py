@@ -87,7 +87,7 @@ def score_suite(
     mean: AP, AP50 and AP75 over all data sets, None where one is incomplete: it has no ground truth, or an
     image with objects that no line asks for. precision_recall: the mean of the data sets' curves; their own scores
     leave the curves out, which would be most of the file. samples: {metric: {data set: value of each
-    resample}}. Raises UserError for lines that are not about these data sets, for a protocol without a parser, and
+    resample}}. Raises UserError for lines that are not about these data sets, for a protocol without a reading, and
     where there are no lines.
     """
     if not lines:

@@ -18,7 +18,7 @@ SAME_JOB = 120.0  # seconds in which a requeued job's old processes should have 
 
 
 def try_lock(path: Path) -> int | None:
-    """Return a file descriptor that holds the lock until it is closed, as by any end of the process, or None.
+    """Return a file descriptor that holds the lock until it is closed, which any end of the process does, or None.
 
     Raises OSError where the lock's path is a link: writing would go into the file that it names.
     """

@@ -16,15 +16,17 @@ MODES = {
     "fsdp": "weights, gradients and optimiser split over the GPUs (FSDP)",
 }
 SPLIT_WEIGHTS = ("zero3", "fsdp")
+# Job -> the key of section compute that has the command it is started with.
+LAUNCH = {"train_sft": "launch", "train_grpo": "launch", "predict_suite": "launch_predict"}
 
 
 def processes(config: Mapping[str, Any], job: str) -> int:
     """Return how many processes a job of section compute starts, over all nodes: one a GPU.
 
-    job: train_sft, train_grpo or predict_suite. torchrun is told how many a node starts; accelerate how many there are,
+    job: one of LAUNCH. torchrun is told how many a node starts; accelerate how many there are,
     by an option or by its file. Raises UserError for a number that can't be read, and for such a file.
     """
-    launch = "launch_predict" if job == "predict_suite" else "launch"
+    launch = LAUNCH[job]
     key = f"compute.{launch}"
     options = _options(config["compute"][launch], key)
     if options.nproc_per_node is not None:

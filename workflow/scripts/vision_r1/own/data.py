@@ -12,7 +12,7 @@ from typing import Any
 from vision_r1.data.coco import CocoDataset, CocoImage, read_coco
 from vision_r1.data.formats import READERS
 from vision_r1.data.formats.labelled import as_coco, warnings
-from vision_r1.data.selection import as_coco as images_as_coco
+from vision_r1.data.selection import selection_as_coco
 from vision_r1.data.sources import Source
 from vision_r1.files import UserError, write_json
 
@@ -103,7 +103,7 @@ def split(part: Part, share: float, seed: int) -> tuple[list[CocoImage], list[Co
 def write_part(part: Part, images: Sequence[CocoImage], file: Path) -> Part:
     """Write some images of a data set as a COCO file of their own, and return that part."""
     source = Source(part.coco.name, str(part.annotations), None, part.coco)
-    content = images_as_coco([(source, image) for image in images])
+    content = selection_as_coco([(source, image) for image in images])
     for entry in content["images"]:
         entry["file_name"] = os.path.relpath(entry["file_name"], part.images)
     write_json(file, content)

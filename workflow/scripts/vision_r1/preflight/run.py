@@ -48,16 +48,16 @@ def survey(run: Run) -> dict[str, Any]:
     model = config["model"]
     limits = family(model["family"]), model["min_pixels"], model["max_pixels"]
     processor = find_processor(config, models)
-    rows, made_again = _rows(train_file, *limits)
+    rows, notes = _rows(train_file, *limits)
     if processor is None:
-        made_again.append(f"The processor of {model['id']} is not here yet: whether it loads shows once it is fetched.")
+        notes.append(f"The processor of {model['id']} is not here yet: whether it loads shows once it is fetched.")
     elif rows:
         rows, told = with_lengths(rows, processor, limits[0])
-        made_again += told
+        notes += told
     if check_checkpoints(models, limits[0]) not in (None, limits[1:]):
-        made_again.append("The existing checkpoints were trained under other pixel limits: train them again.")
+        notes.append("The existing checkpoints were trained under other pixel limits: train them again.")
     if config["grpo"].get("use_vllm") and config["grpo"].get("vllm_mode") == "server":
-        made_again.append(
+        notes.append(
             "The GPUs of the vLLM server are not counted; it is assumed to be as fast as vLLM on the training GPUs."
         )
     size = answer_size(config, processor, rows)
@@ -96,7 +96,7 @@ def survey(run: Run) -> dict[str, Any]:
         summary["with_zero2"] = _if_better(others, summary["trainings"], config["preflight"]["gpu_memory_gib"])
     summary["prediction"] = _prediction(run, lengths, size, found)
     summary["disk"] = _disk(run, found, summary)
-    summary["unknown"] = made_again + _unknown(summary, lengths, found, source)
+    summary["unknown"] = notes + _unknown(summary, lengths, found, source)
     summary["problems"] = _problems(config, summary)
     return summary
 
@@ -301,10 +301,10 @@ def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str
             f"are {weights / colocated.together / GIB:.1f} GiB there; raise it or vllm_tensor_parallel_size"
         )
     for training in summary["trainings"]:
-        needed = training.get("memory_peak", 0) / GIB
-        if card and needed > card:
+        gib = training.get("memory_peak", 0) / GIB
+        if card and gib > card:
             problems.append(
-                f"{training['name']} needs about {needed:.1f} GiB on each GPU, the card has {card:g}: give smaller "
+                f"{training['name']} needs about {gib:.1f} GiB on each GPU, the card has {card:g}: give smaller "
                 "per_device_train_batch_size or steps_per_generation, more GPUs, ZeRO-3, or lora"
             )
     arms = dict.fromkeys(split_checkpoint(training["name"])[0] for training in summary["trainings"])

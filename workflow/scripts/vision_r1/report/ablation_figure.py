@@ -6,9 +6,10 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from vision_r1.report.ablations import Line, headlines
+from vision_r1.report.ablations import Line
 from vision_r1.report.figures import save
 from vision_r1.report.panels import STYLE_SHEET, benchmark_title, legend, missing, plain, told_apart
+from vision_r1.report.results import headlines
 from vision_r1.report.style import MUTED
 
 
@@ -23,7 +24,7 @@ def effects(lines: Sequence[Line], reference: str) -> Figure:
     compared = [line for line in lines if line.metric == "AP" and line.difference is not None]
     if not compared:
         return missing("effects: no experiment other than the first was measured")
-    suites = headlines(list(dict.fromkeys((line.suite, line.protocol) for line in compared)))
+    suites = headlines((line.suite, line.protocol) for line in compared).items()
     names = list(dict.fromkeys(line.experiment for line in compared))
     size = 2.2 + 2.9 * len(suites), 1.3 + 0.34 * len(names)
     figure, panels = plt.subplots(1, len(suites), figsize=size, sharey=True, squeeze=False, layout="constrained")

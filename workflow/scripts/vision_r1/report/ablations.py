@@ -24,6 +24,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.preflight.batches import Budget
 from vision_r1.report.published import Presets, published_numbers
+from vision_r1.report.results import headlines
 from vision_r1.report.sheets import Difference, Sheet, Value
 from vision_r1.report.text import points
 from vision_r1.rewards import Criterion
@@ -169,15 +170,10 @@ def ablation_sheets(
     return sheets
 
 
-def headlines(benchmarks: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return each suite with its first protocol."""
-    return list({suite: (suite, protocol) for suite, protocol in reversed(benchmarks)}.values())[::-1]
-
-
 def _scores(
     config: Mapping[str, Any], arms: Sequence[Arm], lines: Sequence[Line], published: Sequence[Mapping[str, Any]]
 ) -> Sheet:
-    benchmarks = headlines(list(dict.fromkeys((line.suite, line.protocol) for line in lines)))
+    benchmarks = headlines((line.suite, line.protocol) for line in lines).items()
     columns = [
         (suite, protocol, metric)
         for number, (suite, protocol) in enumerate(benchmarks)

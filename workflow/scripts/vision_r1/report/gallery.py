@@ -19,7 +19,7 @@ from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
 from vision_r1.report.drawing import Objects, draw, palette
-from vision_r1.report.results import Checkpoint, Result, lookup
+from vision_r1.report.results import Checkpoint, Result, headlines, lookup
 from vision_r1.report.text import points
 from vision_r1.text import shorten
 
@@ -182,8 +182,7 @@ def galleries(
     """
     found: list[Gallery] = []
     last = next((checkpoint for checkpoint, _ in reversed(predictions)), "base")
-    for suite in dict.fromkeys(suite for suite, _ in benchmarks):
-        protocol = next(way for name, way in benchmarks if name == suite)
+    for suite, protocol in headlines(benchmarks).items():
         answered = {Checkpoint.of(name).title: lines for (name, of), lines in predictions.items() if of == suite}
         entry = evaluation["protocols"].get(protocol, {})
         reader, names = READERS[entry.get("reader", "strict")], entry.get("names", {})

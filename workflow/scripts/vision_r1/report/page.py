@@ -71,7 +71,7 @@ class Inputs:
 
     run: the configuration, and the folders of plot_results.py and audit_rewards.py; presets: published recipe -> its
     configuration, to compare with; training: checkpoint -> metrics.json of its training; galleries: of test images;
-    benchmarks: Snakemake's benchmark files; curation: the summary of curate_train.py; comparison: of
+    jobs: those of Snakemake's benchmark files; curation: the summary of curate_train.py; comparison: of
     compare_checkpoints.py; anchors: of check_anchors.py; metrics: (checkpoint, suite) -> metrics of score_suite.py;
     datasheet, overlays: of the training file; gpus: rule -> GPUs that one of its jobs asks for; checksums: of
     checksum_inputs.py; targets: (what, file) of the numbers; snakemake: the command that a reader starts the workflow
@@ -89,7 +89,7 @@ class Inputs:
     anchors: Sequence[Mapping[str, Any]] = ()
     datasheet: Mapping[str, Any] | None = None
     overlays: Sequence[Overlay] = ()
-    benchmarks: Sequence[Mapping[str, Any]] = ()
+    jobs: Sequence[Mapping[str, Any]] = ()
     gpus: Mapping[str, int] = field(default_factory=dict)
     checksums: Sequence[Mapping[str, Any]] = ()
     targets: Sequence[tuple[str, str]] = ()
@@ -136,15 +136,16 @@ def _context(inputs: Inputs) -> dict[str, Any]:
     experiments, seeds = config["report"]["experiments"], config["report"]["training_seeds"]
     same = [[*chains(config, [name], seeds).values()] for name in experiments]
     stages = {name: _stages(config, name) for name in experiments}
+    tested = [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)]
     intervals = mean_intervals(inputs.comparison["lines"]) if inputs.comparison else {}
     return {
         "config": config,
         "disclosures": disclosures(config),
         "banner": banner(config, inputs.presets),
         "run": configuration.run_name(config),
-        "subject": _subject(config, benchmarks),
+        "subject": _subject(config["model"], tested),
         "conclusions": [conclusion(results, each, *benchmarks[0], intervals) for each in same],
-        "suites": [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)],
+        "suites": tested,
         "scores": _scores(columns, rows),
         "every_score": _scores(every_column, every_row),
         "columns": columns,
@@ -177,8 +178,8 @@ def _provenance(inputs: Inputs) -> dict[str, Any]:
     config, trainings = inputs.run.config, inputs.training.values()
     recipe, _ = nearest(config, inputs.presets)
     return {
-        "stages": provenance.stages(inputs.benchmarks, inputs.gpus),
-        "jobs": inputs.benchmarks,
+        "rules": provenance.rule_costs(inputs.jobs, inputs.gpus),
+        "jobs": inputs.jobs,
         "rulegraph": embedded(inputs.run.figures, "rulegraph"),
         "hardware": sorted({metrics["hardware"] for metrics in trainings if metrics.get("hardware")}),
         "machine": provenance.machine(),
@@ -206,13 +207,11 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
     ]
 
 
-def _subject(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]]) -> str:
+def _subject(model: Mapping[str, Any], suites: Sequence[Mapping[str, Any]]) -> str:
     """Say in a sentence which model was tested on what."""
-    model = config["model"]
     what = f"Base model: {visible(str(model['id']))}"
     if model["source"] == "made":
         what = f"Base model: a small {model['family']}, trained from scratch on synthetic scenes"
-    suites = [_suite(config, suite) for suite in dict.fromkeys(suite for suite, _ in benchmarks)]
     tested = [
         f"{suite['name']} ({len(suite['datasets'])} set{'s' if len(suite['datasets']) != 1 else ''} of "
         f"{'synthetic scenes' if suite['made'] else 'photographs'})"

@@ -48,8 +48,8 @@ def commit() -> str | None:
 
     Changes are edited files, and new ones among the programs: a user's own configuration is no change of the code.
     """
-    # In a hook, git names the repository that it works on.
     scripts = Path(__file__).parents[2]
+    # In a hook, git names the repository that it works on.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words: str) -> str:
@@ -96,7 +96,7 @@ def commands(targets: Iterable[tuple[str, str]], snakemake: str) -> list[tuple[s
 NOT_BEFORE = ("release_checkpoint", "render_report")
 
 
-def benchmarks(folder: str | Path, shown: Collection[str], rules: Collection[str] = ()) -> list[dict[str, Any]]:
+def read_jobs(folder: str | Path, shown: Collection[str], rules: Collection[str] = ()) -> list[dict[str, Any]]:
     """Read Snakemake's benchmark files: name, seconds, peak memory in MB (None where Snakemake wrote none).
 
     shown: files of a checkpoint or suite, as of Run.costs_shown; those of others, such as ablations, are left out.
@@ -119,8 +119,8 @@ def benchmarks(folder: str | Path, shown: Collection[str], rules: Collection[str
     return jobs
 
 
-def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = None) -> list[RuleCost]:
-    """Sum up jobs of `benchmarks` by rule, the longest first; gpus: rule -> GPUs that one of its jobs asks for."""
+def rule_costs(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = None) -> list[RuleCost]:
+    """Sum up jobs of `read_jobs` by rule, the longest first; gpus: rule -> GPUs that one of its jobs asks for."""
     rules: dict[str, list[Mapping[str, Any]]] = {}
     for job in jobs:
         if job["seconds"] is not None:
@@ -132,7 +132,7 @@ def stages(jobs: Iterable[Mapping[str, Any]], gpus: Mapping[str, int] | None = N
         found.append(
             RuleCost(rule, len(own), sum(seconds), max(seconds), max(memory, default=None), (gpus or {}).get(rule))
         )
-    return sorted(found, key=lambda stage: -stage.seconds)
+    return sorted(found, key=lambda cost: -cost.seconds)
 
 
 def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:

@@ -237,6 +237,14 @@ def _parse(cell: str, kind: Any) -> str | int | float | None:
     return float(cell) if kind == float | None else int(cell)
 
 
+def headlines(benchmarks: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return suite -> its headline, the first of its protocols; benchmarks: (suite, protocol)."""
+    first: dict[str, str] = {}
+    for suite, protocol in benchmarks:
+        first.setdefault(suite, protocol)
+    return first
+
+
 def pairs(results: Iterable[Result]) -> list[tuple[str, str]]:
     """List (suite, protocol) in their order of appearance; the first one is the primary benchmark."""
     return list(dict.fromkeys((result.suite, result.protocol) for result in results))

@@ -9,7 +9,7 @@ from typing import Any
 
 from vision_r1.evaluation.bootstrap import AP_METRICS
 from vision_r1.evaluation.published import MEAN
-from vision_r1.report.results import Checkpoint, Result, lookup, pairs
+from vision_r1.report.results import Checkpoint, Result, headlines, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
 from vision_r1.report.text import points
 
@@ -69,8 +69,7 @@ def dataset_columns(measured: Sequence[tuple[str, str]], suites: Mapping[str, Se
     suites: suite -> its data sets.
     """
     columns = []
-    for suite in dict.fromkeys(suite for suite, _ in measured):
-        protocol = next(protocol for name, protocol in measured if name == suite)
+    for suite, protocol in headlines(measured).items():
         if len(names := suites[suite]) > 1:
             columns += [Column(suite, protocol, "AP", name) for name in names]
         metrics = AP_METRICS if suite == measured[0][0] else ("AP",)

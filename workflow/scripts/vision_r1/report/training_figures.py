@@ -1,6 +1,6 @@
 """The figures of training: what was logged by step, both stages on one axis, smoothed with the raw behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,12 +33,8 @@ WINDOW = 0.15  # of a stage's logs, in the moving average
 
 def reward_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
     """The reward and its parts, whatever they are; a line marks where the thresholds rise."""
-    highest: dict[str, float] = {}
-    for history in histories.values():
-        for row in history:
-            for key, value in row.items():
-                if key.startswith("rewards/") and key.endswith("/mean") and value is not None:
-                    highest[key] = max(value, highest.get(key, 1))  # parts are 0..1, but for Rex-Omni's
+    # Parts are 0..1, but for Rex-Omni's.
+    highest = _highest(histories, lambda key: key.startswith("rewards/") and key.endswith("/mean"), least=1)
     parts = {key: (plain(f"{key.split('/')[1].replace('_', ' ')} reward"), top) for key, top in highest.items()}
     return _by_step(histories, chains, REWARD | parts, "GRPO history", columns=4)
 
@@ -50,15 +46,21 @@ def signal_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
 
 def verdicts_by_step(histories: Mapping[str, History], chains: Chains) -> Figure:
     """How completions were read: the share of each verdict that was frequent somewhere."""
-    highest: dict[str, float] = {}
-    for history in histories.values():
-        for row in history:
-            for key, share in row.items():
-                if key.startswith(VERDICTS) and share is not None:
-                    highest[key] = max(share, highest.get(key, 0))
+    highest = _highest(histories, lambda key: key.startswith(VERDICTS), least=0)
     frequent = sorted((key for key in highest if highest[key] > 0), key=lambda key: -highest[key])[:MOST_VERDICTS]
     panels = {key: (plain(key.removeprefix(VERDICTS).replace("_", " ")), None) for key in frequent}
     return _by_step(histories, chains, panels, "verdicts of GRPO's completions")
+
+
+def _highest(histories: Mapping[str, History], chosen: Callable[[str], bool], least: float) -> dict[str, float]:
+    """Return the highest value that was logged under each chosen key, at least `least`."""
+    highest: dict[str, float] = {}
+    for history in histories.values():
+        for row in history:
+            for key, value in row.items():
+                if chosen(key) and value is not None:
+                    highest[key] = max(value, highest.get(key, least))
+    return highest
 
 
 def loss_by_step(histories: Mapping[str, History]) -> Figure:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-READERS = 8  # threads that read the headers of images
+HEADER_THREADS = 8  # that read the headers of images
 
 
 def read_rows(train_file: str | Path, family: Family, min_pixels: int, max_pixels: int) -> list[Row]:
@@ -79,7 +79,7 @@ def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", family: Fami
 
 def _check_sizes(train_file: str | Path, rows: list[Row]) -> None:
     """Raise UserError, naming the row, where an image is not of the size that its boxes are for; reads headers only."""
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(HEADER_THREADS) as pool:
         sizes = pool.map(upright_size, [row["image"] for row in rows])
         for number, (row, size) in enumerate(zip(rows, sizes, strict=True), start=1):
             if size != (row["width"], row["height"]):

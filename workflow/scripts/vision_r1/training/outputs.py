@@ -1,9 +1,7 @@
 """What a finished training hands on: model, history, completions, checkpoint and metrics; and where they are kept."""
 
-import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import Trainer
@@ -12,7 +10,7 @@ from vision_r1 import finished
 from vision_r1.files import hash_files, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
 from vision_r1.resources import hardware, peak_rss_mb
 from vision_r1.training.checkpoints import MARKER, by_age, last_complete, mark_complete
-from vision_r1.training.recording import sampled
+from vision_r1.training.recording import finite_or_none, sampled
 from vision_r1.training.settings import FILE, versions
 from vision_r1.training.stage import Stage
 from vision_r1.training.weights import count_parameters, save_model
@@ -30,7 +28,7 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
         return
     # Sorted: the trainer's state, which an interrupted training reads again, is.
     history = [
-        {name: _finite(value) for name, value in sorted(entry.items())}
+        {name: finite_or_none(value) for name, value in sorted(entry.items())}
         for entry in trainer.state.log_history
         if entry["step"] > stage.first_step and "loss" in entry
     ]
@@ -82,7 +80,3 @@ def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
         hashes = {name: entry["sha256"] for name, entry in read_json(last / MARKER)["files"].items() if name != pickle}
         mark_complete(partial, seconds, hashes | hash_files(partial, [FILE]))
         sync(partial)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,6 @@
 """What a training records beside TRL's own logs: speed, memory, spread of advantages, sampled completions."""
 
-import json
+import math
 import sys
 import time
 from importlib.util import find_spec
@@ -87,12 +87,11 @@ class SampleCompletions(TrainerCallback):
             write_jsonl(sample_file(args.output_dir, state.global_step), rows)
 
     def _row(self, step: int, index: int) -> dict[str, Any]:
-        rewards = {name: values[index] for name, values in self.kept["rewards"].items()}
         return {
             "step": step,
             "prompt": _text(self.kept["prompt"][index]),
             "completion": _text(self.kept["completion"][index]),
-            "rewards": json.loads(json.dumps(rewards).replace("NaN", "null")),
+            "rewards": {name: finite_or_none(values[index]) for name, values in self.kept["rewards"].items()},
             "advantage": self.kept["advantages"][index],
             **{name: values[index] for name, values in self.kept["extra"].items()},
         }
@@ -106,6 +105,11 @@ def sampled(state: str | Path, last_step: int) -> list[dict[str, Any]]:
     """Return the sampled completions of a state folder up to `last_step`, oldest first."""
     files = sorted((Path(state) / "completions").glob("*.jsonl"))
     return [row for file in files if int(file.stem) <= last_step for row in read_jsonl(file)]
+
+
+def finite_or_none(value: Any) -> Any:
+    """Return a value that JSON can hold: None in place of an infinite number or none at all."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(messages: list[dict[str, Any]]) -> str:

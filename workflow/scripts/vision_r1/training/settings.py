@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from vision_r1.files import UserError, file_hash, hash_folder, read_json
+from vision_r1.files import LOADED, UserError, file_hash, hash_folder, read_json
 from vision_r1.model_folder import PROCESSOR_FILES
 from vision_r1.stamps import code_stamp
 from vision_r1.training.arguments import StageArguments
@@ -132,8 +132,7 @@ def check_frozen(checkpoint: str | Path, frozen: str | Path) -> None:
 
 def _hashes(folder: Path) -> dict[str, str]:
     # All but a trainer's state, which may be many times as large, and has hashes of its own.
-    kinds = (".safetensors", ".json", ".jinja", ".txt")
-    return hash_folder(folder, [path.name for path in folder.iterdir() if path.suffix in kinds])
+    return hash_folder(folder, [path.name for path in folder.iterdir() if path.suffix in LOADED])
 
 
 def _hash(path: str | Path) -> str:
