@@ -86,7 +86,8 @@ def test_a_checkpoints_own_sampling_settings_do_not_count_and_stay(
     interrupt_twice(main, words, out / "state", monkeypatch)
     main(words)
     assert weights_hash(out / "model") == weights_hash(trained / "model")
-    assert read_json(out / "model/generation_config.json")["min_p"] == 1.0
+    shipped, saved = (read_json(folder / "generation_config.json") for folder in (with_settings, out / "model"))
+    assert saved["min_p"] == 1.0 and saved["eos_token_id"] == shipped["eos_token_id"]
 
 
 def test_the_tracker_must_be_installed(tiny_checkpoint, train_file, tmp_path, monkeypatch):

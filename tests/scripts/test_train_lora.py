@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from test_train_grpo import GRPO
 from training_helpers import arguments, check_outputs, interrupt_twice, weights_hash
 
-from vision_r1.files import UserError, read_jsonl
+from vision_r1.files import UserError, read_json, read_jsonl
 from vision_r1.models import load_model
 from vision_r1.training.lora import LoRAArguments, check_adapters, kept_share, lora_config
 
@@ -70,6 +70,7 @@ def test_the_model_is_merged_and_whole(trained, tiny_checkpoint):
     _, _, out = trained
     check_outputs(out, tiny_checkpoint, steps=6)
     load_model(out / "model", "float32")
+    assert read_json(out / "metrics.json")["adapters_kept"] == pytest.approx(1, abs=1e-3)
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_checkpoint, out / "model"))
     changed = {name for name in before if not before[name].equal(after[name])}
     assert changed and not any(part in name for name in changed for part in ("norm", "embed", "lm_head", "bias"))

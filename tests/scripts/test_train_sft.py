@@ -207,7 +207,7 @@ def test_an_image_of_another_size_than_its_row_s(tiny_checkpoint, train_file, tm
         ({"save_strategy": "no"}, "--save_strategy no"),
         ({"init": "brings_code"}, "auto_map"),
         ({"max_steps": 0}, "--max_steps 0: give at least 1"),
-        ({"max_length": 20}, "--max_length 20: the answers of 8 rows would be cut off, the first is row 1; give "),
+        ({"max_length": 20}, "--max_length 20: would cut off the answers of 8 of 8 rows, first of row 1; give "),
     ],
 )
 def test_wrong_argument(options, message, tiny_checkpoint, train_file, tmp_path, monkeypatch):

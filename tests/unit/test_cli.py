@@ -31,7 +31,8 @@ def test_an_output_that_can_t_be_written_is_named_before_the_work(tmp_path, monk
         arguments.parse_args(words)
 
 
-def test_a_name_can_t_command_the_terminal(capsys, monkeypatch):
+def test_a_name_can_t_command_the_terminal(capsys, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)  # set back at the end
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # without pytest's, as in a program
 
     def main(argv):

@@ -11,7 +11,7 @@ from PIL import Image
 from vision_r1.data.coco import read_coco
 from vision_r1.data.formats import READERS
 from vision_r1.data.image_folder import ImageFolder
-from vision_r1.files import UserError, write_json
+from vision_r1.files import UserError, read_json, write_json
 
 
 @pytest.fixture
@@ -141,12 +141,22 @@ def test_accents_as_macos_writes_them(folder, form):
         assert all(Path(image.path).is_file() for image in coco.images)
 
 
-@pytest.mark.parametrize("kind", ["csv", "yolo", "voc"])
-def test_a_name_that_can_t_be_written_is_an_error(folder, kind):
-    path, images = written(kind, folder)
-    next(images.iterdir()).rename(images / "caf\udce9.jpg")
-    with pytest.raises(UserError, match=r"images: the name 'caf\\udce9.jpg' can't be written as UTF-8 in one line"):
-        converted(kind, path, images)
+def test_an_image_whose_name_can_t_be_written_is_named(folder):
+    path, images = written("yolo", folder)
+    Image.new("RGB", (64, 32)).save(images / "caf\udce9.png")
+    with pytest.raises(UserError, match=r"the image 'caf\\udce9.png' has no UTF-8 name of one line; rename the file"):
+        converted("yolo", path, images)
+
+
+def test_a_name_that_can_t_be_written_does_no_harm_where_no_annotation_means_it(folder, tmp_path):
+    path, images = written("csv", folder)
+    Image.new("RGB", (64, 32)).save(images / "caf\udce9.png")
+    write_json(tmp_path / "converted.json", converted("csv", path, images))
+    moved = read_json(tmp_path / "converted.json")
+    for image in moved["images"]:
+        image["file_name"] = f"elsewhere/{image['file_name']}"
+    write_json(tmp_path / "moved.json", moved)
+    assert all(Path(image.path).is_file() for image in read_coco("own", tmp_path / "moved.json", images).images)
 
 
 def test_one_image_under_two_names_is_an_error(folder):

@@ -26,7 +26,7 @@ def test_a_key_given_twice_is_an_error(text, lines):
 
 @pytest.mark.parametrize("number", ["010", "-0777", "0_7", "1:30", "1:30.5"])
 def test_a_number_that_is_not_decimal_is_an_error(number):
-    with pytest.raises(yaml.YAMLError, match=f"{number} in line 2 is no decimal number; write one, or a text in quot"):
+    with pytest.raises(yaml.YAMLError, match=f"{number} in line 2 is not a decimal number; write one, or put"):
         safe_yaml.load(f"a: 1\nb: [{number}]")
     assert safe_yaml.load(f"a: '{number}'\nb: {number} o'clock") == {"a": number, "b": f"{number} o'clock"}
     assert safe_yaml.load(f"a: {number}", as_written=True) == {"a": number}

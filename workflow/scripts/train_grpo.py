@@ -71,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # transformers would fill in what TRL leaves open (min_p, beams), and sample other completions. A checkpoint of a
     # training has only these; what is saved in the end comes from --init.
     shipped = generation_settings(arguments.init) or model.generation_config
-    shipped.eos_token_id = end_tokens(shipped, processor.tokenizer)  # at which TRL stops, too
+    ends = end_tokens(shipped, processor.tokenizer)  # at which TRL stops, too
+    if ends != [shipped.eos_token_id]:
+        shipped.eos_token_id = ends
     model.generation_config = only_ends(model.generation_config)
     # TRL loads the reference of the KL term from here; it stays put when the weights are a checkpoint's.
     model.config._name_or_path = arguments.reference

@@ -186,7 +186,7 @@ def share(text: str) -> float:
 
 
 def _shown(text: str) -> str:
-    """Return a text for the terminal, which would obey signs in the names of foreign files."""
+    """Return a text for the terminal, which would obey control characters in foreign file names."""
     return visible(text, keep="\n\t")
 
 

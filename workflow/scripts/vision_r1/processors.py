@@ -17,6 +17,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, GenerationConfig, Pr
 from vision_r1.families import Family
 from vision_r1.files import UserError, hash_folder
 from vision_r1.model_folder import PROCESSOR_FILES, check_processor
+from vision_r1.text import one_line
 
 IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 
@@ -72,7 +73,7 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
         cell = images.patch_size * images.merge_size
     except Exception as error:  # on damaged files, tokenizers and transformers raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        reason = (one_line(error) or type(error).__name__)[:300]
         raise UserError(
             f"{folder}: no processor can be built from its files ({reason}); fetch it again, or fix the family"
         ) from error
@@ -91,7 +92,8 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         text = prompt_text(processor, "")
     except Exception as error:  # a template is a program, and may raise whatever it likes
         remedy = "take the template of a vision-language model"
-        raise UserError(f"{folder}: its chat template can't be used ({error}); {remedy}") from None
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"{folder}: its chat template can't be used ({reason}); {remedy}") from None
     if text.count(IMAGE) != 1:
         raise UserError(f"{folder}: its chat template has no {IMAGE} for the image; take a vision-language model's")
     if text.rstrip().endswith("<think>"):  # SFT, GRPO and the readers of answers know none

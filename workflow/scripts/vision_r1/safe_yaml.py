@@ -34,7 +34,7 @@ def _check(node: yaml.Node, seen: set[int]) -> None:
     if isinstance(node, yaml.ScalarNode):
         if node.tag.endswith((":int", ":float")) and _NOT_DECIMAL.match(node.value):
             line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{node.value} in line {line} is no decimal number; write one, or a text in quotes")
+            raise yaml.YAMLError(f"{node.value} in line {line} is not a decimal number; write one, or put it in quotes")
         return
     if id(node) in seen:
         return

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vision_r1.files import UserError
+from vision_r1.files import UserError, is_one_line
 
 HERE = Path(".")  # the image folder of a selection split, whose names are whole paths
 
@@ -91,7 +91,7 @@ def _search(images: Sequence[Any], paths: Sequence[str], missing: Sequence[int],
     gone, found, exact = set(missing), {}, set()
     for number in missing:
         own, named, _ = meant[number]
-        if len(own) == 1 and "/." not in f"/{own[0]}":  # not in .thumbnails or .Trash
+        if len(own) == 1 and is_one_line(own[0]) and "/." not in f"/{own[0]}":  # not in .thumbnails or .Trash
             found[number] = str(folder / own[0])
             if files.is_exact(str(named)):
                 exact.add(number)

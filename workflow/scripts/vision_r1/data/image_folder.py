@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from vision_r1.data.images import ImageFault, image_suffixes, upright_size
-from vision_r1.files import UserError, files_below, is_one_line
+from vision_r1.files import UserError, files_below
 
 UNNAMED = "image files that no annotation names, left out"
 
@@ -22,9 +22,6 @@ class ImageFolder:
         self.files = sorted(path.relative_to(folder).as_posix() for path in paths)
         if not self.files:
             raise UserError(f"{folder}: no images in it")
-        for file in self.files:
-            if not is_one_line(file):
-                raise UserError(f"{folder}: the name {file!r} can't be written as UTF-8 in one line; rename the file")
         self._by_form: list[dict[str, list[str]]] = [{} for _ in range(4)]
         for file in self.files:
             for form, known in zip(self._forms(file), self._by_form, strict=True):

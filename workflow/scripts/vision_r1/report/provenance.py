@@ -50,7 +50,8 @@ def commit() -> str | None:
     """
     scripts = Path(__file__).parents[2]
     # In a hook, git names the repository that it works on.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    named = {"GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
+    environment = {name: value for name, value in os.environ.items() if name not in named}
 
     def git(*words: str) -> str:
         return subprocess.run(

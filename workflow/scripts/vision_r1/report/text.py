@@ -1,6 +1,6 @@
-"""Text from outside made harmless: model output, labels and file names may hold anything.
+"""Text from outside made harmless for CSV, Markdown and LaTeX: model output and labels may hold anything.
 
-HTML is escaped by jinja2 itself; this module serves CSV, Markdown and LaTeX, and shows invisible characters.
+HTML is escaped by jinja2 itself.
 """
 
 import csv

@@ -72,8 +72,8 @@ def check_answers_fit(rows: list[Row], processor: "ProcessorMixin", family: Fami
     lengths = [each["prompt_tokens"] + each["answer_tokens"] for each in found]
     if longer := [number for number, length in enumerate(lengths, start=1) if length > max_length]:
         raise UserError(
-            f"--max_length {max_length}: the answers of {len(longer)} rows would be cut off, the first is row "
-            f"{longer[0]}; give {max(lengths)}, or leave it out (data.max_answer_tokens leaves out long answers)"
+            f"--max_length {max_length}: would cut off the answers of {len(longer)} of {len(rows)} rows, first of row "
+            f"{longer[0]}; give {max(lengths)}, or leave it out (data.max_answer_tokens leaves out rows)"
         )
 
 

@@ -49,7 +49,7 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
             "steps": steps,
             "seconds": round(stage.seconds, 1),
             "samples_seen": round(steps * prompts_per_step),
-            **({} if kept is None else {"adapters_kept": round(kept, 4)}),
+            **({} if kept is None else {"adapters_kept": finite_or_none(round(kept, 4))}),
             "parameters": count_parameters(Path(arguments.output_model)),
             "peak_rss_mb": peak_rss_mb(),
             "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None,

@@ -108,7 +108,7 @@ def sampled(state: str | Path, last_step: int) -> list[dict[str, Any]]:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a value that JSON can hold: None in place of an infinite number or none at all."""
+    """Return a value that JSON can hold: None in place of infinity and NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -42,8 +42,8 @@ def save_model(trainer: Trainer, output: str | Path, parent: str | Path, dtype: 
     """
     model, kept = trainer.accelerator.unwrap_model(trainer.model), None
     if is_peft_model(model):
-        kept = kept_share(model)
-        if kept < ENOUGH:
+        kept = kept_share(model) if trainer.args.should_save else None
+        if kept is not None and kept < ENOUGH:
             log.warning(
                 "%s: %.0f %% of what the adapters changed stays in weights of this type, the rest is rounded off; "
                 "train longer, or with a higher learning rate, or give model.dtype float32",

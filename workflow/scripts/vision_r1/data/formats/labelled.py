@@ -9,9 +9,10 @@ import numpy as np
 
 from vision_r1.data.categories import check_name
 from vision_r1.data.oddities import HINTS, in_words, oddities, too_many
-from vision_r1.files import UserError
+from vision_r1.files import UserError, is_one_line
 from vision_r1.frames import MAX_SIDE
 from vision_r1.parsing import MAX_COORDINATE
+from vision_r1.text import visible
 
 OWN_HINTS = {**HINTS, "corners": "are width and height those of the image, and xmax and ymax corners?"}
 Corners = tuple[float, float, float, float]  # x1 y1 x2 y2 in pixels of the upright image
@@ -74,6 +75,9 @@ def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:
         raise UserError(f"{source}: {len(labelled.images):,} images and no box in them; is it the right place?")
     for number, name in enumerate(labelled.names):
         check_name(source, number, name)
+    for _, image in images:
+        if not is_one_line(image.file):
+            raise UserError(f"{source}: the image {image.file!r} has no UTF-8 name of one line; rename the file")
     odd = oddities(
         np.array([corners for *_, corners in boxes], np.float64),
         np.array([(image.width, image.height) for _, image in images for _ in image.boxes], np.float64),
@@ -91,7 +95,7 @@ def as_coco(source: Any, labelled: Labelled) -> dict[str, Any]:
             "boxes": len(boxes),
             "boxes_of_category": {name: used[name] for name in labelled.names},
             "odd": odd,
-            "notes": dict(labelled.notes),
+            "notes": {visible(note): count for note, count in labelled.notes.items()},
         },
         "images": [_image(number, image) for number, image in images],
         "annotations": [
