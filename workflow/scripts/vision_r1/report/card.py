@@ -13,6 +13,7 @@ from vision_r1.data import places
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import (
     BASE,
+    SFT,
     VISION_R1,
     experiment_config,
     parent_checkpoint,
@@ -120,7 +121,7 @@ def _front_matter(
         library_name="transformers",
         pipeline_tag="image-text-to-text",
         base_model=visible(model["id"]) if model["source"] == "hub" else None,
-        tags=["vision-r1", "object-detection", "trl", "sft" if place.stage == "sft" else "grpo"],
+        tags=["vision-r1", "object-detection", "trl", "sft" if place.stage == SFT else "grpo"],
         model_name=visible(shorten(f"{configuration.run_name(config)} {place.name}")),
         # Numbers on synthetic scenes must not appear among the hub's benchmark results.
         eval_results=None

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from vision_r1.evaluation.anchors import Metrics
 from vision_r1.evaluation.published import MEAN
-from vision_r1.experiments import SFT, STAGES, split_training_seed
+from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.report.panels import (
     STYLE_SHEET,
     benchmark_title,
@@ -157,7 +157,7 @@ def _by_checkpoint(
     if not benchmarks:
         return missing(label)
     index = lookup(results)
-    stages = ("base", *stages_shown(chains.values()))
+    stages = (BASE, *stages_shown(chains.values()))
     of_grpo = {*STAGES} & {*stages}
     figure, parts = grids(experiments_of(chains), len(benchmarks), width=2.45, height=2.6, sharey=True)
     for part, experiments, panels in parts:
@@ -167,7 +167,7 @@ def _by_checkpoint(
                 if split_training_seed(arm)[0] not in experiments:
                     continue
                 look = _look(experiments, Checkpoint.of(chain[-1]))
-                places = {Checkpoint.of(name).stage: means.get(name) for name in ("base", *chain)}
+                places = {Checkpoint.of(name).stage: means.get(name) for name in (BASE, *chain)}
                 spots = [(spot, places[stage]) for spot, stage in enumerate(stages) if places.get(stage) is not None]
                 if of_grpo and not {*STAGES} & places.keys() and places[SFT] is not None:
                     axes.axhline(places[SFT], **LEVEL, color=look["color"], label=look["label"])
@@ -205,8 +205,8 @@ def _split(spots: Sequence[tuple[float, float]]) -> tuple[list[float], list[floa
 
 def _look(experiments: Sequence[str], place: Checkpoint) -> dict[str, Any]:
     """Colour and marker by experiment, one of its panel's `experiments`, hollow grey for base, a bar for SFT."""
-    if place.stage == "base":
-        return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": "base"}
+    if place.stage == BASE:
+        return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": BASE}
     if place.stage == SFT and not place.experiment:
         return {"color": INK, "marker": "|", "markersize": 9, "markeredgewidth": 1.6, "label": "SFT"}
     cycle = plt.rcParams["axes.prop_cycle"].by_key()

@@ -15,6 +15,7 @@ from vision_r1.data.images import load_image
 from vision_r1.evaluation.protocols import Names, asked_names
 from vision_r1.evaluation.published import MEAN
 from vision_r1.evaluation.readers import READERS, Reader
+from vision_r1.experiments import BASE
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key, parse
@@ -157,7 +158,7 @@ def worst_dataset(results: Sequence[Result], suite: str, protocol: str, checkpoi
     if len(scores) < 2:
         return None
     worst = min(sorted(scores), key=scores.__getitem__)
-    base = index.get(("base", suite, protocol, worst))
+    base = index.get((BASE, suite, protocol, worst))
     before = "missing" if base is None else points(base.AP)
     return worst, (
         f"Data set {shorten(worst)}: of the {len(scores)} of {suite}, the one with the lowest AP of {title}, "
@@ -181,7 +182,7 @@ def galleries(
     configuration's section. Raises UserError as `gallery`.
     """
     found: list[Gallery] = []
-    last = next((checkpoint for checkpoint, _ in reversed(predictions)), "base")
+    last = next((checkpoint for checkpoint, _ in reversed(predictions)), BASE)
     for suite, protocol in headlines(benchmarks).items():
         answered = {Checkpoint.of(name).title: lines for (name, of), lines in predictions.items() if of == suite}
         entry = evaluation["protocols"].get(protocol, {})

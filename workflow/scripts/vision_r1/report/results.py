@@ -13,7 +13,7 @@ from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, read_text, write_text
 from vision_r1.report.text import as_csv, csv_name
 
-STAGE_TITLES = {"base": "base", "sft": "SFT", "grpo_stage1": "stage 1", "grpo_stage2": "stage 2"}
+STAGE_TITLES = {BASE: "base", SFT: "SFT", "grpo_stage1": "stage 1", "grpo_stage2": "stage 2"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Checkpoint:
         """Read a checkpoint's name. Raises UserError on one that is not of the forms above."""
         arm, _, stage = name.partition("/")
         arm, training_seed = split_training_seed(arm)
-        if stage in (SFT, *STAGES) and arm not in ("base", "sft", ""):
+        if stage in (SFT, *STAGES) and arm not in (BASE, SFT, ""):
             return cls(name, arm, stage, training_seed)
-        if not stage and (arm == "sft" or name == "base"):
+        if not stage and (arm == SFT or name == BASE):
             return cls(name, "", arm, training_seed)
         stages = "|".join((SFT, *STAGES))
         raise UserError(f"checkpoint {name!r}: unknown form; give base, sft or <experiment>/<{stages}>")
@@ -257,10 +257,10 @@ def lookup(results: Iterable[Result]) -> dict[tuple[str, str, str, str], Result]
 
 def first_seed(results: Sequence[Result]) -> list[str]:
     """List the checkpoints of the base model and of the first training seed, in their order of appearance."""
-    seeds = [result.training_seed for result in results if result.stage != "base"]
+    seeds = [result.training_seed for result in results if result.stage != BASE]
     return list(
         dict.fromkeys(
-            result.checkpoint for result in results if result.stage == "base" or result.training_seed == seeds[0]
+            result.checkpoint for result in results if result.stage == BASE or result.training_seed == seeds[0]
         )
     )
 

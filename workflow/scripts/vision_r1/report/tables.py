@@ -9,6 +9,7 @@ from typing import Any
 
 from vision_r1.evaluation.bootstrap import AP_METRICS
 from vision_r1.evaluation.published import MEAN
+from vision_r1.experiments import BASE
 from vision_r1.report.results import Checkpoint, Result, headlines, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
 from vision_r1.report.text import points
@@ -101,9 +102,9 @@ def main_table(
 
     def ours(checkpoint: str, column: Column) -> ScoreCell:
         result = index.get((checkpoint, column.suite, column.protocol, column.dataset))
-        base = index.get(("base", column.suite, column.protocol, column.dataset))
+        base = index.get((BASE, column.suite, column.protocol, column.dataset))
         own = result and getattr(result, column.metric)
-        if own is None or checkpoint == "base":
+        if own is None or checkpoint == BASE:
             return ScoreCell(own)
         reference = base and getattr(base, column.metric)
         delta = None if reference is None else own - reference
@@ -112,8 +113,8 @@ def main_table(
         return ScoreCell(own, delta, low, high, getattr(result, f"{start}significant") == "yes")
 
     def theirs(checkpoint: str, column: Column) -> ScoreCell:
-        own, base = theirs_at.get((checkpoint, column)), theirs_at.get(("base", column))
-        known = own is not None and base is not None and checkpoint != "base"
+        own, base = theirs_at.get((checkpoint, column)), theirs_at.get((BASE, column))
+        known = own is not None and base is not None and checkpoint != BASE
         return ScoreCell(own, own - base if known else None, missing="–")
 
     rows = []
@@ -289,4 +290,4 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
 
 def seed_text(checkpoint: Checkpoint) -> str:
     """The training seed; a dash for the base model, which depends on the chain seed alone."""
-    return "–" if checkpoint.stage == "base" else str(checkpoint.training_seed)
+    return "–" if checkpoint.stage == BASE else str(checkpoint.training_seed)

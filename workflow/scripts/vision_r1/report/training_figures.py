@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vision_r1.experiments import STAGES, split_training_seed
+from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.report.panels import from_zero, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
@@ -68,7 +68,7 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
     losses: dict[str, list[pd.Series]] = {}
     for name, history in histories.items():
         series = _series(history, "loss")
-        if Checkpoint.of(name).stage in ("sft", "base") and len(series):
+        if Checkpoint.of(name).stage in (BASE, SFT) and len(series):
             losses.setdefault(Checkpoint.of(name).title, []).append(series)
     if not losses:
         return missing("loss history of base and SFT")
