@@ -1,4 +1,4 @@
-"""Outputs that outlive Snakemake. If only Snakemake is killed, its jobs go on, and the next run deletes their outputs.
+"""Outputs that outlive Snakemake. If only Snakemake is killed, its jobs run on, and the next run deletes their outputs.
 
 So a job also keeps its finished outputs in a folder that Snakemake doesn't know, and restores them when the very same
 job runs again: large files as hard links, which cost no space while the outputs exist, small ones as copies.

@@ -68,8 +68,9 @@ def load_model(checkpoint: str | Path, dtype: str) -> "PreTrainedModel":
             trust_remote_code=False,
         )
     except (AttributeError, LookupError, StrictDataclassError, TypeError, ValueError) as error:  # not a full memory
-        reason = one_line(error)[:300]
-        raise UserError(f"{checkpoint}: no model can be built from its files ({reason}); fetch it again") from error
+        raise UserError(
+            f"{checkpoint}: no model can be built from its files ({one_line(error)[:300]}); fetch it again"
+        ) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info[problem]:
             names = sorted(each if isinstance(each, str) else " ".join(map(str, each)) for each in info[problem])

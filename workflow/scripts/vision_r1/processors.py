@@ -73,9 +73,9 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         template = ProcessorMixin.get_processor_dict(folder)[0].get("chat_template") or tokenizer.chat_template
         cell = images.patch_size * images.merge_size
     except Exception as error:  # on damaged files, tokenizers and transformers raise anything
-        reason = (one_line(error) or type(error).__name__)[:300]
         raise UserError(
-            f"{folder}: no processor can be built from its files ({reason}); fetch it again, or fix the family"
+            f"{folder}: no processor can be built from its files ({one_line(error)[:300]}); fetch it again, or fix the "
+            "family"
         ) from error
     if tokenizer.pad_token is None:
         raise UserError(f"{folder}: its tokenizer has no pad token; take the model's own tokenizer_config.json")
@@ -92,8 +92,7 @@ def load_processor(folder: str | Path, family: Family, min_pixels: int, max_pixe
         text = prompt_text(processor, "")
     except Exception as error:  # a template is a program, and may raise whatever it likes
         remedy = "take the template of a vision-language model"
-        reason = one_line(error) or type(error).__name__
-        raise UserError(f"{folder}: its chat template can't be used ({reason}); {remedy}") from None
+        raise UserError(f"{folder}: its chat template can't be used ({one_line(error)}); {remedy}") from None
     if text.count(IMAGE) != 1:
         raise UserError(f"{folder}: its chat template has no {IMAGE} for the image; take a vision-language model's")
     if text.rstrip().endswith("<think>"):  # SFT, GRPO and the readers of answers know none

@@ -20,8 +20,8 @@ def shorten(text: str, length: int = 60) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's text on one line; an error without a text gives an empty one."""
-    return " ".join(str(error).split())
+    """Return an error's text on one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def closest(name: Any, names: Sequence[str]) -> str | None:

@@ -88,7 +88,7 @@ def content_hash(folder: Path) -> str:
 
 
 def _damaged(archive: Path, error: Exception) -> str:
-    return f"{archive}: damaged ({one_line(error) or type(error).__name__}); delete it and download it again"
+    return f"{archive}: damaged ({one_line(error)}); delete it and download it again"
 
 
 @contextmanager

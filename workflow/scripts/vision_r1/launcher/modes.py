@@ -23,8 +23,8 @@ LAUNCH = {"train_sft": "launch", "train_grpo": "launch", "predict_suite": "launc
 def processes(config: Mapping[str, Any], job: str) -> int:
     """Return how many processes a job of section compute starts, over all nodes: one a GPU.
 
-    job: one of LAUNCH. torchrun is told how many a node starts; accelerate how many there are,
-    by an option or by its file. Raises UserError for a number that can't be read, and for such a file.
+    job: one of LAUNCH. torchrun is told how many a node starts; accelerate how many there are, by an option or by its
+    file. Raises UserError for a number that can't be read, and for such a file.
     """
     launch = LAUNCH[job]
     key = f"compute.{launch}"

@@ -71,9 +71,9 @@ def answer_size(
 
 
 def _names_of_made_model(config: Mapping[str, Any]) -> list[str]:
-    base = config["base"]
     if config["model"]["source"] != "made":
         return []
+    base = config["base"]
     return base["names"] or list(WORLDS[base["world"]].plain.categories)
 
 

@@ -70,10 +70,11 @@ def kept_share(model: "PeftModel") -> float:
     kept = whole = 0.0
     for layer in (module for module in model.modules() if isinstance(module, BaseTunerLayer)):
         weight = layer.get_base_layer().weight
+        exact = weight.float()
         for adapter in layer.active_adapters:
             change = layer.get_delta_weight(adapter).float()
-            rounded = (weight.float() + change).to(weight.dtype)
-            kept += ((rounded.float() - weight.float()) * change).sum().item()
+            rounded = (exact + change).to(weight.dtype).float()
+            kept += ((rounded - exact) * change).sum().item()
             whole += change.square().sum().item()
     return kept / whole if whole else 1.0
 
