@@ -17,7 +17,8 @@ Result = TypeVar("Result")
 def together(work: Callable[[int], Result], processes: int) -> Result:
     """Run work(rank) in this process, rank 0, and in forked ones; return what rank 0 returns.
 
-    If one dies, the others end: gloo notices the closed connection, and forked processes end with this one.
+    None outlives this call. If one dies, the others end: gloo notices the closed connection, and forked processes end
+    with this one.
     """
     if processes == 1:
         return work(0)
@@ -36,7 +37,16 @@ def together(work: Callable[[int], Result], processes: int) -> Result:
         others = [context.Process(target=meet, args=(rank,), daemon=True) for rank in range(1, processes)]
         for process in others:
             process.start()
-        return meet(0)
+        try:
+            return meet(0)
+        except BaseException:
+            for process in others:
+                process.kill()
+            raise
+        finally:
+            # A process that still ends would write its meeting file again while the folder is being removed.
+            for process in others:
+                process.join()
 
 
 class SharedGradients:
