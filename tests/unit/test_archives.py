@@ -122,6 +122,9 @@ def test_damaged_missing_and_clashing_files(tmp_path):
         unpacked(archive, tmp_path / "a")
     with pytest.raises(UserError, match="b.zip: can't be unpacked"):
         unpacked(zipped(tmp_path / "b.zip", [("a", "file"), ("a/b", "below a file")]), tmp_path / "b")
+    twice = tarred(tmp_path / "c.tar.gz", [("x/a", b"old"), ("x/a", b"appended")])
+    with pytest.raises(UserError, match="c.tar.gz: 'x/a' is in it twice; not unpacked; pack every file once"):
+        unpacked(twice, tmp_path / "c")
 
 
 def tarred(path, members):

@@ -173,6 +173,8 @@ def _extract(archive: Path, members: list[Member], read: Any, folder: Path) -> i
     for member in members:
         target = folder / member.name
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # on some disks also where only capitals differ
+            raise UserError(f"{archive}: {member.name!r} is in it twice; not unpacked; pack every file once")
         source: IO[bytes]
         with read(member.handle) as source, target.open("xb") as file:
             shutil.copyfileobj(source, file)  # ends at the declared size, and raises where the content has another
