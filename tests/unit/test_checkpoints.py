@@ -10,6 +10,7 @@ from vision_r1.training.checkpoints import (
     last_complete,
     mark_complete,
     prune,
+    prune_checkpoints,
     remove_damaged,
     seal,
 )
@@ -120,6 +121,16 @@ def test_states_of_the_last_two_trainings_are_kept(tmp_path):
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     prune(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {new, older, "thesis"}
+
+
+def test_the_two_checkpoints_of_the_highest_steps_are_kept(tmp_path):
+    """Times of change would mislead: a machine whose clock is an hour ahead may have written the older ones."""
+    for step in (90, 100, 110):
+        checkpoint(tmp_path, step)
+        os.utime(tmp_path / f"checkpoint-{step}", (5000 - step, 5000 - step))
+    (tmp_path / "completions").mkdir()
+    prune_checkpoints(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-100", "checkpoint-110", "completions"}
 
 
 def test_snakemakes_files_in_an_output_folder_are_ignored(tmp_path):

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from file_server import Behaviour, serving
@@ -29,7 +30,7 @@ def output(tmp_path):
 def fetch(urls, output, expected=RIGHT, lock=None):
     download(urls, output, expected, lock, longest_wait=0)
     assert output.read_bytes() == CONTENT
-    assert [path.name for path in output.parent.iterdir()] == ["file.zip"]
+    assert sorted(path.name for path in output.parent.iterdir()) == [".file.zip.lock", "file.zip"]
 
 
 @pytest.mark.parametrize("expected", [RIGHT, UNKNOWN, Expected(md5=RIGHT.md5.upper())])
@@ -54,6 +55,14 @@ def test_a_later_call_resumes(output, monkeypatch):
         assert not output.exists()
         fetch([url], output)
     assert behaviour.seen == [None, "bytes=3000-"]
+
+
+def test_a_second_process_waits_and_takes_the_file(output):
+    """As after `kill -9` of snakemake, whose local jobs keep running: two writers of one part would mix their bytes."""
+    behaviour = Behaviour(CONTENT, hangs=[5000])
+    with serving(behaviour) as url, ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: fetch([url], output, UNKNOWN), range(2)))
+    assert behaviour.seen == [None, None]  # both from the first, whose connection broke
 
 
 def test_without_ranges_the_download_restarts(output):
@@ -174,7 +183,6 @@ def test_offline_nothing_is_requested(output, monkeypatch):
     with serving(behaviour) as url:
         with pytest.raises(UserError, match=f"not there, and HF_HUB_OFFLINE forbids .* put {url} there yourself"):
             fetch([url], output)
-        output.parent.mkdir()
         output.write_bytes(CONTENT[:-1])
         with pytest.raises(UserError, match=f"{len(CONTENT) - 1} bytes, not {len(CONTENT)}, and HF_HUB_OFFLINE"):
             fetch([url], output)

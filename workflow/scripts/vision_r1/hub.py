@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
+from vision_r1.exclusive import one_at_a_time
 from vision_r1.files import UserError, check_replaceable, seal_folder
 from vision_r1.model_folder import INDEX, SMALL_FILES, WEIGHTS, check_processor, check_weights, weight_files
 from vision_r1.models import family_of
@@ -51,8 +50,7 @@ def fetch_model(
     """
     check_replaceable(output)
     revision = revision or list_files(repository, None)[0]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(output.with_name(f".{output.name}.lock")):  # a second process would move files that this one writes
+    with one_at_a_time(output):  # a second process would move files that this one writes
         if not (once and output.is_dir()):
             _fetch_model(repository, revision, output, processor_only)
     return revision

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from vision_r1.data.images import FORMATS, MAX_PIXELS, image_suffixes
 from vision_r1.data.kinds import HEAD, archive_kind
+from vision_r1.exclusive import lock_of, one_at_a_time
 from vision_r1.files import UserError, check_replaceable, check_room, file_hash
 from vision_r1.progress import Progress
 from vision_r1.text import one_line
@@ -138,32 +138,24 @@ def _accepted(archive: Path, entries: Iterable[Member], max_bytes: int, max_file
 
 def _write(archive: Path, members: list[Member], read: Any, output: Path, content_sha256: str | None) -> int:
     """Write the files as folder `output`, and return how many are images."""
-    claim = output.with_name(f".{output.name}.lock")  # it stays, and tells that the folder is one of ours
-    check_replaceable(output, claim)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    check_replaceable(output, lock_of(output))  # the lock file stays, and tells that the folder is one of ours
     partial = output.with_name(output.name + ".part")
-    lock = FileLock(claim)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("another process unpacks to %s; waiting for it", output)
-        lock.acquire()
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-        partial.mkdir()
-        check_room(output.parent, sum(member.size for member in members))
-        images = _extract(archive, members, read, partial)
-        if content_sha256 and (found := content_hash(partial)) != content_sha256:
-            raise UserError(
-                f"{archive}: its files have the hash {found}, not {content_sha256} as in the register; delete it and "
-                "download it again"
-            )
-        shutil.rmtree(output, ignore_errors=True)
-        partial.replace(output)
-        return images
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        lock.release()
+    with one_at_a_time(output):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+            partial.mkdir()
+            check_room(output.parent, sum(member.size for member in members))
+            images = _extract(archive, members, read, partial)
+            if content_sha256 and (found := content_hash(partial)) != content_sha256:
+                raise UserError(
+                    f"{archive}: its files have the hash {found}, not {content_sha256} as in the register; delete it "
+                    "and download it again"
+                )
+            shutil.rmtree(output, ignore_errors=True)
+            partial.replace(output)
+            return images
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _extract(archive: Path, members: list[Member], read: Any, folder: Path) -> int:

@@ -13,6 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from vision_r1.data.kinds import HEAD, kind_fault
 from vision_r1.data.lock_file import locked, record
+from vision_r1.exclusive import one_at_a_time
 from vision_r1.files import UserError, check_room, file_hash
 from vision_r1.progress import Progress
 
@@ -78,8 +79,13 @@ def download(
     A part of a file is kept in `<output>.part` and continued, by a later call too. Where `expected` has no size or
     checksum, those of the first download go into the lock file `lock`, and later ones must match them. Raises
     UserError where no address gives the file (naming the reason at each), where the disk has no room, and, where
-    HF_HUB_OFFLINE is set, for a file that is not there.
+    HF_HUB_OFFLINE is set, for a file that is not there. Safe for several processes at once: one waits for the other.
     """
+    with one_at_a_time(output):  # two writers of one part would mix their bytes
+        _download(urls, output, expected, lock, longest_wait)
+
+
+def _download(urls: Sequence[str], output: Path, expected: Expected, lock: Path | None, longest_wait: float) -> None:
     if lock:
         before = locked(lock, "archives", output.name)
         expected = replace(
@@ -103,7 +109,6 @@ def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: 
         log.warning("%s is there but has %s", output, fault)
     if HF_HUB_OFFLINE:
         raise UserError(f"{output}: {fault}, and HF_HUB_OFFLINE forbids downloads; put {shown(urls[0])} there yourself")
-    output.parent.mkdir(parents=True, exist_ok=True)
     part = Part(output.with_name(output.name + ".part"), expected)
     reasons = []
     for url in urls:

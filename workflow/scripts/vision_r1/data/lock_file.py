@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from vision_r1.exclusive import one_at_a_time
 from vision_r1.files import UserError, read_json, write_json
 
 
@@ -23,8 +22,7 @@ def record(lock: Path, section: str, name: str, facts: Mapping[str, Any]) -> Non
 
     Raises UserError, naming both, for a fact that differs. Safe for several processes at once.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock.with_name(f".{lock.name}.lock")):
+    with one_at_a_time(lock):
         content = _read(lock)
         known = content.setdefault(section, {}).setdefault(name, {})
         for key, value in facts.items():

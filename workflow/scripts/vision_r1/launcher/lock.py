@@ -1,6 +1,5 @@
 """A lock that names the job that holds it, so that the same training never runs twice at once."""
 
-import errno
 import fcntl
 import logging
 import os
@@ -8,6 +7,7 @@ import stat
 import time
 from pathlib import Path
 
+from vision_r1.exclusive import NO_LOCKS
 from vision_r1.files import UserError
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        if error.errno not in NO_LOCKS:
             raise
         log.warning("%s: this file system has no locks; make sure that the job runs once only", path)
     os.set_inheritable(descriptor, True)

@@ -19,12 +19,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from vision_r1.files import UserError, sync
 from vision_r1.progress import Progress
-from vision_r1.training.checkpoints import mark_complete, seal
+from vision_r1.training.checkpoints import mark_complete, prune_checkpoints, seal
 
 
 class MarkCompleteCheckpoints(TrainerCallback):
     """Marks a checkpoint when every process has written its part of it, and all of it is on the disk.
 
+    Then it deletes older ones, as the trainer would do by their times of change.
     `seconds` is the training time up to now, over all interruptions.
     """
 
@@ -42,6 +43,7 @@ class MarkCompleteCheckpoints(TrainerCallback):
         if state.is_world_process_zero:
             sync(args.output_dir)  # what else lies there: the sampled completions up to this step
             mark_complete(folder, self.seconds, {name: digest for share in shares for name, digest in share.items()})
+            prune_checkpoints(args.output_dir)
 
 
 class StopOnSignal(TrainerCallback):

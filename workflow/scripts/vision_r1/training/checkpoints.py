@@ -21,7 +21,7 @@ from vision_r1.files import UserError, hash_files, read_json, sync, write_json
 log = logging.getLogger(__name__)
 
 MARKER = "complete.json"
-_OURS = re.compile(r"[0-9a-f]{16}|checkpoint-[0-9]+")  # a fingerprint, or a trainer's name
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -90,17 +90,24 @@ def remove_damaged(state: str | Path) -> None:
 
 
 def prune(states: str | Path) -> None:
-    """Delete all but the last two state folders of trainings, or checkpoints of one."""
+    """Delete the state folders of all trainings but the last two."""
     for path in by_age(states)[:-2]:
         shutil.rmtree(path)
 
 
+def prune_checkpoints(state: str | Path) -> None:
+    """Delete all but the last two checkpoints of a training, by their steps: the clocks of machines may differ."""
+    # Two: while the newest is being written, the one before it is the only whole one.
+    for path in _checkpoints(Path(state))[:-2]:
+        shutil.rmtree(path)
+
+
 def by_age(states: str | Path) -> list[Path]:
-    """Return the state folders of all trainings, or a training's checkpoints, the one that was begun last at the end.
+    """Return the state folders of all trainings, the one that was begun last at the end.
 
     Other folders, which may be the user's, are left out.
     """
-    found = (path for path in Path(states).iterdir() if path.is_dir() and _OURS.fullmatch(path.name))
+    found = (path for path in Path(states).iterdir() if path.is_dir() and _FINGERPRINT.fullmatch(path.name))
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 

@@ -9,7 +9,7 @@ from transformers import Trainer
 from vision_r1 import finished
 from vision_r1.files import hash_files, link_or_copy, read_json, sync, write_json, write_jsonl, written_whole
 from vision_r1.resources import hardware, peak_rss_mb
-from vision_r1.training.checkpoints import MARKER, by_age, last_complete, mark_complete
+from vision_r1.training.checkpoints import MARKER, by_age, mark_complete
 from vision_r1.training.recording import finite_or_none, sampled
 from vision_r1.training.settings import FILE, versions
 from vision_r1.training.stage import Stage
@@ -37,7 +37,8 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
         completions = sampled(trainer.args.output_dir, trainer.state.global_step)
         write_jsonl(arguments.output_completions, completions, sealed=True)
     if arguments.output_checkpoint and arguments.stop_at:
-        keep_checkpoint(Path(trainer.args.output_dir), Path(arguments.output_checkpoint), stage.seconds)
+        last = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}"
+        keep_checkpoint(last, Path(arguments.output_checkpoint), stage.seconds)
     elif arguments.output_checkpoint:
         Path(arguments.output_checkpoint).mkdir(parents=True, exist_ok=True)
     steps = trainer.state.global_step - stage.first_step
@@ -69,14 +70,14 @@ def save(trainer: Trainer, stage: Stage, prompts_per_step: float) -> None:
         shutil.rmtree(path)
 
 
-def keep_checkpoint(state: Path, output: Path, seconds: float) -> None:
-    """Write the newest whole checkpoint of a state folder, and the settings behind it, as a folder of its own."""
-    last = last_complete(state)
+def keep_checkpoint(checkpoint: Path, output: Path, seconds: float) -> None:
+    """Write a whole checkpoint, and the settings behind it, as a folder of its own."""
     pickle = "training_args.bin"  # holds nothing that is needed
     with written_whole(output) as partial:
         ignored = shutil.ignore_patterns(MARKER, pickle)
-        shutil.copytree(last, partial, copy_function=link_or_copy, ignore=ignored)
-        shutil.copy(state / FILE, partial)
-        hashes = {name: entry["sha256"] for name, entry in read_json(last / MARKER)["files"].items() if name != pickle}
+        shutil.copytree(checkpoint, partial, copy_function=link_or_copy, ignore=ignored)
+        shutil.copy(checkpoint.parent / FILE, partial)
+        marked = read_json(checkpoint / MARKER)["files"]
+        hashes = {name: entry["sha256"] for name, entry in marked.items() if name != pickle}
         mark_complete(partial, seconds, hashes | hash_files(partial, [FILE]))
         sync(partial)

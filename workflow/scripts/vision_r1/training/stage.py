@@ -97,8 +97,7 @@ def prepare(arguments: StageArguments, config: TrainingArguments, program: str, 
     # The default elsewhere than on Linux, spawn, pickles the data set, whose images share a cache.
     config.dataloader_multiprocessing_context = "fork" if config.dataloader_num_workers else None
     config.logging_nan_inf_filter = False  # it would hide a broken loss
-    # Two: while the newest is being written, the one before it is the only whole one.
-    config.save_total_limit = 2
+    config.save_total_limit = None  # see MarkCompleteCheckpoints
     read_shapes(Path(arguments.init))  # compared with the trained weights: better unreadable now than at the end
     settings = settings_of(arguments, config, program, method)
     config.output_dir = str(Path(arguments.state) / fingerprint(settings))
