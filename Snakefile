@@ -32,6 +32,7 @@ include: "rules/ablations.smk"
 
 
 PROGRAMS.keep()
+check_provenance()
 
 
 onstart:  # not in a plan, which writes nothing

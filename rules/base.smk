@@ -49,8 +49,8 @@ if config["model"]["source"] == "made":
             "../environment.yml"
         threads: compute("make_base_model", "threads")
         resources:
-            mem_mb=more(compute("make_base_model", "mem_mb")),
-            runtime=more(compute("make_base_model", "runtime")),
+            mem_mb=compute("make_base_model", "mem_mb"),
+            runtime=compute("make_base_model", "runtime"),
             gpu=compute("make_base_model", "gpu"),
         params:
             code=code("make_base_model.py"),

@@ -1,5 +1,6 @@
 """Names and functions that the rules share. No rules here."""
 
+import base64
 import copy
 import functools
 import gc
@@ -47,8 +48,10 @@ if workflow.modifier.is_main_snakefile():
     DEFAULTS = configuration.defaults(SOURCE)
 workflow.configfiles.extend(map(str, DEFAULTS))  # as `configfile:` does: Snakemake names them in its report
 
+IN_CONTAINER = "apptainer" in map(str, workflow.deployment_settings.deployment_method)
+
 try:
-    if "apptainer" in map(str, workflow.deployment_settings.deployment_method) and not os.path.exists("vision-r1.sif"):
+    if IN_CONTAINER and not os.path.exists("vision-r1.sif"):
         raise UserError(
             "vision-r1.sif: no such file; --sdm apptainer needs it: build it as containers/vision-r1.def says"
         )
@@ -167,6 +170,30 @@ def watched(rule, *names):
     return str(RUN.watch(rule))
 
 
+def check_provenance():
+    """Exit where the configuration or a program has changed, and nothing tells which results that concerns.
+
+    Snakemake notes in .snakemake what each job was made with. Where these notes are lost, it takes whatever is there,
+    so that old results would be reported as those of the new configuration.
+    """
+    changed = [path for path, text in STAMPS.items() if path.is_file() and path.read_text() != text]
+    if RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
+        changed.insert(0, RUN.settings)
+    unknown = [file for file in map(RUN.training, RUN.checkpoints) if file.is_file() and not noted(file)]
+    if changed and unknown and not workflow.remote_exec:
+        sys.exit(
+            f"error: {unknown[0]}: .snakemake has no note of what it was made with, and {changed[0]} differs from what "
+            "it would be now. Copy .snakemake from where the results were made; or note it, with the code of "
+            f"then: snakemake --touch --forceall --cores 1 --configfile {RUN.settings}; or give another `run`"
+        )
+
+
+def noted(file):
+    """Tell whether Snakemake has a note of what made an output, or will make it again (its FilePersistence)."""
+    name = base64.urlsafe_b64encode(str(file).encode()).decode()
+    return len(name) > 255 or any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
+
+
 def write_records():
     """Write RECORDS, and the stamps of the programs that run now; outputs of all others keep their older stamps."""
     jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.module_globals is globals()]
@@ -194,6 +221,8 @@ if not workflow.modifier.is_main_snakefile():
 def check_machine():
     """Before the first job: exit where jobs can't be sent, and warn where this machine is too small for them."""
     if "slurm" in workflow.executor_plugin.executor.__module__:
+        if IN_CONTAINER:
+            sys.exit("error: --sdm apptainer: launch_job.py needs srun, which the image lacks; leave it out on SLURM")
         if fault := slurm.fault():
             sys.exit(f"error: {fault}")
     if workflow.executor_plugin.common_settings.local_exec:
@@ -211,7 +240,8 @@ def compute(job, key):
 def more(amount):
     """Return a function of a job's attempt: each retry requests half of `amount` more, at most twice `amount`.
 
-    Trainings and predictions resume where they were stopped, so their runtime stays.
+    Not for what resumes where it was stopped. Such a job is retried because its time was up or its node was taken, and
+    no node may have more memory than it requested first.
     """
     return signed(lambda wildcards, attempt: round(amount * min(1 + (attempt - 1) / 2, 2)))
 

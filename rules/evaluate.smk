@@ -16,7 +16,7 @@ rule predict_suite:
         "../environment.yml"
     threads: compute("predict_suite", "threads")
     resources:
-        mem_mb=more(compute("predict_suite", "mem_mb")),
+        mem_mb=compute("predict_suite", "mem_mb"),
         runtime=compute("predict_suite", "runtime"),
         gpu=compute("predict_suite", "gpu"),
         nodes=compute("predict_suite", "nodes"),

@@ -28,7 +28,7 @@ rule train_grpo:
         "../environment.yml"
     threads: compute("train_grpo", "threads")
     resources:
-        mem_mb=more(compute("train_grpo", "mem_mb")),
+        mem_mb=compute("train_grpo", "mem_mb"),
         runtime=compute("train_grpo", "runtime"),
         gpu=compute("train_grpo", "gpu"),
         nodes=compute("train_grpo", "nodes"),

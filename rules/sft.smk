@@ -18,7 +18,7 @@ rule train_sft:
         "../environment.yml"
     threads: compute("train_sft", "threads")
     resources:
-        mem_mb=more(compute("train_sft", "mem_mb")),
+        mem_mb=compute("train_sft", "mem_mb"),
         runtime=compute("train_sft", "runtime"),
         gpu=compute("train_sft", "gpu"),
         nodes=compute("train_sft", "nodes"),

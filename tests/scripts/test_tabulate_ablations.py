@@ -1,6 +1,7 @@
 """The ablations' table and figure, from made-up metrics: measured, missing and failed arms."""
 
 import csv
+import os
 
 import configurations
 import numpy as np
@@ -10,6 +11,7 @@ import tabulate_ablations
 from vision_r1.evaluation.compare import write_resamples
 from vision_r1.experiments import merge
 from vision_r1.files import UserError, write_json
+from vision_r1.run_folder import Run
 
 SECTION = {"experiments": ["strict", "beginner_only", "without_recall"], "training_seeds": [0, 1, 2]}
 AP = {"base": 0.3, "sft": 0.6, "strict": 0.5, "beginner_only": 0.47, "without_recall": 0.5}
@@ -37,6 +39,9 @@ class Ablations:
 
     def _write(self, checkpoint, suite, value, noise):
         protocols = self.config["evaluation"]["suite_protocols"][suite]
+        for _, output, _ in Run.read(self.folder).jobs(checkpoint):
+            if not output.exists():
+                write_json(output, {})
         mean = {"AP": value, "AP50": min(1, value + 0.2), "AP75": value}
         metrics, resamples = (
             self.folder / f"metrics/{checkpoint}/{suite}.{kind}" for kind in ("json", "resamples.npz")
@@ -46,10 +51,13 @@ class Ablations:
             resamples, {name: {metric: {"set": mean[metric] + noise} for metric in mean} for name in protocols}
         )
 
-    def remove(self, checkpoint, *suites):
+    def remove(self, checkpoint, *suites, untrained=()):
         for suite in suites:
             for kind in ("json", "resamples.npz"):
                 (self.folder / f"metrics/{checkpoint}/{suite}.{kind}").unlink()
+            (self.folder / f"predictions/{checkpoint}/{suite}.jsonl").unlink()
+        for name in untrained:
+            (self.folder / f"models/{name}/metrics.json").unlink()
 
     def table(self, *words):
         tabulate_ablations.main([*self.words, *words])
@@ -124,13 +132,12 @@ def test_an_experiment_with_a_training_file_of_its_own_has_its_own_budget(root):
 
 
 def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
-    made.remove("without_recall_s1/grpo_stage2", "shapes", "shapes13")
+    stopped = "without_recall_s1/grpo_stage2"
+    made.remove(stopped, "shapes", "shapes13", untrained=[stopped])
     made.remove("beginner_only_s2/grpo_stage2", "shapes13")
     log = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage2.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 1\nerror: training stopped at step 1: truncated is 1.00; <b>raise</b> completion_room\n\n")
-    for name in ("without_recall_s1/grpo_stage1", "strict_s2/grpo_stage1", "beginner_only_s2/grpo_stage2"):
-        write_json(made.folder / f"models/{name}/metrics.json", {})
     text = made.table("--partial")
     assert "error: training stopped at step 1: truncated is 1.00; \\<b\\>raise\\</b\\> completion\\_room |" in text
     assert "| without\\_recall | 1 | train\\_grpo: error" in text
@@ -140,10 +147,25 @@ def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
     assert float(made.lines()["strict", "shapes", "released-one-prompt", "AP"]["seeds"]) == 3
 
 
+def test_numbers_of_an_earlier_training_are_not_shown(made):
+    """A changed experiment is trained again: what was measured before is still there, but not of these weights."""
+    (made.folder / "models/without_recall_s1/grpo_stage2/metrics.json").unlink()  # as after a failure
+    again = made.folder / "models/beginner_only_s2/grpo_stage2/metrics.json"
+    later = again.stat().st_mtime + 10
+    os.utime(again, (later, later))
+    os.utime(made.folder / "predictions/strict_s1/grpo_stage2/shapes13.jsonl", (later, later))
+    text = made.table("--partial")
+    assert "| without\\_recall | 1 | waiting for train\\_grpo |" in text
+    assert "| beginner\\_only | 2 | waiting for predict\\_suite |" in text
+    assert "| strict | 1 | waiting for score\\_suite |" in text
+    assert made.lines()["without_recall", "shapes", "released-one-prompt", "AP"]["seeds"] == "2"
+
+
 @pytest.mark.parametrize("log, word", [(None, "waiting"), ("step 1", "unfinished")])
 def test_an_experiment_without_numbers_waits_until_its_first_job_starts(made, log, word):
     for seed in SEEDS:
-        made.remove(f"without_recall{seed}/grpo_stage2", "shapes", "shapes13")
+        stages = [f"without_recall{seed}/grpo_stage{number}" for number in (1, 2)]
+        made.remove(stages[1], "shapes", "shapes13", untrained=stages)
     if log:
         path = made.folder / "logs/train_grpo/without_recall_s1/grpo_stage1.log"
         path.parent.mkdir(parents=True)

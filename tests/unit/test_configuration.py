@@ -256,6 +256,14 @@ def test_training_keys_are_trls_own(schema):
         ),
         ({"compute": {"train_grpo": {"gpu": 8}}}, "compute.train_grpo.gpu: 8 GPUs are asked for.* starts 1 processes"),
         (
+            {"compute": {"train_sft": {"gpu": 8, "nodes": 3}}},
+            "compute.train_sft: 8 GPUs can't be divided evenly among 3 nodes",
+        ),
+        (
+            {"compute": {"launch": ["bash", "train.sh"], "train_grpo": {"nodes": 2}}},
+            "several nodes need accelerate launch or torchrun first, not bash",
+        ),
+        (
             {"lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}, "grpo": {"beta": 0.04}},
             "experiments.strict.grpo.refinement: restart with lora and beta 0.04: .* give continuous, or beta 0",
         ),

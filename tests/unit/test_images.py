@@ -262,6 +262,10 @@ def test_an_invalid_cache_is_named(files, tmp_path):
         list(index_images(files, tmp_path / "facts.sqlite", workers=1))
 
 
-def test_a_cache_that_can_t_be_opened_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"can't be opened for writing \(unable to open database file\); give another"):
-        list(index_images([], tmp_path, 1))
+def test_without_a_cache_that_can_be_written_all_images_are_decoded(files, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    for cache in (tmp_path, tmp_path / "file/facts.sqlite"):
+        found = list(index_images(files, cache, 1))
+        assert found == list(index_images(files, tmp_path / "facts.sqlite", 1))
+    assert f"{tmp_path}: can't be used, so every image is decoded: unable to open database file" in caplog.text
+    assert "file/facts.sqlite: can't be used" in caplog.text

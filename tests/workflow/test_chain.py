@@ -216,6 +216,23 @@ def before_grpo(chain, root, tmp_path):
     return project
 
 
+def test_results_without_snakemakes_notes_are_not_taken_for_those_of_another_configuration(chain, root, tmp_path):
+    """As in a clone into which only results/ was copied: nothing would be trained, and the cards would be wrong."""
+    project = copy_project(root, tmp_path / "copy")
+    shutil.copytree(chain.folder / "results", project.folder / "results")
+    assert project.planned(*SMOKE) == {}
+    changed = [*SMOKE, project.overlay({"sft": {"learning_rate": 1e-5}})]
+    refused = project.snakemake("--dry-run", *changed, check=False)
+    assert refused.returncode == 1 and refused.stdout.splitlines()[-1].startswith(
+        "error: results/smoke/models/base/metrics.json: .snakemake has no note of what it was made with, and "
+        "results/smoke/config.json differs from what it would be now. Copy .snakemake"
+    )
+    as_made = ["--configfile", "results/smoke/config.json"]
+    project.snakemake("--touch", "--forceall", *as_made)
+    assert project.planned(*as_made) == {}
+    assert project.planned(*changed)["train_sft"] == 1
+
+
 @pytest.mark.slow
 def test_continuous_refinement_keeps_the_trainer_state(before_grpo):
     project, target = before_grpo, "results/smoke/models/strict/grpo_stage2/metrics.json"

@@ -22,6 +22,16 @@ def test_without_the_image_there_is_one_error_line(project):
     )
 
 
+def test_slurm_is_refused(root, project):
+    """The image has no srun, with which launch_job.py starts trainings."""
+    (project.folder / "vision-r1.sif").touch()
+    path = f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = ["--profile", "profiles/slurm", "--sdm", "apptainer", "--", TARGET]
+    finished = project.snakemake(*words, check=False, env={**os.environ, "PATH": path})
+    assert finished.returncode == 1
+    assert "error: --sdm apptainer: launch_job.py needs srun, which the image lacks" in finished.stdout
+
+
 def test_a_job_runs_in_the_image(root, project):
     (project.folder / "vision-r1.sif").touch()
     path = f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -33,17 +33,6 @@ OVERLAY = {
     "evaluation": {"anchors": "none"},
     "report": {"suites": ["shapes"]},
 }
-# A training that takes a gigabyte, and at its first try keeps it until it is killed. Its memory limit is lower; at the
-# retry it is half as much again.
-HUNGRY = """
-import os, sys, time
-if "train_sft.py" in sys.argv[2]:
-    taken = bytearray(os.urandom(1 << 20)) * 1000
-    first = not os.path.exists("taken")
-    open("taken", "w").close()
-    time.sleep(300 if first else 3)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 MODELS = [f"results/cluster/models/{name}/metrics.json" for name in ("sft", "strict/grpo_stage2")]
 STAGE1 = Path("results/cluster/models/strict/grpo_stage1")
 LOG1 = Path("results/cluster/logs/train_grpo/strict/grpo_stage1.log")
@@ -158,11 +147,9 @@ def logs(project, stage):
 
 
 def test_the_interrupted_chain_makes_the_same_weights(root, cluster, undisturbed, tmp_path):
-    """From curation to report. Stage 1 is cancelled, stage 2 is preempted, and SFT has too little memory at first."""
+    """From curation to report. Stage 1 is cancelled, and stage 2 is preempted."""
     project = copy_project(root, tmp_path)
-    (project.folder / "hungry.py").write_text(HUNGRY)
-    hungry = {"launch": ["python", "hungry.py", "python"], "train_sft": {"mem_mb": 800}}
-    project.overlay({**OVERLAY, "compute": hungry})
+    project.overlay(OVERLAY)
     run = start(project, cluster)
     try:
         wait_until(saved(project, "grpo_stage1"), project, run)
@@ -187,8 +174,8 @@ def test_the_interrupted_chain_makes_the_same_weights(root, cluster, undisturbed
     assert "Restarts=1" in slurm(cluster, "scontrol", "show", "job", preempted)
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in output(project)
     jobs = slurm(cluster, "scontrol", "--oneliner", "show", "jobs").splitlines()
-    asked = [re.search(r"JobState=(\w+).*MinMemoryNode=(\w+)", job) for job in jobs if "Comment=rule_train_sft" in job]
-    assert [match.groups() for match in asked] == [("FAILED", "800M"), ("COMPLETED", "1200M")]
+    asked = [re.search(r"MinMemoryNode=(\w+)", job)[1] for job in jobs if "Comment=rule_train_grpo" in job]
+    assert asked == [asked[0]] * 3  # a node need not have more than the first try requested
 
 
 def test_a_failing_job_ends_the_run_and_shows_its_log(cluster, before_training):

@@ -41,15 +41,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     run, recipes = Run.read(args.run), presets(args.config)
     config, names = run.config, run.config["ablations"]["experiments"]
+    checkpoints = [BASE, *run.ends("ablations")]
+    causes = {name: cause(run.jobs(name)) for name in checkpoints} if args.partial else {}
     measured = {
         name: {
-            suite: read_measured(suite, run.metrics(name, suite), run.resamples(name, suite))
-            for suite in run.suites
-            if not args.partial or run.resamples(name, suite).is_file()
+            suite: read_measured(suite, run.metrics(name, suite), run.resamples(name, suite)) for suite in run.suites
         }
-        for name in [BASE, *run.ends("ablations")]
+        for name in checkpoints
+        if not causes.get(name)
     }
-    arms = arms_of(config, measured, {name: cause(run.jobs(name)) for name in measured})
+    arms = arms_of(config, measured, causes)
     lines = ablation_lines(arms, names[0], run.benchmarks)
 
     def budget_of(name: str) -> Budget | None:

@@ -27,6 +27,7 @@ from vision_r1.experiments import (
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError, read_json
 from vision_r1.launcher.modes import LAUNCH, processes
+from vision_r1.launcher.slurm import launcher_of
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import in_words
 from vision_r1.text import did_you_mean
@@ -300,7 +301,11 @@ def _check_model(config: Mapping[str, Any]) -> None:
 
 def _check_compute(config: Mapping[str, Any]) -> None:
     for job, launch in LAUNCH.items():
-        gpus, started = config["compute"][job]["gpu"], processes(config, job)
+        gpus, nodes, started = config["compute"][job]["gpu"], config["compute"][job]["nodes"], processes(config, job)
+        if gpus % nodes:
+            raise UserError(f"config: compute.{job}: {gpus} GPUs can't be divided evenly among {nodes} nodes")
+        if nodes > 1:
+            launcher_of(config["compute"][launch])
         if gpus and gpus != started:
             raise UserError(
                 f"config: compute.{job}.gpu: {gpus} GPUs are asked for, but compute.{launch} starts {started} "

@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -19,6 +21,8 @@ from vision_r1.data.images import ImageFault, load_small
 from vision_r1.files import UserError, read_jsonl
 from vision_r1.progress import Progress
 from vision_r1.stamps import code_stamp
+
+log = logging.getLogger(__name__)
 
 _REMEDY = "give what index_images.py wrote; if it is that, delete it and run again"
 
@@ -112,18 +116,33 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
     """Yield the facts about each file, in the order given, from a pool of `workers` processes.
 
     `cache` is a SQLite file, made where it is missing, of facts by content: an image that was examined once, under
-    any name, is only read and hashed again, not decoded. Raises UserError where the cache is damaged.
+    any name, is only read and hashed again, not decoded. Where it can't be written or locked, the log says so, and all
+    are decoded. Raises UserError where the cache is damaged.
     """
-    cache.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            _make_table(cache)
+        except (OSError, sqlite3.OperationalError) as error:
+            log.warning("%s: can't be used, so every image is decoded: %s", cache, error)
+            cache = Path(folder) / "cache.sqlite"
+            _make_table(cache)
+        yield from _examined(paths, cache, workers)
+
+
+def _make_table(cache: Path) -> None:
     try:
         with closing(sqlite3.connect(cache)) as database:
             database.execute(f"CREATE TABLE IF NOT EXISTS {_table()} {_COLUMNS}")
-    except sqlite3.OperationalError as error:  # no right to write there, or a lock
-        raise UserError(f"{cache}: can't be opened for writing ({error}); give another --cache") from None
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"{cache}: not a cache of images ({error}); give another --cache, or delete it if it was one"
         ) from None
+
+
+def _examined(paths: Sequence[str], cache: Path, workers: int) -> Iterator[ImageFacts]:
     with ProcessPoolExecutor(workers, initializer=_open_cache, initargs=(cache,)) as pool:
         chunk = max(1, min(256, len(paths) // (4 * workers)))
         progress = Progress(len(paths), "images")

@@ -41,13 +41,19 @@ def srun(words: Sequence[str], nodes: int, gpus: int) -> list[str]:
     ]
 
 
-def with_rendezvous(words: Sequence[str]) -> list[str]:
-    """Return a launcher's command with its place among several nodes. Raises UserError for an unknown launcher."""
+def launcher_of(words: Sequence[str]) -> str:
+    """Return the name, one of NODE_OPTIONS, that a launcher's command begins with. Raises UserError for any other."""
     launcher = next((name for name in NODE_OPTIONS if list(words[: len(name.split())]) == name.split()), None)
     if launcher is None:
         raise UserError(
             f"compute.launch and launch_predict: several nodes need {' or '.join(NODE_OPTIONS)} first, not {words[0]}"
         )
+    return launcher
+
+
+def with_rendezvous(words: Sequence[str]) -> list[str]:
+    """Return a launcher's command with its place among several nodes. Raises UserError for an unknown launcher."""
+    launcher = launcher_of(words)
     environment = os.environ
     names = _output("scontrol", "show", "hostnames", environment["SLURM_JOB_NODELIST"]).split()
     node = re.search(r"NodeAddr=(\S+)", _output("scontrol", "show", "node", names[0]))

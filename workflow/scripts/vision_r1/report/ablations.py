@@ -51,35 +51,45 @@ class Arm:
 
 
 def arms_of(
-    config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Measured]], causes: Mapping[str, str]
+    config: Mapping[str, Any], measured: Mapping[str, Mapping[str, Measured]], causes: Mapping[str, str | None]
 ) -> list[Arm]:
     """Return the base model, the SFT baseline and the experiments of section ablations, each over its seeds.
 
-    measured: checkpoint -> suite -> what was measured; causes: checkpoint -> why suites are missing there.
+    measured: checkpoint -> suite -> what was measured; causes: checkpoint -> why it is not in `measured`.
     """
-    arms, suites = [], set(config["report"]["suites"])
+    arms = []
     for name in (BASE, SFT, *config["ablations"]["experiments"]):
         seeds = [0] if name == BASE else config["ablations"]["training_seeds"]
         places = {seed: final_checkpoint(config, with_training_seed(name, seed)) for seed in seeds}
-        whole = {seed: place for seed, place in places.items() if suites <= measured[place].keys()}
         arms.append(
             Arm(
                 name,
-                {seed: measured[place] for seed, place in whole.items()},
-                {seed: causes[place] for seed, place in places.items() if seed not in whole},
+                {seed: measured[place] for seed, place in places.items() if place in measured},
+                {seed: causes[place] for seed, place in places.items() if place not in measured},
             )
         )
     return arms
 
 
-def cause(jobs: Iterable[tuple[str, Path, Path]]) -> str:
-    """Say why a checkpoint has no numbers, from its jobs (rule, output, log) in the order of work."""
+def cause(jobs: Iterable[tuple[str, Path, Path]]) -> str | None:
+    """Say why a checkpoint has no numbers, from its jobs (rule, output, log) in the order of work; None if it has.
+
+    Numbers that are older than what they would be of now, because that was trained or predicted again, don't count.
+    """
+    trained = predicted = 0.0
     for rule, output, log in jobs:
         if not output.exists():
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
             last = text.strip().rpartition("\n")[2].strip()
             return f"{rule}: {last}" if last else f"{WAITING} for {rule}"
-    return "not measured"
+        made = output.stat().st_mtime
+        if made < (predicted if rule == "score_suite" else trained):
+            return f"{WAITING} for {rule}"
+        if rule == "predict_suite":
+            predicted = made
+        elif rule != "score_suite":
+            trained = made
+    return None
 
 
 @dataclass(frozen=True)
