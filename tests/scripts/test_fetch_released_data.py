@@ -87,6 +87,7 @@ def test_images_become_files_and_rows_become_questions(tmp_path, save, raw):
         ("cup, salt and pepper", ("Salt and Pepper",), ["cup", "salt and pepper"]),
         ("cat, black, cup", ("cat, black",), ["cat, black", "cup"]),
         ("cat, black, cup", ("cat",), ["cat", "black", "cup"]),
+        ("salt and pepper, salt and dog", ("salt", " salt and pepper"), ["salt and pepper", "salt", "dog"]),
         ("dog", (), ["dog"]),
         ("a.b, c*", ("c*",), ["a.b", "c*"]),
     ],
@@ -136,6 +137,8 @@ def changed(**values):
         (changed(solution='[["dog", [1, 2, 3]]]'), "row 2: solution .* is not a list"),
         (changed(solution='[["dog", [[1, 2, 3, 4], [1, 2]]]]'), "row 2: solution .* is not a list"),
         (changed(solution='[["dog", [1, 2, 3, NaN]]]'), "row 2: solution .* is not a list"),
+        (changed(solution='[["dog", ["1", 2, 3, 4]]]'), "row 2: solution .* is not a list"),
+        (changed(solution='[["dog", [true, 2, 3, 4]]]'), "row 2: solution .* is not a list"),
         (changed(solution="[" * 100_000), "row 2: solution .* is not a list"),
         (changed(num_instances=0), "row 2: num_instances is 0, but solution has 1 boxes"),
         (changed(width=None), "row 2: width None must be a positive whole number"),
@@ -243,3 +246,16 @@ def test_offline_the_repository_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="owner/data at its newest commit: can't be downloaded"):
         fetch(tmp_path, folder=None)
+
+
+def test_names_are_compared_without_case(tmp_path):
+    maps = json.dumps({"Dog": 1, "cup": 2})
+    table = [
+        row(GRIFFON["detection"].format("dog, cup"), [["Dog", [1, 2, 30, 40]]], target_id_maps=maps),
+        row(GRIFFON["grounding"].format("dog, cup"), [["Dog", [1, 2, 30, 40]]], target_id_maps=maps),
+        row(GRIFFON["rec"].format("dog, cup"), [["dog, cup", [1, 2, 30, 40]]], target_id_maps=maps),
+        row(GRIFFON["grounding"].format("cup"), [["cup", []]], target_id_maps=maps),
+    ]
+    read = fetch(tmp_path, table)
+    assert [each["categories"] for each in read] == [["dog", "cup"], ["dog", "cup"], ["dog, cup"], ["cup"]]
+    assert [len(each["objects"]) for each in read] == [1, 1, 1, 0]

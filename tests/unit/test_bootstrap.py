@@ -111,6 +111,7 @@ def test_the_interval_equals_that_of_rescored_halves():
     # No half lacks a category here, so only the spread of Student's t, with 39 degrees of freedom, is added.
     fast = resampled_ap(matches, weights)["AP"]
     assert fast.mean() == pytest.approx(np.mean(slow))
+    assert np.corrcoef(fast, slow)[0, 1] == pytest.approx(1)
     assert fast.std() == pytest.approx(np.std(slow) * (40 / 39) ** 0.5 * 2.02269 / 1.95996, rel=1e-4)
 
 
@@ -161,3 +162,20 @@ def test_intervals_contain_the_true_ap(root, monkeypatch):
     truth = benchmark.true_values(setting)
     held = np.mean([benchmark.covered(setting, truth, seed, 100)[:, 0] for seed in range(40)], axis=0)
     assert (held >= 0.83).all()  # 0.95, with a standard error of 0.03
+
+
+def test_the_order_of_images_and_categories_in_the_file_does_not_matter():
+    """pycocotools ranks equal scores by the images' ids."""
+    dataset, detections = scene(7)
+    turned = replace(dataset, images=dataset.images[::-1], categories=dict(reversed(dataset.categories.items())))
+    one, other = (match(each, detections) for each in (dataset, turned))
+    assert other.stats == one.stats and (other.image_ids, other.category_ids) == (one.image_ids, one.category_ids)
+    assert (other.hit == one.hit).all()
+
+
+def test_an_object_without_area_is_to_be_found():
+    box = (0.0, 0.0, 20.0, 20.0)
+    objects = (CocoObject(1, "a", box, 400, crowd=False), CocoObject(1, "a", (50.0, 50.0, 0.0, 0.0), 0, crowd=False))
+    dataset = CocoDataset("set", "set", {1: "a"}, (CocoImage(1, "", 99, 99, objects),))
+    matches = match(dataset, [Detection(1, 1, box, 0.5)])
+    assert weighted_ap(matches, np.ones((1, 1), np.int32))["AP"][0] == pytest.approx(matches.stats["AP"])

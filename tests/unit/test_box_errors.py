@@ -140,3 +140,9 @@ def test_costs_on_real_images_equal_tidecvs(coco_tiny):
                     detections.append(Detection(image.id, named, tuple(map(float, box)), float(rng.random())))
     found = error_costs(match(dataset, detections), detections)
     assert {kind: round(100 * each["cost"], 2) for kind, each in found.items()} == pytest.approx(TIDECV, abs=0.05)
+
+
+@pytest.mark.parametrize(("height", "kind"), [(10, "duplicate"), (2, "loose_box")])
+def test_an_iou_on_an_edge_is_of_the_better_kind(costs, height, kind):
+    found = costs([*RIGHT, Detection(1, 1, (0, 0, 20, height), 0.5)])  # IoU 0.5 and 0.1
+    assert {name: each["count"] for name, each in found.items() if each["count"]} == {kind: 1}

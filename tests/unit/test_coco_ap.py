@@ -104,3 +104,10 @@ def test_no_ground_truth_is_none_and_json(tmp_path):
     scores = match(dataset, [Detection(1, 1, (0, 0, 5, 5), 0.99)]).stats
     assert {scores[name] for name in METRICS} == {None}
     json.dumps(scores, allow_nan=False)
+
+
+def test_curves_are_the_mean_over_the_categories_that_have_objects(tmp_path):
+    dataset = read_coco("set", coco_factory.write(tmp_path, coco_factory.content({1: [(1, [0, 0, 20, 20])]}))[0])
+    assert mean_curves(match(dataset, truth(dataset))) == {"0.50": [1] * 101, "0.75": [1] * 101}
+    empty = read_coco("set", coco_factory.write(tmp_path / "none", coco_factory.content({1: []}))[0])
+    assert mean_curves(match(empty, [])) == {}

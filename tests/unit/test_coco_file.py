@@ -165,6 +165,7 @@ def test_boxes_that_are_missing_are_those_around_their_polygons(tmp_path, box):
         None,
         [[]],
         [[1, 2, 3]],
+        [[1, 2, 3, 4], [5]],
         [["1", 2]],
         [1, 2],
         {"counts": "ab", "size": [84, 84]},
@@ -277,3 +278,9 @@ def test_other_values_are_left_to_the_type_check(value):
     assert whole_number(value, notes) is value and not notes
     assert value in ("1.5", "1e3") or any_number(value, notes) is value and not notes
     assert flag(value, notes) is value
+
+
+def test_a_file_name_may_hold_any_space(tmp_path):
+    coco = coco_factory.content()
+    coco["images"][0]["file_name"] = "my\u00a0photo.png"
+    assert len(read_coco("set", written(tmp_path, coco)[0]).images) == 3

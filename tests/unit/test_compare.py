@@ -127,3 +127,13 @@ def test_files(tmp_path):
     (tmp_path / ".r.npz.sha256").unlink()
     with pytest.raises(UserError, match="r.npz: not the resamples of score_suite.py"):
         read_measured("coco", tmp_path / "m.json", tmp_path / "r.npz")
+
+
+def test_protocols_and_data_sets_that_only_one_checkpoint_has_are_left_out():
+    own, base = measured({"a": 0.3, "b": 0.4}), measured({"a": 0.3})
+    more = measured({"a": 0.3}, protocol="more")
+    own.metrics["more"], own.samples["more"] = more.metrics["more"], more.samples["more"]
+    assert {(line.protocol, line.dataset) for line in compare("x", [own], "base", [base])} == {
+        ("all", MEAN),
+        ("all", "a"),
+    }

@@ -397,3 +397,27 @@ def test_categories_with_the_same_name_are_merged(tmp_path):
         "grounding": (["crane"], 2),
         "negative": (["boat"], 0),
     }
+
+
+def test_instance_limits_count_images_in_detection_and_questions_in_grounding(tmp_path):
+    boxes = {1: [(number, [9 * place, 0, 8, 8]) for place, number in enumerate((1, 1, 2, 2))]}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    for limits, reason in (({"max_instances": 1}, "too_many_instances"), ({"min_instances": 5}, "too_few_instances")):
+        _, tally, _ = curated(data, recipe(**limits))
+        assert [tally.samples[task][reason] for task in ("detection", "grounding")] == [1, 2]
+
+
+def test_hard_means_more_objects_than_hard_instances(tmp_path):
+    boxes = {number: [(1, [9 * place, 0, 8, 8]) for place in range(2 + (number == 9))] for number in range(10)}
+    data = [source(tmp_path, coco_factory.content(boxes))]
+    for asked, counts in ((1, [3]), (2, [2, 3])):
+        wanted = recipe(detection=asked, grounding=0, negative=0, hard_share=1, hard_instances=2)
+        rows, tally, _ = curated(data, wanted)
+        assert sorted(row["num_instances"] for row in rows) == counts and tally.samples["detection"]["hard"] == 1
+
+
+def test_a_row_as_long_as_the_limit_is_kept(tmp_path):
+    data = [source(tmp_path, coco_factory.content({1: [(1, [10, 20, 30, 40])]}))]
+    (row,), *_ = curated(data, recipe(detection=1, grounding=0, negative=0))
+    limits = {"max_prompt_tokens": row["prompt_tokens"], "max_answer_tokens": row["answer_tokens"]}
+    assert len(curated(data, recipe(detection=1, grounding=0, negative=0, **limits))[0]) == 1

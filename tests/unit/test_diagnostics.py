@@ -1,11 +1,16 @@
 """Numbers other than AP, counted by hand."""
 
+import json
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+
 import coco_factory
 import pytest
 
 from vision_r1.data.coco import read_coco
 from vision_r1.evaluation.coco_ap import Detection, match
-from vision_r1.evaluation.diagnostics import answer_quality, mean_iou, slices
+from vision_r1.evaluation.diagnostics import ASPECT_RATIOS, OBJECT_COUNTS, answer_quality, mean_iou, slices
 from vision_r1.parsing import parse
 from vision_r1.prompts import format_answer
 
@@ -67,3 +72,25 @@ def test_answers():
     }
     empty = answer_quality([], [], images=2)
     assert (empty["parse_rate"], empty["duplicate_rate"], empty["boxes_per_image"]) == (None, None, 0)
+
+
+@pytest.mark.parametrize("parts", [OBJECT_COUNTS, ASPECT_RATIOS])
+def test_every_image_is_in_one_slice(parts):
+    edges = list(parts.values())
+    assert edges[0][0] == 0 and edges[-1][1] == inf
+    assert all(one[1] == other[0] and one[0] < one[1] for one, other in pairwise(edges))
+
+
+def test_an_image_of_unknown_size_is_in_no_slice_by_shape(tmp_path):
+    content = coco_factory.content({1: [(1, [0, 0, 20, 20])]})
+    file = coco_factory.write(tmp_path, content)[0]
+    content["images"][0].update(width=0, height=0)
+    Path(file).write_text(json.dumps(content))
+    dataset = read_coco("set", file)
+    by = slices(dataset, match(dataset, []))
+    assert sum(each["images"] for each in by["aspect_ratio"].values()) == 0
+
+
+def test_boxes_that_overlap_by_exactly_the_limit_are_duplicates():
+    answer = parse(format_answer([(0, 0, 10, 10), (0, 0, 10, 9)], ["a", "a"]))
+    assert answer_quality([{"truncated": False}], [answer], images=1)["duplicate_rate"] == 0.5

@@ -116,3 +116,11 @@ def test_a_box_with_corners_in_the_wrong_order_or_of_absurd_size_is_false(datase
     ap = {name: match(dataset, boxes).stats["AP"] for name, boxes in (("alone", [right]), ("odd", [right, odd]))}
     assert (ap["odd"] == ap["alone"]) == (not 0 <= box[2] * box[3] <= 1e10)
     assert match(dataset, [right, odd]).false[0].tolist() == [True, False]
+
+
+def test_rex_omni_by_category_counts_false_boxes_of_every_category_in_the_image(dataset):
+    boxes = [Detection(2, 2, (0, 0, 40, 40), 0.9), Detection(2, 2, (60, 0, 20, 20), 0.9)]
+    assert scores(dataset, boxes)["rex_omni_categories"]["0.50"] == triple(1 / 2, 1)
+    elsewhere = [boxes[0], Detection(1, 2, (0, 0, 20, 20), 0.9)]  # image 1 has no square
+    assert scores(dataset, elsewhere)["rex_omni_categories"]["0.50"] == triple(1, 1)
+    assert scores(dataset, elsewhere)["macro"]["0.50"] == triple(1 / 2 / 2, 1 / 2)

@@ -151,3 +151,13 @@ def test_images_missing_from_the_index_are_an_error():
     check_all_indexed("i.jsonl", [indexed("a")], ["a"])
     with pytest.raises(UserError, match="i.jsonl: 1 images are not in it, the first is b"):
         check_all_indexed("i.jsonl", [indexed("a")], ["a", "b"])
+
+
+def test_files_that_are_missing_are_no_copies_and_hide_none(scenes, folder):
+    copy = folder / "copy beside missing files.jpg"
+    with Image.open(scenes["benchmark"][3].path) as original:
+        original.convert("RGB").save(copy, quality=95)
+    missing = [folder / "missing1.png", folder / "missing2.png"]
+    train = index("train", [missing[0], copy], folder / "cache.sqlite")
+    leaks, _ = find_leaks(train + index("benchmark", missing[1:], folder / "cache.sqlite") + scenes["benchmark"])
+    assert [(leak.path, leak.benchmark_path) for leak in leaks] == [(str(copy), scenes["benchmark"][3].path)]

@@ -72,3 +72,11 @@ def test_the_greatest_value_equals_brute_force(n, m, random):
     pairs = match_most_value(value, np.zeros_like(value, bool))
     assert abs(value[pairs].sum() - best) < 1e-6
     assert len(set(pairs[0])) == len(pairs[0]) and len(set(pairs[1])) == len(pairs[1])
+
+
+def test_at_equal_distance_the_overlap_decides():
+    assert box_prioritised([[0, 0, 10, 8], [0, 0, 10, 12]], [A], [[1], [1]]) == [(1, 0)]
+
+
+def test_label_aware_takes_a_far_box_rather_than_none():
+    assert box_prioritised([A, FAR_AWAY], [A], [[0], [1]], label_aware=True) == [(1, 0)]

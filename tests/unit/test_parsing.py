@@ -217,3 +217,8 @@ def test_a_megabyte_of_any_text_takes_bounded_time(read, text):
     assert len(parsed.labels) <= MAX_BOXES
     if len(text) > MEGA or text.startswith("[" * 9):
         assert parsed.verdict == Verdict.CAPPED
+
+
+@pytest.mark.parametrize("box", ['"1256"', '{"1": 0, "2": 0, "5": 0, "6": 0}', "[0, 0, 9999999999999, 10]"])
+def test_the_released_rules_read_no_other_boxes(box):
+    assert not released_2025.parse(f'[{{"bbox_2d": {box}, "label": "a"}}]').labels

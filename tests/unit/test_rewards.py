@@ -130,11 +130,11 @@ def test_recall_is_differentiated_in_both_stages(name):
         assert [judge(name, stage, objects[:n], objects)[0] for n in (2, 3, 4, 5)] == pytest.approx(expected)
 
 
-def test_the_strict_assignment_maximises_precision():
-    # The object nearest to the first prediction is the only one for the second.
-    objects = [("a", [0, 0, 100, 100]), ("a", [0, 0, 100, 60])]
-    predictions = [("a", [0, 0, 100, 70]), ("a", [0, 0, 100, 50])]
-    assert judge("strict", "stage1", predictions, objects) == pytest.approx((1, (0.7 + 1) / 2))
+def test_strict_matches_by_value_not_by_distance():
+    """By distance, the second prediction would go to the first object, and nothing would be recalled."""
+    objects = [("a", [30, 30, 50, 90]), ("a", [10, 10, 90, 30])]
+    predictions = [("a", [10, 0, 90, 20]), ("a", [10, 10, 70, 30])]
+    assert judge("strict", "raw", predictions, objects) == pytest.approx((1 / 2, 0.75 / 2))
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -355,3 +355,20 @@ def test_columns_of_a_dataset_of_the_datasets_library():
     inputs = [table[index] for index in range(len(table))]
     columns = {name: [example[name] for example in inputs] for name in inputs[0]}  # as TRL's trainer does
     assert reward_functions(Criterion.named("strict", "raw"))[2](texts, **columns) == [1, 0.5, 1, 0]
+
+
+@pytest.mark.parametrize("corner", [float("inf"), 1e13])
+def test_a_corner_that_is_infinite_is_named(corner):
+    with pytest.raises(ValueError, match="not finite"):
+        ground_truth({"objects": [{"label": "a", "bbox": [0, 0, corner, 10]}]})
+
+
+def test_thresholds_above_1_are_named():
+    with pytest.raises(ValueError, match="precision_high"):
+        replace(Criterion.named("strict", "stage1"), precision_high=1.5)
+
+
+def test_a_configuration_without_a_known_criterion_is_named():
+    for wrong in ({}, {"criterion": "ours"}):
+        with pytest.raises(ValueError, match="criterion: unknown"):
+            Criterion.of(wrong)

@@ -40,3 +40,8 @@ def test_without_randomness_there_is_no_p_value():
 def test_holm_leaves_out_missing_tests():
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
     assert holm([]) == [] and holm([None]) == [None] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_two_seeds_have_an_interval_and_no_common_seed_is_no_pair():
+    assert (spread([1.0, 3.0]).low, spread([1.0, 3.0]).high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)
+    assert effect({1: 0.5}, {2: 0.5}).n == 0

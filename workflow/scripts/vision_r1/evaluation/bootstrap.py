@@ -143,7 +143,7 @@ def bias(values: np.ndarray, value: float | None) -> float | None:
 def recentred(value: float | None, values: np.ndarray) -> np.ndarray:
     """Return the resampled values, NaN left out, moved so that their mean is the value of all images less its bias."""
     excess = bias(values, value)
-    if value is None or excess is None:
+    if excess is None:
         return np.zeros(0)
     known = values[~np.isnan(values)]
     return known - known.mean() + value - excess

@@ -88,8 +88,6 @@ def _false_boxes(matches: Matches, detections: Sequence[Detection]) -> _False:
     number = np.diff(edges)[matches.image[box]]
     compared = np.flatnonzero(number)
     for own in np.array_split(compared, 1 + number.sum() // CHUNK):
-        if not len(own):
-            continue
         # Every box with every object of its image, box by box.
         starts = np.cumsum(number[own]) - number[own]
         pair = np.repeat(np.arange(len(own)), number[own])

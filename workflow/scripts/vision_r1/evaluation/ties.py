@@ -72,8 +72,6 @@ def _sum_of_ap(matches: Matches, chosen: np.ndarray, places: np.ndarray) -> np.n
         ignored=matches.ignored[:, kept],
     )
     total = np.zeros((len(places), len(matches.hit)))
-    if not kept.any():
-        return total
     # Boxes of one image with one score stand side by side in every order: they are a block.
     new_score = (np.diff(own.category, prepend=-1) != 0) | (np.diff(own.scores, prepend=np.nan) != 0)
     new_block = new_score | (np.diff(own.image, prepend=-1) != 0)
