@@ -254,15 +254,22 @@ def test_a_folder_without_a_model_is_refused(labelled, write, tmp_path):
         write(*labelled, "--model", tmp_path, over=OVER)
 
 
-def test_a_run_s_results_are_not_shared(labelled, write, tmp_path, monkeypatch):
-    (tmp_path / "results/mine").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="results/mine: exists already"):
-        write(*labelled)
-    assert not (tmp_path / "mine.yaml").exists()
-
-
 def test_nothing_is_overwritten(labelled, write):
     write(*labelled)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="mine.yaml: exists already; move it away to write it anew"):
         write(*labelled)
+
+
+def test_after_a_change_of_labels_the_configuration_is_written_anew(labelled, write, tmp_path, monkeypatch, caplog):
+    """With the results of the run in place: what stays the same is not made again."""
+    monkeypatch.chdir(tmp_path)
+    write(*labelled)
+    text = (tmp_path / "mine.yaml").read_text()
+    assert text.count(f" # from {labelled[1]}\n") == 2
+    assert "# Copied. When the labels change, move the copies and this file away, and run new_run.py again." in text
+    (tmp_path / "results/mine").mkdir(parents=True)
+    (tmp_path / "mine.yaml").rename(tmp_path / "old.yaml")
+    (tmp_path / "mine").rename(tmp_path / "old")
+    write(*labelled)
+    assert "results/mine: exists already; what the new configuration makes in the same way is used" in caplog.text
+    assert (tmp_path / "mine.yaml").read_text() == text

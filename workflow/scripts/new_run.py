@@ -88,12 +88,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     known = {BASE, SFT, *config["datasets"], *config["evaluation"]["suites"], *config["experiments"]}
     if taken := {args.name, f"{args.name}_train", f"{args.name}_test"} & known:
         raise UserError(f"--name {args.name}: {min(taken)!r} already names a data set, suite, experiment or checkpoint")
+    for path in (output, folder):
+        if path.exists():
+            raise UserError(
+                f"{path}: exists already; move it away to write it anew, or give another --name or --output_config"
+            )
     shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
     if args.name in (config["run"], *(each.get("run") for each in shipped)):
         raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
-    for path in (output, folder, Path("results") / args.name):
-        if path.exists():
-            raise UserError(f"{path}: exists already; delete it, or give another --name or --output_config")
+    if (results := Path("results") / args.name).exists():
+        logging.warning("%s: exists already; what the new configuration makes in the same way is used again", results)
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})
     try:
         command = write_run(args, config, output, folder)

@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = read_coco(args.dataset or Path(args.annotations).stem, args.annotations)
         check_ground_truth(dataset)
         detections = read_detections(args.predictions, entries, dataset)
+        if without := len(dataset.images) - len({detection.image_id for detection in detections}):
+            logging.info("%s: no box in %d of %d images", args.predictions, without, len(dataset.images))
         scores = score_detections(dataset, {GIVEN: detections}, GIVEN, args.resamples).scores
     else:
         lines = select(read_lines(args.predictions), args.predictions, args.dataset, args.protocol)

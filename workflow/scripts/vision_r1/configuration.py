@@ -26,8 +26,7 @@ from vision_r1.experiments import (
 )
 from vision_r1.families import FAMILIES
 from vision_r1.files import UserError, read_json
-from vision_r1.launcher.modes import LAUNCH, processes
-from vision_r1.launcher.slurm import launcher_of
+from vision_r1.launcher.modes import LAUNCH, launcher_of, processes
 from vision_r1.recipes import PRESETS
 from vision_r1.schema_errors import in_words
 from vision_r1.text import did_you_mean

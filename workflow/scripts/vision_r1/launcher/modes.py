@@ -18,6 +18,21 @@ MODES = {
 SPLIT_WEIGHTS = ("zero3", "fsdp")
 # Job -> the key of section compute that has the command it is started with.
 LAUNCH = {"train_sft": "launch", "train_grpo": "launch", "predict_suite": "launch_predict"}
+# Options of launchers: number of nodes, this node's rank, address and port of the first node.
+NODE_OPTIONS = {
+    "accelerate launch": ("--num_machines", "--machine_rank", "--main_process_ip", "--main_process_port"),
+    "torchrun": ("--nnodes", "--node_rank", "--master_addr", "--master_port"),
+}
+
+
+def launcher_of(words: Sequence[str]) -> str:
+    """Return the name, one of NODE_OPTIONS, that a launcher's command begins with. Raises UserError for any other."""
+    launcher = next((name for name in NODE_OPTIONS if list(words[: len(name.split())]) == name.split()), None)
+    if launcher is None:
+        raise UserError(
+            f"compute.launch and launch_predict: several nodes need {' or '.join(NODE_OPTIONS)} first, not {words[0]}"
+        )
+    return launcher
 
 
 def processes(config: Mapping[str, Any], job: str) -> int:

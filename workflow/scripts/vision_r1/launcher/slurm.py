@@ -15,12 +15,7 @@ from collections.abc import Sequence
 import psutil
 
 from vision_r1.files import UserError
-
-# Options of launchers: number of nodes, this node's rank, address and port of the first node.
-NODE_OPTIONS = {
-    "accelerate launch": ("--num_machines", "--machine_rank", "--main_process_ip", "--main_process_port"),
-    "torchrun": ("--nnodes", "--node_rank", "--master_addr", "--master_port"),
-}
+from vision_r1.launcher.modes import NODE_OPTIONS, launcher_of
 
 
 def job_name() -> str | None:
@@ -39,16 +34,6 @@ def srun(words: Sequence[str], nodes: int, gpus: int) -> list[str]:
         f"--gres=gpu:{gpus // nodes}" if gpus else "--gres=none",
         *words,
     ]
-
-
-def launcher_of(words: Sequence[str]) -> str:
-    """Return the name, one of NODE_OPTIONS, that a launcher's command begins with. Raises UserError for any other."""
-    launcher = next((name for name in NODE_OPTIONS if list(words[: len(name.split())]) == name.split()), None)
-    if launcher is None:
-        raise UserError(
-            f"compute.launch and launch_predict: several nodes need {' or '.join(NODE_OPTIONS)} first, not {words[0]}"
-        )
-    return launcher
 
 
 def with_rendezvous(words: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ class Part:
     """A data set and what section `datasets` says of it: form of the annotations, their place, and the image folder.
 
     missing: images of the annotations that are not in the folder or have no size; `coco` lacks them.
+    copied_from: the user's own annotations where `annotations` is a part of them, written by write_part.
     """
 
     coco: CocoDataset
@@ -31,6 +32,7 @@ class Part:
     annotations: Path
     images: Path
     missing: int = 0
+    copied_from: Path | None = None
 
     def entry(self) -> dict[str, str]:
         """Return the entry of section `datasets`."""
@@ -107,7 +109,7 @@ def write_part(part: Part, images: Sequence[CocoImage], file: Path) -> Part:
     for entry in content["images"]:
         entry["file_name"] = os.path.relpath(entry["file_name"], part.images)
     write_json(file, content)
-    return Part(read_coco(file.stem, file, part.images), "coco", file, part.images)
+    return Part(read_coco(file.stem, file, part.images), "coco", file, part.images, copied_from=part.annotations)
 
 
 def numbers(part: Part) -> dict[str, Any]:

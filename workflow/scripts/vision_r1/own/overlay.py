@@ -31,6 +31,7 @@ def overlay(
     """
     (train_part, of_train), (test_part, of_test) = train, test
     miniature = config["model"]["source"] == "made"
+    copied = any(part.copied_from for part in (train_part, test_part))
     # upstream_2026's protocols enlarge small images.
     enlarged = {
         name: config["evaluation"]["protocols"][name].get("min_pixels", 0) for name in ("one-prompt", "all-categories")
@@ -53,9 +54,10 @@ def overlay(
         f"  max_pixels: {limits.pixels} # the largest image has {of_train['pixels']:,}; more needs more memory",
         *(_base(config) if miniature else []),
         "",
+        *(["# Copied. When the labels change, move the copies and this file away, and run new_run.py again."] * copied),
         "datasets:",
-        f"  {name}_train: {_flow(train_part.entry())}",
-        f"  {name}_test: {_flow(test_part.entry())}",
+        f"  {name}_train: {_entry(train_part)}",
+        f"  {name}_test: {_entry(test_part)}",
         "",
         "data: # test images, and images that look like one, are kept out of training automatically",
         f"  train: [{name}_train]",
@@ -122,6 +124,10 @@ def overlay(
         f"negative: {limits.negative + 2 * (more // 2)} }}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _entry(part: Part) -> str:
+    return _flow(part.entry()) + (f" # from {part.copied_from}" if part.copied_from else "")
 
 
 def _model(config: Mapping[str, Any]) -> list[str]:
