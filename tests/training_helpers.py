@@ -97,7 +97,9 @@ def interrupt_twice(main, words, state, monkeypatch, first=3, number=signal.SIGT
         patch.setattr(callbacks, "mark_complete", die)
         with pytest.raises(Killed):
             main(words)
-    assert _saved(state) == {f"checkpoint-{max(first, 4)}": True, "checkpoint-6": False}
+    saved = _saved(state)
+    assert saved.pop("checkpoint-6") is False
+    assert f"checkpoint-{max(first, 4)}" in saved and list(saved.values()) == [True, True]
 
 
 def _saved(state):
