@@ -125,8 +125,8 @@ else:
             "../environment.yml"
         threads: 1
         resources:
-            mem_mb=more(compute("make_base_model", "mem_mb")),
-            runtime=more(compute("make_base_model", "runtime")),
+            mem_mb=compute("make_base_model", "mem_mb"),
+            runtime=compute("make_base_model", "runtime"),
             gpu=0,
         params:
             code=code("fetch_model.py"),

@@ -179,8 +179,17 @@ def check_provenance():
     changed = [path for path, text in STAMPS.items() if path.is_file() and path.read_text() != text]
     if RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
         changed.insert(0, RUN.settings)
-    unknown = [file for file in map(RUN.training, RUN.checkpoints) if file.is_file() and not noted(file)]
-    if changed and unknown and not workflow.remote_exec:
+    if not changed or workflow.remote_exec or "--unlock" in sys.argv:
+        return
+    ablations = config["ablations"]
+    trained = {
+        *RUN.checkpoints,
+        *experiments.checkpoints_of(config, ablations["experiments"], ablations["training_seeds"]),
+    }
+    curated = {RUN.train_file(experiments.split_checkpoint(name)[0]) for name in trained}
+    made = [*map(str, curated), *files(RUN.training, trained)]
+    made += [*files(RUN.predictions, RUN.scored(trained)), *files(RUN.metrics, RUN.scored(trained))]
+    if unknown := [file for file in sorted(made) if os.path.isfile(file) and not noted(file)]:
         sys.exit(
             f"error: {unknown[0]}: .snakemake has no note of what it was made with, and {changed[0]} differs from what "
             "it would be now. Copy .snakemake from where the results were made; or note it, with the code of "
@@ -190,8 +199,10 @@ def check_provenance():
 
 def noted(file):
     """Tell whether Snakemake has a note of what made an output, or will make it again (its FilePersistence)."""
-    name = base64.urlsafe_b64encode(str(file).encode()).decode()
-    return len(name) > 255 or any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
+    name = base64.urlsafe_b64encode(file.encode()).decode()
+    if len(name) >= os.pathconf(".", "PC_NAME_MAX") or Path(".snakemake/metadata.db").exists():  # kept otherwise
+        return True
+    return any(Path(".snakemake", kind, name).exists() for kind in ("metadata", "incomplete"))
 
 
 def write_records():

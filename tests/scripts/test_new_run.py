@@ -204,8 +204,8 @@ def test_the_small_base_knows_the_categories(labelled, write, tmp_path):
     ("words", "message"),
     [
         (["--name", "my run"], "lower-case letters, digits and _ only"),
-        (["--name", "miniature"], "another run has this name"),
-        (["--name", "paper_released_data"], "another run has this name"),
+        (["--name", "miniature"], "config/config.yaml has a run of this name, and they would share results/miniature"),
+        (["--name", "paper_released_data"], "config/released_data.yaml has a run of this name"),
         (["--name", "downloads"], "config: run: 'downloads' is not allowed"),  # refused by the schema
         (["--model", "./typo", "--over", *OVER], r"--model \./typo: neither a folder nor a repository of the hub"),
         (["--name", "shapes"], "already names a data set, suite"),
@@ -256,7 +256,7 @@ def test_a_folder_without_a_model_is_refused(labelled, write, tmp_path):
 
 def test_nothing_is_overwritten(labelled, write):
     write(*labelled)
-    with pytest.raises(UserError, match="mine.yaml: exists already; move it away to write it anew"):
+    with pytest.raises(UserError, match="mine.yaml: exists already; move it elsewhere to write it anew"):
         write(*labelled)
 
 
@@ -266,7 +266,7 @@ def test_after_a_change_of_labels_the_configuration_is_written_anew(labelled, wr
     write(*labelled)
     text = (tmp_path / "mine.yaml").read_text()
     assert text.count(f" # from {labelled[1]}\n") == 2
-    assert "# Copied. When the labels change, move the copies and this file away, and run new_run.py again." in text
+    assert "# Copied. When labels change, move the copies and this file elsewhere, and run new_run.py." in text
     (tmp_path / "results/mine").mkdir(parents=True)
     (tmp_path / "mine.yaml").rename(tmp_path / "old.yaml")
     (tmp_path / "mine").rename(tmp_path / "old")

@@ -153,7 +153,10 @@ def test_numbers_of_an_earlier_training_are_not_shown(made):
     again = made.folder / "models/beginner_only_s2/grpo_stage2/metrics.json"
     later = again.stat().st_mtime + 10
     os.utime(again, (later, later))
-    os.utime(made.folder / "predictions/strict_s1/grpo_stage2/shapes13.jsonl", (later, later))
+    for suite in ("shapes", "shapes13"):  # answered again, but not scored
+        again = made.folder / f"predictions/strict_s1/grpo_stage2/{suite}.jsonl"
+        os.utime(made.folder / "models/strict_s1/grpo_stage2/metrics.json", (later, later))
+        os.utime(again, (later, later))
     text = made.table("--partial")
     assert "| without\\_recall | 1 | waiting for train\\_grpo |" in text
     assert "| beginner\\_only | 2 | waiting for predict\\_suite |" in text

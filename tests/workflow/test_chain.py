@@ -224,9 +224,10 @@ def test_results_without_snakemakes_notes_are_not_taken_for_those_of_another_con
     changed = [*SMOKE, project.overlay({"sft": {"learning_rate": 1e-5}})]
     refused = project.snakemake("--dry-run", *changed, check=False)
     assert refused.returncode == 1 and refused.stdout.splitlines()[-1].startswith(
-        "error: results/smoke/models/base/metrics.json: .snakemake has no note of what it was made with, and "
+        "error: results/smoke/data/train.jsonl: .snakemake has no note of what it was made with, and "
         "results/smoke/config.json differs from what it would be now. Copy .snakemake"
     )
+    assert project.snakemake("--unlock", *changed).returncode == 0
     as_made = ["--configfile", "results/smoke/config.json"]
     project.snakemake("--touch", "--forceall", *as_made)
     assert project.planned(*as_made) == {}

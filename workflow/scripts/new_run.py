@@ -91,11 +91,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in (output, folder):
         if path.exists():
             raise UserError(
-                f"{path}: exists already; move it away to write it anew, or give another --name or --output_config"
+                f"{path}: exists already; move it elsewhere to write it anew, or give another --name or --output_config"
             )
-    shipped = [configuration.load([file]) for file in sorted((ROOT / "config").glob("*.yaml"))]
-    if args.name in (config["run"], *(each.get("run") for each in shipped)):
-        raise UserError(f"--name {args.name}: another run has this name, and they would share results/{args.name}")
+    for file in (*sorted((ROOT / "config").glob("*.yaml")), *args.over):
+        if configuration.load([file]).get("run") == args.name:
+            raise UserError(
+                f"--name {args.name}: {file} has a run of this name, and they would share results/{args.name}; give "
+                "another name, or move that file out of the folder"
+            )
     if (results := Path("results") / args.name).exists():
         logging.warning("%s: exists already; what the new configuration makes in the same way is used again", results)
     config = merge(config, {"model": chosen_model(args.model, args.over, config["model"])})

@@ -12,13 +12,14 @@ log = logging.getLogger(__name__)
 
 # Errors of a file system that has no locks, as some of networks are mounted.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
 def one_at_a_time(output: Path) -> Iterator[None]:
     """Let no other process write `output` meanwhile; wait while one does. Its folder is made; lock_of(output) stays.
 
-    A file system without locks is not waited for: the log warns that only one process may write there.
+    Where there are no locks, or the lock file can't be written (it is a colleague's), the log warns of other processes.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     # Without flock, FileLock would otherwise take the file's existence for the lock, and remove the file.
@@ -29,9 +30,9 @@ def one_at_a_time(output: Path) -> Iterator[None]:
         log.info("another process writes %s; waiting for it", output)
         lock.acquire()
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in NO_LOCKS + NO_RIGHT:
             raise
-        log.warning("%s: this file system has no locks; make sure that only one process writes it", output)
+        log.warning("%s: can't be locked (%s); make sure that only one process writes it", output, error.strerror)
     try:
         yield
     finally:

@@ -134,6 +134,7 @@ def _make_table(cache: Path) -> None:
     try:
         with closing(sqlite3.connect(cache)) as database:
             database.execute(f"CREATE TABLE IF NOT EXISTS {_table()} {_COLUMNS}")
+            database.execute(f"DELETE FROM {_table()} WHERE FALSE")  # fails where it is there and can't be written
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:

@@ -13,6 +13,8 @@ from torch import distributed
 
 Result = TypeVar("Result")
 
+PATIENCE = 10.0  # seconds: a process that has failed, which is why the first one fails, still prints its reason
+
 
 def together(work: Callable[[int], Result], processes: int) -> Result:
     """Run work(rank) in this process, rank 0, and in forked ones; return what rank 0 returns.
@@ -35,17 +37,18 @@ def together(work: Callable[[int], Result], processes: int) -> Result:
         # Forked: the weights stay where they are, and torch is not imported again.
         context = torch.multiprocessing.get_context("fork")
         others = [context.Process(target=meet, args=(rank,), daemon=True) for rank in range(1, processes)]
-        for process in others:
-            process.start()
         try:
+            for process in others:
+                process.start()
             return meet(0)
         except BaseException:
-            for process in others:
+            for process in filter(lambda each: each.pid, others):
+                process.join(PATIENCE)
                 process.kill()
             raise
         finally:
             # A process that still ends would write its meeting file again while the folder is being removed.
-            for process in others:
+            for process in filter(lambda each: each.pid, others):
                 process.join()
 
 

@@ -54,7 +54,7 @@ def overlay(
         f"  max_pixels: {limits.pixels} # the largest image has {of_train['pixels']:,}; more needs more memory",
         *(_base(config) if miniature else []),
         "",
-        *(["# Copied. When the labels change, move the copies and this file away, and run new_run.py again."] * copied),
+        *(["# Copied. When labels change, move the copies and this file elsewhere, and run new_run.py."] * copied),
         "datasets:",
         f"  {name}_train: {_entry(train_part)}",
         f"  {name}_test: {_entry(test_part)}",

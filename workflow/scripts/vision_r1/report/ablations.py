@@ -74,20 +74,18 @@ def arms_of(
 def cause(jobs: Iterable[tuple[str, Path, Path]]) -> str | None:
     """Say why a checkpoint has no numbers, from its jobs (rule, output, log) in the order of work; None if it has.
 
-    Numbers that are older than what they would be of now, because that was trained or predicted again, don't count.
+    Numbers that are older than the training don't count: they are of an earlier one.
     """
-    trained = predicted = 0.0
+    trained = 0.0
     for rule, output, log in jobs:
         if not output.exists():
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
             last = text.strip().rpartition("\n")[2].strip()
             return f"{rule}: {last}" if last else f"{WAITING} for {rule}"
         made = output.stat().st_mtime
-        if made < (predicted if rule == "score_suite" else trained):
+        if made < trained:
             return f"{WAITING} for {rule}"
-        if rule == "predict_suite":
-            predicted = made
-        elif rule != "score_suite":
+        if rule.startswith("train_"):
             trained = made
     return None
 

@@ -99,7 +99,7 @@ def prune_checkpoints(state: str | Path) -> None:
     """Delete all but the last two checkpoints of a training, by their steps: the clocks of machines may differ."""
     # Two: while the newest is being written, the one before it is the only whole one.
     for path in _checkpoints(Path(state))[:-2]:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # what is left, as of files that NFS keeps, is no whole checkpoint
 
 
 def by_age(states: str | Path) -> list[Path]:
