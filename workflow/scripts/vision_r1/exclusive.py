@@ -10,8 +10,9 @@ from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
-# Errors of a file system that has no locks, as some of networks are mounted.
+# Errors of file systems without locks, as some on a network are.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+# Errors where the lock file can't be written.
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
