@@ -125,7 +125,8 @@ wildcard_constraints:
 # What programs read of the configuration, and what their code means: path -> text. See `write_records`.
 RECORDS = {RUN.settings: json.dumps(config, indent=2) + "\n"}
 # A job that an executor sent reads the configuration again. What it makes is recorded with that of the run's start.
-if workflow.remote_exec and RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
+RECONFIGURED = RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config
+if workflow.remote_exec and RECONFIGURED:
     sys.exit(
         f"error: {RUN.settings}: the configuration has changed since the run started; "
         "stop the run and start it again"
@@ -176,10 +177,11 @@ def check_provenance():
     Snakemake notes in .snakemake what each job was made with. Where these notes are lost, it takes whatever is there,
     so that old results would be reported as those of the new configuration.
     """
-    changed = [path for path, text in STAMPS.items() if path.is_file() and path.read_text() != text]
-    if RUN.settings.is_file() and json.loads(RUN.settings.read_text()) != config:
-        changed.insert(0, RUN.settings)
-    if not changed or workflow.remote_exec or "--unlock" in sys.argv:
+    if workflow.remote_exec or "--unlock" in sys.argv:
+        return
+    changed = [RUN.settings] if RECONFIGURED else []
+    changed += [path for path, text in STAMPS.items() if path.is_file() and path.read_text() != text]
+    if not changed:
         return
     ablations = config["ablations"]
     trained = {

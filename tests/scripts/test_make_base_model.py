@@ -85,6 +85,18 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_is_kept(tmp_path
     assert [(tmp_path / "b" / name).read_bytes() for name in names] == expected
 
 
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    from vision_r1.miniature import pretrain, resume
+
+    def fail(state, path):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 392640 vs 392592")
+
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    monkeypatch.setattr(resume.torch, "save", fail)
+    with pytest.raises(UserError, match="checkpoint-2: no space left on its disk"):
+        make_base_model.main(arguments(tmp_path, state=tmp_path / "state"))
+
+
 def test_a_midi_model_learns_its_world_with_workers_and_repeats(tmp_path):
     midi = {"world": "midi", "head_size": 32, "steps": 2, "batch_size": 2, "workers": 2}
     for name in ("a", "b"):

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import time
 
 import configurations
 import numpy as np
@@ -150,13 +151,14 @@ def test_a_failed_arm_is_shown_with_its_cause_among_the_others(made):
 def test_numbers_of_an_earlier_training_are_not_shown(made):
     """A changed experiment is trained again: what was measured before is still there, but not of these weights."""
     (made.folder / "models/without_recall_s1/grpo_stage2/metrics.json").unlink()  # as after a failure
-    again = made.folder / "models/beginner_only_s2/grpo_stage2/metrics.json"
-    later = again.stat().st_mtime + 10
-    os.utime(again, (later, later))
-    for suite in ("shapes", "shapes13"):  # answered again, but not scored
-        again = made.folder / f"predictions/strict_s1/grpo_stage2/{suite}.jsonl"
-        os.utime(made.folder / "models/strict_s1/grpo_stage2/metrics.json", (later, later))
-        os.utime(again, (later, later))
+    later = time.time() + 10
+    for file in (
+        "models/beginner_only_s2/grpo_stage2/metrics.json",
+        "models/strict_s1/grpo_stage2/metrics.json",
+        "predictions/strict_s1/grpo_stage2/shapes.jsonl",  # answered again, but not scored
+        "predictions/strict_s1/grpo_stage2/shapes13.jsonl",
+    ):
+        os.utime(made.folder / file, (later, later))
     text = made.table("--partial")
     assert "| without\\_recall | 1 | waiting for train\\_grpo |" in text
     assert "| beginner\\_only | 2 | waiting for predict\\_suite |" in text

@@ -22,19 +22,23 @@ def test_without_the_image_there_is_one_error_line(project):
     )
 
 
-def test_slurm_is_refused(root, project):
-    """The image has no srun, with which launch_job.py starts trainings."""
+@pytest.fixture
+def stand_in(root, project):
+    """An image, and the environment with the stand-in for Apptainer."""
     (project.folder / "vision-r1.sif").touch()
     path = f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path}
+
+
+def test_slurm_is_refused(project, stand_in):
+    """The image has no srun, with which launch_job.py starts trainings."""
     words = ["--profile", "profiles/slurm", "--sdm", "apptainer", "--", TARGET]
-    finished = project.snakemake(*words, check=False, env={**os.environ, "PATH": path})
+    finished = project.snakemake(*words, check=False, env=stand_in)
     assert finished.returncode == 1
     assert "error: --sdm apptainer: launch_job.py needs srun, which the image lacks" in finished.stdout
 
 
-def test_a_job_runs_in_the_image(root, project):
-    (project.folder / "vision-r1.sif").touch()
-    path = f"{root / 'tests/conda/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    project.snakemake("--sdm", "apptainer", "--", TARGET, env={**os.environ, "PATH": path})
+def test_a_job_runs_in_the_image(project, stand_in):
+    project.snakemake("--sdm", "apptainer", "--", TARGET, env=stand_in)
     assert (project.folder / TARGET).is_file()
     assert (project.folder / "apptainer.txt").read_text() == "vision-r1.sif\n"

@@ -62,33 +62,34 @@ def written_whole(path: str | Path, sealed: bool = False, shared: bool = True) -
             shutil.rmtree(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        if partial.is_dir():
-            if shared:
-                _share(partial)
-            if sealed:
-                seal_folder(partial)
-        if path.is_dir():
-            if not partial.is_dir():
-                raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
-            shutil.rmtree(path)
-        elif path.is_file() and partial.is_dir():
-            raise UserError(f"{path}: is a file, which a folder does not replace; give another name")
-        # The old seal goes first, the new one comes last: a process killed in between leaves no seal, and never a wrong
-        # one.
-        _seal_of(path).unlink(missing_ok=True)
-        os.replace(partial, path)
-        if sealed and path.is_file():
-            _write_seal(_seal_of(path), hash_files(path.parent, [path.name]))
-    except Exception as error:
-        if is_full(error):
-            raise no_space(path) from None
-        raise
+        with naming_full_disk(path):
+            yield partial
+            _put_in_place(partial, path, sealed, shared)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _put_in_place(partial: Path, path: Path, sealed: bool, shared: bool) -> None:
+    if partial.is_dir():
+        if shared:
+            _share(partial)
+        if sealed:
+            seal_folder(partial)
+    if path.is_dir():
+        if not partial.is_dir():
+            raise UserError(f"{path}: is a folder, which a file does not replace; give another name")
+        shutil.rmtree(path)
+    elif path.is_file() and partial.is_dir():
+        raise UserError(f"{path}: is a file, which a folder does not replace; give another name")
+    # The old seal goes first, the new one comes last: a process killed in between leaves no seal, and never a wrong
+    # one.
+    _seal_of(path).unlink(missing_ok=True)
+    os.replace(partial, path)
+    if sealed and path.is_file():
+        _write_seal(_seal_of(path), hash_files(path.parent, [path.name]))
 
 
 def check_place(path: str | Path) -> None:
@@ -116,10 +117,16 @@ def is_one_line(text: str) -> bool:
     return text.splitlines() == [text] and not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in text)
 
 
-def is_full(error: Exception) -> bool:
-    """Tell whether an error says, in the words of whichever library, that the disk or a quota is full."""
+@contextmanager
+def naming_full_disk(path: str | Path) -> Iterator[None]:
+    """Raise UserError for `path` where an error says, in any library's words, that the disk or a quota is full."""
     full = ("No space left on device", "Disk quota exceeded", "disk is full", "inline_container.cc")  # the last: torch
-    return any(words in str(error) for words in full)
+    try:
+        yield
+    except Exception as error:
+        if any(words in str(error) for words in full):
+            raise no_space(path) from None
+        raise
 
 
 def no_space(path: str | Path) -> UserError:

@@ -82,19 +82,15 @@ def download(
     HF_HUB_OFFLINE is set, for a file that is not there. Safe for several processes at once: one waits for the other.
     """
     with one_at_a_time(output):  # two writers of one part would mix their bytes
-        _download(urls, output, expected, lock, longest_wait)
-
-
-def _download(urls: Sequence[str], output: Path, expected: Expected, lock: Path | None, longest_wait: float) -> None:
-    if lock:
-        before = locked(lock, "archives", output.name)
-        expected = replace(
-            expected, size=expected.size or before.get("bytes"), sha256=expected.sha256 or before.get("sha256")
-        )
-    _fetch(urls, output, expected, longest_wait)
-    if lock:
-        facts = {"bytes": output.stat().st_size, "sha256": file_hash(output, "sha256")}
-        record(lock, "archives", output.name, facts)
+        if lock:
+            before = locked(lock, "archives", output.name)
+            expected = replace(
+                expected, size=expected.size or before.get("bytes"), sha256=expected.sha256 or before.get("sha256")
+            )
+        _fetch(urls, output, expected, longest_wait)
+        if lock:
+            facts = {"bytes": output.stat().st_size, "sha256": file_hash(output, "sha256")}
+            record(lock, "archives", output.name, facts)
 
 
 def _fetch(urls: Sequence[str], output: Path, expected: Expected, longest_wait: float) -> None:

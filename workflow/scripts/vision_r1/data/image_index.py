@@ -127,20 +127,17 @@ def index_images(paths: Sequence[str], cache: Path, workers: int) -> Iterator[Im
             log.warning("%s: can't be used, so every image is decoded: %s", cache, error)
             cache = Path(folder) / "cache.sqlite"
             _make_table(cache)
+        except sqlite3.DatabaseError as error:
+            raise UserError(
+                f"{cache}: not a cache of images ({error}); give another --cache, or delete it if it was one"
+            ) from None
         yield from _examined(paths, cache, workers)
 
 
 def _make_table(cache: Path) -> None:
-    try:
-        with closing(sqlite3.connect(cache)) as database:
-            database.execute(f"CREATE TABLE IF NOT EXISTS {_table()} {_COLUMNS}")
-            database.execute(f"DELETE FROM {_table()} WHERE FALSE")  # fails where it is there and can't be written
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise UserError(
-            f"{cache}: not a cache of images ({error}); give another --cache, or delete it if it was one"
-        ) from None
+    with closing(sqlite3.connect(cache)) as database:
+        database.execute(f"CREATE TABLE IF NOT EXISTS {_table()} {_COLUMNS}")
+        database.execute(f"DELETE FROM {_table()} WHERE FALSE")  # fails where it is there and can't be written
 
 
 def _examined(paths: Sequence[str], cache: Path, workers: int) -> Iterator[ImageFacts]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vision_r1.files import hash_files, is_full, no_space, read_json, sync
+from vision_r1.files import hash_files, naming_full_disk, read_json, sync
 from vision_r1.miniature.together import SharedGradients
 from vision_r1.training.checkpoints import (
     MARKER,
@@ -70,13 +70,9 @@ class Checkpoints:
         state = {"step": step, "history": list(history), "model": model.state_dict() if rank == 0 else None}
         state |= {"optimizers": [each.state_dict() for each in optimizers]}
         state |= {"schedules": [each.state_dict() for each in schedules]}
-        try:
+        with naming_full_disk(place):
             torch.save(state, place / f"rank{rank}.pt")
-        except (RuntimeError, OSError) as error:
-            if is_full(error):
-                raise no_space(place) from None
-            raise
-        sync(place)
+            sync(place)
         gradients.wait()
         if rank == 0:
             mark_complete(place, seconds, hash_files(place, sorted(path.name for path in place.iterdir())))

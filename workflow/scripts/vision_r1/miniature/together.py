@@ -36,19 +36,21 @@ def together(work: Callable[[int], Result], processes: int) -> Result:
 
         # Forked: the weights stay where they are, and torch is not imported again.
         context = torch.multiprocessing.get_context("fork")
-        others = [context.Process(target=meet, args=(rank,), daemon=True) for rank in range(1, processes)]
+        others = []
         try:
-            for process in others:
+            for rank in range(1, processes):
+                process = context.Process(target=meet, args=(rank,), daemon=True)
                 process.start()
+                others.append(process)
             return meet(0)
         except BaseException:
-            for process in filter(lambda each: each.pid, others):
+            for process in others:
                 process.join(PATIENCE)
                 process.kill()
             raise
         finally:
             # A process that still ends would write its meeting file again while the folder is being removed.
-            for process in filter(lambda each: each.pid, others):
+            for process in others:
                 process.join()
 
 

@@ -11,15 +11,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from vision_r1 import finished
 from vision_r1.files import (
     UserError,
-    is_full,
-    no_space,
+    naming_full_disk,
     read_json,
     write_json,
 )
@@ -242,13 +240,12 @@ def train(trainer: Trainer, stage: Stage, guards: Guards, samples_per_step: floa
     keep_used_conversions(trainer.accelerator.unwrap_model(trainer.model))
     keep_head_beside_last_norm()
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with naming_full_disk(f"{trainer.args.output_dir}/checkpoint"):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except EndAlreadyReached:
         trainer.accelerator.wait_for_everyone()  # another process may still read the state that will be removed
         return
-    except (RuntimeError, OSError, SafetensorError) as error:
-        if is_full(error):
-            raise no_space(f"{trainer.args.output_dir}/checkpoint") from None
+    except RuntimeError as error:
         if "probability tensor" not in str(error):
             raise
         where = f"{trainer.args.output_dir}, step {trainer.state.global_step}"
