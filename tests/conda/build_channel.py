@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -55,7 +56,9 @@ def main(folder):
     names = {f"bin/python{MINOR}": str(INTERPRETER), "bin/python3": f"python{MINOR}", "bin/python": f"python{MINOR}"}
     pack(channel, "linux-64", "python", VERSION, files, names)
 
-    (wheel,) = Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")
+    # Debian and Fedora keep pip's wheel in a folder of their own.
+    wheels = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
+    (wheel,) = Path(wheels).glob("pip-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         content = {f"site-packages/{name}": archive.read(name) for name in archive.namelist() if name[-1] != "/"}
     entry = {"noarch": {"type": "python", "entry_points": ["pip = pip._internal.cli.main:main"]}}

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from project import SMOKE, copy_project
 
 
@@ -21,6 +22,9 @@ def project(root, tmp_path):
 @pytest.fixture(scope="session")
 def conda(root, tmp_path_factory):
     """Environment variables with which Snakemake finds the stand-in for conda; None where it can't be built."""
+    wanted = f"python ={sys.version_info.major}.{sys.version_info.minor}"
+    if wanted not in yaml.safe_load((root / "environment.yml").read_text())["dependencies"]:
+        return None
     if platform.system() != "Linux" or platform.machine() != "x86_64" or not find_spec("rattler"):
         return None
     folder = tmp_path_factory.mktemp("conda")
@@ -32,6 +36,13 @@ def conda(root, tmp_path_factory):
         "CONDA_TEST_SITE": sysconfig.get_path("purelib"),
         "CONDA_TEST_PYTHONS": str(folder / "pythons.txt"),
     }
+
+
+@pytest.fixture
+def conda_or_skip(conda):
+    if conda is None:
+        pytest.skip("the stand-in for conda needs Linux on x86-64, py-rattler and the Python of environment.yml")
+    return conda
 
 
 @pytest.fixture(scope="session")

@@ -163,11 +163,9 @@ def test_frozen_code_protects_a_run_from_edits(chain, edited):
     assert chain.planned(*SMOKE, *triggers) == REPORTING
 
 
-def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda):
-    if conda is None:
-        pytest.skip("the stand-in for conda is built for Linux on x86-64, from py-rattler")
+def test_all_programs_ran_in_the_environment_of_environment_yml(chain, conda_or_skip):
     (environment,) = [path for path in (chain.folder / ".snakemake/conda").iterdir() if (path / "bin").is_dir()]
-    started = [line.split() for line in Path(conda["CONDA_TEST_PYTHONS"]).read_text().splitlines()]
+    started = [line.split() for line in Path(conda_or_skip["CONDA_TEST_PYTHONS"]).read_text().splitlines()]
     programs = {
         Path(word).name: prefix for prefix, *words in started for word in words if word.startswith("workflow/scripts/")
     }
