@@ -21,7 +21,7 @@ CHAIN = chains_of("strict")
         (0.36, 0.40, 0.46, 0.51, "Yes", "raised"),
         (0.36, 0.56, 0.46, 0.51, "Partly", "reached 56.0 (difference −5.0, 95 % interval −5.2 to −4.8)"),
         (0.36, 0.40, 0.51, 0.46, "Partly", "stage 2 −5.0"),
-        (0.36, 0.40, 0.30, 0.25, "No", "made the model worse: it lowered coco AP from 36.0 to 25.0"),
+        (0.36, 0.40, 0.30, 0.25, "No", "worse: it lowered coco AP (released-one-prompt) from 36.0 to 25.0"),
         (0.36, 0.40, 0.36, 0.365, "Unclear", "did not clearly move"),
         (0.36, None, 0.46, 0.51, "Yes", "the SFT baseline is missing"),
         (0.36, 0.40, 0.46, None, "Unknown", "missing for strict: strict stage 2"),
@@ -139,15 +139,15 @@ def test_a_gain_that_costs_another_benchmark_is_partial(tmp_path):
     [
         (
             ["sft_matched/sft"],
-            "SFT (sft_matched) raised coco AP from 30.0 to 45.0, 95 % interval of the change +14.8 to +15.2; the SFT",
+            "SFT (sft_matched) raised coco AP (released-one-prompt) from 30.0 to 45.0, 95 % interval of the change",
         ),
         (
             ["strict/grpo_stage1", "beginner_only/grpo_stage2"],
-            "GRPO (beginner_only) raised coco AP from 30.0 to 50.0 (stage 1 of strict +12.0, stage 2 +8.0)",
+            "raised coco AP (released-one-prompt) from 30.0 to 50.0 (stage 1 of strict +12.0, stage 2 +8.0)",
         ),
         (
             ["sft", "after_sft/grpo_stage1"],
-            "SFT, then GRPO (after_sft) raised coco AP from 30.0 to 47.0 (SFT +10.0, stage 1 +7.0)",
+            "SFT, then GRPO (after_sft) raised coco AP (released-one-prompt) from 30.0 to 47.0 (SFT +10.0,",
         ),
     ],
 )
@@ -203,8 +203,9 @@ def test_a_change_without_interval_is_unclear(tmp_path):
     scores = {"base": 0.3, "sft": 0.4, "strict/grpo_stage1": 0.4, "strict/grpo_stage2": 0.5}
     found = conclusion(results_of(tmp_path, scores, suites=("coco",)), CHAIN, *BENCHMARK, {})
     assert found.answer == "Unclear" and found.reasons[0] == "no interval for the change from base"
-    assert "moved coco AP from 30.0 to 50.0 (stage 1 +10.0, stage 2 +10.0), without an interval" in found.sentence
+    assert "moved coco AP" in found.sentence and "(stage 1 +10.0, stage 2 +10.0), without an interval" in found.sentence
     assert found.sentence.endswith("the SFT baseline reached 40.0 (difference +10.0, without an interval).")
+    assert found.reasons[-1] == "no interval for the difference from SFT"
 
 
 def test_sft_is_not_compared_with_itself(tmp_path):

@@ -47,13 +47,13 @@ def test_both_stages_share_an_axis_and_the_switch_is_marked(second):
     ).axes[0]
     assert bold(axes) == [([5, 10], [1, 2]), ([15, 20], [3, 3])]
     assert [line.get_xdata() for line in axes.get_lines() if line.get_linestyle() == "--"] == [[10, 10]]
-    assert [text.get_text() for text in axes.texts] == ["stage 2"]
+    assert axes.get_xlabel() == "step; from the dotted line: stage 2"
 
 
 def test_an_axis_of_one_stage_does_not_speak_of_both():
     rows = [{"step": 5, "reward": 1.0}]
     both = {"x/grpo_stage1": rows, "x/grpo_stage2": rows}
-    for histories, label in ((both, "step, both stages"), ({"x/grpo_stage1": rows}, "step")):
+    for histories, label in ((both, "step; from the dotted line: stage 2"), ({"x/grpo_stage1": rows}, "step")):
         assert reward_by_step(histories, chains_of("x")).axes[0].get_xlabel() == label
 
 
@@ -65,6 +65,12 @@ def test_the_raw_values_of_each_training_seed_are_behind_the_smoothed_mean():
     ((_, smooth),) = bold(axes)
     assert [list(line.get_ydata()) for line in faint] == [[row["reward"] for row in rows]] * 2
     assert max(smooth) - min(smooth) < 0.5
+
+
+def test_lines_differ_without_colour_too():
+    histories = {f"{name}/grpo_stage1": [{"step": 5, "reward": 1.0}] for name in ("strict", "released_2025")}
+    axes = reward_by_step(histories, chains_of("strict", "released_2025")).axes[0]
+    assert len({line.get_marker() for line in axes.get_lines() if not line.get_alpha()}) == 2
 
 
 def test_many_experiments_get_separate_panels_with_the_same_scale():
@@ -183,6 +189,15 @@ def test_a_marker_at_zero_is_drawn_whole(tmp_path):
     path = write(tmp_path / "scores.json", metrics(0.0, 800, "odinw13", ["one", "another"]))
     base = ap_by_dataset(of_metrics(path, "base", "odinw13", 0), {}).axes[0].get_lines()[0]
     assert len(base.get_xdata()) == 3 and not base.get_clip_on()
+
+
+def test_panels_of_data_sets_have_one_scale(tmp_path):
+    results = []
+    for suite, ap in (("coco", 0.2), ("odinw13", 0.6)):
+        path = write(tmp_path / f"{suite}.json", metrics(ap, 800, suite, ["one", "two"]))
+        results += of_metrics(path, "base", suite, 0)
+    panels = ap_by_dataset(results, {}).axes
+    assert len(panels) > 1 and len({axes.get_xlim() for axes in panels}) == 1
 
 
 def test_one_box_per_object_is_marked_where_a_model_predicts_fewer(tmp_path):

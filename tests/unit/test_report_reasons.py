@@ -18,8 +18,9 @@ def test_a_cost_that_is_undefined_is_a_dash_and_one_that_was_not_measured_is_mis
     """Where nothing was found, all objects are missed, and without them there is no AP50."""
     nothing = {"errors": {"missed": {"count": 41, "cost": None}}}
     found = reasons({("base", "coco"): scores(nothing)}, ["base", "sft"], [("coco", "p")], ["missed"])
-    costs, counts, _ = reason_sheets(found)
+    costs, counts, slices = reason_sheets(found)
     assert [line[3] for line in costs.lines] == [UNDEFINED, None] and [line[3] for line in counts.lines] == [41, None]
+    assert [line[3] for line in slices.lines] == [UNDEFINED, None]  # no data set has small objects
     assert shown(UNDEFINED) == "–" and "A dash: undefined" in costs.caption
     write_sheet(tmp_path, costs)
     assert (tmp_path / "errors.csv").read_text().splitlines()[1] == "base,coco,p,"  # no number, as before

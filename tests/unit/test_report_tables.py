@@ -65,7 +65,7 @@ def test_latex_table_is_well_formed(results):
     body = [line for line in lines if line.endswith(r" \\")]
     assert lines[0].startswith("% Miniature") and lines[3].startswith(r"\begin{tabular}{llrrrrrr}")
     assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
-    assert "51.3 (+15.2)" in body[4] and r"released-one-prompt" in body[0]
+    assert " & 51.3 & " in body[4] and r"\rotatebox{90}{coco AP (released-one-prompt)}" in body[0]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
@@ -74,7 +74,7 @@ def test_hostile_names_are_typeset(results, tmp_path):
     names = ["[1]", "*", "a & b", "\\input{/etc/passwd}", "%$#_{}~^<>|", "\n\\end{tabular}", "x" * 10_000, "?`--"]
     hostile = Sheet("hostile", "\n\\stop", ("[head]", "AP"), tuple((name, 0.5) for name in names))
     (tmp_path / "tables.tex").write_text(as_latex([hostile, *main_sheets(results)], "Miniature\n\\stop"))
-    document = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{tables}\end{document}"
+    document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{tables}\end{document}"
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout

@@ -19,6 +19,11 @@ def shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def shorten_middle(text: str, length: int = 36) -> str:
+    """Cut to `length` characters in the middle: names often differ at the end."""
+    return text if len(text) <= length else f"{text[: length // 2]}…{text[length // 2 - length + 1 :]}"
+
+
 def one_line(error: Exception) -> str:
     """Return an error's text on one line, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

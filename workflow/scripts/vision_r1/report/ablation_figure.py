@@ -33,6 +33,7 @@ def effects(lines: Sequence[Line], reference: str) -> Figure:
             if (line.suite, line.protocol) == benchmark:
                 _row(axes, names.index(line.experiment), line)
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
+        axes.locator_params(axis="x", nbins=6)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set(title=benchmark_title(*benchmark), xlabel=plain(f"AP against {reference}, points"))

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vision_r1.report.panels import STYLE_SHEET, write
+from vision_r1.report.style import INK, PALE
 from vision_r1.text import shorten
 
 PANELS_A_LINE = 2
@@ -35,7 +36,7 @@ def draw(records: Records, loopholes: Records, rewards: Records, paths: Sequence
             _draw_lines(panel, own, {hole["family"]: hole["strength"] for hole in holes})
             for x, y, names in labels(own, holes):
                 place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right" if x > 0.5 else "left"}
-                panel.annotate(names, (x, y), color="C1", fontsize="small", **place)
+                panel.annotate(names, (x, y), color=INK, fontsize="small", **place)
             panel.set_title(_title(entry))
         for panel in axes.flat[len(rewards) :]:
             panel.set_visible(False)
@@ -89,7 +90,7 @@ def _draw_lines(panel: plt.Axes, records: Records, blind: Mapping[str, float]) -
     for family in dict.fromkeys(record["family"] for record in records):
         line = [record for record in records if record["family"] == family]
         level = [record for record in line if record["strength"] <= blind.get(family, -1)]
-        for part, looks in ((line, {"color": "0.75", "lw": 1.0}), (level, {"color": "C1", "lw": 1.8, "zorder": 3})):
+        for part, looks in ((line, {"color": PALE, "lw": 1.0}), (level, {"color": "C1", "lw": 1.8, "zorder": 3})):
             panel.plot([each["ap"] for each in part], [each["reward"] for each in part], marker="o", ms=3, **looks)
 
 

@@ -86,7 +86,7 @@ def conclusion(
         return Conclusion("Unknown", f"{suite} AP ({protocol}) is missing for {place.experiment}: {names}.")
 
     gain = numbers.change(chain[-1], BASE)
-    sentence, reason = _against_base(numbers, chain, place, suite)
+    sentence, reason = _against_base(numbers, chain, place, suite, protocol)
     reasons, faults = [reason], []
     if len(chain) > 1 and numbers.change(chain[-1], chain[-2]).lost:
         faults.append(f"worse after {_title(chain[-1], place)} than before it")
@@ -98,6 +98,8 @@ def conclusion(
         sentence += "; the SFT baseline is missing."
     else:
         side = "higher than SFT" if sft.gained else "lower than SFT" if sft.lost else "no clear difference from SFT"
+        if sft.interval is None:
+            side = "no interval for the difference from SFT"
         sentence += f"; the SFT baseline reached {points(numbers.ap(baseline))} ({_in_points(sft)})."
         (faults if sft.lost else reasons).append(side)
     start = sft_before(chain)
@@ -130,7 +132,9 @@ def _gained(numbers: _Numbers, chain: Sequence[str]) -> bool:
     return all(change is not None and change.gained for change in changes)
 
 
-def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str) -> tuple[str, str]:
+def _against_base(
+    numbers: _Numbers, chain: Sequence[str], place: Checkpoint, suite: str, protocol: str
+) -> tuple[str, str]:
     """Return the beginning of the sentence, and the reason: from base to the end of the chain."""
     gain = numbers.change(chain[-1], BASE)
     method = "SFT" if place.stage == SFT else "SFT, then GRPO" if sft_before(chain) else "GRPO"
@@ -142,7 +146,7 @@ def _against_base(numbers: _Numbers, chain: Sequence[str], place: Checkpoint, su
     elif gain.interval is None:
         move, reason = "moved", "no interval for the change from base"
     ends = (points(numbers.ap(name)) for name in (BASE, chain[-1]))
-    sentence = f"{method} ({place.experiment}) {move} {suite} AP from {' to '.join(ends)}"
+    sentence = f"{method} ({place.experiment}) {move} {suite} AP ({protocol}) from {' to '.join(ends)}"
     if len(chain) > 1:
         changes = ((after, numbers.change(after, before).size) for before, after in pairwise((BASE, *chain)))
         parts = (f"{_title(after, place)} {points(size, signed=True)}" for after, size in changes)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -12,6 +13,7 @@ from vision_r1.parsing import label_key
 from vision_r1.report.style import INK, contrast
 from vision_r1.text import shorten, visible
 
+FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"  # Pillow's own has no é
 SIDE = 360  # pixels of the longer side of an image on a page
 # Okabe and Ito's palette, one colour per label in the order of the data set's categories.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -50,13 +52,15 @@ def draw_boxes(image: Image.Image, objects: Objects, colours: Mapping[str, str],
     scale, unit = side / max(image.size), max(1, round(side / SIDE))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = image.resize(size, Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12 * unit)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.truetype(FONT, 12 * unit)
     corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
     corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may write the far corner first
     for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
         colour = colours.get(label_key(label), INK)
         pen.rectangle((x1 - unit, y1 - unit, x2 + unit, y2 + unit), outline="white", width=5 * unit)
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=3 * unit)
+    for (x1, y1, _, _), label in zip(corners.tolist(), objects.labels, strict=True):
+        colour = colours.get(label_key(label), INK)
         text, at = visible(shorten(label, 18)) or "no label", (x1 + 3 * unit, y1 + unit)
         left, top, right, bottom = pen.textbbox(at, text, font=font)
         pen.rectangle((left - 3 * unit, top - 2 * unit, right + 3 * unit, bottom + 2 * unit), fill=colour)

@@ -15,6 +15,7 @@ from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.report.panels import (
     STYLE_SHEET,
     benchmark_title,
+    cycled,
     from_zero,
     grids,
     legend,
@@ -110,6 +111,10 @@ def ap_by_dataset(results: Sequence[Result], chains: Chains) -> Figure:
             axes.set_ylim(len(table.lines) - 0.5, -0.5)
             axes.set_yticks(range(len(table.lines)), told_apart((name for name, _ in table.lines), 28))
         legend(part, panels)
+    every = [axes for _, _, panels in parts for axes in panels]
+    widest = max(axes.get_xlim()[1] for axes in every)
+    for axes in every:
+        axes.set_xlim(right=widest)
     return figure
 
 
@@ -129,7 +134,11 @@ def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics
         for axes, (suite, protocol) in zip(panels, shown, strict=True):
             for name in checkpoints:
                 if Checkpoint.of(name).experiment in ("", *experiments):
-                    look = _look(experiments, Checkpoint.of(name)) | {"marker": "", "linewidth": 1.4}
+                    look = _look(experiments, Checkpoint.of(name)) | {
+                        "markevery": 0.25,
+                        "markersize": 4.5,
+                        "linewidth": 1.4,
+                    }
                     for threshold, values in (curves[name, (suite, protocol)] or {}).items():
                         dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
                         recalls = np.linspace(0, 1, len(values))
@@ -209,6 +218,4 @@ def _look(experiments: Sequence[str], place: Checkpoint) -> dict[str, Any]:
         return {"color": MUTED, "marker": "o", "markerfacecolor": "none", "label": BASE}
     if place.stage == SFT and not place.experiment:
         return {"color": INK, "marker": "|", "markersize": 9, "markeredgewidth": 1.6, "label": "SFT"}
-    cycle = plt.rcParams["axes.prop_cycle"].by_key()
-    number = experiments.index(place.experiment)
-    return {"color": cycle["color"][number], "marker": cycle["marker"][number], "label": place.experiment}
+    return cycled(experiments.index(place.experiment)) | {"label": place.experiment}

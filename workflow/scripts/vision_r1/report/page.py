@@ -37,6 +37,7 @@ from vision_r1.report.style import DARK, FIGURES
 from vision_r1.report.tables import (
     Column,
     ScoreRow,
+    checkpoint_text,
     column_groups,
     comparison_sheet,
     dataset_columns,
@@ -98,7 +99,7 @@ class Inputs:
 
 def render(inputs: Inputs) -> str:
     """Return the report as HTML. What is missing is called missing."""
-    return fill("report.html.j2", _context(inputs), {"seed": seed_text, "shown": shown})
+    return fill("report.html.j2", _context(inputs), {"seed": seed_text, "shown": shown, "checkpoint": checkpoint_text})
 
 
 def expected_benchmarks(run: Run, results: Sequence[Result]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from vision_r1.files import written_whole
 from vision_r1.report.style import MUTED
-from vision_r1.text import visible
+from vision_r1.text import shorten_middle, visible
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 TOLD_APART = 4  # experiments per panel whose lines can be told apart
@@ -88,16 +88,20 @@ def missing(what: str) -> Figure:
 
 
 def plain(text: str, length: int = 36) -> str:
-    """Return a label cut to `length` in its middle, as names often differ at the end; $ starts no formula."""
-    if len(text) > length:
-        text = f"{text[: length // 2]}…{text[length // 2 - length + 1 :]}"
-    return visible(text).replace("$", r"\$")
+    """Return a label cut to `length`; $ starts no formula."""
+    return visible(shorten_middle(text, length)).replace("$", r"\$")
 
 
 def benchmark_title(suite: str, protocol: str) -> str:
     """Name a benchmark above its panel: in two lines where one would reach into the next panel."""
     one = f"{suite} · {protocol}"
     return plain(one) if len(one) <= TITLE else f"{plain(suite, TITLE)}\n{plain(protocol, TITLE)}"
+
+
+def cycled(number: int) -> dict[str, str]:
+    """Return colour and marker of a panel's experiment: both differ, for readers of grey print."""
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()
+    return {key: cycle[key][number] for key in ("color", "marker")}
 
 
 def told_apart(names: Iterable[str], length: int = 36) -> list[str]:

@@ -18,12 +18,14 @@ class Reasons:
 
     Means are over the data sets that have objects of the kind.
 
-    errors: kind -> (how many boxes or objects, cost in AP50 of 0..1); sizes, objects: slice -> AP of 0..1.
+    measured: whether the suite is complete; errors: kind -> (how many boxes or objects, cost in AP50 of 0..1); sizes,
+    objects: slice -> AP of 0..1.
     """
 
     checkpoint: str
     suite: str
     protocol: str
+    measured: bool
     errors: Mapping[str, tuple[int | None, float | None]]
     sizes: Mapping[str, float | None]
     objects: Mapping[str, float | None]
@@ -50,6 +52,7 @@ def reasons(
                     checkpoint,
                     suite,
                     protocol,
+                    bool(sets),
                     {kind: (_total(sets, kind), _mean(sets, "errors", kind, "cost")) for kind in kinds},
                     {size: _mean(sets, "slices", "size", size, "AP") for size in SIZES},
                     {name: _mean(sets, "slices", "objects", name, "AP") for name in slices},
@@ -88,9 +91,9 @@ def _total(sets: Sequence[Mapping[str, Any]], kind: str) -> int | None:
     return int(sum(numbers)) if (numbers := _numbers(sets, "errors", kind, "count")) else None
 
 
-def _cost(count: int | None, cost: float | None) -> Value:
-    """Return the cost of errors; it may be undefined where they were counted, and is missing where they weren't."""
-    return UNDEFINED if cost is None and count is not None else cost
+def _defined(value: float | None, measured: bool) -> Value:
+    """Return a number; without one, it is undefined where it was measured, and else missing."""
+    return UNDEFINED if value is None and measured else value
 
 
 def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
@@ -109,7 +112,7 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
             "on a found object; wrong class: a good box with a wrong name; loose box: the right name, IoU 0.1 to 0.5; "
             "both: wrong name and loose. A dash: undefined, since no object would be left to compute AP50 from.",
             kinds,
-            [tuple(_cost(*error) for error in reason.errors.values()) for reason in found],
+            [tuple(_defined(cost, count is not None) for count, cost in reason.errors.values()) for reason in found],
         ),
         "error_counts": (
             "How many errors of each kind there are, over a suite's data sets.",
@@ -118,9 +121,12 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
         ),
         "slices": (
             "AP by object size (COCO's areas: small below 32² pixels, large from 96²) and by objects in an image, mean "
-            "over the data sets that have such objects.",
+            "over the data sets that have such objects. A dash: none has.",
             slices,
-            [(*reason.sizes.values(), *reason.objects.values()) for reason in found],
+            [
+                tuple(_defined(value, reason.measured) for value in (*reason.sizes.values(), *reason.objects.values()))
+                for reason in found
+            ],
         ),
     }
     return [

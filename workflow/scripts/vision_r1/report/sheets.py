@@ -89,22 +89,34 @@ def as_markdown(sheets: Sequence[Sheet], banner: str | None = None) -> str:
 
 
 def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
-    """Return sheets as LaTeX tabulars (package booktabs); banner and captions are comments above them."""
+    """Return sheets as LaTeX tabulars (packages booktabs and graphicx); banner and captions are comments above them.
+
+    Scores stand without differences, heads of numbers upright, so that a table fits a page.
+    """
     lines = [f"% {latex_text(banner, length=1000)}"] if banner else []
     for sheet in sheets:
-        right = len(sheet.head) - sheet.texts
+        head = [latex_text(name) for name in sheet.head]
+        upright = [rf"\rotatebox{{90}}{{{name}}}" for name in head[sheet.texts :]]
+        columns = zip(*(line[sheet.texts :] for line in sheet.lines), strict=True)
+        kinds = ["p{5cm}" if any(len(shown(cell)) > 40 for cell in column) else "r" for column in columns]
         lines += [
             *([""] if lines else []),
             f"% {latex_text(sheet.caption, length=2000)}",
-            rf"\begin{{tabular}}{{{'l' * sheet.texts}{'r' * right}}}",
+            rf"\begin{{tabular}}{{{'l' * sheet.texts}{''.join(kinds)}}}",
             r"\toprule",
-            " & ".join(map(latex_text, sheet.head)) + r" \\",
+            " & ".join(head[: sheet.texts] + upright) + r" \\",
             r"\midrule",
-            *(" & ".join(latex_text(shown(cell), sheet.length) for cell in line) + r" \\" for line in sheet.lines),
+            *(" & ".join(latex_text(_brief(cell), sheet.length) for cell in line) + r" \\" for line in sheet.lines),
             r"\bottomrule",
             r"\end{tabular}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _brief(cell: Value) -> str:
+    if isinstance(cell, ScoreCell) and cell.value is not None:
+        return points(cell.value) + (" *" if cell.significant else "")
+    return shown(cell)
 
 
 def write_sheet(folder: str | Path, sheet: Sheet, banner: str | None = None) -> None:

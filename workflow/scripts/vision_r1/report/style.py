@@ -12,12 +12,12 @@ FIGURES = (
 )
 # Tables that tabulate_results.py writes beside the scores, each as CSV, Markdown and LaTeX.
 SHEETS = ("differences", "intervals", "errors", "error_counts", "slices", "score_policies")
-INK, MUTED = "#1f2328", "#5b636d"
+INK, MUTED, PALE = "#1f2328", "#5b636d", "#aab0b7"
 # Colours of style.mplstyle -> what the page shows instead on a dark screen.
 DARK = {
     INK: "#e8eaed",
     MUTED: "#a3abb5",
-    "#aab0b7": "#565e68",
+    PALE: "#565e68",
     "#e3e6ea": "#2c323a",
     "#0072b2": "#56b4e9",
     "#d55e00": "#f0894a",

@@ -12,7 +12,7 @@ from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE
 from vision_r1.report.results import Checkpoint, Result, headlines, lookup, pairs
 from vision_r1.report.sheets import Difference, ScoreCell, Sheet
-from vision_r1.report.text import points
+from vision_r1.report.text import BIAS, points
 
 _ABOUT = ("checkpoint", "suite", "protocol")
 
@@ -186,8 +186,8 @@ def main_sheets(results: Sequence[Result], published: Sequence[Mapping[str, Any]
     measured, seeds = pairs(results), sorted({result.chain_seed for result in results})
     checkpoints = list(dict.fromkeys(result.checkpoint for result in results))
     about = (
-        "AP in points of 100; in parentheses the difference to the base model and its 95 % interval over test "
-        f"images; * significant after Holm's correction. Chain seed {', '.join(map(str, seeds))}."
+        "AP in points of 100; in Markdown with the difference to the base model and its 95 % interval over test images "
+        f"in parentheses; * significant after Holm's correction. {BIAS} Chain seed {', '.join(map(str, seeds))}."
     )
     tables = {
         f"Means over a suite's data sets. {about}": main_columns(measured),
@@ -227,7 +227,7 @@ def comparison_sheet(comparison: Mapping[str, Any]) -> Sheet:
         "differences",
         "AP against the base model, the checkpoints that training and its GRPO started from, and the SFT baseline of "
         "its seed, in points of 100, with 95 % intervals and the objects they rest on; p after Holm's correction; "
-        "regressions: data sets whose interval lies below 0.",
+        f"regressions: data sets whose interval lies below 0. {BIAS}",
         ("checkpoint", "against", *keys[2:], "difference", "from", "to", "objects", "p, corrected", "regressions"),
         tuple(
             (
@@ -250,8 +250,7 @@ def interval_sheet(results: Sequence[Result]) -> Sheet:
     """Every checkpoint's AP on every benchmark with its own interval."""
     return Sheet(
         "intervals",
-        "Mean AP with the 95 % interval of AP over ever more such images, and the objects that it rests on. AP of few "
-        "images is biased upwards, so an interval may lie below it.",
+        f"Mean AP with the 95 % interval of AP over ever more such images, and the objects that it rests on. {BIAS}",
         (*_ABOUT, "AP", "from", "to", "objects"),
         tuple(
             attrgetter(*_ABOUT, "AP", "AP_low", "AP_high", "ground_truth")(result)
@@ -286,6 +285,12 @@ def policy_sheet(results: Sequence[Result], checkpoints: Sequence[str]) -> Sheet
         ),
         texts=3,
     )
+
+
+def checkpoint_text(name: str) -> str:
+    """Name a checkpoint for readers, with its training seed unless that is 0."""
+    place = Checkpoint.of(name)
+    return place.title + (f", seed {place.training_seed}" if place.training_seed else "")
 
 
 def seed_text(checkpoint: Checkpoint) -> str:

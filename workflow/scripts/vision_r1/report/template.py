@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vision_r1.report.text import duration, points
-from vision_r1.text import shorten, visible
+from vision_r1.report.text import BIAS, duration, points
+from vision_r1.text import shorten, shorten_middle, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -25,7 +25,8 @@ def environment(finalize: Callable[[Any], Any], autoescape: bool) -> Environment
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"points": points, "shorten": shorten, "duration": duration}
+    made.filters |= {"points": points, "shorten": shorten, "shorten_middle": shorten_middle, "duration": duration}
+    made.globals["bias"] = BIAS
     return made
 
 

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
-from vision_r1.report.panels import from_zero, grids, legend, missing, plain, same_tops
+from vision_r1.report.panels import cycled, from_zero, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
 History = Sequence[Mapping[str, Any]]
 Chains = Mapping[str, Sequence[str]]  # arm of an experiment -> its checkpoints in order, whoever trains them
+Look = Mapping[str, str]  # colour and marker
 # What TRL logs -> title and the highest value to leave room for, None: the highest one logged.
 Panels = Mapping[str, tuple[str, float | None]]
 REWARD = {"reward": ("total reward", None)}
@@ -74,7 +75,7 @@ def loss_by_step(histories: Mapping[str, History]) -> Figure:
         return missing("loss history of base and SFT")
     figure, ((_, _, all_axes),) = grids((), len(losses), width=3.6, height=2.3)
     for axes, title in zip(all_axes, sorted(losses), strict=True):
-        _draw(axes, losses[title], INK)
+        _draw(axes, losses[title], {"color": INK, "marker": ""})
         axes.set(title=plain(f"{title}: loss"), xlabel="step")
         from_zero(axes)
     return figure
@@ -116,13 +117,11 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
             switches: set[float] = set()
             for number, experiment in enumerate(names):  # colours as in the figures of AP
                 if experiment in arms:
-                    switches |= _stages(axes, arms[experiment], key, f"C{number}", experiment)
-            axes.set(xlabel="step, both stages" if both else "step")
+                    switches |= _stages(axes, arms[experiment], key, cycled(number), experiment)
+            axes.set(xlabel="step; from the dotted line: stage 2" if both else "step")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             for switch in switches:
                 axes.axvline(switch, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-                place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-                axes.annotate("stage 2", (switch, 0), (4, 4), **place, fontsize=7.5, color=MUTED)
             from_zero(axes)
             if highest is not None:
                 axes.set_ylim(top=1.04 * highest)
@@ -131,7 +130,7 @@ def _by_step(histories: Mapping[str, History], chains: Chains, panels: Panels, w
     return figure
 
 
-def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour: str, label: str) -> set[float]:
+def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, look: Look, label: str) -> set[float]:
     """Draw one experiment's number over both stages, each smoothed by itself; return the steps where stage 2 begins."""
     switches = set()
     series: dict[str, list[pd.Series]] = {stage: [] for stage in STAGES}
@@ -150,7 +149,7 @@ def _stages(axes: Axes, seeds: Sequence[Mapping[str, History]], key: str, colour
             offset = before + max(logged, default=0)
     drawn = [same for same in series.values() if same]
     for number, same in enumerate(drawn):
-        _draw(axes, same, colour, label if number == 0 else None)
+        _draw(axes, same, look, label if number == 0 else None)
     return switches
 
 
@@ -160,11 +159,11 @@ def _series(history: History, key: str) -> pd.Series:
     return pd.Series(rows, dtype=float)
 
 
-def _draw(axes: Axes, seeds: Sequence[pd.Series], colour: str, label: str | None = None) -> None:
+def _draw(axes: Axes, seeds: Sequence[pd.Series], look: Look, label: str | None = None) -> None:
     """Draw each training seed as it was logged, faint, and the moving average of their mean."""
     for values in seeds:
-        axes.plot(values.index, values, color=colour, marker="", linewidth=0.7, alpha=0.35)
+        axes.plot(values.index, values, color=look["color"], marker="", linewidth=0.7, alpha=0.35)
     means = pd.concat(seeds).groupby(level=0).mean()
     window = max(1, round(WINDOW * len(means)))
     smooth = means.rolling(window, center=True, min_periods=1).mean()
-    axes.plot(smooth.index, smooth, color=colour, marker="", linewidth=1.7, label=label)
+    axes.plot(smooth.index, smooth, **look, markevery=0.25, markersize=4.5, linewidth=1.7, label=label)
