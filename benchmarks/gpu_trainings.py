@@ -39,7 +39,7 @@ from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches, training_batches
 from vision_r1.preflight.lengths import ON_COCO, Lengths, lengths_of
 from vision_r1.preflight.processor import with_lengths
-from vision_r1.preflight.run import completion_limit, training_estimate
+from vision_r1.preflight.survey import completion_limit, training_estimate
 
 DRAWN = 64  # scenes; a training with more rows sees them again
 ENGINES = sorted(file.stem for file in (Path(__file__).parents[1] / "config/accelerate").glob("*.yaml"))

@@ -91,10 +91,8 @@ if not all(map(os.path.exists, ANCHORS_GATE)):
 METHOD = ["report", "model", "templates", "data", "lora", "reward", "sft", "grpo", *STAGES]
 METHOD += ["evaluation", "compute", "experiments", "datasets"]
 # The presets of the published recipes, whose numbers stand beside those of a run with the same configuration.
-PRESETS = [
-    str(SOURCE / f"config/{name}.yaml")
-    for name in dict.fromkeys(["config", "datasets", "experiments", *sum(configuration.PRESETS.values(), ())])
-]
+PRESET_FILES = configuration.preset_files(SOURCE / "config").values()
+PRESETS = list(dict.fromkeys(str(file) for own in PRESET_FILES for file in own))
 # Without this flag, programs look for them in the working folder.
 PRESETS_FLAG = "" if SOURCE == Path(".") else f" --config {SOURCE}/config"
 

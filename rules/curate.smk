@@ -88,7 +88,7 @@ rule check_dataset:
 
 
 rule index_images:
-    """Read every image once: size, checksum and hash of looks, for training sources and benchmarks."""
+    """Read every image once: size, checksum and perceptual hash, for training sources and benchmarks."""
     input:
         files=ready([*RUN.trained_on, *RUN.kept_out]),
     output:
@@ -119,7 +119,7 @@ rule index_images:
 
 
 rule find_leaks:
-    """Find training images that are in a benchmark: by id, by content, and by looks."""
+    """Find training images that are in a benchmark: by id, by content, and near-duplicates."""
     input:
         index="<results>/data/images.jsonl",
     output:

@@ -4,7 +4,7 @@ import contextlib
 from functools import cache
 
 from vision_r1 import configuration
-from vision_r1.preflight.run import survey
+from vision_r1.preflight.survey import survey
 from vision_r1.run_folder import Run
 
 CONFIGURATIONS = {

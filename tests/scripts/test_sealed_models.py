@@ -6,8 +6,7 @@ import pytest
 import train_sft
 from training_helpers import arguments
 
-from vision_r1.evaluation.predict import fingerprint
-from vision_r1.files import UserError, read_json, read_jsonl
+from vision_r1.files import UserError, hash_folder, read_json, read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def test_a_changed_byte_of_a_model_is_refused(name, trained, train_file, tmp_pat
     with pytest.raises(UserError, match=message):
         train_sft.main(arguments(model, train_file, tmp_path / "next", per_device_train_batch_size=2, max_steps=1))
     with pytest.raises(UserError, match=message):
-        fingerprint(model)
+        hash_folder(model)
     assert not (tmp_path / "next").exists()
 
 

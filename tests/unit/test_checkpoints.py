@@ -12,7 +12,7 @@ from vision_r1.training.checkpoints import (
     prune,
     prune_checkpoints,
     remove_damaged,
-    seal,
+    sync_and_hash,
 )
 from vision_r1.training.settings import differences
 
@@ -23,7 +23,7 @@ def checkpoint(state, step, mark=True):
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "shards/0.pt").write_bytes(b"optimiser")
     if mark:
-        mark_complete(folder, 1.5, seal(folder))
+        mark_complete(folder, 1.5, sync_and_hash(folder))
     return folder
 
 
@@ -75,7 +75,7 @@ def test_files_of_zeros_are_noticed_before_resuming(name, tmp_path, caplog):
 
 def test_processes_share_the_hashing(tmp_path):
     folder = checkpoint(tmp_path, 10, mark=False)
-    shares = [seal(folder, process, 2) for process in range(2)]
+    shares = [sync_and_hash(folder, process, 2) for process in range(2)]
     assert sorted(name for share in shares for name in share) == ["model.safetensors", "shards/0.pt"]
     assert all(len(share) == 1 for share in shares)
     mark_complete(folder, 1.5, shares[0] | shares[1])
@@ -89,7 +89,7 @@ def test_all_files_are_on_disk_before_the_mark_is_written(tmp_path, monkeypatch)
         order.append(path.name)
 
     monkeypatch.setattr("vision_r1.files._sync", note)
-    mark_complete(folder, 1.5, seal(folder))
+    mark_complete(folder, 1.5, sync_and_hash(folder))
     files = {"model.safetensors", "0.pt", "shards", "checkpoint-10", tmp_path.name}
     assert set(order[: order.index("complete.json")]) == files
 

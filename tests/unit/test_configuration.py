@@ -308,7 +308,7 @@ def test_a_mistake_is_reported_in_one_line(config, schema, change, message):
 def test_an_experiments_mistake_is_reported_like_one_of_the_whole_configuration(config, schema, overrides):
     """Although only the sections that the experiment overrides are checked."""
     with pytest.raises(UserError) as whole:
-        configuration._check_schema(merge(config, overrides), schema, "experiments.mine.")
+        configuration.check_schema(merge(config, overrides), schema, "experiments.mine.")
     with pytest.raises(UserError) as nested:
         configuration.check(merge(config, {"experiments": {"mine": overrides}}), schema)
     assert str(nested.value) == str(whole.value)

@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up_keeps_the_partial_file(output, monkeypatch):
 
     with serving(Behaviour(CONTENT)) as url:
         monkeypatch.setattr(module.Part, "_receive", full)
-        with pytest.raises(UserError, match="the disk is full; make room and rerun to resume"):
+        with pytest.raises(UserError, match="no space left on its disk .*; make room"):
             fetch([url], output)
         monkeypatch.setattr(module.Part, "_receive", original)
         fetch([url], output)

@@ -7,7 +7,7 @@ from preflight_toys import GRPO, SETTING, SFT, TOY, setting
 
 from vision_r1.preflight.architecture import Architecture
 from vision_r1.preflight.batches import Batches
-from vision_r1.preflight.cost import ZERO3_LAYER_SECONDS, Speed, gpu_hours, measured_seconds, seconds_per_step
+from vision_r1.preflight.cost import ZERO3_LAYER_SECONDS, Speed, gpu_hours, seconds_per_sample, seconds_per_step
 from vision_r1.preflight.memory import kv_cache
 
 
@@ -61,10 +61,10 @@ def test_measured_speed_is_read_from_metrics(tmp_path):
     write_json(
         tmp_path / "metrics.json", {"stage": "grpo_stage1", "seconds": 100.0, "processes": 8, "samples_seen": 400}
     )
-    assert measured_seconds([str(tmp_path / "metrics.json")]) == {"grpo": 2.0}
+    assert seconds_per_sample([str(tmp_path / "metrics.json")]) == {"grpo": 2.0}
     write_json(tmp_path / "base.json", {"stage": "base"})
     with pytest.raises(UserError, match="base.json: has no stage, seconds"):
-        measured_seconds([str(tmp_path / "base.json")])
+        seconds_per_sample([str(tmp_path / "base.json")])
 
 
 def test_prediction_by_hand():

@@ -13,7 +13,7 @@ from vision_r1.miniature.processor import make_processor
 from vision_r1.preflight.lengths import ON_COCO, AnswerSize, answer_size
 from vision_r1.preflight.memory import GIB
 from vision_r1.preflight.page import page
-from vision_r1.preflight.run import survey
+from vision_r1.preflight.survey import survey
 from vision_r1.prompts import Templates
 from vision_r1.run_folder import Run
 

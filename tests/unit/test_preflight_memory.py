@@ -1,7 +1,7 @@
 """Sizes and memory: exact if they can be known, otherwise compared with estimates by hand."""
 
 import weakref
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from preflight_toys import GRPO, SFT, TOY, setting
@@ -52,12 +52,13 @@ def test_the_miniature_is_counted_exactly():
     from vision_r1.data.worlds import WORLDS
     from vision_r1.miniature.model import make_model
     from vision_r1.miniature.processor import make_processor
+    from vision_r1.prompts import DEFAULT
 
     widths = {"hidden_size": 64, "head_size": 32, "text_layers": 1, "vision_layers": 2}
     made = make_model(make_processor(WORLDS["miniature"]).tokenizer, **widths, seed=0)
-    model, _ = find_architecture(
-        {"model": {"source": "made", "id": None}, "base": {"world": "miniature", "names": [], **widths}}, "nowhere"
-    )
+    base = {"world": "miniature", "names": [], **widths}
+    config = {"model": {"source": "made", "id": None}, "base": base, "templates": asdict(DEFAULT)}
+    model, _ = find_architecture(config, "nowhere")
     assert model == architecture_of(made.config)
     assert model.parameters == sum(weight.numel() for weight in made.parameters())
     assert model.vision_parameters == sum(weight.numel() for weight in made.model.visual.parameters())

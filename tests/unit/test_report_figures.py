@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 from report_factory import history, metrics, results_of, write
 
-from vision_r1.report.figures import ap_by_checkpoint, ap_by_dataset, boxes_by_checkpoint, precision_recall, save
-from vision_r1.report.panels import STYLE_SHEET, TOLD_APART, told_apart
+from vision_r1.report.figures import ap_by_checkpoint, ap_by_dataset, boxes_by_checkpoint, precision_recall
+from vision_r1.report.panels import STYLE_SHEET, TOLD_APART, save, told_apart
 from vision_r1.report.results import of_metrics
 from vision_r1.report.training_figures import (
     REWARD,

@@ -8,7 +8,7 @@ import pytest
 from vision_r1 import configuration
 from vision_r1.evaluation.anchors import check
 from vision_r1.evaluation.published import read_published
-from vision_r1.report.published import banner, departures, judged, published_numbers
+from vision_r1.report.comparability import banner, departures, judged, published_numbers
 from vision_r1.report.tables import Column, main_table
 
 ROOT = Path(__file__).parents[2]

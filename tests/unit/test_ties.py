@@ -7,7 +7,7 @@ import pytest
 
 from vision_r1.data.coco import CocoDataset, CocoImage, read_coco
 from vision_r1.evaluation.coco_ap import Detection, match
-from vision_r1.evaluation.ties import ap_by_order, orders, spread
+from vision_r1.evaluation.ties import ap_by_order, orders, over_orders
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_files_order_has_the_usual_ap_which_is_in_the_range(val, predicted):
     matches = match(val, predicted)
     own = ap_by_order(matches, np.arange(len(val.images))[None])
     assert {key: value[0] for key, value in own.items()} == pytest.approx({key: matches.stats[key] for key in own})
-    around = spread(ap_by_order(matches, orders(val.name, len(val.images))))
+    around = over_orders(ap_by_order(matches, orders(val.name, len(val.images))))
     assert around["orders"] == 1000
     for key in own:
         assert around[key]["low"] < around[key]["expected"] < around[key]["high"]
@@ -77,14 +77,14 @@ def test_orders_depend_on_the_data_sets_name_and_size_only():
 def test_without_equal_scores_nothing_is_left_to_chance(val, predicted):
     ranked = [replace(each, score=1 / (number + 1)) for number, each in enumerate(predicted)]
     matches = match(val, ranked)
-    around = spread(ap_by_order(matches, orders(val.name, len(val.images), count=20)))
+    around = over_orders(ap_by_order(matches, orders(val.name, len(val.images), count=20)))
     for key in ("AP", "AP50", "AP75"):
         assert around[key] == pytest.approx(dict.fromkeys(("expected", "low", "high"), matches.stats[key]))
 
 
 def test_no_detections_and_nothing_to_find(val):
     places = orders("val", len(val.images), count=5)
-    assert spread(ap_by_order(match(val, []), places))["AP"] == {"expected": 0, "low": 0, "high": 0}
+    assert over_orders(ap_by_order(match(val, []), places))["AP"] == {"expected": 0, "low": 0, "high": 0}
     images = tuple(CocoImage(each.id, each.path, each.width, each.height, ()) for each in val.images)
     empty = CocoDataset("val", "none", val.categories, images)
-    assert spread(ap_by_order(match(empty, []), places)) == {"orders": 5, "AP": None, "AP50": None, "AP75": None}
+    assert over_orders(ap_by_order(match(empty, []), places)) == {"orders": 5, "AP": None, "AP50": None, "AP75": None}

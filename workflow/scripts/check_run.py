@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.files import UserError, write_json, write_text
     from vision_r1.preflight.page import page
-    from vision_r1.preflight.run import survey
+    from vision_r1.preflight.survey import survey
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)

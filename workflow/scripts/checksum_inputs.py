@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file ({name})")
     found = [
-        {"name": name, "files": 1, "bytes": path.stat().st_size, "sha256": file_hash(path, "sha256")}
-        for name, path in files
+        {"name": name, "files": 1, "bytes": path.stat().st_size, "sha256": file_hash(path)} for name, path in files
     ]
     for name, path in args.archive:
         manifest = read_json(path)

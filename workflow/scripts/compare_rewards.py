@@ -36,6 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.audit import OTHERS, PUBLISHED, Reward, audit, kept, loopholes, sample
+    from vision_r1.report.ablations import rewarded_parts
     from vision_r1.report.audit_figure import draw_kept
     from vision_r1.rewards import Criterion
 
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     metrics = {"AP": kept(next(iter(own.values())), "ap"), "F1": kept(next(iter(own.values())), "f1")}
     draw_kept(metrics | {name: kept(each) for name, each in own.items()}, blind, args.output_figure)
     before, after = around(args.page)
-    write_text(args.page, before + table(own, {name: terms(reward) for name, reward in rewards.items()}, blind) + after)
+    sums = {name: rewarded_parts(reward.criterion, None) for name, reward in rewards.items()}
+    write_text(args.page, before + table(own, sums, blind) + after)
 
 
 def around(page: str) -> tuple[str, str]:
@@ -63,12 +65,6 @@ def around(page: str) -> tuple[str, str]:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"{page}: the table goes between two lines, once each: {BEGIN.strip()} and {END.strip()}")
     return text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-
-
-def terms(reward: Any) -> str:
-    """Return a reward's sum as text: its parts with their published weights."""
-    weights = reward.criterion.part_weights()
-    return " + ".join(f"{'' if weight == 1 else f'{weight:g} '}{part}" for part, weight in weights.items())
 
 
 def table(
@@ -86,7 +82,7 @@ def table(
         for hole in (hole for hole in blind if hole["criterion"] == name):
             place = "" if hole["strength"] == 1 else f" at strength {hole['strength']:g}"
             holes.append(f"{hole['family'].replace('_', ' ')} (AP \N{MINUS SIGN}{100 * hole['ap_fall']:.0f}{place})")
-        lines.append(f"| {name} | {sums[name].replace('_', ' ')} | {ap} | {f1} | {', '.join(holes) or 'none'} |")
+        lines.append(f"| {name} | {sums[name]} | {ap} | {f1} | {', '.join(holes) or 'none'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Find training images that are in a benchmark: by id, by content, and, confirmed by their pixels, by looks.
+"""Find training images that are in a benchmark: by id, by content, and near-duplicates, confirmed by their pixels.
 
 Example: python workflow/scripts/find_leaks.py --index images.jsonl --output_json leaks.json
 """

@@ -1,4 +1,4 @@
-"""Index the images of training sources and benchmarks: size, checksum, hash of looks, and what is wrong with them.
+"""Index the images of training sources and benchmarks: size, checksum, perceptual hash, and what is wrong with them.
 
 Example:
   python workflow/scripts/index_images.py --train coco coco_train2017 instances_train2017.json train2017 \\

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             "--device cuda: no GPU is visible; ask for one (config: compute.make_base_model.gpu) or give --device cpu"
         )
-    # On the CPU, processes in the place of threads (see vision_r1/miniature/together.py).
+    # On the CPU, processes in place of threads (see vision_r1/miniature/together.py).
     processes, threads = (args.threads, 1) if recipe.device == "cpu" else (1, args.threads)
     torch.set_num_threads(threads)
     decisive = {

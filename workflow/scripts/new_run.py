@@ -228,11 +228,9 @@ def chosen_model(model: str | None, over: Sequence[str], known: dict[str, Any]) 
 
 def tokenizer_of(config: dict[str, Any]) -> tuple[Any, str]:
     """Return the base model's processor (None where it is on the hub), and in words how tokens are counted."""
-    from vision_r1.data.worlds import WORLDS
     from vision_r1.families import family
-    from vision_r1.miniature.processor import make_processor
+    from vision_r1.miniature.processor import made_processor
     from vision_r1.processors import load_processor
-    from vision_r1.prompts import Templates
 
     model = config["model"]
     if model["source"] == "hub":
@@ -240,9 +238,7 @@ def tokenizer_of(config: dict[str, Any]) -> tuple[Any, str]:
     if model["source"] == "folder":
         loaded = load_processor(model["id"], family(model["family"]), model["min_pixels"], model["max_pixels"])
         return loaded, "by the model's tokenizer"
-    base = config["base"]
-    made = make_processor(WORLDS[base["world"]], Templates.of(config["templates"]), base["names"])
-    return made, "by the miniature's tokenizer, which knows few words"
+    return made_processor(config), "by the miniature's tokenizer, which knows few words"
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def plan(config: dict[str, Any], jobs: Sequence) -> str:
     from vision_r1.configuration import DEFAULT, load, run_name
     from vision_r1.experiments import BASE, STAGES, merge, split_checkpoint
     from vision_r1.preflight.plan import estimates_of, page
-    from vision_r1.preflight.run import survey
+    from vision_r1.preflight.survey import survey
     from vision_r1.run_folder import Run
 
     # Targets can ask for experiments that are not in the report.

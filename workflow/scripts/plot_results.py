@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.experiments import chains
     from vision_r1.files import read_jsonl
+    from vision_r1.report.comparability import banner
     from vision_r1.report.figures import draw_all
-    from vision_r1.report.published import banner
     from vision_r1.report.results import read_csv
     from vision_r1.run_folder import Run
 

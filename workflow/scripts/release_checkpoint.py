@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.processors import load_processor, prompt_text
     from vision_r1.prompts import Templates
     from vision_r1.report.card import Example, card
-    from vision_r1.report.published import banner
+    from vision_r1.report.comparability import banner
     from vision_r1.run_folder import Run
 
     run = Run.read(args.run)
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     asked = asking.of_run(run.config)
     templates, labels = Templates.of(asked["templates"]), common_labels(read_jsonl(run.train_file(arm)))
     question = templates.ask("detection", labels)
-    looks = family(run.config["model"]["family"])
-    processor = load_processor(model, looks, asked["min_pixels"], asked["max_pixels"])
+    model_family = family(run.config["model"]["family"])
+    processor = load_processor(model, model_family, asked["min_pixels"], asked["max_pixels"])
     text = card(
         args.checkpoint,
         run.config,

@@ -25,9 +25,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--samples", type=cli.whole_number(0), default=6, metavar="N", help="training samples to draw"
     )
     arguments.add_argument(
-        "--gallery_images", type=cli.whole_number(0), default=8, metavar="N", help="images a gallery"
-    )
-    arguments.add_argument(
         "--gpus",
         nargs=2,
         action="append",
@@ -79,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         results,
         page.expected_benchmarks(run, results),
         config["evaluation"],
-        args.gallery_images,
-        config["seed"],
+        seed=config["seed"],
     )
     named = {
         "every score in one table": run.results,

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.preflight.batches import Budget, budget, training_batches
     from vision_r1.report.ablation_figure import draw
     from vision_r1.report.ablations import Line, ablation_lines, ablation_sheets, arms_of, cause
-    from vision_r1.report.published import banner
+    from vision_r1.report.comparability import banner
     from vision_r1.report.sheets import as_latex, as_markdown
     from vision_r1.report.text import as_csv
     from vision_r1.run_folder import Run

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_r1.configuration import presets
     from vision_r1.evaluation.published import read_tables
     from vision_r1.files import UserError
-    from vision_r1.report.published import banner
+    from vision_r1.report.comparability import banner
     from vision_r1.report.published_tables import published_sheet
     from vision_r1.report.sheets import write_sheet
     from vision_r1.run_folder import Run

@@ -24,10 +24,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     from vision_r1.configuration import presets
-    from vision_r1.evaluation.box_errors import ERROR_KINDS
     from vision_r1.evaluation.compare import read_comparison
     from vision_r1.files import read_json, write_text
-    from vision_r1.report.published import banner, published_numbers
+    from vision_r1.report.comparability import banner, published_numbers
     from vision_r1.report.reasons import reason_sheets, reasons
     from vision_r1.report.results import of_metrics, pairs, with_differences, write_csv
     from vision_r1.report.sheets import as_latex, as_markdown, write_sheet
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_csv(run.results, results)
     write_text(run.tables / "results.md", as_markdown(main_tables, warning))
     write_text(run.tables / "results.tex", as_latex(main_tables, warning))
-    found = reasons(run.read_metrics(scored), run.checkpoints, pairs(results), ERROR_KINDS)
+    found = reasons(run.read_metrics(scored), run.checkpoints, pairs(results))
     tables = (comparison_sheet(comparison), interval_sheet(results), policy_sheet(results, run.checkpoints))
     for sheet in (*tables, *reason_sheets(found)):
         write_sheet(run.tables, sheet, warning)

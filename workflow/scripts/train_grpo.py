@@ -1,6 +1,6 @@
 """Train a checkpoint by GRPO with a reward for boxes, one stage of it, with TRL's GRPOTrainer.
 
-Beside the arguments below, all of TRL's GRPOConfig are taken under their own names. A training that was
+Besides the arguments below, all fields of TRL's GRPOConfig are accepted under their own names. A training that was
 interrupted resumes from its last whole checkpoint under --state when the same command runs again.
 
 Example (the miniature, stage 1):
@@ -10,7 +10,7 @@ Example (the miniature, stage 1):
     --state grpo_stage1/state --min_pixels 784 --max_pixels 7840 --threads 1 --criterion strict \\
     --recall_threshold 0.5 --precision_low 0.5 --precision_high 0.75 --loss_type grpo --bf16 False \\
     --per_device_train_batch_size 128 --num_generations 8 --max_completion_length 40 --max_steps 100
-On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
+On GPUs, put `accelerate launch` or `torchrun` in place of `python`.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ Example (the miniature):
     --output_model models/sft/model --output_metrics models/sft/metrics.json \\
     --output_history models/sft/history.jsonl \\
     --state models/sft/state --min_pixels 784 --max_pixels 7840 --threads 1 --max_steps 150 --bf16 False
-On GPUs, put `accelerate launch` or `torchrun` in the place of `python`.
+On GPUs, put `accelerate launch` or `torchrun` in place of `python`.
 """
 
 from collections.abc import Sequence

@@ -118,7 +118,7 @@ def add_templates(arguments: argparse.ArgumentParser) -> None:
 
 
 def add_names(arguments: argparse.ArgumentParser) -> None:
-    """Add --names: categories that the made tokenizer has as one token each, beside those of the scenes."""
+    """Add --names: categories that the miniature's tokenizer has as one token each, besides those of the scenes."""
     arguments.add_argument(
         "--names", nargs="*", default=[], metavar="NAME", help="more categories that are one token each (base.names)"
     )

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import ValidationError, best_match
-
 from vision_r1 import safe_yaml, trl_fields
 from vision_r1.configuration_stages import check_rewards, check_stage, check_stages
 from vision_r1.configuration_values import check_files, check_selection, check_values
@@ -16,7 +13,6 @@ from vision_r1.data import mixture
 from vision_r1.experiments import (
     BASE,
     SFT,
-    STAGES,
     chain_of,
     experiment_config,
     merge,
@@ -28,30 +24,11 @@ from vision_r1.families import FAMILIES
 from vision_r1.files import UserError, read_json
 from vision_r1.launcher.modes import LAUNCH, launcher_of, processes
 from vision_r1.recipes import PRESETS
-from vision_r1.schema_errors import in_words
+from vision_r1.schema_errors import RENAMED, check_schema
 from vision_r1.text import did_you_mean
-
-# What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
-SHARED = {
-    "model": ("model", "family", "dtype", "min_pixels", "max_pixels"),
-    "data": ("prompts", "train_file"),
-    "evaluation": ("evaluation",),
-}
 
 # The files that every run starts from, laid over each other.
 DEFAULT = ("config/config.yaml", "config/datasets.yaml", "config/experiments.yaml")
-# Names of older configurations, and what they are called now.
-RENAMED = {
-    "official": "released_2025",
-    "single_beginner": "step_1",
-    "parser": "reader",
-    "official-coco": "released-one-prompt",
-    "official-odinw": "released-present",
-}
-# Keys of older configurations that nothing stands for, and what does their work.
-REMOVED = {
-    "shards": "compute.launch_predict and compute.predict_suite say over how many processes and nodes it is split"
-}
 RECIPES = ("miniature", "paper", "midi")  # the default first; the others are files of config/
 # Suites of synthetic scenes: benchmarks have these names at the paper's scale.
 RENAMED_SUITES = {"coco": "shapes", "odinw13": "shapes13"}
@@ -87,10 +64,13 @@ def read_schema(folder: str | Path) -> dict[str, Any]:
 
 def presets(folder: str | Path) -> dict[str, dict[str, Any]]:
     """Return recipe -> the resolved configuration of its preset, from the files of folder config/."""
-    return {
-        recipe: load([Path(folder) / f"{name}.yaml" for name in ("config", "datasets", "experiments", *names)])
-        for recipe, names in PRESETS.items()
-    }
+    return {recipe: load(files) for recipe, files in preset_files(folder).items()}
+
+
+def preset_files(folder: str | Path) -> dict[str, list[Path]]:
+    """Return recipe -> the files of folder config/ that are laid over each other to make its preset."""
+    default = [Path(folder) / Path(file).name for file in DEFAULT]
+    return {recipe: [*default, *(Path(folder) / f"{name}.yaml" for name in names)] for recipe, names in PRESETS.items()}
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -103,7 +83,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         for name in RENAMED.keys() & (section.keys() if isinstance(section, Mapping) else ()):
             raise UserError(f"config: {name!r} is now {RENAMED[name]!r}")
     check_values(config)
-    _check_schema(config, schema)
+    check_schema(config, schema)
     for name in config["experiments"]:  # before any is read
         if re.search(r"_s\d+$", name) or name in (BASE, SFT, "processor"):
             raise UserError(
@@ -114,7 +94,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         # The sections that it doesn't touch were checked above: a study has many experiments.
         sections = config["experiments"][name].keys() & config.keys()
         merged = merge(config, config["experiments"][name])
-        _check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
+        check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
         check_stages(config, name)
     # The training itself refuses the others when their turn comes: settings need not fit what nobody asks for.
     for name in _asked_for(config):
@@ -318,41 +298,3 @@ def _check_known(name: str, known: Mapping[str, Any], key: str, what: str) -> No
         if name in RENAMED:
             raise UserError(f"config: {key}: {name!r} is now {RENAMED[name]!r}")
         raise UserError(f"config: {key}: {name!r} is not {what}{did_you_mean(name, sorted(known))}")
-
-
-# JSON Schema takes 50.0 for an integer; programs don't.
-_Validator = validators.extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
-)
-
-
-def _check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> None:
-    error = best_match(_Validator(schema).iter_errors(config))
-    if error is not None:
-        path = prefix + ".".join(map(str, error.absolute_path))
-        raise UserError(f"config: {path.rstrip('.') or 'top level'}: {_explain(error)}")
-
-
-def _explain(error: ValidationError) -> str:
-    value = error.instance
-    if error.validator == "additionalProperties":
-        unknown = min(set(value) - set(error.schema.get("properties", {})))
-        if error.absolute_path and error.absolute_path[0] in ("sft", "grpo", *STAGES, "experiments"):
-            for section, keys in SHARED.items():
-                if unknown in keys:
-                    return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
-            if reason := trl_fields.refused(unknown, SFT if SFT in error.absolute_path else "grpo"):
-                return f"{unknown!r} can't be set here: {reason}"
-        if unknown in RENAMED:
-            return f"{unknown!r} is now {RENAMED[unknown]!r}"
-        if unknown in REMOVED:
-            return f"{unknown!r} is gone; {REMOVED[unknown]}"
-        return f"unknown key {unknown!r}{did_you_mean(unknown, error.schema['properties'])}"
-    if error.validator == "not" and "const" in error.validator_value:
-        is_zero = error.validator_value["const"] == 0
-        hint = "give at least 1, or -1 where another key decides" if is_zero else "the name is taken"
-        return f"{value!r} is not allowed; {hint}"
-    if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
-        return f"{value!r} is now {RENAMED[value]!r}"
-    return in_words(error)

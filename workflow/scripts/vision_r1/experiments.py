@@ -59,6 +59,8 @@ def experiment_config(config: Config, arm: str) -> dict[str, Any]:
         )
     merged = merge(config, overrides)
     merged["grpo"] = {**merged["grpo"]}  # changed below; what merge leaves alone it shares with `config`
+    if "steps_per_generation" in overrides.get("grpo", {}):  # in place of the configuration's own number
+        merged["grpo"].pop("updates_per_generation", None)
     names = {config["reward"]["criterion"], merged["reward"]["criterion"]}
     if len(names) > 1 and not names.issubset(VISION_R1):
         # Parts and weights belong to the configuration's own criterion: another method's reward has its own.

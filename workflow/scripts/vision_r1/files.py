@@ -124,18 +124,13 @@ def naming_full_disk(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if any(words in str(error) for words in full):
-            raise no_space(path) from None
-        raise
-
-
-def no_space(path: str | Path) -> UserError:
-    """Return the error for a `path` that could not be written for lack of space."""
-    folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(folder).free / 2**20
-    return UserError(
-        f"{path}: no space left on its disk ({free:,.0f} MB are free); make room and run the command again"
-    )
+        if not any(words in str(error) for words in full):
+            raise
+        folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+        free = shutil.disk_usage(folder).free / 2**20
+        raise UserError(
+            f"{path}: no space left on its disk ({free:,.0f} MB are free); make room and run the command again"
+        ) from None
 
 
 def check_room(folder: Path, size: int) -> None:

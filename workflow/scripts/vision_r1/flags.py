@@ -8,15 +8,13 @@ from typing import Any
 
 from vision_r1.data import mixture, places
 from vision_r1.evaluation.protocols import OF_READING, Reading
-from vision_r1.experiments import STAGES, chain_of, experiment_config, merge, reward_of, split_checkpoint
+from vision_r1.experiments import STAGES, Config, chain_of, experiment_config, merge, reward_of, split_checkpoint
 from vision_r1.experiments import training_values as values_of
 from vision_r1.files import file_hash
 from vision_r1.run_folder import Run
 
 # What was downloaded first, where nobody published a checksum. To be committed.
 LOCK = "config/datasets.lock.json"
-
-Config = Mapping[str, Any]
 
 
 def of_values(values: Mapping[str, Any]) -> list[str]:

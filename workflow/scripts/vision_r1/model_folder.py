@@ -16,7 +16,7 @@ PROCESSOR_FILES = (
     *("special_tokens_map.json", "chat_template.json", "chat_template.jinja"),
 )
 ASKING = "vision_r1.json"  # of a release: how the model is asked (vision_r1.asking)
-# Patterns of all files that are needed beside the weights.
+# Patterns of all files that are needed besides the weights.
 LICENCES = ("[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]*", "[Nn][Oo][Tt][Ii][Cc][Ee]*")
 SMALL_FILES = (*PROCESSOR_FILES, "config.json", "generation_config.json", ASKING, *LICENCES)
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -1,14 +1,36 @@
-"""What is wrong with a value of the configuration, in plain words and not the schema's."""
+"""The configuration against its schema: what is wrong with a value, in plain words and not the schema's."""
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from vision_r1.text import closest
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError, best_match
 
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+from vision_r1 import trl_fields
+from vision_r1.experiments import SFT, STAGES
+from vision_r1.files import UserError
+from vision_r1.text import closest, did_you_mean
 
+# What base, SFT and every experiment have in common, so that they differ in their training only: section -> keys.
+SHARED = {
+    "model": ("model", "family", "dtype", "min_pixels", "max_pixels"),
+    "data": ("prompts", "train_file"),
+    "evaluation": ("evaluation",),
+}
+
+# Names of older configurations, and what they are called now.
+RENAMED = {
+    "official": "released_2025",
+    "single_beginner": "step_1",
+    "parser": "reader",
+    "official-coco": "released-one-prompt",
+    "official-odinw": "released-present",
+}
+# Keys of older configurations that nothing stands for, and what does their work.
+REMOVED = {
+    "shards": "compute.launch_predict and compute.predict_suite say over how many processes and nodes it is split"
+}
 # Pattern of the schema -> what it requires, in words. A test checks that none is missing.
 PATTERNS = {
     "^[a-z0-9_]+$": "lower-case letters, digits and _ only",
@@ -32,10 +54,44 @@ KINDS = {
 }
 
 
-def in_words(error: "ValidationError") -> str:
-    """Return what is wrong, without the key that it is about."""
+# JSON Schema takes 50.0 for an integer; programs don't.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
+def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise UserError, naming the key, for what matters most of what the schema refuses; prefix: of the key."""
+    error = best_match(_Validator(schema).iter_errors(config))
+    if error is not None:
+        path = prefix + ".".join(map(str, error.absolute_path))
+        raise UserError(f"config: {path.rstrip('.') or 'top level'}: {_explain(error)}")
+
+
+def _explain(error: ValidationError) -> str:
+    value = error.instance
+    if error.validator == "additionalProperties":
+        unknown = min(set(value) - set(error.schema.get("properties", {})))
+        if error.absolute_path and error.absolute_path[0] in ("sft", "grpo", *STAGES, "experiments"):
+            for section, keys in SHARED.items():
+                if unknown in keys:
+                    return f"{unknown!r} can't differ between arms, they would not be comparable; set section {section}"
+            if reason := trl_fields.refused(unknown, SFT if SFT in error.absolute_path else "grpo"):
+                return f"{unknown!r} can't be set here: {reason}"
+        if unknown in RENAMED:
+            return f"{unknown!r} is now {RENAMED[unknown]!r}"
+        if unknown in REMOVED:
+            return f"{unknown!r} is gone; {REMOVED[unknown]}"
+        return f"unknown key {unknown!r}{did_you_mean(unknown, error.schema['properties'])}"
+    if error.validator == "not" and "const" in error.validator_value:
+        is_zero = error.validator_value["const"] == 0
+        hint = "give at least 1, or -1 where another key decides" if is_zero else "the name is taken"
+        return f"{value!r} is not allowed; {hint}"
+    if error.validator == "enum" and isinstance(value, str) and value in RENAMED:
+        return f"{value!r} is now {RENAMED[value]!r}"
     say = _WORDS.get(error.validator)
-    return say(error.instance, error.validator_value) if say else error.message
+    return say(value, error.validator_value) if say else error.message
 
 
 def _kind(value: Any, kinds: str | list[str]) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 from vision_r1.data.images import FORMATS, MAX_PIXELS, image_suffixes
 from vision_r1.data.kinds import HEAD, archive_kind
 from vision_r1.exclusive import lock_of, one_at_a_time
-from vision_r1.files import UserError, check_replaceable, check_room, file_hash
+from vision_r1.files import UserError, check_replaceable, check_room, file_hash, hash_files
 from vision_r1.progress import Progress
 from vision_r1.text import one_line
 
@@ -72,7 +72,7 @@ def unpack(
     return {
         "archive": archive.name,
         "bytes": archive.stat().st_size,
-        "sha256": file_hash(archive, "sha256"),
+        "sha256": file_hash(archive),
         "files": len(members),
         "unpacked_bytes": sum(member.size for member in members),
         "images": images,
@@ -83,7 +83,7 @@ def content_hash(folder: Path) -> str:
     """Return one SHA-256 of all files below a folder: of the lines `<SHA-256>  <path>`, sorted by path, as sha256sum
     prints them. It stays the same where a server packs the same files again, as GitHub does for a commit."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    lines = (f"{file_hash(folder / name, 'sha256')}  {name}\n" for name in names)
+    lines = (f"{value}  {name}\n" for name, value in hash_files(folder, names).items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

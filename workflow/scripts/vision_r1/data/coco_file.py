@@ -31,7 +31,7 @@ Side = Annotated[int, msgspec.Meta(le=MAX_SIDE)]
 class ImageEntry(msgspec.Struct, gc=False):
     """An entry of `images`. Federated sets, such as LVIS, say which categories were looked for and not found in it
     (`neg_category_ids`), and of which not all objects are annotated (`not_exhaustive_category_ids`). LVIS has
-    `coco_url`, .../train2017/1.jpg, in the place of `file_name`.
+    `coco_url`, .../train2017/1.jpg, in place of `file_name`.
     """
 
     id: int

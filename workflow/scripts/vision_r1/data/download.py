@@ -1,6 +1,5 @@
 """Downloads of large files: resumed, retried, from mirrors in order, verified, then renamed into place."""
 
-import errno
 import json
 import logging
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from vision_r1.data.kinds import HEAD, kind_fault
 from vision_r1.data.lock_file import locked, record
 from vision_r1.exclusive import one_at_a_time
-from vision_r1.files import UserError, check_room, file_hash
+from vision_r1.files import UserError, check_room, file_hash, naming_full_disk
 from vision_r1.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ def download(
             )
         _fetch(urls, output, expected, longest_wait)
         if lock:
-            facts = {"bytes": output.stat().st_size, "sha256": file_hash(output, "sha256")}
+            facts = {"bytes": output.stat().st_size, "sha256": file_hash(output)}
             record(lock, "archives", output.name, facts)
 
 
@@ -143,15 +142,12 @@ class Part:
         """Download the rest of the file from an address, and verify it. Raises Interruption, Refusal or UserError."""
         start = self._resume_from(url)
         try:
-            self._transfer(url, start)
+            with naming_full_disk(self.path):
+                self._transfer(url, start)
         except (requests.RequestException, ValueError) as error:
             # A redirect to file://, in a circle or to no address at all will do the same next time.
             lasting = isinstance(error, requests.TooManyRedirects | ValueError)
             raise (Refusal if lasting else Interruption)(_reason(error).replace(url, shown(url))) from None
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise UserError(f"{self.path}: the disk is full; make room and rerun to resume") from None
         fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return

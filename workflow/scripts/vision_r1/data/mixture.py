@@ -6,15 +6,12 @@ is a data set with `parts`. A data set without its image folder gives its share 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from vision_r1.experiments import experiment_config
+from vision_r1.experiments import Config, experiment_config
 from vision_r1.files import UserError
 from vision_r1.text import did_you_mean
 
 TASKS = ("detection", "grounding", "negative", "rec")  # the place of a task decides its random numbers
-
-Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Boxes that can't be right: in other units, corners in the place of width and height, without area.
+"""Boxes that can't be right: in other units, corners in place of width and height, without area.
 
 Real sets have some boxes that reach over the edge, and some without area; curation cuts the former and drops the
 latter. Where more than MAX_SHARE of a data set's boxes are odd in one way, it is the file that is wrong.

@@ -12,7 +12,7 @@ from typing import Any
 from vision_r1.files import UserError, files_below
 
 DOWNLOADS = "results/downloads"
-MADE_HERE = "made here"  # in the place of a licence: synthetic scenes
+MADE_HERE = "made here"  # in place of a licence: synthetic scenes
 # The kinds of sources by the key that names their annotation file, and the second file of some.
 KINDS = {"annotations": "coco", "expressions": "expressions", "regions": "regions", "references": "references"}
 SECOND = {"regions": "image_data", "references": "instances"}
@@ -107,7 +107,7 @@ def given(config: Config, name: str, key: str) -> str:
 
 
 def source_files(config: Config, folder: str | Path, name: str) -> list[str]:
-    """Return the files that a data set is made of; in the place of what is in an archive, the archive's manifest."""
+    """Return the files that a data set is made of; in place of what is in an archive, the archive's manifest."""
     entry = config["datasets"][name]
     if {"scenes", "selection", "released"} & entry.keys():
         keys = ["annotations"] if "selection" in entry else ["annotations", "images"]

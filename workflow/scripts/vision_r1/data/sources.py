@@ -18,7 +18,7 @@ from vision_r1.data.expressions import read_expressions, read_references, read_r
 from vision_r1.data.samples import Sample, read_samples
 from vision_r1.files import UserError
 
-# Kind -> the files that it has beside its image folder.
+# Kind -> the files that it has besides its image folder.
 FILES_OF_KIND = {"coco": 1, "expressions": 1, "regions": 2, "references": 2, "samples": 1}
 
 

@@ -1,4 +1,4 @@
-"""Worlds of synthetic scenes, each with thirteen domain shifts in the place of ODinW-13's thirteen data sets (ours).
+"""Worlds of synthetic scenes, each with thirteen domain shifts in place of ODinW-13's thirteen data sets (ours).
 
 Each shift changes how scenes look, one thing at a time; what is asked stays the same.
 """

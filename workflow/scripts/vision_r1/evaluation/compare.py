@@ -7,7 +7,7 @@ another training seed may differ by more.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -191,7 +191,7 @@ def _p_value(differences: np.ndarray) -> float:
 def _holm(lines: Sequence[Comparison]) -> list[Comparison]:
     """Correct the p-values of one family of lines."""
     return [
-        Comparison(**{**asdict(line), "p_holm": p, "significant": p is not None and p < 1 - LEVEL})
+        replace(line, p_holm=p, significant=p is not None and p < 1 - LEVEL)
         for line, p in zip(lines, holm([line.p for line in lines]), strict=True)
     ]
 

@@ -103,7 +103,7 @@ def predict(
     batches = plan(questions, batch_size)
     images = sorted({question.path for question in questions})
     header = {
-        "checkpoint": fingerprint(checkpoint),
+        "checkpoint": _hash_of(hash_folder(checkpoint)),
         "batches": hashlib.sha256(repr(batches).encode()).hexdigest(),
         "images": _hash_of(hash_files(".", images)),
         **settings,
@@ -222,11 +222,6 @@ def _key(header: Mapping[str, Any], requests: Sequence[Request], questions: Sequ
     """Return a hash of all that decides the output: what decides the answers, and what is written beside them."""
     beside = lines(requests, questions, dict.fromkeys(questions, {}), family)
     return _hash_of([header, *beside])
-
-
-def fingerprint(folder: str | Path) -> str:
-    """Return a hash of a checkpoint: names and contents of its files. Raises UserError for one that was changed."""
-    return _hash_of(hash_folder(folder))
 
 
 def _hash_of(values: Any) -> str:

@@ -78,7 +78,15 @@ class Protocol:
             values["templates"] = Templates.of(values["templates"])
         if values.get("sampling") is not None:
             values["sampling"] = _sampling(values["sampling"], where)
+        _check_names(values.get("names", {}), where)
         return cls(name, **values)
+
+
+def _check_names(names: Any, where: str) -> None:
+    try:
+        msgspec.convert(names, dict[str, dict[str, str]])
+    except msgspec.ValidationError as error:
+        raise UserError(f"{where}: names: {error}; give data set -> category -> name") from None
 
 
 def _sampling(entry: Any, where: str) -> Sampling:
@@ -116,8 +124,9 @@ class Reading:
         if not isinstance(entry, Mapping):
             raise UserError(f"protocol {name}: {entry!r} is not a mapping")
         reading = cls(**{item.name: entry[item.name] for item in fields(cls) if item.name in entry})
-        if not isinstance(reading.names, Mapping) or not isinstance(reading.score, int | float):
-            raise UserError(f"protocol {name}: names is a mapping, and score a number")
+        _check_names(reading.names, f"protocol {name}")
+        if not isinstance(reading.score, int | float):
+            raise UserError(f"protocol {name}: score {reading.score!r} is not a number")
         if not isinstance(reading.reader, str) or reading.reader not in READERS:
             raise UserError(f"protocol {name}: unknown reader {reading.reader!r}; choose {', '.join(READERS)}")
         return reading

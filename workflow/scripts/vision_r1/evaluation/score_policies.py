@@ -8,16 +8,14 @@ token-probability  how sure the model was of the box's own tokens: their mean pr
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import accumulate
 from math import exp
-from typing import Any
 
 import numpy as np
 
+from vision_r1.evaluation.predictions import Line
 from vision_r1.parsing import Parsed
-
-Line = Mapping[str, Any]
 
 # A box as it is written, and its label where one follows.
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"

@@ -27,13 +27,12 @@ from vision_r1.evaluation.predictions import Line, by_protocol, label_reader
 from vision_r1.evaluation.protocols import Reading, asked_names
 from vision_r1.evaluation.readers import READERS
 from vision_r1.evaluation.score_policies import SCORE_POLICIES
-from vision_r1.evaluation.ties import ap_by_order, orders, spread
+from vision_r1.evaluation.ties import ap_by_order, orders, over_orders
 from vision_r1.files import UserError
 from vision_r1.frames import Frame
 from vision_r1.parsing import label_key
 
-MEANS = tuple(AP_METRICS)
-OF_POLICIES = (*MEANS, "AR100")
+OF_POLICIES = (*AP_METRICS, "AR100")
 GIVEN = "given"  # the score policy of a COCO results file
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def score_suite(
         }
         scores = {name: each.scores for name, each in scored.items()}
         curves = [own.pop("precision_recall") for own in scores.values()]
-        samples[protocol] = {metric: {name: each.samples[metric] for name, each in scored.items()} for metric in MEANS}
+        samples[protocol] = {key: {name: each.samples[key] for name, each in scored.items()} for key in AP_METRICS}
         incomplete = [
             each.name
             for each in datasets
@@ -113,7 +112,7 @@ def score_suite(
             log.warning("%s: %s: no mean: incomplete data sets: %s", source, protocol, ", ".join(incomplete))
         mean = None
         if not incomplete:
-            mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in MEANS}
+            mean = {key: float(np.mean([each[key] for each in scores.values()])) for key in AP_METRICS}
         protocols[protocol] = {
             "reader": readings[protocol].reader,
             "mean": mean,
@@ -198,7 +197,7 @@ def score_detections(
             "bias": {key: bias(each, matches.stats[key]) for key, each in samples.items()},
         },
         "score_policies": {
-            name: {**_of_policy(each), "ties": spread(by_order[name])} for name, each in by_policy.items()
+            name: {**_of_policy(each), "ties": over_orders(by_order[name])} for name, each in by_policy.items()
         },
         "F1": f1_scores(dataset, matches, detections),
         "mean_iou": mean_iou(matches, detections),
@@ -225,9 +224,9 @@ def _mean_policies(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
     policies = {}
     for name in scored[0].by_order:
         each = [own.scores["score_policies"][name] for own in scored]
-        by_order = {key: np.mean([own.by_order[name][key] for own in scored], axis=0) for key in MEANS}
+        by_order = {key: np.mean([own.by_order[name][key] for own in scored], axis=0) for key in AP_METRICS}
         policies[name] = {key: float(np.mean([own[key] for own in each])) for key in OF_POLICIES}
-        policies[name]["ties"] = spread(by_order)
+        policies[name]["ties"] = over_orders(by_order)
     return policies
 
 

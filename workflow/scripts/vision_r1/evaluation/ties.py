@@ -49,7 +49,7 @@ def ap_by_order(matches: Matches, places: np.ndarray) -> dict[str, np.ndarray]:
     return {metric: mean[:, thresholds].mean(axis=1) for metric, thresholds in AP_METRICS.items()}
 
 
-def spread(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def over_orders(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return {orders: n, metric: {expected, low, high}} of each metric's values (n,), None where they are NaN."""
     numbers = {
         metric: None

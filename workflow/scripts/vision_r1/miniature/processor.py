@@ -1,14 +1,15 @@
 """The miniature's processor: Qwen2.5-VL's image settings, a tokenizer of its own, turns without a system message."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from transformers import Qwen2VLImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from vision_r1.data.worlds import World
+from vision_r1.data.worlds import WORLDS, World
 from vision_r1.families import family
 from vision_r1.files import write_json, write_text
 from vision_r1.miniature.tokenizer import make_tokenizer
@@ -39,6 +40,12 @@ def make_processor(world: World, templates: Templates = DEFAULT, names: Sequence
         write_json(Path(folder) / "preprocessor_config.json", settings)
         write_text(Path(folder) / "chat_template.jinja", CHAT_TEMPLATE)
         return load_processor(folder, qwen, MIN_PIXELS, world.max_pixels)
+
+
+def made_processor(config: Mapping[str, Any]) -> ImageOnlyProcessor:
+    """Return the processor of the base model that a configuration makes: section base, in the words of templates."""
+    base = config["base"]
+    return make_processor(WORLDS[base["world"]], Templates.of(config["templates"]), base["names"])
 
 
 def patchify(images: torch.Tensor) -> torch.Tensor:

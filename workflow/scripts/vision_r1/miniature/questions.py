@@ -27,13 +27,11 @@ def ask(
     present = {item["label"] for item in objects}
     if task == "detection":
         asked = list(categories)
-    elif task in ("grounding", "negative"):
+    else:
         candidates = [label for label in categories if (label in present) == (task == "grounding")]
         if not candidates:
             return None
         asked = [candidates[rng.integers(len(candidates))]]
-    else:
-        raise ValueError(f"unknown task {task!r}; this source serves detection, grounding and negative")
     return {
         "prompt": templates.ask(task, asked),
         "categories": asked,

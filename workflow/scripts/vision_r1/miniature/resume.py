@@ -1,4 +1,4 @@
-"""What an interrupted pretraining resumes from: checkpoints of all its processes, sealed as the trainers' are."""
+"""What an interrupted pretraining resumes from: checkpoints of all its processes, marked as the trainers' are."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vision_r1.files import hash_files, naming_full_disk, read_json, sync
+from vision_r1.files import naming_full_disk, read_json, sync
 from vision_r1.miniature.together import SharedGradients
 from vision_r1.training.checkpoints import (
     MARKER,
@@ -16,6 +16,7 @@ from vision_r1.training.checkpoints import (
     prune,
     prune_checkpoints,
     remove_damaged,
+    sync_and_hash,
 )
 
 log = logging.getLogger(__name__)
@@ -75,5 +76,5 @@ class Checkpoints:
             sync(place)
         gradients.wait()
         if rank == 0:
-            mark_complete(place, seconds, hash_files(place, sorted(path.name for path in place.iterdir())))
+            mark_complete(place, seconds, sync_and_hash(place))
             prune_checkpoints(self.folder)

@@ -123,17 +123,16 @@ def find_architecture(config: Mapping[str, Any], base_model: str | Path) -> tupl
         if folder and (Path(folder) / "config.json").is_file():
             return architecture_of(AutoConfig.from_pretrained(folder, trust_remote_code=False)), f"{folder}/config.json"
     if model["source"] == "made":
-        return architecture_of(_made(config["base"])), "section base"
+        return architecture_of(_made(config)), "section base"
     if model["id"] in PUBLISHED:
         family, sizes = PUBLISHED[model["id"]]
         return architecture_of(AutoConfig.for_model(family, **sizes)), f"the published config.json of {model['id']}"
     return None, f"{model['id']} is not here yet, and its sizes are not in vision_r1/preflight/architecture.py"
 
 
-def _made(base: Mapping[str, Any]) -> "PreTrainedConfig":
-    from vision_r1.data.worlds import WORLDS
+def _made(config: Mapping[str, Any]) -> "PreTrainedConfig":
     from vision_r1.miniature.model import make_model
-    from vision_r1.miniature.processor import make_processor
+    from vision_r1.miniature.processor import made_processor
 
-    widths = {name: base[name] for name in ("hidden_size", "text_layers", "vision_layers", "head_size")}
-    return make_model(make_processor(WORLDS[base["world"]], names=base["names"]).tokenizer, **widths, seed=0).config
+    widths = {name: config["base"][name] for name in ("hidden_size", "text_layers", "vision_layers", "head_size")}
+    return make_model(made_processor(config).tokenizer, **widths, seed=0).config

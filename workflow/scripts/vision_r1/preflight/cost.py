@@ -111,7 +111,7 @@ def seconds_per_step(
     return sampling + rounds * reading / speed.operations, training
 
 
-def measured_seconds(files: Sequence[str]) -> dict[str, float]:
+def seconds_per_sample(files: Sequence[str]) -> dict[str, float]:
     """Return GPU-seconds per sample by method (`sft`, `grpo`), from metrics.json files of earlier trainings.
 
     Raises UserError naming a file without these numbers.

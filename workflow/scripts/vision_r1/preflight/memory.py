@@ -46,7 +46,7 @@ OVERHEAD = 2 * GIB
 BUCKET = 500_000_000
 LIVE_WEIGHTS = 1_000_000_000
 SUB_GROUP = 1_000_000_000
-WORK = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "bfloat16": 2}  # of a number
 
 
 @dataclass(frozen=True)
@@ -93,21 +93,21 @@ def estimate(model: Architecture, batches: Batches, setting: Setting) -> dict[st
     if setting.mode == "fsdp" and not setting.lora_rank:
         parts[UPDATE] += 6 * model.head_parameters
     if batches.accumulation > 1 and setting.mode in ("zero2", "fsdp"):
-        parts[ACCUMULATED] = WORK["bfloat16"] * trained // (batches.processes if setting.mode == "zero2" else 1)
+        parts[ACCUMULATED] = BYTES["bfloat16"] * trained // (batches.processes if setting.mode == "zero2" else 1)
     if setting.reference and not setting.lora_rank:
-        whole = WORK[setting.dtype] * model.parameters
+        whole = BYTES[setting.dtype] * model.parameters
         parts["reference"] = whole // batches.processes if setting.mode in SPLIT_WEIGHTS else whole
         if setting.mode == "fsdp":
             parts[REFERENCE] = 2 * whole
-    bucket = WORK["bfloat16"] * BUCKET
+    bucket = BYTES["bfloat16"] * BUCKET
     if setting.mode == "zero2":
         parts[BUCKETS] = 2 * bucket
     if setting.mode == "zero3":
         parts |= {"gradient bucket": bucket, BUCKETS: bucket}
         if batches.processes > 1:
-            parts[LIVE] = WORK["bfloat16"] * min(model.parameters, LIVE_WEIGHTS)
+            parts[LIVE] = BYTES["bfloat16"] * min(model.parameters, LIVE_WEIGHTS)
     if setting.autocast and setting.dtype == "float32" and setting.mode in ("single", "ddp"):
-        parts["copies of weights in bfloat16"] = WORK["bfloat16"] * (trained + frozen)
+        parts["copies of weights in bfloat16"] = BYTES["bfloat16"] * (trained + frozen)
     parts["CUDA context, workspaces, fragmentation"] = OVERHEAD
     if batches.group is not None and setting.vllm:
         parts |= {ASLEEP if setting.vllm.sleeps else "vLLM": setting.vllm.bytes} if setting.vllm.bytes else {}
@@ -159,7 +159,7 @@ def generation(model: Architecture, batches: Batches, setting: Setting) -> dict[
 
 def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
     """Return bytes kept for the backward pass of one micro-step, see the module's text."""
-    width = 1 if setting.autocast else WORK[setting.dtype] / 2
+    width = 1 if setting.autocast else BYTES[setting.dtype] / 2
     rows, length = batches.rows_of_a_pass(setting.prompt_tokens, setting.answer_tokens)
     tokens, mask = rows * length, rows * length**2 if batches.per_device > 1 else 0
     patches = batches.images * model.merge * setting.image_tokens
@@ -174,7 +174,7 @@ def activations(model: Architecture, batches: Batches, setting: Setting) -> int:
 
 def head_gradient(model: Architecture, setting: Setting) -> int:
     """Return bytes of the output head's gradient while TRL sums it up; a frozen head has none."""
-    return 0 if setting.lora_rank else (4 + WORK[setting.dtype]) * model.head_parameters
+    return 0 if setting.lora_rank else (4 + BYTES[setting.dtype]) * model.head_parameters
 
 
 def checkpoint_bytes(model: Architecture, setting: Setting) -> int:
@@ -183,11 +183,11 @@ def checkpoint_bytes(model: Architecture, setting: Setting) -> int:
         return 12 * model.lora_parameters(setting.lora_rank)
     if setting.mode in ("zero2", "zero3"):
         return (2 + 2 + 12) * model.parameters
-    return (4 + 8 if setting.mode == "fsdp" else 3 * WORK[setting.dtype]) * model.parameters
+    return (4 + 8 if setting.mode == "fsdp" else 3 * BYTES[setting.dtype]) * model.parameters
 
 
 def _states(setting: Setting, trained: int, frozen: int, processes: int) -> dict[str, int]:
-    size = WORK[setting.dtype]
+    size = BYTES[setting.dtype]
     own = 4 if setting.lora_rank else size  # bytes per trained weight, where nothing is split
     part = trained / processes
     parts: dict[str, float]

@@ -7,7 +7,7 @@ from vision_r1.preflight.memory import GIB
 
 
 def page(summary: Mapping[str, Any]) -> str:
-    """Return the page of a survey (vision_r1.preflight.run)."""
+    """Return the page of a survey (vision_r1.preflight.survey)."""
     sections = [
         ("Model and launch", _model(summary)),
         (

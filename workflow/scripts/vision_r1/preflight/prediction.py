@@ -30,7 +30,7 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
     `annotations`: data set -> its annotation file.
     """
     model, evaluation = config["model"], config["evaluation"]
-    looks, loads, missing = family(model["family"]), [], []
+    model_family, loads, missing = family(model["family"]), [], []
     for suite in config["report"]["suites"]:
         names = evaluation["suites"][suite]
         if not all(Path(annotations.get(name, "")).is_file() for name in names):
@@ -43,8 +43,8 @@ def loads_of(config: Mapping[str, Any], annotations: Mapping[str, str]) -> tuple
             images = [request.image for dataset in datasets for request in requests(protocol, dataset)]
             # Where the annotations have no size, the largest that the model may see.
             side = round(protocol.max_pixels**0.5)
-            sizes = [looks.input_size(image.width or side, image.height or side, *limits) for image in images]
-            tokens = sum(width * height for width, height in sizes) // looks.factor**2
+            sizes = [model_family.input_size(image.width or side, image.height or side, *limits) for image in images]
+            tokens = sum(width * height for width, height in sizes) // model_family.factor**2
             loads.append(Load(suite, name, len(images), tokens, protocol.max_new_tokens))
     return loads, missing
 

@@ -23,30 +23,27 @@ def find_processor(config: Mapping[str, Any], models: Path) -> "ImageOnlyProcess
 
     Raises UserError for a folder that can't be trained from, or from whose files no processor can be built.
     """
-    from vision_r1.data.worlds import WORLDS
-    from vision_r1.miniature.processor import make_processor
+    from vision_r1.miniature.processor import made_processor
     from vision_r1.processors import load_processor
-    from vision_r1.prompts import Templates
 
     model = config["model"]
     if model["source"] == "made":
-        base = config["base"]
-        return make_processor(WORLDS[base["world"]], Templates.of(config["templates"]), base["names"])
+        return made_processor(config)
     places = [models / "base/model", models / "processor"]
     if model["source"] == "folder":
         places = [Path(model["id"])]
         check_model(places[0])
         check_weights(places[0], weight_files(places[0]))
-    looks = family(model["family"])
+    model_family = family(model["family"])
     for folder in places:
         if folder.is_dir():
-            check_checkpoint(folder, looks)
-            return load_processor(folder, looks, model["min_pixels"], model["max_pixels"])
+            check_checkpoint(folder, model_family)
+            return load_processor(folder, model_family, model["min_pixels"], model["max_pixels"])
     return None
 
 
 def with_lengths(
-    rows: list[dict[str, Any]], processor: "ImageOnlyProcessor", looks: Family
+    rows: list[dict[str, Any]], processor: "ImageOnlyProcessor", model_family: Family
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows with their lengths in tokens, counted here where curation didn't, and notes for the reader.
 
@@ -57,9 +54,9 @@ def with_lengths(
     tokens = ProcessorTokens(processor)
     if LENGTHS <= rows[0].keys():
         (counted,) = tokens.count(rows[:1])
-        now = token_lengths(rows[0], counted, looks)
+        now = token_lengths(rows[0], counted, model_family)
         if now == {name: rows[0][name] for name in now}:
             return rows, []
         return rows, ["The existing training file was counted with another processor: make it again."]
     counts = tokens.count(rows)
-    return [row | token_lengths(row, counted, looks) for row, counted in zip(rows, counts, strict=True)], []
+    return [row | token_lengths(row, counted, model_family) for row, counted in zip(rows, counts, strict=True)], []

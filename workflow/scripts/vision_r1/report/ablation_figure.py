@@ -7,8 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from vision_r1.report.ablations import Line
-from vision_r1.report.figures import save
-from vision_r1.report.panels import STYLE_SHEET, benchmark_title, legend, missing, plain, told_apart
+from vision_r1.report.panels import STYLE_SHEET, benchmark_title, legend, missing, plain, save, told_apart
 from vision_r1.report.results import headlines
 from vision_r1.report.style import MUTED
 
@@ -16,7 +15,7 @@ from vision_r1.report.style import MUTED
 def draw(lines: Sequence[Line], reference: str, stem: str | Path, note: str | None) -> None:
     """Write the figure as <stem>.svg and <stem>.png."""
     with plt.style.context(STYLE_SHEET):
-        save(effects(lines, reference), Path(stem), note)
+        save(effects(lines, reference), stem, note)
 
 
 def effects(lines: Sequence[Line], reference: str) -> Figure:

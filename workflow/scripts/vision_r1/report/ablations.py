@@ -23,9 +23,10 @@ from vision_r1.experiments import (
     with_training_seed,
 )
 from vision_r1.preflight.batches import Budget
-from vision_r1.report.published import Presets, published_numbers
+from vision_r1.report.comparability import Presets, published_numbers
 from vision_r1.report.results import headlines
 from vision_r1.report.sheets import Difference, Sheet, Value
+from vision_r1.report.tables import main_columns
 from vision_r1.report.text import points
 from vision_r1.rewards import Criterion
 from vision_r1.zoo import ZooReward, criterion_of
@@ -181,12 +182,8 @@ def ablation_sheets(
 def _scores(
     config: Mapping[str, Any], arms: Sequence[Arm], lines: Sequence[Line], published: Sequence[Mapping[str, Any]]
 ) -> Sheet:
-    benchmarks = headlines((line.suite, line.protocol) for line in lines).items()
-    columns = [
-        (suite, protocol, metric)
-        for number, (suite, protocol) in enumerate(benchmarks)
-        for metric in (AP_METRICS if number == 0 else ("AP",))
-    ]
+    benchmarks = headlines((line.suite, line.protocol) for line in lines)
+    columns = [(each.suite, each.protocol, each.metric) for each in main_columns([*benchmarks.items()])]
     index = {(line.experiment, line.suite, line.protocol, line.metric): line for line in lines}
     theirs = {
         (line["checkpoint"].split("/")[0], line["suite"], line["protocol"], line["metric"]): line["value"]

@@ -51,7 +51,7 @@ def describe(
         },
         "categories": {
             label: {"asked": asked[label], "objects": drawn[label]}
-            for label, _ in sorted(drawn.items() | {(label, 0) for label in asked - drawn}, key=lambda e: (-e[1], e[0]))
+            for label in sorted({*asked, *drawn}, key=lambda label: (-drawn[label], label))
         },
         "instances": _binned([row["num_instances"] for row in rows], INSTANCE_BINS),
         "object_sizes": _binned(shares, SIZE_BINS),

@@ -1,8 +1,7 @@
-"""The figures of scores, and all figures' files: small multiples on one style, drawn also when numbers are missing."""
+"""The figures of scores: small multiples on one style, drawn also when numbers are missing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from vision_r1.report.panels import (
     grids,
     legend,
     missing,
-    plain,
     same_tops,
+    save,
     told_apart,
-    write,
 )
 from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, lookup, pairs, stages_shown
 from vision_r1.report.style import FIGURES, INK, MUTED
@@ -67,17 +65,6 @@ def draw_all(
         )
         for name, figure in zip(FIGURES, drawn, strict=True):
             save(figure, Path(folder) / name, note)
-
-
-def save(figure: Figure, stem: Path, note: str | None) -> None:
-    """Write a figure as <stem>.svg, and as <stem>.png with `note` under it; close it."""
-    write(figure, f"{stem}.svg")
-    if note:
-        # Below the figure, which the PNG grows by; at this size, 18 letters are an inch.
-        lines = fill(plain(note, 1000), round(18 * figure.get_figwidth()))
-        figure.text(0.005, -0.01, lines, va="top", fontsize=7.5, color=MUTED)
-    write(figure, f"{stem}.png")
-    plt.close(figure)
 
 
 def ap_by_checkpoint(results: Sequence[Result], chains: Chains) -> Figure:

@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from vision_r1 import configuration
-from vision_r1.evaluation.box_errors import ERROR_KINDS
 from vision_r1.evaluation.compare import mean_intervals
 from vision_r1.experiments import (
     STAGES,
@@ -25,11 +24,11 @@ from vision_r1.experiments import (
 from vision_r1.files import read_json
 from vision_r1.report import provenance
 from vision_r1.report.ablations import rewarded_parts
+from vision_r1.report.comparability import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.conclusion import conclusion
 from vision_r1.report.datasheet import Overlay
 from vision_r1.report.disclosures import disclosures
 from vision_r1.report.gallery import Gallery, before_and_after
-from vision_r1.report.published import Presets, banner, judged, nearest, published_numbers
 from vision_r1.report.reasons import reason_sheets, reasons
 from vision_r1.report.results import STAGE_TITLES, Checkpoint, Result, first_seed, pairs, stages_shown
 from vision_r1.report.sheets import shown
@@ -56,7 +55,7 @@ from vision_r1.text import shorten, visible
 from vision_r1.zoo import criterion_of
 
 # What each type of prompts (evaluation.protocols.<name>.prompts) reveals to the model.
-PROMPTS = {
+REVEALED = {
     "all-in-one": "One question per image lists every category of the data set; the model has to find what is there.",
     "per-category": "One question per image and category of the data set, also for categories that are not in the "
     "image. The model gets no hint, so this is the fair protocol; every box of an absent category counts as false.",
@@ -154,7 +153,7 @@ def _context(inputs: Inputs) -> dict[str, Any]:
         "intervals": interval_sheet(results),
         "comparison": inputs.comparison,
         "differences": inputs.comparison and comparison_sheet(inputs.comparison),
-        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks, ERROR_KINDS)),
+        "reasons": reason_sheets(reasons(inputs.metrics, first_seed(results), benchmarks)),
         "policies": policy_sheet(results, first_seed(results)),
         "audit": _audit(run.audit),
         "datasheet": inputs.datasheet,
@@ -202,7 +201,7 @@ def _protocols(config: Mapping[str, Any], benchmarks: Sequence[tuple[str, str]])
             "name": name,
             "suites": [suite for suite, protocol in benchmarks if protocol == name],
             "settings": known.get(name, {}),
-            "explanation": PROMPTS.get(known.get(name, {}).get("prompts"), ""),
+            "explanation": REVEALED.get(known.get(name, {}).get("prompts"), ""),
         }
         for name in dict.fromkeys(protocol for _, protocol in benchmarks)
     ]

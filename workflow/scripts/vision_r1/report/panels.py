@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -46,6 +47,17 @@ def write(figure: Figure, path: str | Path) -> None:
     looks = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 200, "facecolor": "white"}
     with written_whole(path) as partial:
         figure.savefig(partial, format=kind, **looks)
+
+
+def save(figure: Figure, stem: str | Path, note: str | None = None) -> None:
+    """Write a figure as <stem>.svg, and as <stem>.png with `note` under it; close it."""
+    write(figure, f"{stem}.svg")
+    if note:
+        # Below the figure, which the PNG grows by; at this size, 18 letters are an inch.
+        lines = fill(plain(note, 1000), round(18 * figure.get_figwidth()))
+        figure.text(0.005, -0.01, lines, va="top", fontsize=7.5, color=MUTED)
+    write(figure, f"{stem}.png")
+    plt.close(figure)
 
 
 def from_zero(axes: Axes, axis: str = "y") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from vision_r1.evaluation.anchors import NOT_RUN, Metrics, measure
 from vision_r1.evaluation.published import PublishedRow, Table
 from vision_r1.experiments import BASE, SFT, split_checkpoint
-from vision_r1.report.published import Presets, departures, first_keys
+from vision_r1.report.comparability import Presets, departures, first_keys
 from vision_r1.report.sheets import Difference, Sheet, Value
 
 NOT_PRINTED = "–"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
+from vision_r1.evaluation.box_errors import ERROR_KINDS
 from vision_r1.report.sheets import ScoreCell, Sheet, Value
 
 SIZES = ("small", "medium", "large")
@@ -35,11 +36,10 @@ def reasons(
     metrics: Mapping[tuple[str, str], Mapping[str, Any]],
     checkpoints: Sequence[str],
     benchmarks: Sequence[tuple[str, str]],
-    kinds: Sequence[str],
 ) -> list[Reasons]:
     """Return one entry per checkpoint and benchmark, those without metrics too.
 
-    metrics: (checkpoint, suite) -> what score_suite.py wrote; benchmarks: (suite, protocol); kinds: of error.
+    metrics: (checkpoint, suite) -> what score_suite.py wrote; benchmarks: (suite, protocol).
     """
     slices = list(dict.fromkeys(name for each in metrics.values() for name in _slices(each)))
     found = []
@@ -53,7 +53,7 @@ def reasons(
                     suite,
                     protocol,
                     bool(sets),
-                    {kind: (_total(sets, kind), _mean(sets, "errors", kind, "cost")) for kind in kinds},
+                    {kind: (_total(sets, kind), _mean(sets, "errors", kind, "cost")) for kind in ERROR_KINDS},
                     {size: _mean(sets, "slices", "size", size, "AP") for size in SIZES},
                     {name: _mean(sets, "slices", "objects", name, "AP") for name in slices},
                 )
@@ -100,7 +100,7 @@ def reason_sheets(found: Sequence[Reasons]) -> list[Sheet]:
     """Return the reasons as tables: what errors cost, how many there are, AP by object size and objects in an image."""
     names = [(reason.checkpoint, reason.suite, reason.protocol) for reason in found]
     head = ("checkpoint", "suite", "protocol")
-    kinds = [kind.replace("_", " ") for kind in found[0].errors] if found else []
+    kinds = [kind.replace("_", " ") for kind in ERROR_KINDS]
     slices = [
         *(found[0].sizes if found else ()),
         *(f"{name} object{'s' if name != '1' else ''}" for name in (found[0].objects if found else ())),

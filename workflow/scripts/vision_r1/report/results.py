@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_r1.evaluation.bootstrap import AP_METRICS
+from vision_r1.evaluation.coco_ap import METRICS
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.files import UserError, read_json, read_text, write_text
@@ -110,7 +111,6 @@ class Result:
     source: str = ""
 
 
-METRICS = tuple(field.name for field in fields(Result) if field.name.startswith(("AP", "AR")) and "_" not in field.name)
 COUNTS = ("images", "ground_truth", "predictions", "prompts", "truncated")
 RESULT_COLUMNS = {field.name: field.type for field in fields(Result)}
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from vision_r1.files import UserError
-from vision_r1.report.panels import STYLE_SHEET, write
+from vision_r1.report.panels import STYLE_SHEET, save
 from vision_r1.report.provenance import RuleCost
 from vision_r1.report.style import INK, MUTED
 from vision_r1.report.text import duration
@@ -91,10 +91,7 @@ def layers(needs: Edges) -> dict[str, int]:
 def draw_rulegraph(needs: Edges, stages: Sequence[RuleCost], stem: str | Path) -> None:
     """Write <stem>.svg and <stem>.png: rules from top to bottom in order of work, with bars for shares of all time."""
     with plt.style.context(STYLE_SHEET):
-        figure = _draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages})
-        for kind in ("svg", "png"):
-            write(figure, f"{stem}.{kind}")
-        plt.close(figure)
+        save(_draw(reduced(without_circles(needs)), {stage.rule: stage for stage in stages}), stem)
 
 
 def _draw(needs: Edges, stages: Mapping[str, RuleCost]) -> Figure:

@@ -92,7 +92,7 @@ def main_table(
 ) -> list[ScoreRow]:
     """One row per checkpoint, the published one below its own where there is one; what was not measured is None, not 0.
 
-    published: lines of `vision_r1.report.published.published_numbers`.
+    published: lines of `vision_r1.report.comparability.published_numbers`.
     """
     index = lookup(results)
     theirs_at = {

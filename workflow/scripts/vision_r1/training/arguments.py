@@ -29,7 +29,7 @@ _COUNTS = ("gradient_accumulation_steps", "num_iterations", "per_device_train_ba
 
 @dataclass(kw_only=True)
 class StageArguments(LoRAArguments):
-    """Arguments of every training program, beside those of its TRL configuration."""
+    """Arguments of every training program, besides those of its TRL configuration."""
 
     family: str = field(metadata={"help": f"model family: {' or '.join(FAMILIES)}"})
     init: str = field(metadata={"help": "checkpoint folder to start from"})

@@ -19,7 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from vision_r1.files import UserError, sync
 from vision_r1.progress import Progress
-from vision_r1.training.checkpoints import mark_complete, prune_checkpoints, seal
+from vision_r1.training.checkpoints import mark_complete, prune_checkpoints, sync_and_hash
 
 
 class MarkCompleteCheckpoints(TrainerCallback):
@@ -39,7 +39,7 @@ class MarkCompleteCheckpoints(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         PartialState().wait_for_everyone()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        shares = gather_object([seal(folder, args.process_index, args.world_size)])
+        shares = gather_object([sync_and_hash(folder, args.process_index, args.world_size)])
         if state.is_world_process_zero:
             sync(args.output_dir)  # what else lies there: the sampled completions up to this step
             mark_complete(folder, self.seconds, {name: digest for share in shares for name, digest in share.items()})

@@ -32,7 +32,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def seal(checkpoint: str | Path, process: int = 0, processes: int = 1) -> dict[str, str]:
+def sync_and_hash(checkpoint: str | Path, process: int = 0, processes: int = 1) -> dict[str, str]:
     """Sync a checkpoint to disk; return the SHA-256 of the files that are this process's share, by name.
 
     Together, the processes of a training hash every file once. But each syncs all files, since a machine can only sync
@@ -50,7 +50,7 @@ def mark_complete(checkpoint: str | Path, seconds: float, hashes: Mapping[str, s
     Args:
         checkpoint: folder whose files are on the disk.
         seconds: training time up to it, over all interruptions.
-        hashes: SHA-256 of each of its files, by name (seal).
+        hashes: SHA-256 of each of its files, by name (sync_and_hash).
     """
     files = {name: {"bytes": size, "sha256": hashes[name]} for name, size in _sizes(Path(checkpoint)).items()}
     write_json(Path(checkpoint) / MARKER, {"seconds": seconds, "files": files})

@@ -1,4 +1,4 @@
-"""What GRPO needs beside TRL's trainer: its arguments, and the arithmetic of its batches."""
+"""What GRPO needs besides TRL's trainer: its arguments, and the arithmetic of its batches."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from vision_r1.zoo import ZOO, ZooReward
 
 @dataclass(kw_only=True)
 class GRPOArguments(StageArguments):
-    """Arguments of a GRPO stage, beside those of its criterion and GRPOConfig."""
+    """Arguments of a GRPO stage, besides those of its criterion and GRPOConfig."""
 
     reference: str | None = field(
         default=None, metadata={"help": "checkpoint folder that the KL term (--beta) holds on to; default: --init"}

@@ -119,29 +119,19 @@ class StopWhenStalled(TrainerCallback):
         self.timer: threading.Timer | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self._wind(state.global_step)
+        self.stop()
+        if self.minutes is None:
+            return
+        self.timer = threading.Timer(60 * self.minutes, self._end, [state.global_step])
+        self.timer.daemon = True
+        self.timer.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self._wind(state.global_step)
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self._wind(state.global_step)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
-        self._wind(state.global_step)
+    on_step_end = on_log = on_save = on_train_begin
 
     def stop(self) -> None:
         """Must be called at the end of the training, however it ended."""
         if self.timer:
             self.timer.cancel()
-
-    def _wind(self, step: int) -> None:
-        self.stop()
-        if self.minutes is None:
-            return
-        self.timer = threading.Timer(60 * self.minutes, self._end, [step])
-        self.timer.daemon = True
-        self.timer.start()
 
     def _end(self, step: int) -> None:
         log.error("training stopped: no step in %g minutes after step %d (guard_stalled_minutes)", self.minutes, step)

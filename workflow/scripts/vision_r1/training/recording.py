@@ -1,4 +1,4 @@
-"""What a training records beside TRL's own logs: speed, memory, spread of advantages, sampled completions."""
+"""What a training records besides TRL's own logs: speed, memory, spread of advantages, sampled completions."""
 
 import math
 import sys
@@ -84,7 +84,7 @@ class SampleCompletions(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kw: Any) -> None:
         if state.is_world_process_zero and state.global_step % self.every == 0:
             rows = [self._row(state.global_step, index) for index in range(min(self.count, len(self.kept["prompt"])))]
-            write_jsonl(sample_file(args.output_dir, state.global_step), rows)
+            write_jsonl(Path(args.output_dir) / f"completions/{state.global_step:08d}.jsonl", rows)
 
     def _row(self, step: int, index: int) -> dict[str, Any]:
         return {
@@ -95,10 +95,6 @@ class SampleCompletions(TrainerCallback):
             "advantage": self.kept["advantages"][index],
             **{name: values[index] for name, values in self.kept["extra"].items()},
         }
-
-
-def sample_file(state: str | Path, step: int) -> Path:
-    return Path(state) / "completions" / f"{step:08d}.jsonl"
 
 
 def sampled(state: str | Path, last_step: int) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from vision_r1.training.lora import LoRAArguments
 LORA = tuple(item.name for item in fields(LoRAArguments))
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
 FILE = "settings.json"
-# What a parent's folder has beside its weights that decides prompts, inputs and samples.
+# What a parent's folder has besides its weights that decides prompts, inputs and samples.
 SHIPPED = (*PROCESSOR_FILES, "config.json", "generation_config.json")
 # Where files go, what is printed, and how the machine is used: none of it changes the trained weights.
 _INDECISIVE = (
@@ -58,7 +58,7 @@ def settings_of(
     own = ("family", "min_pixels", "max_pixels", "dtype", "threads", "stop_at", *LORA)
     decisive = (item.name for item in fields(config) if item.init and not item.name.startswith(_INDECISIVE))
     code = Path(arguments.code).read_text(encoding="utf-8") if arguments.code else code_stamp(program)
-    parents = {folder: _hashes(Path(folder)) for folder in arguments.parents()}
+    parents = {folder: _hashes(Path(folder)) for folder in dict.fromkeys(arguments.parents())}
     files = [file for hashes in parents.values() for file in hashes.items()]
     init = parents[arguments.init]
     settings = {

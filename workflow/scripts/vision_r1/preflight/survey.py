@@ -23,11 +23,11 @@ from vision_r1.preflight.cost import (
     ZERO3_LAYER_SECONDS,
     Speed,
     gpu_hours,
-    measured_seconds,
+    seconds_per_sample,
     seconds_per_step,
 )
 from vision_r1.preflight.lengths import AnswerSize, Lengths, answer_size, lengths_of
-from vision_r1.preflight.memory import GIB, WORK, Setting, Vllm, checkpoint_bytes, estimate, peak
+from vision_r1.preflight.memory import BYTES, GIB, Setting, Vllm, checkpoint_bytes, estimate, peak
 from vision_r1.preflight.pixels import check_checkpoints, evaluation_limits
 from vision_r1.preflight.prediction import loads_of, prediction_seconds
 from vision_r1.preflight.processor import find_processor, with_lengths
@@ -102,7 +102,7 @@ def survey(run: Run) -> dict[str, Any]:
 
 
 def _rows(
-    train_file: str | Path, looks: Family, min_pixels: int, max_pixels: int
+    train_file: str | Path, model_family: Family, min_pixels: int, max_pixels: int
 ) -> tuple[list[dict[str, Any]] | None, list[str]]:
     """Return the checked rows, None where there are none for this configuration, and notes for the reader."""
     if not Path(train_file).is_file():
@@ -111,10 +111,10 @@ def _rows(
     if isinstance(first, dict):
         if not COLUMNS <= first.keys():
             return None, ["The existing training file was written by another version: make it again."]
-        size = looks.input_size(first["width"], first["height"], min_pixels, max_pixels)
-        if (first["frame"], first["input_width"], first["input_height"]) != (looks.frame, *size):
+        size = model_family.input_size(first["width"], first["height"], min_pixels, max_pixels)
+        if (first["frame"], first["input_width"], first["input_height"]) != (model_family.frame, *size):
             return None, ["The existing training file is for other pixel limits or another family: make it again."]
-    return read_rows(train_file, looks, min_pixels, max_pixels), []
+    return read_rows(train_file, model_family, min_pixels, max_pixels), []
 
 
 def setting_of(config: Mapping[str, Any], values: Mapping[str, Any], lengths: Lengths, mode: str) -> Setting:
@@ -183,7 +183,7 @@ def training_estimate(
     if card["gpu_memory_gib"]:
         parts = estimate(model, batches, setting)
         result |= {"memory": parts, "memory_peak": peak(parts)}
-    measured = measured_seconds(card["measured"]).get("sft" if limit is None else "grpo")
+    measured = seconds_per_sample(card["measured"]).get("sft" if limit is None else "grpo")
     if measured is not None:
         result |= {"speed": "measured", "gpu_hours": batches.samples_seen * measured / 3600}
     elif card["gpu_tflops"] and card["gpu_bandwidth_gb"]:
@@ -250,7 +250,7 @@ def _disk(run: Run, model: Architecture | None, summary: Mapping[str, Any]) -> d
         "free_here": shutil.disk_usage(".").free,
     }
     if model:
-        weights = WORK[config["model"]["dtype"]] * model.parameters
+        weights = BYTES[config["model"]["dtype"]] * model.parameters
         seeds = len(config["report"]["training_seeds"])
         disk["models"] = weights * (1 + seeds * len(summary["trainings"]))
         disk["chains"] = seeds * sum(
@@ -294,7 +294,7 @@ def _problems(config: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str
         problems.append(
             f"grpo.vllm_max_model_length: {room} tokens, but the longest prompt and completion are {needed} together"
         )
-    weights = WORK[config["model"]["dtype"]] * summary["model"].get("parameters", 0)
+    weights = BYTES[config["model"]["dtype"]] * summary["model"].get("parameters", 0)
     if colocated and card and colocated.bytes < weights / colocated.together:
         problems.append(
             f"grpo.vllm_gpu_memory_utilization: {colocated.bytes / GIB:.1f} GiB are vLLM's share of a GPU, its weights "

@@ -6,11 +6,10 @@ from typing import Any
 
 from vision_r1.data.mixture import training_sources
 from vision_r1.evaluation.anchors import NOT_RUN
-from vision_r1.experiments import BASE, SFT, STAGES, chain_of, experiment_config, split_checkpoint
+from vision_r1.experiments import BASE, SFT, STAGES, Config, chain_of, experiment_config, split_checkpoint
 from vision_r1.launcher.modes import processes
 from vision_r1.report.provenance import flatten
 
-Config = Mapping[str, Any]
 Presets = Mapping[str, Config]  # recipe -> its resolved configuration, of configuration.presets
 
 # The sections that decide an arm's numbers.
