@@ -68,12 +68,13 @@ lint: .venv/.development
 	snakemake --lint
 
 # Check that all lists of pins and the lock resolve together, with wheels for each Python and processor (two packages
-# exist only as Python source). vLLM needs Python 3.13 and a newer glibc. uv reads only metadata, not gigabytes of wheels.
-# vLLM's CPU build is left out; see .venv-vllm below.
-RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: --no-binary connection-pool --no-binary deepspeed
+# exist only as Python source; for immutables see PYTHON_FAULT). vLLM needs Python 3.13 and a newer glibc. uv reads only
+# metadata, not gigabytes of wheels. vLLM's CPU build is left out; see .venv-vllm below.
+RESOLVE = uv pip compile --quiet --no-python-downloads --only-binary :all: \
+    --no-binary connection-pool --no-binary deepspeed --no-binary immutables
 resolve: .venv/.development
 	for machine in x86_64 aarch64; do \
-	    for python in 3.11 3.12 3.13; do \
+	    for python in 3.11 3.12 3.13 3.14; do \
 	        $(RESOLVE) --python-version $$python --python-platform $$machine-manylinux_2_28 \
 	            --constraint requirements.lock requirements.txt requirements-development.txt requirements-gpu.txt \
             >/dev/null || exit; \
@@ -100,8 +101,16 @@ lock: .venv/.development
 	mv requirements.lock.new requirements.lock && rm requirements.lock.all
 	python -m pytest -q tests/unit/test_pins.py --fix
 
+# torch has wheels for these versions. One package of Snakemake's, immutables, has none for 3.14 and is compiled there.
+PYTHON_FAULT = import os, shutil, sys, sysconfig; \
+    compiles = shutil.which("cc") and os.path.exists(sysconfig.get_path("include") + "/Python.h"); \
+    sys.exit( \
+        "error: Python 3.11 to 3.14 is needed: make PYTHON=python3.13 ..." if not (3, 11) <= sys.version_info < (3, 15) \
+        else "error: Python 3.14 needs a C compiler and its headers here (Debian, Ubuntu: apt install gcc python3-dev), " \
+        "since a package has no wheel for it; or take an older one: make PYTHON=python3.13 ..." \
+        if sys.version_info >= (3, 14) and not compiles else None)
 .venv/.runtime: requirements.txt requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c '$(PYTHON_FAULT)'
 	$(PYTHON) -m venv .venv
 	@[ "$$(uname)" != Linux ] || [ -e $(NVIDIA_DRIVER) ] || nvidia-smi >/dev/null 2>&1 || $(MAKE) --no-print-directory cpu_torch
 	python -m pip install --no-deps --require-hashes --requirement requirements.lock

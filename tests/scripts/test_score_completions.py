@@ -86,7 +86,7 @@ def test_standard_input(tmp_path, monkeypatch):
     [
         ("{", "not valid JSON"),
         ("[1]", "not a JSON object"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "while decoding a JSON array"),
         (ROW | {"completion": None}, "completion: not text"),
         (ROW | {"solution": "[["}, "solution: not a list"),
         (ROW | {"solution": [["dog", [1, 2, 3]]]}, "solution: not a list"),

@@ -238,7 +238,7 @@ def test_a_negative_size_in_extended_attributes_is_refused(tmp_path):
     member.pax_headers = {"size": "-1024"}
     with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as file:
         file.addfile(member)
-    with pytest.raises(UserError, match="a.tar.gz: damaged .a file of -1024 bytes"):
+    with pytest.raises(UserError, match=r"a.tar.gz: damaged \((a file of -1024 bytes|invalid offset)"):
         unpacked(path, tmp_path / "a")
 
 

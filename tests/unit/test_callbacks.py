@@ -1,7 +1,9 @@
 import logging
 import os
+import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from multiprocessing import active_children
 from types import SimpleNamespace
 
@@ -11,7 +13,15 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, DataLoader
 from trl.trainer.utils import RepeatSampler
 
-from vision_r1.training.callbacks import LogProgress, ReplayEarlierEpochs, StopOnSignal
+from vision_r1.files import UserError
+from vision_r1.training.callbacks import (
+    EndAlreadyReached,
+    LogProgress,
+    MarkCompleteCheckpoints,
+    ReplayEarlierEpochs,
+    StopBeforeTheFirstStep,
+    StopOnSignal,
+)
 
 
 def dataloader(processes):
@@ -81,3 +91,26 @@ def test_a_training_that_fails_ends_although_its_loaders_outlive_signals(root):
     environment = os.environ | {"PYTHONPATH": str(root / "workflow/scripts")}
     failed = subprocess.run([sys.executable, "-c", FAILS], env=environment, capture_output=True, text=True, timeout=120)
     assert failed.returncode == 1 and failed.stderr.rstrip().endswith("MemoryError")
+
+
+def test_after_the_training_signals_do_what_they_did_before():
+    before = [signal.getsignal(number) for number in StopOnSignal.SIGNALS]
+    stop = StopOnSignal(1)
+    stop.on_train_begin(None, None, None, train_dataloader=SimpleNamespace(num_workers=0))
+    assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == [stop._note] * 2
+    stop.on_train_end(None, None, None)
+    assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
+
+
+def test_a_resumed_training_counts_its_time_on():
+    assert MarkCompleteCheckpoints(100.0).seconds == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "step", "error"),
+    [(None, 5, None), (6, 5, None), (5, 5, EndAlreadyReached), (None, 6, EndAlreadyReached), (7, 5, UserError)],
+)
+def test_a_stage_without_a_step_left(stop_at, step, error):
+    state = SimpleNamespace(global_step=step, max_steps=6)
+    with pytest.raises(error) if error else nullcontext():
+        StopBeforeTheFirstStep(stop_at).on_train_begin(None, state, None)

@@ -154,3 +154,17 @@ def test_differences_name_settings_and_files():
     ]
     assert differences(now, now) == []
     assert fingerprint(before) != fingerprint(now)
+
+
+def test_only_the_checkpoint_that_is_resumed_from_is_read(tmp_path):
+    older, newest = checkpoint(tmp_path, 75), checkpoint(tmp_path, 100)
+    (older / "model.safetensors").write_bytes(bytes(7))
+    remove_damaged(tmp_path)
+    assert older.is_dir() and last_complete(tmp_path) == newest
+
+
+def test_other_folders_are_no_checkpoints(tmp_path):
+    newest = checkpoint(tmp_path, 100)
+    (tmp_path / "checkpoint-best").mkdir()
+    remove_damaged(tmp_path)
+    assert last_complete(tmp_path) == newest and (tmp_path / "checkpoint-best").is_dir()

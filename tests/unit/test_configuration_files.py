@@ -59,3 +59,10 @@ def test_files_over_their_recipe_are_taken(root, tmp_path):
     mine.write_text('{"recipe": "paper"}')
     for files, recipe in (([paper, mine, overlay], "miniature"), ([mine, overlay], "miniature"), ([overlay], "paper")):
         configuration.check_overlays(files, recipe)
+
+
+def test_a_second_file_over_the_recipe_may_set_anything_but_batches(tmp_path):
+    files = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
+    files[0].write_text("over: miniature\nsft: {per_device_train_batch_size: 1}\n")
+    files[1].write_text("over: miniature\nsft: {learning_rate: 0.1}\n")
+    configuration.check_overlays(files, "miniature")

@@ -1,5 +1,8 @@
 import io
 import re
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -247,7 +250,9 @@ def test_an_image_is_examined_once(files, tmp_path, monkeypatch):
     def never(content, sha256):
         raise AssertionError
 
-    # The pool's processes are forked from this process.
+    # The pool's processes are forked from this process, so they have what is patched here.
+    forked = partial(ProcessPoolExecutor, mp_context=get_context("fork"))
+    monkeypatch.setattr("vision_r1.data.image_index.ProcessPoolExecutor", forked)
     monkeypatch.setattr("vision_r1.data.image_index.examine", never)
     (tmp_path / "moved.png").write_bytes((tmp_path / "a.png").read_bytes())
     assert list(index_images([*files, str(tmp_path / "moved.png")], cache, workers=1)) == [*first, first[0]]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -165,10 +166,13 @@ def test_a_launcher_gets_the_rendezvous_from_slurms_variables(launcher, flags, t
         slurm.with_rendezvous(["python", "train.py"])
 
 
-def test_a_step_that_holds_no_lock():
+@pytest.mark.parametrize(
+    ("code", "status"), [("", 0), ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", 143)]
+)
+def test_the_exit_status_of_a_step_that_holds_no_lock(code, status):
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert slurm.run_step([sys.executable, "-c", "raise SystemExit(3)"], None) == 3
+        assert slurm.run_step([sys.executable, "-c", code], None) == status
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -224,3 +228,11 @@ def test_each_process_sees_only_its_own_card(place, named, card):
 def test_a_process_without_a_card_is_reported_in_one_line():
     with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES=3,4: no card for process 3 of this machine"):
         devices.take_one_card({"LOCAL_RANK": "2", "CUDA_VISIBLE_DEVICES": "3,4"})
+
+
+def test_another_job_waits_for_longer_than_a_job_needs_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "POLL", 0.01)
+    monkeypatch.setattr(lock, "SAME_JOB", 0.02)
+    held = lock.take(tmp_path / "lock", "SLURM job 12", "process 1 on n1")
+    threading.Timer(0.3, os.close, [held]).start()
+    os.close(lock.take(tmp_path / "lock", "SLURM job 1", "process 2 on n1"))

@@ -10,7 +10,7 @@ from accelerate.data_loader import BatchSamplerShard
 from configurations import CONFIGURATIONS, load
 from torch.utils.data import BatchSampler, SequentialSampler
 from transformers import Trainer
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from vision_r1.data.mixture import samples_asked_for
 from vision_r1.experiments import STAGES, experiment_config, training_values
@@ -111,9 +111,9 @@ def test_epochs_decide_the_length_of_one_schedule(paper):
     assert batches_of(paper)[2].steps == 3062
 
 
-def steps_of(sampler, batch, processes, accumulation, epochs):
+def steps_of(sampler, batch, processes, accumulation, epochs, drop_last=False):
     """Return the steps that the trainer makes of epochs, with these rows in batches of this size on each device."""
-    batches = BatchSamplerShard(BatchSampler(sampler, batch, drop_last=False), num_processes=processes)
+    batches = BatchSamplerShard(BatchSampler(sampler, batch, drop_last), num_processes=processes)
     args = SimpleNamespace(max_steps=-1, num_train_epochs=epochs, gradient_accumulation_steps=accumulation)
     trainer = Mock(get_sp_size=lambda: 1, num_examples=len)
     return Trainer.set_initial_training_values(trainer, args, batches)[-1]
@@ -135,6 +135,14 @@ def test_steps_of_epochs_are_the_trainers(paper, rows, epochs, at_once, iteratio
     sampler = GRPOTrainer._get_train_sampler(trl, range(rows))
     assert stage1.steps == steps_of(sampler, size, 8, stage1.accumulation, epochs)
     assert sft.steps == steps_of(SequentialSampler(range(rows)), sft.per_device, 8, sft.accumulation, epochs)
+
+
+def test_rows_that_fill_no_batch_are_left_out_where_sft_says_so(paper):
+    paper["sft"] |= {"max_steps": -1, "num_train_epochs": 1, "gradient_accumulation_steps": 1}
+    for drop_last, steps in ((False, 7), (True, 6)):
+        paper["sft"]["dataloader_drop_last"] = drop_last
+        (sft, *_) = batches_of(paper, 200)
+        assert sft.steps == steps_of(SequentialSampler(range(200)), sft.per_device, 8, 1, 1, drop_last) == steps
 
 
 def test_too_few_rows_for_one_generation(paper):
@@ -183,6 +191,7 @@ def test_without_counts_lengths_are_upper_bounds(paper):
         ("accelerate launch --num_processes 16", 16),
         ("accelerate launch --multi_gpu --num-processes=16", 16),
         ("accelerate launch --config_file own.yaml", 6),
+        ("accelerate launch --config_file bare.yaml", 1),
         ("accelerate launch --config_file own.yaml --num_processes 4", 4),
         ("torchrun --nproc_per_node 8", 16),
         ("python -m torch.distributed.run --nproc-per-node=8", 16),
@@ -191,6 +200,7 @@ def test_without_counts_lengths_are_upper_bounds(paper):
 def test_processes_as_each_launcher_counts_them(launch, started, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 6\n")
+    (tmp_path / "bare.yaml").write_text("distributed_type: 'NO'\n")
     assert processes({"compute": {"launch": launch.split(), "train_grpo": {"nodes": 2}}}, "train_grpo") == started
 
 
@@ -200,7 +210,9 @@ def test_processes_as_each_launcher_counts_them(launch, started, tmp_path, monke
         (["--num_processes"], "--num_processes.*expected one argument"),
         (["--nproc_per_node", "two"], "--nproc_per_node.*invalid int value: 'two'"),
         (["--config_file"], "--config_file.*expected one argument"),
-        (["--config_file", "own.yaml"], "own.yaml: num_processes: '8' is not a whole number"),
+        (["--config_file", "own.yaml"], "own.yaml: '8' is not a number of processes"),
+        (["--num_processes", "0"], "0 is not a number of processes; give at least 1"),
+        (["--num_processes", "-1"], "-1 is not a number of processes"),
     ],
 )
 def test_processes_that_cannot_be_counted(words, message, tmp_path, monkeypatch):
@@ -228,13 +240,14 @@ def test_unusable_launch_files(tmp_path):
         mode_of(["accelerate", "launch", "--use_fsdp", "--num_processes", "8"], 8)
     with pytest.raises(UserError, match="compute.launch: .*none.yaml: no such file"):
         mode_of(["--config_file", str(tmp_path / "none.yaml")], 8)
-    (tmp_path / "tpu.yaml").write_text("distributed_type: XLA\n")
-    with pytest.raises(UserError, match="tpu.yaml: memory under XLA"):
-        mode_of(["--config_file", str(tmp_path / "tpu.yaml")], 8)
     for text, message in (
         ("a: [", "not valid YAML"),
         ("- a", "not a mapping"),
-        ("distributed_type: DEEPSPEED", "zero"),
+        ("distributed_type: XLA", "memory under distributed_type 'XLA'"),
+        ("distributed_type: [1]", r"distributed_type \[1\] is not known to the preflight"),
+        ("distributed_type: DEEPSPEED", "distributed_type 'DEEPSPEED' is not known"),
+        ("{distributed_type: DEEPSPEED, deepspeed_config: [1]}", "distributed_type 'DEEPSPEED' is not known"),
+        ("{distributed_type: DEEPSPEED, deepspeed_config: {zero_stage: 7}}", "distributed_type 'DEEPSPEED', zero7 is"),
     ):
         (tmp_path / "odd.yaml").write_text(text)
         with pytest.raises(UserError, match=f"odd.yaml: .*{message}"):
@@ -280,3 +293,25 @@ def test_other_pixel_limits_in_evaluation_are_reported_and_allowed(paper):
     for protocol in alike["evaluation"]["protocols"].values():
         protocol |= {"min_pixels": 3136, "max_pixels": 401_408}
     assert evaluation_limits(alike) == []
+
+
+def test_epochs_that_the_configuration_leaves_out_are_trls(paper):
+    paper["sft"] |= {"max_steps": -1}
+    paper["sft"].pop("num_train_epochs", None)
+    trl = GRPOConfig(output_dir="nowhere", use_cpu=True, bf16=False)
+    assert batches_of(paper)[0].steps == trl.num_train_epochs * 383
+    paper["sft"]["max_steps"] = 1
+    assert batches_of(paper)[0].steps == 1
+
+
+def test_prompts_are_shared_unless_the_configuration_says_otherwise(paper):
+    sft, stage1, *_ = batches_of(paper)
+    assert (sft.share_copies, stage1.share_copies, stage1.prompts_at_once) == (False, True, 2)
+    paper["grpo"]["share_copies"] = False
+    assert batches_of(paper)[1].prompts_at_once == stage1.sampled_at_once
+
+
+def test_a_prompt_limit_below_an_image_bounds_both(paper):
+    paper["data"]["max_prompt_tokens"] = 400
+    lengths = lengths_of(paper, None)
+    assert (lengths.image, lengths.text) == (400, 0)

@@ -5,15 +5,17 @@ import contextlib
 import pytest
 import yaml
 from configurations import CONFIGURATIONS, ON_GPUS, load, surveyed
+from trl import GRPOConfig
 
 from vision_r1.data.tokens import ProcessorTokens
 from vision_r1.data.worlds import WORLDS
 from vision_r1.experiments import merge
 from vision_r1.miniature.processor import make_processor
-from vision_r1.preflight.lengths import ON_COCO, AnswerSize, answer_size
-from vision_r1.preflight.memory import GIB
+from vision_r1.preflight.batches import training_batches
+from vision_r1.preflight.lengths import ON_COCO, AnswerSize, Lengths, answer_size, lengths_of
+from vision_r1.preflight.memory import GIB, Vllm
 from vision_r1.preflight.page import page
-from vision_r1.preflight.survey import survey
+from vision_r1.preflight.survey import _if_better, completion_limit, survey, training_estimate, vllm_of
 from vision_r1.prompts import Templates
 from vision_r1.run_folder import Run
 
@@ -127,3 +129,27 @@ def test_checkpoints_are_counted_to_the_last_step(root, name):
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_preflight_finds_no_problem_in_a_shipped_configuration(root, name):
     assert surveyed(root, name)["problems"] == []
+
+
+def test_zero2_must_fit_every_training():
+    small, large = ({"speed": "assumed", "gpu_hours": 1.0, "memory_peak": size * GIB} for size in (40, 90))
+    now = [{"gpu_hours": 2.0}, {"gpu_hours": 2.0}]
+    assert _if_better([small, large], now, 80) is None
+    assert _if_better([small | {"speed": "measured"}, large], now, 96) is None
+    assert _if_better([small, large], now, 96) == {"gpu_hours": 2.0, "gpu_hours_now": 4.0, "memory_peak": 90 * GIB}
+
+
+def test_what_the_configuration_leaves_out_is_trls_default(root):
+    trl, config = GRPOConfig(output_dir="nowhere", use_cpu=True, bf16=False), load(root, "paper")
+    share = round(trl.vllm_gpu_memory_utilization * 80 * GIB)
+    assert vllm_of({}, 80) == Vllm(share, trl.vllm_enable_sleep_mode, trl.vllm_tensor_parallel_size)
+    for section in ("sft", "grpo"):
+        config[section].pop("save_steps", None)
+    lengths = lengths_of(config, None)
+    for each in training_batches(config, lambda _: 49_000, ["step_1"])[:2]:
+        assert training_estimate(config, each, lengths, ON_COCO, None, "ddp")["save_steps"] == trl.save_steps
+
+
+def test_the_longest_completion_is_rounded_as_the_training_does():
+    lengths = Lengths(True, 1, 1, 1, 501, 1.0, 1.0, 501.0, (501,))
+    assert completion_limit({"num_generations": 2, "completion_room": 1.05}, lengths) == 527  # 526.05

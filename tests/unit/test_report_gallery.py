@@ -133,3 +133,25 @@ def test_answers_under_a_protocols_own_names_are_right(tmp_path):
     evaluation = {"protocols": {"p": {"names": {"set": {"creeping_cat": "cat"}}}}, "suites": {"s": ["set"]}}
     (found,) = galleries({("base", "s"): [line]}, {"set": dataset}, [], [("s", "p")], evaluation)
     assert found.examples[0].views[-1].quality == 1
+
+
+def test_crowd_regions_are_no_objects_and_several_questions_make_one_panel(tmp_path):
+    content = coco_factory.content({1: [(1, [10, 10, 40, 40]), (2, [50, 50, 20, 20]), (1, [0, 60, 20, 20])]})
+    content["annotations"][2]["iscrowd"] = 1
+    dataset = read_coco("set", *coco_factory.write(tmp_path, content))
+    line = {
+        **{"dataset": "set", "protocol": "p", "image_id": 1, "file_name": dataset.images[0].path, "frame": "pixel"},
+        **{"width": 84, "height": 84, "input_width": 84, "input_height": 84, "prompt": "", "truncated": False},
+    }
+    lines = [
+        line | {"categories": [name], "completion": f'[{{"bbox_2d": {box}, "label": "{name}"}}]'}
+        for name, box in (("circle", [10, 10, 50, 50]), ("square", [50, 50, 70, 70]))
+    ]
+    evaluation = {"protocols": {"p": {}}, "suites": {"s": ["set"]}}
+    (found,) = galleries({("base", "s"): lines}, {"set": dataset}, [], [("s", "p")], evaluation)
+    truth, base = found.examples[0].views
+    assert (truth.count, base.count, base.quality) == (2, 2, 1)
+
+
+def test_an_image_that_did_not_change_is_no_best_or_worst_one():
+    assert [why for why, _ in choose({("s", 1): 0.0, ("s", 2): 0.0}, 8, 0)] == ["typical", "at random"]

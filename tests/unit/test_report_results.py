@@ -1,8 +1,8 @@
 import pytest
-from report_factory import metrics, write
+from report_factory import AP, comparison, metrics, results_of, write
 
 from vision_r1.files import UserError
-from vision_r1.report.results import Checkpoint, first_seed, of_metrics, pairs, read_csv, write_csv
+from vision_r1.report.results import Checkpoint, first_seed, of_metrics, pairs, read_csv, with_differences, write_csv
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,16 @@ def test_first_seed_leaves_other_training_seeds_out(tmp_path):
     names = ["base", "sft_s1", "sft_s2", "strict_s1/grpo_stage1", "strict_s2/grpo_stage1"]
     results = [result for name in names for result in of_metrics(path, name, "coco", 0)]
     assert first_seed(results) == ["base", "sft_s1", "strict_s1/grpo_stage1"]
+
+
+def test_a_count_that_one_data_set_lacks(tmp_path):
+    scores = metrics(0.3, 1400, "odinw13", ["thermal", "tiny"])
+    del scores["protocols"]["released-present"]["datasets"]["tiny"]["counts"]["truncated"]
+    mean = of_metrics(write(tmp_path / "o.json", scores), "base", "odinw13", 0)[0]
+    assert (mean.truncated, mean.images) == (1, 800)
+
+
+def test_what_was_not_compared_is_not_called_insignificant(tmp_path):
+    lines = [line | {"difference": None, "low": None, "high": None} for line in comparison()["lines"]]
+    results = results_of(tmp_path, AP)
+    assert with_differences(results, {"lines": lines}) == results

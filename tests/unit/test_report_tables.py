@@ -7,11 +7,14 @@ from report_factory import AP, CHECKPOINTS, SUITES, comparison, results_of
 from vision_r1.report.results import pairs, with_differences
 from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
+    comparison_sheet,
     dataset_columns,
     dataset_tables,
+    interval_sheet,
     main_columns,
     main_sheets,
     main_table,
+    policy_sheet,
     spread_table,
 )
 
@@ -111,3 +114,21 @@ def test_a_checkpoint_without_a_suite_is_missing_there(tmp_path):
     text = as_markdown(main_sheets(results))
     (line,) = [line for line in text.splitlines() if line.startswith("| SFT") and line.count("|") == 11]
     assert line.count("missing") == 5 and " 0.0 " not in line
+
+
+def test_sheets_of_means_have_no_line_of_a_data_set(results):
+    benchmarks = pairs(results)
+    assert [line[:3] for line in policy_sheet(results, ["base"]).lines] == [("base", *pair) for pair in benchmarks]
+    wanted = sorted((name, *pair) for name in CHECKPOINTS for pair in benchmarks)
+    assert sorted(line[:3] for line in interval_sheet(results).lines) == wanted
+
+
+def test_the_sheet_of_differences_has_means_of_ap_only():
+    worse = [line[-1] for line in comparison_sheet(comparison()).lines]
+    assert worse[0].startswith("crowd") and worse[1:] == ["none"] * 3
+
+
+def test_without_the_base_model_there_is_no_difference(tmp_path):
+    results = results_of(tmp_path, {"sft": 0.4})
+    (row,) = main_table(results, ["sft"], main_columns(pairs(results)))
+    assert row.cells[0].value == pytest.approx(0.4) and row.cells[0].delta is None

@@ -79,3 +79,12 @@ def test_a_run_is_read_from_its_folder(tmp_path):
         Run.read(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"report": {"suites": ["shapes"]}}))
     assert Run.read(tmp_path).suites == ["shapes"]
+
+
+@pytest.mark.parametrize(("place", "found"), [("models/mine/model", True), ("other/mine/model", False)])
+def test_a_checkpoints_run_is_above_its_folder_models(tmp_path, place, found):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    assert Run.of_model(folder) is None
+    (tmp_path / "config.json").write_text(json.dumps({"evaluation": {}}))
+    assert (Run.of_model(folder) is not None) == found

@@ -109,6 +109,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_model(config)
     _check_compute(config)
     check_files(config)
+    for name in _asked_for(config):
+        check_files(config["experiments"].get(name, {}), f"experiments.{name}.")
     check_selection(config)
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vision_r1.experiments import SFT, STAGES
 from vision_r1.files import UserError, is_one_line
 
 
@@ -21,12 +22,15 @@ def check_values(config: Mapping[str, Any]) -> None:
             _check_text(key, value)
 
 
-def check_files(config: Mapping[str, Any]) -> None:
-    """Raise UserError for a missing DeepSpeed file, which a training would notice only after hours in a queue."""
-    for section in ("sft", "grpo"):
-        path = config[section].get("deepspeed")
+def check_files(config: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise UserError for a missing DeepSpeed file, which a training would notice only after hours in a queue.
+
+    config: a whole configuration or what an experiment overrides; prefix: of its keys.
+    """
+    for section in (SFT, "grpo", *STAGES):
+        path = config.get(section, {}).get("deepspeed")
         if path is not None and not Path(path).is_file():
-            raise UserError(f"config: {section}.deepspeed: no such file {path!r}")
+            raise UserError(f"config: {prefix}{section}.deepspeed: no such file {path!r}")
 
 
 def check_selection(config: Mapping[str, Any]) -> None:

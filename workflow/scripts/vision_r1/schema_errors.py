@@ -31,6 +31,7 @@ RENAMED = {
 REMOVED = {
     "shards": "compute.launch_predict and compute.predict_suite say over how many processes and nodes it is split"
 }
+
 # Pattern of the schema -> what it requires, in words. A test checks that none is missing.
 PATTERNS = {
     "^[a-z0-9_]+$": "lower-case letters, digits and _ only",

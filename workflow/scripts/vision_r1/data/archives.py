@@ -234,21 +234,21 @@ class _BadHeader(Exception):
 class _TarInfo(tarfile.TarInfo):
     """A checked header: no negative size, which leads back, and no long content of its own, which fills the memory."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_TarInfo":
-        header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _READ_AT_ONCE and header.size > MAX_HEADER):
-            raise _BadHeader(f"a header of {header.size} bytes")
-        return header
+    # Here tarfile lets subclasses act on every header. Python 3.14 calls neither frombuf, nor fromtarfile for the
+    # second of two headers.
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in _READ_AT_ONCE and self.size > MAX_HEADER):
+            raise _BadHeader(f"a header of {self.size} bytes")
+        member = super()._proc_member(archive)
+        if member.size < 0:  # by extended attributes
+            raise _BadHeader(f"a file of {member.size} bytes")
+        return member
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_TarInfo":
         try:
-            header = super().fromtarfile(archive)
+            return super().fromtarfile(archive)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
             if archive.offset:
                 raise _BadHeader(str(error)) from None
             raise
-        if header.size < 0:
-            raise _BadHeader(f"a file of {header.size} bytes")
-        return header

@@ -44,16 +44,19 @@ def processes(config: Mapping[str, Any], job: str) -> int:
     launch = LAUNCH[job]
     key = f"compute.{launch}"
     options = _options(config["compute"][launch], key)
+    nodes = 1
     if options.nproc_per_node is not None:
-        return options.nproc_per_node * config["compute"][job]["nodes"]
-    if options.num_processes is not None:
-        return options.num_processes
-    if options.config_file is None:
-        return 1
-    number = _settings(options.config_file, key).get("num_processes", 1)
-    if type(number) is not int:
-        raise UserError(f"config: {key}: {options.config_file}: num_processes: {number!r} is not a whole number")
-    return number
+        number, nodes = options.nproc_per_node, config["compute"][job]["nodes"]
+    elif options.num_processes is not None:
+        number = options.num_processes
+    elif options.config_file is None:
+        number = 1
+    else:
+        number = _settings(options.config_file, key).get("num_processes", 1)
+        key = f"{key}: {options.config_file}"
+    if type(number) is not int or number < 1:
+        raise UserError(f"config: {key}: {number!r} is not a number of processes; give at least 1")
+    return number * nodes
 
 
 def mode_of(launch: Sequence[str], processes: int) -> str:
@@ -69,11 +72,13 @@ def mode_of(launch: Sequence[str], processes: int) -> str:
     settings = _settings(path, "compute.launch")
     kind = settings.get("distributed_type")
     if kind == "DEEPSPEED":
-        mode = f"zero{(settings.get('deepspeed_config') or {}).get('zero_stage', '')}"
+        engine = settings.get("deepspeed_config")
+        mode = f"zero{engine.get('zero_stage', '')}" if isinstance(engine, dict) else ""
     else:
-        mode = {"FSDP": "fsdp", "MULTI_GPU": "ddp", "NO": "single"}.get(kind, "")
+        mode = {"FSDP": "fsdp", "MULTI_GPU": "ddp", "NO": "single"}.get(str(kind), "")
     if mode not in MODES:
-        raise UserError(f"config: compute.launch: {path}: memory under {kind} {mode} is not known to the preflight")
+        kind = f"distributed_type {kind!r}" + (f", {mode}" if mode else "")
+        raise UserError(f"config: compute.launch: {path}: memory under {kind} is not known to the preflight")
     return mode
 
 

@@ -128,7 +128,8 @@ def training_batches(
 
 def _sft(values: Mapping[str, Any], name: str, devices: int, rows: int) -> Batches:
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    steps = _steps(values, math.ceil(rows / (per_device * devices)))
+    whole = math.floor if values.get("dataloader_drop_last") else math.ceil
+    steps = _steps(values, whole(rows / (per_device * devices)))
     return Batches(name, steps, per_device, accumulation, devices, rows)
 
 

@@ -133,6 +133,8 @@ def lengths_of(
         objects = max(row["num_instances"] for row in rows)
     else:
         image, objects = max(1, model["max_pixels"] // factor**2), data["max_instances"]
-    text = min(TEXT_TOKENS, (data["max_prompt_tokens"] or image + TEXT_TOKENS) - image)
+    limit = data["max_prompt_tokens"] or math.inf
+    image = min(image, limit)
+    text = min(TEXT_TOKENS, limit - image)
     answer = min(size.tokens(objects), data["max_answer_tokens"] or math.inf)
     return Lengths(False, len(rows) if rows else wanted, image, text, answer, image, image + text, answer)

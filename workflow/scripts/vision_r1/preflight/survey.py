@@ -150,7 +150,7 @@ def completion_limit(values: Mapping[str, Any], lengths: Lengths) -> int | None:
     if "num_generations" not in values:
         return None
     if values.get("completion_room"):
-        return round(values["completion_room"] * lengths.answer)
+        return math.ceil(values["completion_room"] * lengths.answer)
     return completion_length(values)
 
 
