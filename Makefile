@@ -103,12 +103,12 @@ lock: .venv/.development
 
 # torch has wheels for these versions. One package of Snakemake's, immutables, has none for 3.14 and is compiled there.
 PYTHON_FAULT = import os, shutil, sys, sysconfig; \
-    compiles = shutil.which("cc") and os.path.exists(sysconfig.get_path("include") + "/Python.h"); \
     sys.exit( \
         "error: Python 3.11 to 3.14 is needed: make PYTHON=python3.13 ..." if not (3, 11) <= sys.version_info < (3, 15) \
         else "error: Python 3.14 needs a C compiler and its headers here (Debian, Ubuntu: apt install gcc python3-dev), " \
         "since a package has no wheel for it; or take an older one: make PYTHON=python3.13 ..." \
-        if sys.version_info >= (3, 14) and not compiles else None)
+        if sys.version_info >= (3, 14) and not ( \
+            shutil.which("cc") and os.path.exists(sysconfig.get_path("include") + "/Python.h")) else None)
 .venv/.runtime: requirements.txt requirements.lock
 	@$(PYTHON) -c '$(PYTHON_FAULT)'
 	$(PYTHON) -m venv .venv

@@ -32,7 +32,7 @@ VALUES = [
     *(("experiments", {"a\n": {}}), ("evaluation.protocols.one-prompt.max_pixels", 1)),
     *((key, "my{photos}") for key in ("datasets.scenes_train.images", "model.id")),
     ("evaluation.suites.shapes", ["scenes_test", "selection"]),
-    ("experiments.strict.grpo", {"deepspeed": "nowhere.json"}),
+    *((f"experiments.strict.{section}", {"deepspeed": "nowhere.json"}) for section in ("grpo", "grpo_stage1")),
 ]
 
 

@@ -115,6 +115,12 @@ def test_temporary_failures_are_retried(output):
     assert len(behaviour.seen) == 4
 
 
+def test_a_servers_full_disk_is_not_ours(output):
+    page = Behaviour(b"<html>Disk quota exceeded</html>" + b" " * 2000)
+    with serving(page) as full, serving(Behaviour(CONTENT)) as mirror:
+        fetch([full, mirror], output, UNKNOWN)
+
+
 def test_mirrors_are_tried_in_order(output):
     gone, wrong, right = Behaviour(CONTENT, statuses=[404]), Behaviour(OTHER), Behaviour(CONTENT)
     with serving(gone) as first, serving(wrong) as second, serving(right) as third:

@@ -143,6 +143,8 @@ def test_rows_that_fill_no_batch_are_left_out_where_sft_says_so(paper):
         paper["sft"]["dataloader_drop_last"] = drop_last
         (sft, *_) = batches_of(paper, 200)
         assert sft.steps == steps_of(SequentialSampler(range(200)), sft.per_device, 8, 1, 1, drop_last) == steps
+    with pytest.raises(UserError, match="sft: one batch takes 32 samples and the training file has 31 rows"):
+        batches_of(paper, 31)
 
 
 def test_too_few_rows_for_one_generation(paper):

@@ -107,6 +107,8 @@ def test_a_recipes_prompts_names_and_sampling(dataset):
     [
         ({"repetition_penalty": 0}, "repetition_penalty 0 is not a number above 0; 1 is none"),
         ({"repetition_penalty": True}, "repetition_penalty True is not a number"),
+        ({"names": [1]}, "names: .*; give data set -> category -> name"),
+        ({"names": {"set": {"circle": 1}}}, "names: .*; give data set -> category -> name"),
         ({"sampling": {"temperature": 0, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0}}, "is above 0"),
         (
             {"sampling": {"temperature": 1, "top_p": 1, "top_k": 0, "presence_penalty": 0, "seed": 0, "topp": 1}},
@@ -125,3 +127,5 @@ def test_a_reading_has_the_keys_about_scoring():
     entry = {"prompts": "all-in-one", "reader": "upstream_2026", "score": 1.0, "split": "test"}
     assert Reading.of("p", entry) == Reading("upstream_2026", 1.0)
     assert Reading.of("p", {}) == Reading("strict", 0.99)
+    with pytest.raises(UserError, match="protocol p: names: .*; give data set -> category -> name"):
+        Reading.of("p", {"names": [1]})

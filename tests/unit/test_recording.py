@@ -7,8 +7,8 @@ from vision_r1.training.recording import AddMetrics, sampled
 
 
 def test_speed_is_of_the_steps_since_the_last_log(monkeypatch):
-    clock = iter([10.0, 12.0, 20.0])
-    monkeypatch.setattr("vision_r1.training.recording.time.monotonic", lambda: next(clock))
+    clock = SimpleNamespace(monotonic=iter([10.0, 12.0, 20.0]).__next__)
+    monkeypatch.setattr("vision_r1.training.recording.time", clock)
     state = SimpleNamespace(global_step=100, log_history=[{"loss": 1.0}, {"loss": 0.5}])
     metrics = AddMetrics(SimpleNamespace(), samples_per_step=3)
     metrics.on_train_begin(None, state, None)

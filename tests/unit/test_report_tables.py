@@ -7,6 +7,7 @@ from report_factory import AP, CHECKPOINTS, SUITES, comparison, results_of
 from vision_r1.report.results import pairs, with_differences
 from vision_r1.report.sheets import Sheet, as_latex, as_markdown
 from vision_r1.report.tables import (
+    checkpoint_text,
     comparison_sheet,
     dataset_columns,
     dataset_tables,
@@ -64,11 +65,21 @@ def test_files_contain_the_main_table_and_every_data_set(results):
 
 
 def test_latex_table_is_well_formed(results):
-    lines = as_latex(main_sheets(results)[:1], "Miniature\nof 5 %").splitlines()
+    compared = with_differences(results, comparison())
+    lines = as_latex(main_sheets(compared)[:1], "Miniature\nof 5 %").splitlines()
     body = [line for line in lines if line.endswith(r" \\")]
-    assert lines[0].startswith("% Miniature") and lines[3].startswith(r"\begin{tabular}{llrrrrrr}")
+    assert lines[0].startswith("% Miniature") and lines[4].startswith(r"\begin{tabular}{llrrrrrr}")
     assert len(body) == 1 + len(CHECKPOINTS) and {line.count(" & ") for line in body} == {7}
-    assert " & 51.3 & " in body[4] and r"\rotatebox{90}{coco AP (released-one-prompt)}" in body[0]
+    assert " & 51.3 * & " in body[4] and r"\rotatebox{90}{coco AP (released-one-prompt)}" in body[0]
+
+
+def test_latex_columns_of_numbers_and_of_long_texts():
+    assert r"\begin{tabular}{lr}" in as_latex([Sheet("s", "", ("a", "b"), ())])
+    assert r"\begin{tabular}{lp{5cm}}" in as_latex([Sheet("s", "", ("a", "b"), (("x", "y" * 41),))])
+
+
+def test_checkpoints_of_two_seeds_have_different_names():
+    assert [checkpoint_text(name) for name in ("strict_s1/sft", "strict/sft")] == ["strict SFT, seed 1", "strict SFT"]
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")

@@ -192,6 +192,12 @@ def test_a_whole_run_with_another_methods_reward(schema, default):
     configuration.check(merge(default, {"reward": {"criterion": "rex_omni"}}), schema)
 
 
+def test_an_experiments_own_steps_per_generation_win(default):
+    own = {"updates_per_generation": 4}, {"own": {"grpo": {"steps_per_generation": 2}}}
+    config = merge(default, {"grpo": own[0], "experiments": own[1]})
+    assert experiment_config(config, "own")["grpo"]["steps_per_generation"] == 2
+
+
 def test_updates_per_generation_count_optimiser_steps(default):
     config = merge(default, {"grpo": {"gradient_accumulation_steps": 2}})
     grpo = experiment_config(config, "four_updates")["grpo"]

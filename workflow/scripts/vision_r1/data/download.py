@@ -142,12 +142,14 @@ class Part:
         """Download the rest of the file from an address, and verify it. Raises Interruption, Refusal or UserError."""
         start = self._resume_from(url)
         try:
-            with naming_full_disk(self.path):
-                self._transfer(url, start)
+            self._transfer(url, start)
         except (requests.RequestException, ValueError) as error:
             # A redirect to file://, in a circle or to no address at all will do the same next time.
             lasting = isinstance(error, requests.TooManyRedirects | ValueError)
             raise (Refusal if lasting else Interruption)(_reason(error).replace(url, shown(url))) from None
+        except OSError:  # of this disk: a server's page may say that the server's is full
+            with naming_full_disk(self.path):
+                raise
         fault = self.expected.fault(self.path, self.name)
         if fault is None:
             return

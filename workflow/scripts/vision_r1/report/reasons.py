@@ -92,7 +92,7 @@ def _total(sets: Sequence[Mapping[str, Any]], kind: str) -> int | None:
 
 
 def _defined(value: float | None, measured: bool) -> Value:
-    """Return a number; without one, it is undefined where it was measured, and else missing."""
+    """Return a number; without one, it is undefined where it was measured, otherwise missing."""
     return UNDEFINED if value is None and measured else value
 
 

@@ -91,24 +91,25 @@ def as_markdown(sheets: Sequence[Sheet], banner: str | None = None) -> str:
 def as_latex(sheets: Sequence[Sheet], banner: str | None = None) -> str:
     """Return sheets as LaTeX tabulars (packages booktabs and graphicx); banner and captions are comments above them.
 
-    Scores stand without differences, heads of numbers upright, so that a table fits a page.
+    Scores stand without differences, heads of numbers are rotated, and what is still too wide for a line is shrunk.
     """
     lines = [f"% {latex_text(banner, length=1000)}"] if banner else []
     for sheet in sheets:
         head = [latex_text(name) for name in sheet.head]
-        upright = [rf"\rotatebox{{90}}{{{name}}}" for name in head[sheet.texts :]]
-        columns = zip(*(line[sheet.texts :] for line in sheet.lines), strict=True)
-        kinds = ["p{5cm}" if any(len(shown(cell)) > 40 for cell in column) else "r" for column in columns]
+        rotated = [rf"\rotatebox{{90}}{{{name}}}" for name in head[sheet.texts :]]
+        numbers = range(sheet.texts, len(sheet.head))
+        kinds = ["p{5cm}" if any(len(_brief(line[at])) > 40 for line in sheet.lines) else "r" for at in numbers]
         lines += [
             *([""] if lines else []),
             f"% {latex_text(sheet.caption, length=2000)}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{'l' * sheet.texts}{''.join(kinds)}}}",
             r"\toprule",
-            " & ".join(head[: sheet.texts] + upright) + r" \\",
+            " & ".join(head[: sheet.texts] + rotated) + r" \\",
             r"\midrule",
             *(" & ".join(latex_text(_brief(cell), sheet.length) for cell in line) + r" \\" for line in sheet.lines),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
         ]
     return "\n".join(lines) + "\n"
 

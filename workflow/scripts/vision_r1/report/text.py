@@ -12,7 +12,7 @@ from typing import Any
 from vision_r1.text import shorten, visible
 
 # Why an interval can lie below its own number (vision_r1.evaluation.bootstrap).
-BIAS = "AP of few images is too high; an interval has that bias subtracted, so it can lie below its number."
+BIAS = "AP of few images is too high; an interval has that bias subtracted, so it can lie below or above its number."
 FORMULA = ("=", "+", "-", "@", "'")
 LATEX = {
     "\\": r"\textbackslash{}",
