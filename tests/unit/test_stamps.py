@@ -98,3 +98,14 @@ def test_parsed_modules_are_cached_for_the_next_process_by_their_text(script, tm
     monkeypatch.setattr(vision_r1.stamps, "_reader", lambda: "another version")
     texts.clear()
     assert found() == after and len(texts) == 5
+
+
+def test_the_python_that_reads_a_program_does_not_count(tmp_path):
+    """Otherwise another version of Python would repeat all trainings. Versions 3.11 to 3.14 differ in these trees."""
+    (tmp_path / "program.py").write_text(
+        "def f(x, *, y=None):\n"
+        "    pass\n\n\n"
+        "class A: pass\n\n\n"
+        """print(f"{f('a')!r:>{9}} it's {x:{y}} {{}} \\n", f'{"b"}' 'c', u"é", b"\\0", 1e400, ..., {**{}, 1: [""]})\n"""
+    )
+    assert code_stamp(tmp_path / "program.py") == "program.py 594b8d75ae9db4d9\n"

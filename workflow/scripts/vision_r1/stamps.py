@@ -84,6 +84,8 @@ def _read(text: str) -> tuple[str, list[tuple[int, tuple[str, ...]]]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
+        elif isinstance(node, ast.JoinedStr):
+            node.values = [part for part in node.values if part.value != ""]  # which Python 3.12 adds
         # Imports within functions count, too: ast.walk visits them, and programs import torch and others late.
         elif isinstance(node, ast.Import):
             imports.append((0, tuple(alias.name for alias in node.names)))
@@ -92,8 +94,16 @@ def _read(text: str) -> tuple[str, list[tuple[int, tuple[str, ...]]]]:
             # `from a import b` may mean the module a/b.py or a name in a.py: both are looked for.
             names = (f"{module}.{alias.name}".strip(".") for alias in node.names)
             imports.append((node.level, (module, *names)))
-    # unparse, not dump: its text is the same in all Python versions that we support.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16], imports
+    return hashlib.sha256(_meaning(tree).encode()).hexdigest()[:16], imports
+
+
+def _meaning(node: Any) -> str:
+    """Return a syntax tree as text that is the same in all Python versions, which ast.dump's and ast.unparse's are not:
+    they add fields, leave out empty ones, and put f-strings into other quotation marks."""
+    if isinstance(node, ast.AST):
+        given = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+        return f"{type(node).__name__}({', '.join(f'{name}={_meaning(value)}' for name, value in given)})"
+    return f"[{', '.join(map(_meaning, node))}]" if isinstance(node, list) else ascii(node)
 
 
 def _imported_files(imports: Sequence[tuple[int, Sequence[str]]], path: Path, root: Path) -> list[Path]:
