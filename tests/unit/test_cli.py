@@ -1,7 +1,9 @@
 """What all programs check of their arguments before they work."""
 
+import io
 import logging
 import os
+import sys
 
 import pytest
 
@@ -29,6 +31,13 @@ def test_an_output_that_can_t_be_written_is_named_before_the_work(tmp_path, monk
     assert arguments.parse_args(["--output_json", "file", "--output_folder", "folder"]).output_json == "file"
     with pytest.raises(UserError, match=message):
         arguments.parse_args(words)
+
+
+def test_a_terminal_of_another_encoding_shows_every_name(monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    run(lambda argv: sys.stdout.write("é 图"), [])
+    assert stdout.buffer.getvalue() == b"\xe9 \\u56fe"
 
 
 def test_a_name_can_t_command_the_terminal(capsys, caplog, monkeypatch):

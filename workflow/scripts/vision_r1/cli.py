@@ -1,6 +1,7 @@
 """What all programs share: help text, logging, and one clear line for a user's mistake."""
 
 import argparse
+import io
 import logging
 import os
 import re
@@ -204,6 +205,8 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(level=logging.INFO if rank == "0" else logging.WARNING, handlers=[handler])
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks would be an error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main(argv)
     except (UserError, OSError) as error:
