@@ -97,7 +97,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         check_schema({key: merged[key] for key in sections}, parts, f"experiments.{name}.")
         check_stages(config, name)
     # The training itself refuses the others when their turn comes: settings need not fit what nobody asks for.
-    for name in _asked_for(config):
+    asked_for = _asked_for(config)
+    for name in asked_for:
         for stage in (stage for stage in stages_of(config, name) if stage != SFT):
             check_stage(config, name, stage)
     _check_recipe("config: over", config.get("over", config["recipe"]), config["recipe"])
@@ -109,13 +110,13 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_model(config)
     _check_compute(config)
     check_files(config)
-    for name in _asked_for(config):
-        check_files(config["experiments"].get(name, {}), f"experiments.{name}.")
+    for name in asked_for:
+        check_files(config["experiments"][name], f"experiments.{name}.")
     check_selection(config)
     data = config["data"]
     if data["min_instances"] > data["max_instances"]:
         raise UserError("config: data.min_instances: larger than data.max_instances")
-    for name in (SFT, *_asked_for(config)):
+    for name in (SFT, *asked_for):
         if not mixture.samples_asked_for(experiment_config(config, name)):
             where = "data" if name == SFT else f"experiments.{name}.data"
             raise UserError(

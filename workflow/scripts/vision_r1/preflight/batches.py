@@ -128,13 +128,14 @@ def training_batches(
 
 def _sft(values: Mapping[str, Any], name: str, devices: int, rows: int) -> Batches:
     per_device, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    if values.get("dataloader_drop_last") and rows < per_device * devices:
+    batch = per_device * devices
+    micro_steps = rows // batch if values.get("dataloader_drop_last") else math.ceil(rows / batch)
+    if not micro_steps:
         raise UserError(
-            f"config: {name}: one batch takes {per_device * devices} samples and the training file has {rows} rows; "
-            "give smaller batches, or leave out sft.dataloader_drop_last"
+            f"config: {name}: one batch takes {batch} samples and the training file has {rows} rows; give smaller "
+            "batches, or leave out sft.dataloader_drop_last"
         )
-    whole = math.floor if values.get("dataloader_drop_last") else math.ceil
-    steps = _steps(values, whole(rows / (per_device * devices)))
+    steps = _steps(values, micro_steps)
     return Batches(name, steps, per_device, accumulation, devices, rows)
 
 

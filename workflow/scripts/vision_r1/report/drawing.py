@@ -55,12 +55,11 @@ def draw_boxes(image: Image.Image, objects: Objects, colours: Mapping[str, str],
     pen, font = ImageDraw.Draw(canvas), ImageFont.truetype(FONT, 12 * unit)
     corners = np.clip(objects.boxes * scale, 0, [*size, *size]).reshape(-1, 2, 2)
     corners = np.sort(corners, axis=1).reshape(-1, 4)  # a model may write the far corner first
-    for (x1, y1, x2, y2), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), INK)
+    own = [colours.get(label_key(label), INK) for label in objects.labels]
+    for (x1, y1, x2, y2), colour in zip(corners.tolist(), own, strict=True):
         pen.rectangle((x1 - unit, y1 - unit, x2 + unit, y2 + unit), outline="white", width=5 * unit)
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=3 * unit)
-    for (x1, y1, _, _), label in zip(corners.tolist(), objects.labels, strict=True):
-        colour = colours.get(label_key(label), INK)
+    for (x1, y1, _, _), label, colour in zip(corners.tolist(), objects.labels, own, strict=True):  # above all boxes
         text, at = visible(shorten(label, 18)) or "no label", (x1 + 3 * unit, y1 + unit)
         left, top, right, bottom = pen.textbbox(at, text, font=font)
         pen.rectangle((left - 3 * unit, top - 2 * unit, right + 3 * unit, bottom + 2 * unit), fill=colour)

@@ -12,6 +12,7 @@ from vision_r1.evaluation.anchors import Metrics
 from vision_r1.evaluation.published import MEAN
 from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
 from vision_r1.report.panels import (
+    SPARSE,
     STYLE_SHEET,
     benchmark_title,
     cycled,
@@ -121,11 +122,7 @@ def precision_recall(results: Sequence[Result], chains: Chains, metrics: Metrics
         for axes, (suite, protocol) in zip(panels, shown, strict=True):
             for name in checkpoints:
                 if Checkpoint.of(name).experiment in ("", *experiments):
-                    look = _look(experiments, Checkpoint.of(name)) | {
-                        "markevery": 0.25,
-                        "markersize": 4.5,
-                        "linewidth": 1.4,
-                    }
+                    look = _look(experiments, Checkpoint.of(name)) | SPARSE | {"linewidth": 1.4}
                     for threshold, values in (curves[name, (suite, protocol)] or {}).items():
                         dashed = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "label": None}
                         recalls = np.linspace(0, 1, len(values))

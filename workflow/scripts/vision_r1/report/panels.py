@@ -17,6 +17,7 @@ from vision_r1.text import shorten_middle, visible
 
 STYLE_SHEET = Path(__file__).with_name("style.mplstyle")
 TOLD_APART = 4  # experiments per panel whose lines can be told apart
+SPARSE = {"markevery": 0.25, "markersize": 4.5}  # markers that tell curves apart and don't hide them
 TITLE = 22  # letters of a title as wide as the narrowest panel
 NARROWEST = 4.9  # inches of a figure: room for the names in the legend
 

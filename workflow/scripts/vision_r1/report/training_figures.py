@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vision_r1.experiments import BASE, SFT, STAGES, split_training_seed
-from vision_r1.report.panels import cycled, from_zero, grids, legend, missing, plain, same_tops
+from vision_r1.report.panels import SPARSE, cycled, from_zero, grids, legend, missing, plain, same_tops
 from vision_r1.report.results import Checkpoint
 from vision_r1.report.style import INK, MUTED
 
@@ -166,4 +166,4 @@ def _draw(axes: Axes, seeds: Sequence[pd.Series], look: Look, label: str | None 
     means = pd.concat(seeds).groupby(level=0).mean()
     window = max(1, round(WINDOW * len(means)))
     smooth = means.rolling(window, center=True, min_periods=1).mean()
-    axes.plot(smooth.index, smooth, **look, markevery=0.25, markersize=4.5, linewidth=1.7, label=label)
+    axes.plot(smooth.index, smooth, **look, **SPARSE, linewidth=1.7, label=label)
